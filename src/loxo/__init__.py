@@ -1,0 +1,41 @@
+"""Loxo finds elephant rumbles and gunshots in months of field recordings.
+
+The names below are the public interface; everything else may change. They are imported on first use, so that
+`import loxo` takes no time.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loxo.detection.detect import detect
+    from loxo.errors import LoxoError
+    from loxo.events.raven import read_raven, write_raven
+    from loxo.models.config import HTSATConfig
+    from loxo.models.htsat import HTSAT
+    from loxo.models.weights import load_model, save_model
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "HTSAT": "loxo.models.htsat",
+    "HTSATConfig": "loxo.models.config",
+    "LoxoError": "loxo.errors",
+    "detect": "loxo.detection.detect",
+    "load_model": "loxo.models.weights",
+    "read_raven": "loxo.events.raven",
+    "save_model": "loxo.models.weights",
+    "write_raven": "loxo.events.raven",
+}
+
+__all__ = ["HTSAT", "HTSATConfig", "LoxoError", "detect", "load_model", "read_raven", "save_model", "write_raven"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'loxo' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

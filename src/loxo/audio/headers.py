@@ -1,0 +1,123 @@
+"""What the header of an uncompressed file promises, so that a file cut off in the middle is not taken for a whole one.
+
+libsndfile reads what is there and says nothing of what is missing. These are the four containers whose header names
+the number of bytes to come: WAV, RF64 (also called BW64), W64 and AIFF.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+W64_RIFF = b"riff\x2e\x91\xcf\x11"
+UNKNOWN = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class DataChunk:
+    """Where the samples of a file lie. All in bytes."""
+
+    offset: int  # of the first sample
+    promised: int | None  # length in the header; None: the header gives none, as after a loss of power
+    present: int  # what the file holds from `offset` on, at most `promised`
+    length_field: int | None = None  # offset of a WAV's length where it is zero although samples follow
+
+    @property
+    def missing(self) -> int:
+        return 0 if self.promised is None else self.promised - self.present
+
+
+def read_data_chunk(path: Path) -> DataChunk | None:
+    """The data chunk of a WAV, RF64, W64 or AIFF file; None for another format or a header without one."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        magic = file.read(12)
+        if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:12] == b"WAVE":
+            return _riff(file, size)
+        if magic[:4] == b"FORM" and magic[8:12] in (b"AIFF", b"AIFC"):
+            return _aiff(file, size)
+        if magic[:8] == W64_RIFF:
+            return _w64(file, size)
+    return None
+
+
+def _chunk(offset: int, promised: int | None, size: int, length_field: int | None = None) -> DataChunk:
+    present = max(size - offset, 0)
+    return DataChunk(offset, promised, present if promised is None else min(present, promised), length_field)
+
+
+def _riff(file: BinaryIO, size: int) -> DataChunk | None:
+    long_length: int | None = None
+    position = 12
+    while len(head := _at(file, position, 8)) == 8:
+        name, length = struct.unpack("<4sI", head)
+        if name == b"ds64":
+            long_length = struct.unpack("<8xQ", _at(file, position + 8, 16).ljust(16, b"\0"))[0]
+        if name == b"data":
+            start = position + 8
+            if length == UNKNOWN and long_length is not None:
+                return _chunk(start, long_length, size)
+            # Programs that write to a pipe cannot go back; they leave the largest number of 31 or 32 bits there.
+            if length >= 0xFFFFFF00 or 0x7FFFF000 <= length <= 0x80000000:
+                return _chunk(start, None, size)
+            if length == 0 and size > start and not _is_last_chunk(_at(file, start, 8), size - start):
+                return _chunk(start, None, size, length_field=position + 4)
+            return _chunk(start, length, size)
+        position += 8 + length + length % 2
+    return None
+
+
+def _is_last_chunk(head: bytes, remaining: int) -> bool:
+    """Whether what follows an empty data chunk is a chunk of its own that fills the file, not samples."""
+    if len(head) < 8:
+        return False
+    name, length = struct.unpack("<4sI", head)
+    return name.isascii() and name.strip().isalnum() and length + 8 <= remaining <= length + 9
+
+
+def _aiff(file: BinaryIO, size: int) -> DataChunk | None:
+    position = 12
+    while len(head := _at(file, position, 8)) == 8:
+        name, length = struct.unpack(">4sI", head)
+        if name == b"SSND" and length >= 8:
+            (shift,) = struct.unpack(">I", _at(file, position + 8, 4).ljust(4, b"\0"))
+            return _chunk(position + 16 + shift, max(length - 8 - shift, 0), size)
+        position += 8 + length + length % 2
+    return None
+
+
+def _w64(file: BinaryIO, size: int) -> DataChunk | None:
+    position = 40  # after the riff GUID, its length and the wave GUID
+    while len(head := _at(file, position, 24)) == 24:
+        name, length = struct.unpack("<4s12xQ", head)
+        if name == b"data":
+            return _chunk(position + 24, max(length - 24, 0), size)
+        position += max((length + 7) // 8 * 8, 24)
+    return None
+
+
+def _at(file: BinaryIO, position: int, count: int) -> bytes:
+    file.seek(position)
+    return file.read(count)
+
+
+class UnknownLengthFile(io.FileIO):
+    """A WAV whose length fields read as 'unknown', so that libsndfile takes all the samples up to the file's end."""
+
+    def __init__(self, path: Path, length_field: int) -> None:
+        super().__init__(path, "rb")
+        self._fields = (4, length_field)
+
+    def readinto(self, buffer) -> int | None:  # type: ignore[no-untyped-def]  # any writable buffer
+        position = self.tell()
+        count = super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        for field in self._fields:
+            for k in range(4):
+                if count and 0 <= field + k - position < count:
+                    view[field + k - position] = 0xFF
+        return count

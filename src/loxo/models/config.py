@@ -1,0 +1,201 @@
+"""Everything that defines a model apart from its weights: front end, architecture, classes, time geometry, decoding.
+
+The config travels inside the model file as JSON, so that training and detection share one front end, one
+normalisation and one notion of time. All times in samples or frames are integers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from loxo.errors import LoxoError
+
+LABELS = ("rumble", "gunshot")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How the frame scores of one class become events. Durations in seconds, frequencies in Hz.
+
+    An event is a peak of the smoothed scores and its surroundings down to `edge` times the peak, so that its borders
+    do not depend on `threshold`, which only selects which events are listed.
+    """
+
+    threshold: float = 0.5
+    smooth_s: float = 0.0  # length of the running mean over frame scores; 0 leaves them as they are
+    edge: float = 0.5  # share of the peak score at which an event begins and ends
+    min_duration_s: float = 0.0
+    merge_gap_s: float = 0.0  # events of one class closer than this become one
+    low_hz: float = 0.0  # frequency bounds written into selection tables
+    high_hz: float = 2000.0
+
+
+RUMBLE_DECODING = Decoding(smooth_s=0.96, edge=0.5, min_duration_s=0.6, merge_gap_s=0.0, low_hz=10.0, high_hz=150.0)
+GUNSHOT_DECODING = Decoding(smooth_s=0.0, edge=0.5, min_duration_s=0.0, merge_gap_s=0.0, low_hz=80.0, high_hz=2000.0)
+DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTSATConfig:
+    """A Hierarchical Token-Semantic Audio Transformer (HTS-AT, arXiv 2202.00874). The defaults are the paper's.
+
+    The waveform becomes an image of `n_mels` bands x `image_frames` frames, which is cut into `folds` pieces in time
+    that are stacked along frequency. A Swin Transformer turns it into tokens; a convolution over the last grid gives
+    one logit for each class and step.
+    """
+
+    architecture: str = "htsat"
+    classes: tuple[str, ...] = LABELS
+    # Waveform and front end
+    sample_rate: int = 32000
+    window_samples: int = 320000  # the length the model is trained on
+    frontend: str = "mel"  # "mel": the paper's; "two-resolution": see models/frontend.py
+    n_fft: int = 1024
+    hop_length: int = 320
+    n_mels: int = 64  # bands of the image, whatever their spacing
+    fmin: float = 50.0
+    fmax: float = 14000.0
+    low_bands: int = 0  # two-resolution only: how many of the bands come from the long window
+    split_hz: float = 250.0  # two-resolution only: the highest frequency of the long window
+    short_n_fft: int = 256  # two-resolution only: the short window, samples
+    short_fmin: float = 80.0  # two-resolution only: the lowest frequency of the short window
+    # Image and Swin Transformer
+    image_frames: int = 1024
+    folds: int = 4
+    in_chans: int = 1
+    patch: tuple[int, int] = (4, 4)  # bands, frames
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (4, 8, 16, 32)
+    attention_window: int = 8
+    merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))  # (frequency, time) after each stage but the last
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.1
+    # Output
+    output_frames: int = 1024
+    clip_pooling: str = "mean"  # of the steps' logits; "max" suits events much shorter than the window
+    decoding: dict[str, Decoding] = field(default_factory=lambda: dict(DECODING))
+
+    def __post_init__(self) -> None:
+        if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
+            raise LoxoError(
+                f"The model config is not consistent: {len(self.depths)} depths need as many num_heads "
+                f"(got {len(self.num_heads)}) and one merge less (got {len(self.merges)})."
+            )
+        if self.frontend not in ("mel", "two-resolution"):
+            raise LoxoError(f"Unknown front end {self.frontend!r}: use 'mel' or 'two-resolution'.")
+        if self.clip_pooling not in ("mean", "max"):
+            raise LoxoError(f"Unknown clip_pooling {self.clip_pooling!r}: use 'mean' or 'max'.")
+        if self.image_frames % self.folds:
+            raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
+        for size, patch, axis in zip(self.image_size, self.patch, (0, 1), strict=True):
+            stride = patch
+            for merge in self.merges:
+                stride *= merge[axis]
+            if size % stride:
+                name = ("bands (folds x n_mels)", "frames (image_frames / folds)")[axis]
+                raise LoxoError(f"The image's {size} {name} cannot be divided by patch and merges ({stride}).")
+        if self.window_samples % self.steps:
+            raise LoxoError(f"window_samples ({self.window_samples}) must be a multiple of the {self.steps} steps.")
+        if self.output_frames % self.steps:
+            raise LoxoError(f"output_frames ({self.output_frames}) must be a multiple of the {self.steps} steps.")
+
+    # -- geometry: ask the config, never recompute it elsewhere
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(rows, columns) of the image: stacked bands, frames of one fold."""
+        return self.folds * self.n_mels, self.image_frames // self.folds
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of tokens after the patch embedding."""
+        return self.image_size[0] // self.patch[0], self.image_size[1] // self.patch[1]
+
+    @property
+    def last_grid(self) -> tuple[int, int]:
+        rows, columns = self.grid
+        for merge in self.merges:
+            rows, columns = rows // merge[0], columns // merge[1]
+        return rows, columns
+
+    @property
+    def steps(self) -> int:
+        """Distinct time steps of the output in one window."""
+        return self.last_grid[1] * self.folds
+
+    @property
+    def step_samples(self) -> int:
+        """Samples that one step stands for: step k of a window covers [k, k + 1) x step_samples."""
+        return self.window_samples // self.steps
+
+    @property
+    def features(self) -> int:
+        """Channels after the last stage."""
+        return self.embed_dim * 2 ** (len(self.depths) - 1)
+
+    # -- presets and JSON
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> HTSATConfig:
+        """A named config, any field changed by its name. Raises LoxoError for an unknown preset or field."""
+        if name not in PRESETS:
+            raise LoxoError(f"No preset is called {name!r}. There are: {', '.join(sorted(PRESETS))}.")
+        return cls.from_dict({**PRESETS[name], **changes})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> HTSATConfig:
+        """The inverse of to_dict. Raises LoxoError for a field this version does not know."""
+        known = {f.name for f in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise LoxoError(f"Unknown model config field(s) {', '.join(unknown)}; known are {', '.join(sorted(known))}.")
+        plain = {key: _tuples(value) for key, value in values.items() if key != "decoding"}
+        if "decoding" in values:
+            plain["decoding"] = {
+                label: value if isinstance(value, Decoding) else Decoding(**value)
+                for label, value in values["decoding"].items()
+            }
+        return cls(**plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def _tuples(value: Any) -> Any:
+    """JSON knows lists only; the config's sequences are tuples so that it can be compared and hashed."""
+    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The paper's model: 10 s at 32 kHz, 64 mel bands, 31 M parameters.
+    "audioset": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
+    # The older adaptation to elephants: the paper's numbers at 4 kHz. 33 of its 64 mel filters are empty.
+    "elephants-4k": {"sample_rate": 4000, "window_samples": 40000},
+    # What ships in the package: 20.48 s windows, 128 bands of which 96 resolve 2-4 Hz below 250 Hz, steps of 0.32 s.
+    "default": {
+        "sample_rate": 4000,
+        "window_samples": 81920,
+        "frontend": "two-resolution",
+        "n_fft": 4096,
+        "hop_length": 160,
+        "n_mels": 128,
+        "low_bands": 96,
+        "fmin": 8.0,
+        "split_hz": 250.0,
+        "short_n_fft": 256,
+        "short_fmin": 80.0,
+        "fmax": 1900.0,
+        "image_frames": 512,
+        "folds": 1,
+        "in_chans": 2,
+        "patch": (4, 8),
+        "embed_dim": 32,
+        "depths": (2, 2, 2),
+        "num_heads": (2, 4, 8),
+        "merges": ((2, 1), (2, 1)),
+        "clip_pooling": "max",
+    },
+}

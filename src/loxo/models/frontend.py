@@ -1,0 +1,195 @@
+"""Waveform to image: the front ends.
+
+`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels. `TwoResolutionFrontEnd` is what hears an elephant: a long
+window resolves the 8-250 Hz of a rumble at 2-4 Hz, a short window keeps the onset of a gunshot. Both return
+float32 (batch, channels, frames, bands), frame t centred on sample t x hop_length.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from loxo.models.config import HTSATConfig
+
+MEL_FLOOR = 1e-10  # power below which the mel front end is constant: -100 dB, as in the official model
+HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4
+MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
+LOG_STEP = math.log(6.4) / 27.0
+
+SILENCE_RATIO = 1e-10  # a stretch 100 dB under the loudest one of its window is padding, not sound
+TINY_POWER = 1e-20
+FLOOR_QUANTILE = 0.3  # a call may fill two thirds of a window and the floor still lies under it
+FLOOR_BLOCK = 8  # frames averaged before the quantile: less variance, an eighth of the sorting
+PROMINENCE_DB = (-10.0, 40.0)
+SHAPE_DB = (-50.0, 50.0)
+
+
+def build_frontend(config: HTSATConfig) -> nn.Module:
+    return MelFrontEnd(config) if config.frontend == "mel" else TwoResolutionFrontEnd(config)
+
+
+# ---------------------------------------------------------------- filters
+
+
+def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
+    logarithmic = MEL_OF_1_KHZ + np.log(np.maximum(hertz, 1000.0) / 1000.0) / LOG_STEP
+    return np.where(hertz < 1000.0, hertz / HERTZ_PER_LINEAR_MEL, logarithmic)
+
+
+def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
+    logarithmic = 1000.0 * np.exp((mel - MEL_OF_1_KHZ) * LOG_STEP)
+    return np.where(mel < MEL_OF_1_KHZ, mel * HERTZ_PER_LINEAR_MEL, logarithmic)
+
+
+def triangles(edges: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
+    """(bins, bands) triangular filters of height 1; band k rises from edges[k], peaks at [k + 1], ends at [k + 2]."""
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - left) / (centre - left)
+    falling = (right - frequencies[:, None]) / (right - centre)
+    return np.maximum(0.0, np.minimum(rising, falling))
+
+
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
+    """(n_fft / 2 + 1, n_mels) Slaney mel filters of unit area (Slaney 1998), the ones the official weights expect."""
+    mels = np.linspace(hertz_to_mel(np.array(fmin)), hertz_to_mel(np.array(fmax)), n_mels + 2)
+    edges = mel_to_hertz(mels)
+    frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
+    weights = triangles(edges, frequencies) * (2.0 / (edges[2:] - edges[:-2]))
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def warped_edges(bands: int, low: float, high: float, first_step: float, even: float) -> np.ndarray:
+    """bands + 2 frequencies from `low`: steps of `first_step` Hz for the share `even` of the bands, then growing evenly.
+
+    The growth is chosen so that the last filter's centre is `high`.
+    """
+    flat = round(bands * even)
+    growing = bands - flat
+    rest = high - low - first_step * (flat - 1)
+    slope = 2 * (rest / growing - first_step) / (growing + 1)
+    steps = np.concatenate((np.full(flat, first_step), first_step + slope * np.arange(1, growing + 2)))
+    return np.concatenate(([low - first_step], low - first_step + np.cumsum(steps)))
+
+
+def band_filters(edges: np.ndarray, sample_rate: float, n_fft: int) -> Tensor:
+    """(n_fft / 2 + 1, bands) triangles whose weights add up to 1: a band reads the mean power density inside it."""
+    weights = triangles(edges, np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1))
+    return torch.tensor(weights / weights.sum(0), dtype=torch.float32)
+
+
+def lowpass(factor: int, taps_per_phase: int = 12, beta: float = 8.0) -> Tensor:
+    """Kaiser-windowed sinc that lets a band up to a quarter of the decimated rate pass and folds nothing into it."""
+    half = taps_per_phase * factor // 2
+    positions = np.arange(-half, half + 1)
+    taps = np.sinc(positions / factor) * np.kaiser(2 * half + 1, beta)
+    return torch.tensor(taps / taps.sum(), dtype=torch.float32)
+
+
+def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) -> Tensor:
+    """(batch, samples) -> (batch, frames, n_fft / 2 + 1) squared magnitudes."""
+    spectrum = torch.stft(
+        waveform, len(window), hop, window=window, center=center, pad_mode="reflect", return_complex=True
+    )
+    return (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2)
+
+
+# ---------------------------------------------------------------- front ends
+
+
+class MelFrontEnd(nn.Module):
+    """The paper's front end: power STFT, Slaney mel bands, decibels over a floor of -100 dB."""
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: HTSATConfig) -> None:
+        super().__init__()
+        self.hop = config.hop_length
+        filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("filters", filters, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels) decibels."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            power = power_spectrum(waveform.float(), self.window, self.hop, center=True)
+            return 10.0 * torch.log10((power @ self.filters).clamp_min(MEL_FLOOR)).unsqueeze(1)
+
+
+class TwoResolutionFrontEnd(nn.Module):
+    """Bands from two windows, made independent of a recorder's gain and colour.
+
+    The first `low_bands` bands cover fmin-split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,
+    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter. The others
+    cover short_fmin-fmax with a window of short_n_fft samples (64 ms).
+
+    Channel 0 is each band's prominence over its own floor, a low quantile of its level in the window: steady hum and
+    the slope of the background are gone, calls stand out. Channel 1 keeps what that erases, the shape of the
+    spectrum: level relative to the mean floor of all bands. Neither changes with the gain. Digital silence is left out
+    of the floor, and reads as "nothing here".
+    """
+
+    long_window: Tensor
+    short_window: Tensor
+    long_filters: Tensor
+    short_filters: Tensor
+    taps: Tensor
+
+    def __init__(self, config: HTSATConfig) -> None:
+        super().__init__()
+        self.frames = config.image_frames
+        self.hop = config.hop_length
+        self.factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
+        low_rate = config.sample_rate / self.factor
+        low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
+        short_bands = config.n_mels - config.low_bands
+        short_edges = warped_edges(short_bands, config.short_fmin, config.fmax, first_step=20.0, even=0.4)
+        buffers = {
+            "long_window": torch.hann_window(config.n_fft // self.factor),
+            "short_window": torch.hann_window(config.short_n_fft),
+            "long_filters": band_filters(low_edges, low_rate, config.n_fft // self.factor),
+            "short_filters": band_filters(short_edges, config.sample_rate, config.short_n_fft),
+            "taps": lowpass(self.factor),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, window_samples) -> (batch, 2, image_frames, n_mels), both channels of order 1."""
+        with torch.autocast(waveform.device.type, enabled=False):
+            return normalise(self.bands(waveform.float()))
+
+    def bands(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, frames, n_mels) mean power density in each band."""
+        reach = self.factor * (len(self.long_window) // 2)
+        padded = F.pad(waveform[:, None], (reach + len(self.taps) // 2,) * 2, mode="reflect")
+        slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
+        long = power_spectrum(slow, self.long_window, self.hop // self.factor, center=False)[:, : self.frames]
+        short = power_spectrum(waveform, self.short_window, self.hop, center=True)[:, : self.frames]
+        # Power per hertz would differ between the two only by the rate; unit noise reads the same in both this way.
+        long = long @ self.long_filters / (self.long_window.square().sum() / self.factor)
+        short = short @ self.short_filters / self.short_window.square().sum()
+        return torch.cat((long, short), dim=2)
+
+
+def normalise(power: Tensor) -> Tensor:
+    """(batch, frames, bands) power -> (batch, 2, frames, bands): prominence and shape, gain-free, of order 1."""
+    batch, frames, bands = power.shape
+    blocks = power.reshape(batch, frames // FLOOR_BLOCK, FLOOR_BLOCK, bands).mean(2)
+    loudness = blocks.mean(2)  # (batch, blocks)
+    silent = loudness <= SILENCE_RATIO * loudness.amax(1, keepdim=True) + TINY_POWER
+    level = 10.0 * torch.log10(blocks + TINY_POWER)
+    ordered = level.masked_fill(silent[:, :, None], torch.inf).sort(dim=1).values
+    sounding = (~silent).sum(1)  # (batch,)
+    rank = ((sounding - 1).clamp_min(0) * FLOOR_QUANTILE).long()
+    floor = ordered.gather(1, rank[:, None, None].expand(batch, 1, bands))  # (batch, 1, bands)
+    floor = torch.where((sounding > 0)[:, None, None], floor, 0.0)
+    decibels = 10.0 * torch.log10(power + TINY_POWER)
+    prominence = (decibels - floor).clamp(*PROMINENCE_DB)
+    shape = (decibels - floor.mean(2, keepdim=True)).clamp(*SHAPE_DB)
+    return torch.stack(((prominence - 5.0) / 10.0, shape / 20.0), dim=1)

@@ -1,0 +1,81 @@
+"""HTS-AT: Hierarchical Token-Semantic Audio Transformer (Chen et al. 2022, arXiv 2202.00874).
+
+Waveform -> bands over time -> image -> Swin Transformer -> token-semantic convolution -> a logit per class and step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from loxo.models.base import FrameModel
+from loxo.models.config import HTSATConfig
+from loxo.models.frontend import build_frontend
+from loxo.models.swin import PatchEmbed, SwinStage
+
+
+class HTSAT(FrameModel):
+    """The model of the contract in docs/architecture.md. Parameters bear the names of the official checkpoints."""
+
+    def __init__(self, config: HTSATConfig) -> None:
+        super().__init__(config)
+        self.frontend = build_frontend(config)
+        self.bn0 = nn.BatchNorm2d(config.in_chans * config.n_mels)
+        self.patch_embed = PatchEmbed(config.in_chans, config.embed_dim, config.patch)
+        drops = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
+        merges = (*config.merges, None)
+        self.layers = nn.ModuleList()
+        size = config.grid
+        for k, (depth, heads, merge) in enumerate(zip(config.depths, config.num_heads, merges, strict=True)):
+            dim = config.embed_dim * 2**k
+            mine, drops = drops[:depth], drops[depth:]
+            stage = SwinStage(dim, heads, size, config.attention_window, config.mlp_ratio, mine, merge)
+            self.layers.append(stage)
+            if merge is not None:
+                size = (size[0] // merge[0], size[1] // merge[1])
+        self.norm = nn.LayerNorm(config.features)
+        rows = config.last_grid[0] // config.folds
+        self.tscam_conv = nn.Conv2d(config.features, len(config.classes), kernel_size=(rows, 3), padding=(0, 1))
+        self.apply(_initialise)
+
+    def logits_and_latent(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, window_samples) -> (batch, classes, steps), (batch, features)"""
+        return self.classify(self.encode(self.image(waveform)))
+
+    def image(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, channels, folds * n_mels, image_frames / folds), normalised band by band."""
+        bands = self.frontend(waveform)  # (batch, channels, frames, n_mels)
+        b, c, t, m = bands.shape
+        normal = self.bn0(bands.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
+        return self.fold(normal)
+
+    def fold(self, bands: Tensor) -> Tensor:
+        """(batch, channels, n_mels, frames): stretched to image_frames, cut in time, the pieces stacked by frequency."""
+        b, c, m, t = bands.shape
+        frames, folds = self.config.image_frames, self.config.folds
+        if t != frames:
+            bands = F.interpolate(bands, (m, frames), mode="bicubic", align_corners=True)
+        return bands.view(b, c, m, folds, frames // folds).transpose(2, 3).reshape(b, c, folds * m, frames // folds)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """(batch, channels, rows, columns) -> tokens (batch, R, C, features) of the last stage, normalised."""
+        tokens = self.patch_embed(image)
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.norm(tokens)
+
+    def classify(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, R, C, features) -> logits (batch, classes, steps), latent (batch, features)"""
+        b, r, c, d = tokens.shape
+        folds = self.config.folds
+        # Undo the folding: the stacked pieces go back one after the other in time.
+        unfolded = tokens.view(b, folds, r // folds, c, d).permute(0, 4, 2, 1, 3).reshape(b, d, r // folds, folds * c)
+        return self.tscam_conv(unfolded).squeeze(2), tokens.mean((1, 2))
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

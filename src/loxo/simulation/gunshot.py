@@ -1,0 +1,197 @@
+"""Gunshots as forest recorders hear them: single shots, pairs and bursts.
+
+The muzzle blast is a Friedlander wave P(1 - t/T) exp(-t/T), 3-5 ms long (Maher 2006, 2007), whose spectrum
+i w / (1/T + i w)^2 peaks at 1/(2 pi T). Ground and canopy add early reflections, trunks a reverberant tail that dies
+sooner at high frequencies, distance a low-pass. Three families, seen in the real recordings:
+`thud`   80-400 Hz for 0.25-0.45 s, no sharp tail (far shots, Elephant Listening Project);
+`sharp`  a sharp onset from 300 Hz up, a tail of 0.5-1.3 s (Belize);
+`close`  broadband, often clipped and pumped by the recorder's gain control.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.simulation.sounds import Call, Samples, audible, fast_length, normalise
+
+FAMILIES = ("thud", "sharp", "close")
+LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their own
+
+
+@dataclass(frozen=True)
+class Gunshot:
+    """One event: a shot, or the shots of a burst that follow within half a second of each other."""
+
+    family: str
+    blast_s: float  # T of the Friedlander wave
+    low_hz: float  # high-pass of ground effect and recorder, and its slope
+    low_slope: float  # dB per octave
+    high_hz: float  # low-pass by distance: 2 kHz at 200 m, 300-400 Hz at 1-2 km
+    high_slope: float
+    tail_s: float  # until the tail is 60 dB down, at the middle of the band
+    tail_db: float  # energy of the tail re the direct sound and its early reflections
+    build_s: float  # rise of the tail
+    reflections: int
+    spread_s: float  # span of the early reflections
+    n_wave: float  # level of the supersonic N-wave that comes first, 0 for none
+    n_wave_lead_s: float
+    overload: float  # clips at this share of the peak; 1 leaves the shot alone
+    delays_s: tuple[float, ...] = (0.0,)
+    label_drop_db: float = 17.0
+
+
+def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot:
+    family = family or str(rng.choice(FAMILIES, p=(0.42, 0.38, 0.2)))
+    common = {"label_drop_db": float(rng.uniform(15, 20))}
+    if family == "thud":
+        return Gunshot(
+            family=family,
+            blast_s=float(rng.uniform(0.8e-3, 2e-3)),
+            low_hz=float(rng.uniform(45, 110)),
+            low_slope=float(rng.uniform(6, 18)),
+            high_hz=float(np.exp(rng.uniform(np.log(180), np.log(500)))),
+            high_slope=float(rng.uniform(10, 26)),
+            tail_s=float(rng.uniform(0.4, 1.2)),
+            tail_db=float(rng.uniform(-9, 4)),
+            build_s=float(rng.uniform(0.005, 0.05)),
+            reflections=int(rng.integers(2, 9)),
+            spread_s=float(rng.uniform(0.02, 0.15)),
+            n_wave=0.0,
+            n_wave_lead_s=0.0,
+            overload=1.0,
+            **common,
+        )
+    close = family == "close"
+    return Gunshot(
+        family=family,
+        blast_s=float(np.exp(rng.uniform(np.log(0.25e-3), np.log(1.2e-3)))),
+        # Belize recorders have a high-pass: nothing under 300 Hz. Others keep everything.
+        low_hz=float(rng.uniform(30, 120) if close or rng.random() < 0.4 else rng.uniform(150, 450)),
+        low_slope=float(rng.uniform(6, 24)),
+        high_hz=float(np.exp(rng.uniform(np.log(900), np.log(6000 if close else 2500)))),
+        high_slope=float(rng.uniform(6, 18)),
+        tail_s=float(rng.uniform(0.5, 2.0) if close else rng.uniform(1.2, 3.2)),
+        tail_db=float(rng.uniform(-12, 2) if close else rng.uniform(-6, 6)),
+        # One in six comes back late, from a ridge or the far side of a clearing.
+        build_s=float(rng.uniform(0.05, 0.3) if rng.random() < 0.17 else rng.uniform(0.001, 0.02)),
+        reflections=int(rng.integers(2, 12)),
+        spread_s=float(rng.uniform(0.01, 0.2)),
+        n_wave=float(rng.uniform(0.1, 1.0) if rng.random() < 0.25 else 0.0),
+        n_wave_lead_s=float(rng.uniform(0.01, 0.15)),
+        overload=float(rng.uniform(0.08, 0.6) if close and rng.random() < 0.5 else 1.0),
+        **common,
+    )
+
+
+def draw_pattern(rng: np.random.Generator) -> list[tuple[float, Gunshot]]:
+    """Shots from one weapon at one place: (delay in seconds, event). Most are single; pairs come 1-3 s apart."""
+    shot = draw_gunshot(rng)
+    kind = rng.choice(("single", "pair", "slow series", "double", "automatic"), p=(0.62, 0.16, 0.08, 0.05, 0.09))
+    if kind == "single":
+        return [(0.0, shot)]
+    if kind == "pair":
+        return [(0.0, shot), (float(rng.uniform(1, 3)), shot)]
+    if kind == "slow series":
+        gaps = rng.uniform(0.55, 2.5, int(rng.integers(2, 6)))
+        return [(float(at), shot) for at in np.concatenate([[0.0], np.cumsum(gaps)])]
+    if kind == "double":  # both barrels, or a shot and the echo of a ridge
+        delays = np.array([0.0, rng.uniform(0.12, LONGEST_BURST_GAP_S)])
+    else:  # automatic fire, 600-900 rounds a minute
+        gap = 60.0 / rng.uniform(600, 900)
+        count = int(rng.integers(3, 16))
+        delays = np.arange(count) * gap + rng.normal(0, 0.04 * gap, count) * (np.arange(count) > 0)
+    return [(0.0, Gunshot(**{**shot.__dict__, "delays_s": tuple(float(d) for d in delays)}))]
+
+
+def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator) -> Call:
+    """The sound of `shot`. Its core runs from the blast to where the tail is 15-20 dB under the peak."""
+    # A few ms ahead of the blast take up what band-limiting rings before it.
+    lead = 0.01 + (shot.n_wave_lead_s if shot.n_wave > 0 else 0.0)
+    n = int((lead + min(shot.tail_s, 2.2) + shot.spread_s + 0.1 + shot.delays_s[-1]) * sample_rate)
+    size = fast_length(n)
+    f = np.fft.rfftfreq(size, 1 / sample_rate)
+    w = 2j * np.pi * f
+    early = _early(shot, sample_rate, rng, size)
+    tail = _tail(shot, sample_rate, rng, size)
+    energy = float(np.sum(np.square(early, dtype=np.float64)))
+    tail *= np.sqrt(energy * 10 ** (shot.tail_db / 10) / max(float(np.sum(np.square(tail, dtype=np.float64))), 1e-20))
+    blast = w * shot.blast_s / (1 + w * shot.blast_s) ** 2
+    spectrum = np.fft.rfft(early + tail) * blast * np.exp(-w * lead)
+    if shot.n_wave > 0:  # 0.2-0.4 ms long: mostly above 1 kHz, what is left of it is a click
+        spectrum += shot.n_wave * 0.3e-3 * w / (1 + 0.3e-3 * w) ** 2 * np.exp(-w * 0.01)
+    if len(shot.delays_s) > 1:
+        levels = 1 + 0.15 * rng.standard_normal(len(shot.delays_s))
+        spectrum *= (levels[:, None] * np.exp(-w * np.asarray(shot.delays_s)[:, None])).sum(0)
+    spectrum *= _band(shot, w) * np.clip((0.5 * sample_rate - f) / (0.05 * sample_rate), 0, 1)
+    samples = np.fft.irfft(spectrum, size)[:n].astype(np.float32)
+    samples = _overloaded(samples / max(float(np.abs(samples).max()), 1e-12), shot, sample_rate)
+    # A long tail must not end with a step.
+    fade = n // 8
+    samples[n - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return Call(
+        samples=normalise(samples),
+        label="gunshot",
+        kind=shot.family if len(shot.delays_s) == 1 else "burst",
+        low_hz=shot.low_hz,
+        high_hz=float(min(shot.high_hz * 1.5, 0.5 * sample_rate)),
+        core=_core(samples, shot, sample_rate),
+    )
+
+
+def _early(shot: Gunshot, sample_rate: int, rng: np.random.Generator, size: int) -> Samples:
+    """The direct sound, its reflection off the ground a few ms later, and reflections off canopy and trunks."""
+    out = np.zeros(size, np.float32)
+    out[0] = 1.0
+    out[1 + int(rng.uniform(0.5e-3, 12e-3) * sample_rate)] += np.float32(rng.uniform(-0.8, 0.8))
+    at = rng.exponential(0.4 * shot.spread_s, shot.reflections)
+    index = np.minimum(1 + (at * sample_rate).astype(np.int64), size - 1)
+    weights = rng.normal(0, 0.5, shot.reflections) * np.exp(-at / max(shot.spread_s, 1e-3))
+    np.add.at(out, index, weights.astype(np.float32))
+    return out
+
+
+def _tail(shot: Gunshot, sample_rate: int, rng: np.random.Generator, size: int) -> Samples:
+    """Reverberation between the trunks: noise that dies exponentially, sooner the higher its frequency."""
+    spectrum = np.fft.rfft(rng.standard_normal(size, dtype=np.float32))
+    octave = np.log2(np.maximum(np.fft.rfftfreq(size, 1 / sample_rate), 1.0))
+    t = np.arange(size) / sample_rate
+    out = np.zeros(size)
+    centres = np.log2((150.0, 500.0, 1600.0))  # Hz; the shares of the bands cross over in between
+    for k, factor in enumerate((1.25, 1.0, 0.75)):
+        share = np.interp(octave, centres, np.eye(3)[k])
+        out += np.fft.irfft(spectrum * share, size) * np.exp(-6.9 / (shot.tail_s * factor) * t)
+    # Lumps: whole stands of trees answer at once.
+    knots = np.arange(0, t[-1] + 0.2, 0.06)
+    lumps = np.interp(t, knots, rng.uniform(0.4, 1.6, len(knots)))
+    return (out * (1 - np.exp(-t / shot.build_s)) * lumps).astype(np.float32)
+
+
+def _band(shot: Gunshot, w: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """Ground effect and recorder below, air and foliage above: causal filters of any slope (6 dB an octave each)."""
+    high, low = w / (2 * np.pi * shot.low_hz), w / (2 * np.pi * shot.high_hz)
+    passed: NDArray[np.complex128] = (high / (1 + high)) ** (shot.low_slope / 6) / (1 + low) ** (shot.high_slope / 6)
+    return passed
+
+
+def _overloaded(samples: Samples, shot: Gunshot, sample_rate: int) -> Samples:
+    """What a recorder makes of a shot too loud for it: flat tops, then gain that recovers in tenths of a second."""
+    if shot.overload >= 1:
+        return samples
+    clipped = np.clip(samples, -shot.overload, shot.overload) / np.float32(shot.overload)
+    loud = int(np.argmax(np.abs(samples)))
+    since = np.maximum(np.arange(len(samples)) - loud, 0) / sample_rate
+    held = 1 - 0.7 * np.exp(-since / 0.2) * (since > 0.01)
+    return (clipped * held).astype(np.float32)
+
+
+def _core(samples: Samples, shot: Gunshot, sample_rate: int) -> tuple[int, int]:
+    first, last = audible(samples, sample_rate, shot.label_drop_db, 0.05)
+    # The 50 ms window smears the onset: the blast is where the sound itself first comes within 20 dB of its peak.
+    loud = np.flatnonzero(np.abs(samples) >= 0.1 * np.abs(samples).max())
+    first = max(first, int(loud[0]))
+    shortest, longest = 0.25, 1.3 + shot.delays_s[-1]  # s: the events of the real recordings are 0.25-1.3 s long
+    last = min(max(last, first + int(shortest * sample_rate)), first + int(longest * sample_rate), len(samples))
+    return first, last

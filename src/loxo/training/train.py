@@ -1,0 +1,188 @@
+"""The training run.
+
+A run is one folder: `run.json` (every parameter, versions, the validation backgrounds), `checkpoints/last.ckpt`,
+`logs/` (CSV and TensorBoard), and at the end `model.safetensors`, which `loxo detect --model` takes. A run that was
+interrupted or killed goes on from its last finished epoch with `resume`; the data are the same as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader, TensorDataset
+
+import loxo
+from loxo.errors import LoxoError
+from loxo.files import write_atomically
+from loxo.models.config import HTSATConfig
+from loxo.models.htsat import HTSAT
+from loxo.models.weights import save_model
+from loxo.simulation.background import Backgrounds
+from loxo.training.dataset import EpochSampler, SimulatedWindows
+from loxo.training.module import FrameTraining
+
+VALIDATION_SEED = 1_000_000  # added to the run's seed: no validation window is ever a training window
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """What defines a training run, apart from its folder and the number of loader workers."""
+
+    preset: str = "default"
+    model: dict[str, Any] = field(default_factory=dict)  # fields of the preset to change
+    backgrounds: str | None = None  # folder, list file or manifest; None: synthetic backgrounds only
+    steps: int = 9000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup: int = 300  # steps
+    clip_weight: float = 0.1  # share of the clip-wise loss
+    average_decay: float = 0.999  # of the exponential moving average that becomes the model
+    precision: str = "bf16-mixed"
+    epoch_steps: int = 250  # steps between validations and checkpoints
+    validation_windows: int = 256
+    validation_share: float = 0.15  # of the background sites, kept out of training
+    seed: int = 0
+
+
+Progress = Callable[[int, int, dict[str, float]], None]
+
+
+def train(
+    config: TrainingConfig,
+    out: str | Path,
+    *,
+    workers: int = 1,
+    resume: bool = False,
+    on_progress: Progress | None = None,
+) -> Path:
+    """Trains a model on simulated windows and returns the path of its file in the run folder.
+
+    `on_progress(step, steps, metrics)` is called after each step. Raises LoxoError when the folder holds another run,
+    or there is nothing to resume. KeyboardInterrupt leaves a folder that `resume` takes up.
+    """
+    out = Path(out)
+    checkpoint = _prepare_folder(config, out, resume)
+    lightning.seed_everything(config.seed, verbose=False)
+    model_config = HTSATConfig.preset(config.preset, **config.model)
+    training, validation = _backgrounds(config, model_config.sample_rate)
+    module = FrameTraining(
+        HTSAT(model_config),
+        steps=config.steps,
+        learning_rate=config.learning_rate,
+        warmup=min(config.warmup, max(1, config.steps // 10)),
+        clip_weight=config.clip_weight,
+        seed=config.seed,
+    )
+    per_epoch = min(config.epoch_steps, config.steps) * config.batch_size
+    windows = SimulatedWindows(model_config, training, config.steps * config.batch_size, config.seed)
+    loader = DataLoader(
+        windows,
+        batch_size=config.batch_size,
+        sampler=EpochSampler(per_epoch),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+    fixed = SimulatedWindows(model_config, validation, config.validation_windows, config.seed + VALIDATION_SEED)
+    waveforms, targets = (torch.stack(part) for part in zip(*(fixed[k] for k in range(len(fixed))), strict=True))
+    validation_loader = DataLoader(TensorDataset(waveforms, targets), batch_size=config.batch_size)
+
+    metrics = _Metrics(on_progress, config.steps)
+    averaging = EMAWeightAveraging(decay=config.average_decay, update_every_n_steps=1)
+    checkpoints = ModelCheckpoint(out / "checkpoints", save_last=True, save_top_k=0, save_on_train_epoch_end=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on workers and logging intervals is not for our users
+        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+        trainer = lightning.Trainer(
+            accelerator="auto",
+            devices=1,
+            precision=config.precision,  # type: ignore[arg-type]
+            max_steps=config.steps,
+            gradient_clip_val=1.0,
+            logger=[CSVLogger(out, "logs", "csv"), TensorBoardLogger(out, "logs", "tensorboard")],
+            callbacks=[checkpoints, averaging, metrics],
+            log_every_n_steps=25,
+            num_sanity_val_steps=0,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        try:
+            trainer.fit(module, loader, validation_loader, ckpt_path=checkpoint)
+        except SystemExit as stopped:  # how Lightning ends after Ctrl-C
+            raise KeyboardInterrupt from stopped
+    path = out / "model.safetensors"
+    save_model(module.model, path, _provenance(config, metrics.last))
+    return path
+
+
+class _Metrics(Callback):
+    """Hands the latest figures to the caller's progress."""
+
+    def __init__(self, on_progress: Progress | None, steps: int) -> None:
+        self.on_progress, self.steps = on_progress, steps
+        self.last: dict[str, float] = {}
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self.on_progress:
+            self.on_progress(trainer.global_step, self.steps, self.last)
+
+    def on_validation_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _prepare_folder(config: TrainingConfig, out: Path, resume: bool) -> Path | None:
+    """Makes the run folder or checks that it can be resumed; returns the checkpoint to go on from."""
+    record, checkpoint = out / "run.json", out / "checkpoints" / "last.ckpt"
+    if not resume:
+        if out.exists() and any(out.iterdir()):
+            raise LoxoError(f"{out}: the folder is not empty. Give another --out, or --resume to go on with the run in it.")
+        out.mkdir(parents=True, exist_ok=True)
+        about = {"config": asdict(config), "versions": _versions(), "started": datetime.now(UTC).isoformat("T", "seconds")}
+        write_atomically(record, json.dumps(about, indent=2).encode())
+        return None
+    if not record.is_file():
+        raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.")
+    before = json.loads(record.read_text())["config"]
+    now = json.loads(json.dumps(asdict(config)))
+    changed = sorted(key for key in now if before.get(key) != now[key])
+    if changed:
+        raise LoxoError(
+            f"{out}: the run there was started with other settings ({', '.join(changed)}). "
+            "Resume it with the settings in its run.json, or start a new run in another folder."
+        )
+    return checkpoint if checkpoint.is_file() else None
+
+
+def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds | None, Backgrounds | None]:
+    if config.backgrounds is None:
+        return None, None
+    everything = Backgrounds(config.backgrounds, sample_rate)
+    return everything.split(1.0 - config.validation_share, config.seed)
+
+
+def _provenance(config: TrainingConfig, metrics: dict[str, float]) -> dict[str, Any]:
+    shown = {name: round(value, 4) for name, value in metrics.items() if name.startswith("val_")}
+    return {
+        "training": asdict(config),
+        "validation": shown,
+        "versions": _versions(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {"loxo": loxo.__version__, "torch": torch.__version__, "python": platform.python_version()}

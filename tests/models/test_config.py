@@ -1,0 +1,41 @@
+import pytest
+
+from loxo import HTSATConfig, LoxoError
+from loxo.models.config import PRESETS
+
+
+def test_geometry_of_the_presets():
+    audioset, default = HTSATConfig.preset("audioset"), HTSATConfig.preset("default")
+    assert (audioset.image_size, audioset.grid, audioset.last_grid) == ((256, 256), (64, 64), (8, 8))
+    assert (audioset.steps, audioset.step_samples, audioset.features) == (32, 10000, 768)
+    assert (default.steps, default.step_samples) == (64, 1280)  # 0.32 s
+    assert default.output_frames == 1024
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_config_survives_json(name):
+    import json
+
+    config = HTSATConfig.preset(name)
+    assert HTSATConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"embed_dims": 16}, "Unknown model config field"),
+        ({"depths": (2, 2)}, "need as many num_heads"),
+        ({"frontend": "ear"}, "Unknown front end"),
+        ({"patch": (4, 7)}, "cannot be divided by patch"),
+        ({"window_samples": 81921}, "multiple of the 64 steps"),
+        ({"clip_pooling": "median"}, "clip_pooling"),
+    ],
+)
+def test_a_wrong_field_is_told_in_one_sentence(changes, words):
+    with pytest.raises(LoxoError, match=words):
+        HTSATConfig.preset("default", **changes)
+
+
+def test_an_unknown_preset_names_those_that_exist():
+    with pytest.raises(LoxoError, match="audioset, default, elephants-4k"):
+        HTSATConfig.preset("large")
