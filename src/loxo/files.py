@@ -3,36 +3,44 @@
 from __future__ import annotations
 
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 from loxo.errors import LoxoError
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Writes beside the target under a temporary name, then renames: nobody ever sees half a file.
+@contextmanager
+def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """A file to write ("w": UTF-8 text with plain line feeds, "wb": bytes) that takes its name only when complete.
 
-    Raises LoxoError when the folder cannot be written to or the disk is full; then nothing is left behind.
+    It is written beside its place, flushed to the disk and then renamed over what was there; after an error the old
+    file is as it was. Its folder is made if need be. Raises LoxoError when it cannot be written.
     """
     path = Path(path)
-    temporary = None
+    draft = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-            temporary = Path(handle.name)
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with draft.open(mode, **text) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise LoxoError(f"{path}: cannot be written ({error.strerror or error}). Free space or give another folder.") from error
+        raise LoxoError(
+            f"{path}: the file cannot be written ({error.strerror or error}). May you write to its folder, and is "
+            "there room on the disk?"
+        ) from error
 
 
-def _umask() -> int:
-    """NamedTemporaryFile makes private files; what a run writes is meant to be shared as other files are."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """atomic_file for content that is at hand."""
+    with atomic_file(path, "wb") as file:
+        file.write(content)

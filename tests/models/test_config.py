@@ -1,18 +1,17 @@
 import pytest
 
 from loxo import HTSATConfig, LoxoError
-from loxo.models.config import PRESETS
 
 
 def test_geometry_of_the_presets():
     audioset, default = HTSATConfig.preset("audioset"), HTSATConfig.preset("default")
-    assert (audioset.image_size, audioset.grid, audioset.last_grid) == ((256, 256), (64, 64), (8, 8))
+    assert (audioset.image_size, audioset.grids[0], audioset.grids[-1]) == ((256, 256), (64, 64), (8, 8))
     assert (audioset.steps, audioset.step_samples, audioset.features) == (32, 10000, 768)
     assert (default.steps, default.step_samples) == (64, 1280)  # 0.32 s
     assert default.output_frames == 1024
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", HTSATConfig.presets)
 def test_a_config_survives_json(name):
     import json
 
@@ -37,5 +36,5 @@ def test_a_wrong_field_is_told_in_one_sentence(changes, words):
 
 
 def test_an_unknown_preset_names_those_that_exist():
-    with pytest.raises(LoxoError, match="audioset, default, elephants-4k"):
+    with pytest.raises(LoxoError, match="audioset, clap-base, clap-large, clap-tiny, default, elephants-4k"):
         HTSATConfig.preset("large")

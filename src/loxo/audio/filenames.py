@@ -18,7 +18,7 @@ _STAMP = re.compile(
     r"(?P<time>[0-2]\d[:\-]?[0-5]\d[:\-]?[0-5]\d)"
     r"(?P<fraction>\.\d{1,6})?"
     r"(?P<zone>Z|[+\-]\d{2}:?\d{2})?"
-    r"(?:[_. ].*)?$"
+    r"(?:_\d{3})?(?:[_. ][A-Za-z].*)?$"  # a clip's name may go on with its offset: then the start is not known
 )
 _AUDIOMOTH_HEX = re.compile(r"[0-9A-F]{8}")
 _AUDIOMOTH_YEARS = range(2017, 2025)  # hexadecimal names ended with firmware 1.2 of 2018; clocks are set late

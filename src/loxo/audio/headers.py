@@ -1,7 +1,7 @@
 """What the header of an uncompressed file promises, so that a file cut off in the middle is not taken for a whole one.
 
-libsndfile reads what is there and says nothing of what is missing. These are the four containers whose header names
-the number of bytes to come: WAV, RF64 (also called BW64), W64 and AIFF.
+libsndfile reads what is there and says nothing of what is missing. Four containers name the number of bytes to come
+in their header: WAV, RF64 (also called BW64), W64 and AIFF. OGG marks its last page instead.
 """
 
 from __future__ import annotations
@@ -43,6 +43,17 @@ def read_data_chunk(path: Path) -> DataChunk | None:
         if magic[:8] == W64_RIFF:
             return _w64(file, size)
     return None
+
+
+def lacks_last_page(path: Path) -> bool:
+    """Whether an OGG file stops before the page that is marked as its last: it was cut off."""
+    with path.open("rb") as file:
+        if file.read(4) != b"OggS":
+            return False
+        file.seek(max(file.seek(0, io.SEEK_END) - 2 * 65307, 0))  # twice the largest page
+        tail = file.read()
+    last = tail.rfind(b"OggS")
+    return last < 0 or len(tail) < last + 6 or not tail[last + 5] & 4
 
 
 def _chunk(offset: int, promised: int | None, size: int, length_field: int | None = None) -> DataChunk:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,14 +23,16 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from loxo.audio.headers import DataChunk, UnknownLengthFile, read_data_chunk
+from loxo.audio.headers import DataChunk, UnknownLengthFile, lacks_last_page, read_data_chunk
 from loxo.errors import LoxoError
 
-SUFFIXES = frozenset(".wav .wave .bwf .rf64 .w64 .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .caf".split())
+WAVE_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf")
+COMPRESSED_SUFFIXES = (".flac", ".ogg", ".oga", ".opus", ".mp3")
+SUFFIXES = WAVE_SUFFIXES + COMPRESSED_SUFFIXES
 BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 BLOCK_S = 30.0
 CONTEXT_SAMPLES = 1024  # output samples on either side that the resampling filter can reach
-RESCUE_FRAMES = 1024  # a block that cannot be decoded whole is read again in pieces of this length
+RESCUE_FRAMES = 256  # a block that cannot be decoded whole is read again in pieces of this length
 
 Samples = NDArray[np.float32]
 
@@ -48,6 +51,7 @@ class Recording:
     frames: int  # what can be read
     subtype: str  # libsndfile's name of the sample format, such as PCM_16
     missing_frames: int = 0  # promised by the header, not in the file
+    unfinished: bool = False  # cut off, without a word about how much is missing
     note: str | None = None  # something odd that loses nothing, one sentence
     length_field: int | None = None  # byte offset of a WAV's length that must not be believed
 
@@ -58,12 +62,15 @@ class Recording:
     @property
     def fault(self) -> str | None:
         """One sentence when the file is shorter than its header says."""
+        again = "Copy it again from the card if there is a longer one."
+        if self.unfinished:
+            return f"{self.path}: the file is cut off after {self.duration_s:.1f} s: its last page is missing. {again}"
         if not self.missing_frames:
             return None
         whole = (self.frames + self.missing_frames) / self.sample_rate
         return (
-            f"{self.path}: the file is cut off: its header promises {whole:.1f} s but it holds {self.duration_s:.1f} s. "
-            "Copy it again from the card if there is a longer one."
+            f"{self.path}: the file is cut off: its header promises {whole:.1f} s but it holds "
+            f"{self.duration_s:.1f} s. {again}"
         )
 
     def samples_at(self, sample_rate: int, frames: int | None = None) -> int:
@@ -73,13 +80,14 @@ class Recording:
 
 
 def probe(path: str | Path) -> Recording:
-    """Reads the header of a recording. Raises RecordingError when it is missing, empty, or no audio libsndfile knows."""
+    """Reads the header of a recording. Raises RecordingError when it is missing, empty, or not readable as audio."""
     path = Path(path)
     try:
         if path.is_dir():
             raise RecordingError(f"{path}: this is a folder, not a recording.")
         size = path.stat().st_size
-        chunk = read_data_chunk(path) if size else None
+        chunk = read_data_chunk(path)
+        unfinished = lacks_last_page(path)
     except OSError as error:
         raise RecordingError(f"{path}: the file cannot be opened ({error.strerror or error}).") from error
     if not size:
@@ -102,6 +110,7 @@ def probe(path: str | Path) -> Recording:
         frames=frames,
         subtype=subtype,
         missing_frames=_missing_frames(chunk, frames, channels * BYTES.get(subtype, 0)),
+        unfinished=unfinished,
         note=note,
         length_field=length_field,
     )
@@ -121,7 +130,9 @@ def stream(
     Raises RecordingError for a channel that does not exist; nothing is opened before the first block is asked for.
     """
     if channel is not None and not 0 <= channel < recording.channels:
-        raise RecordingError(f"{recording.path}: there is no channel {channel}; channels: 0 to {recording.channels - 1}.")
+        raise RecordingError(
+            f"{recording.path}: there is no channel {channel}; channels: 0 to {recording.channels - 1}."
+        )
     total = recording.samples_at(sample_rate)
     stop = total if stop is None else min(stop, total)
     return Stream(recording, sample_rate, block_s, min(max(start, 0), stop), stop, channel)
@@ -150,7 +161,10 @@ class Stream:
     def __iter__(self) -> Iterator[Samples]:
         recording = self.recording
         common = math.gcd(recording.sample_rate, self.sample_rate)
-        into, outof = self.sample_rate // common, recording.sample_rate // common  # `outof` frames become `into` samples
+        into, outof = (
+            self.sample_rate // common,
+            recording.sample_rate // common,
+        )  # `outof` frames become `into` samples
         context = 0 if into == outof else CONTEXT_SAMPLES
         # Where both rates have a sample at the same instant, so that the two grids coincide.
         cell = max(self.start - context, 0) // into
@@ -183,7 +197,7 @@ class Stream:
             yield block
 
     def _decode(self, first: int, last: int) -> Iterator[Samples]:
-        """Mono blocks of the frames [first, last) at the original rate; ends early, with a fault, where decoding does."""
+        """Mono blocks of the frames [first, last) at the original rate; ends early, with a fault, if decoding does."""
         size = max(int(self.block_s * self.recording.sample_rate), 1)
         position = first
         for whole in (True, False):
@@ -200,7 +214,7 @@ class Stream:
                 break
             except (soundfile.LibsndfileError, OSError) as error:
                 # An error loses the whole block: once more from its start in small pieces, up to the broken place.
-                reason = str(getattr(error, "error_string", error)).strip(" .")
+                reason = str(error.strerror) if isinstance(error, OSError) else "the data there are damaged or missing"
                 size = RESCUE_FRAMES if whole else size
         if position < last:
             rate = self.recording.sample_rate
@@ -259,14 +273,12 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[Path], list[tuple
             for folder, folders, names in os.walk(path, onerror=lambda e: problems.append(_unreadable(e))):
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
                 files += [
-                    Path(folder, name)
-                    for name in names
-                    if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122: fast
+                    Path(folder, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)
                 ]
             if not files:
-                problems.append((path, f"{path}: the folder holds no recordings ({', '.join(sorted(SUFFIXES))})."))
+                problems.append((path, f"{path}: the folder holds no recordings ({', '.join(SUFFIXES)})."))
             for file in files:
-                found.setdefault(os.path.abspath(file), file)  # noqa: PTH100: must not follow links
+                found.setdefault(os.path.abspath(file), file)  # noqa: PTH100 (links are not followed)
         elif path.exists():
             found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
         else:
@@ -278,8 +290,14 @@ def _unreadable(error: OSError) -> tuple[Path, str]:
     return Path(error.filename), f"{error.filename}: the folder cannot be read ({error.strerror})."
 
 
-def _open(path: Path, length_field: int | None) -> soundfile.SoundFile:
-    return soundfile.SoundFile(path if length_field is None else UnknownLengthFile(path, length_field))
+@contextmanager
+def _open(path: Path, length_field: int | None) -> Iterator[soundfile.SoundFile]:
+    if length_field is None:
+        with soundfile.SoundFile(path) as file:
+            yield file
+    else:
+        with UnknownLengthFile(path, length_field) as raw, soundfile.SoundFile(raw) as file:
+            yield file
 
 
 def _missing_frames(chunk: DataChunk | None, frames: int, frame_bytes: int) -> int:

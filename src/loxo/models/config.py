@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from loxo.errors import LoxoError
 
@@ -37,21 +37,43 @@ GUNSHOT_DECODING = Decoding(smooth_s=0.0, edge=0.5, min_duration_s=0.0, merge_ga
 DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
 
 
-@dataclass(frozen=True, kw_only=True)
-class HTSATConfig:
-    """A Hierarchical Token-Semantic Audio Transformer (HTS-AT, arXiv 2202.00874). The defaults are the paper's.
+# The front end of the bundled model and of its rivals: 20.48 s at 4 kHz become 512 frames of 128 bands, of which 96
+# resolve 2-4 Hz below 250 Hz.
+ELEPHANT_FRONTEND: dict[str, Any] = {
+    "sample_rate": 4000,
+    "window_samples": 81920,
+    "frontend": "two-resolution",
+    "n_fft": 4096,
+    "hop_length": 160,
+    "n_mels": 128,
+    "low_bands": 96,
+    "fmin": 8.0,
+    "split_hz": 250.0,
+    "short_n_fft": 256,
+    "short_fmin": 80.0,
+    "fmax": 1900.0,
+    "image_frames": 512,
+    "in_chans": 2,
+    "clip_pooling": "max",
+}
+FRONTEND_CHANNELS = {"mel": 1, "kaldi": 1, "two-resolution": 2}
 
-    The waveform becomes an image of `n_mels` bands x `image_frames` frames, which is cut into `folds` pieces in time
-    that are stacked along frequency. A Swin Transformer turns it into tokens; a convolution over the last grid gives
-    one logit for each class and step.
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What every architecture has in common: classes, front end, time geometry, decoding.
+
+    An architecture's own config adds its fields, `steps` and `presets`.
     """
 
-    architecture: str = "htsat"
+    presets: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    architecture: str
     classes: tuple[str, ...] = LABELS
     # Waveform and front end
     sample_rate: int = 32000
     window_samples: int = 320000  # the length the model is trained on
-    frontend: str = "mel"  # "mel": the paper's; "two-resolution": see models/frontend.py
+    frontend: str = "mel"  # "mel": the paper's; "kaldi": AST's; "two-resolution": see models/frontend.py
     n_fft: int = 1024
     hop_length: int = 320
     n_mels: int = 64  # bands of the image, whatever their spacing
@@ -61,42 +83,20 @@ class HTSATConfig:
     split_hz: float = 250.0  # two-resolution only: the highest frequency of the long window
     short_n_fft: int = 256  # two-resolution only: the short window, samples
     short_fmin: float = 80.0  # two-resolution only: the lowest frequency of the short window
-    # Image and Swin Transformer
     image_frames: int = 1024
-    folds: int = 4
     in_chans: int = 1
-    patch: tuple[int, int] = (4, 4)  # bands, frames
-    embed_dim: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)
-    attention_window: int = 8
-    merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))  # (frequency, time) after each stage but the last
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.1
     # Output
     output_frames: int = 1024
     clip_pooling: str = "mean"  # of the steps' logits; "max" suits events much shorter than the window
     decoding: dict[str, Decoding] = field(default_factory=lambda: dict(DECODING))
 
     def __post_init__(self) -> None:
-        if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
-            raise LoxoError(
-                f"The model config is not consistent: {len(self.depths)} depths need as many num_heads "
-                f"(got {len(self.num_heads)}) and one merge less (got {len(self.merges)})."
-            )
-        if self.frontend not in ("mel", "two-resolution"):
-            raise LoxoError(f"Unknown front end {self.frontend!r}: use 'mel' or 'two-resolution'.")
+        if self.frontend not in FRONTEND_CHANNELS:
+            raise LoxoError(f"Unknown front end {self.frontend!r}: use one of {', '.join(FRONTEND_CHANNELS)}.")
+        if self.in_chans != FRONTEND_CHANNELS[self.frontend]:
+            raise LoxoError(f"in_chans is {self.in_chans}, but the front end {self.frontend!r} gives another number.")
         if self.clip_pooling not in ("mean", "max"):
             raise LoxoError(f"Unknown clip_pooling {self.clip_pooling!r}: use 'mean' or 'max'.")
-        if self.image_frames % self.folds:
-            raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
-        for size, patch, axis in zip(self.image_size, self.patch, (0, 1), strict=True):
-            stride = patch
-            for merge in self.merges:
-                stride *= merge[axis]
-            if size % stride:
-                name = ("bands (folds x n_mels)", "frames (image_frames / folds)")[axis]
-                raise LoxoError(f"The image's {size} {name} cannot be divided by patch and merges ({stride}).")
         if self.window_samples % self.steps:
             raise LoxoError(f"window_samples ({self.window_samples}) must be a multiple of the {self.steps} steps.")
         if self.output_frames % self.steps:
@@ -105,53 +105,33 @@ class HTSATConfig:
     # -- geometry: ask the config, never recompute it elsewhere
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """(rows, columns) of the image: stacked bands, frames of one fold."""
-        return self.folds * self.n_mels, self.image_frames // self.folds
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, columns) of tokens after the patch embedding."""
-        return self.image_size[0] // self.patch[0], self.image_size[1] // self.patch[1]
-
-    @property
-    def last_grid(self) -> tuple[int, int]:
-        rows, columns = self.grid
-        for merge in self.merges:
-            rows, columns = rows // merge[0], columns // merge[1]
-        return rows, columns
-
-    @property
     def steps(self) -> int:
         """Distinct time steps of the output in one window."""
-        return self.last_grid[1] * self.folds
+        raise NotImplementedError
 
     @property
     def step_samples(self) -> int:
         """Samples that one step stands for: step k of a window covers [k, k + 1) x step_samples."""
         return self.window_samples // self.steps
 
-    @property
-    def features(self) -> int:
-        """Channels after the last stage."""
-        return self.embed_dim * 2 ** (len(self.depths) - 1)
-
     # -- presets and JSON
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> HTSATConfig:
+    def preset(cls, name: str, **changes: Any) -> Self:
         """A named config, any field changed by its name. Raises LoxoError for an unknown preset or field."""
-        if name not in PRESETS:
-            raise LoxoError(f"No preset is called {name!r}. There are: {', '.join(sorted(PRESETS))}.")
-        return cls.from_dict({**PRESETS[name], **changes})
+        if name not in cls.presets:
+            raise LoxoError(f"No preset is called {name!r}. There are: {', '.join(sorted(cls.presets))}.")
+        return cls.from_dict({**cls.presets[name], **changes})
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> HTSATConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of to_dict. Raises LoxoError for a field this version does not know."""
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise LoxoError(f"Unknown model config field(s) {', '.join(unknown)}; known are {', '.join(sorted(known))}.")
+            raise LoxoError(
+                f"Unknown model config field(s) {', '.join(unknown)}; known are {', '.join(sorted(known))}."
+            )
         plain = {key: _tuples(value) for key, value in values.items() if key != "decoding"}
         if "decoding" in values:
             plain["decoding"] = {
@@ -169,33 +149,92 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # The paper's model: 10 s at 32 kHz, 64 mel bands, 31 M parameters.
-    "audioset": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
-    # The older adaptation to elephants: the paper's numbers at 4 kHz. 33 of its 64 mel filters are empty.
-    "elephants-4k": {"sample_rate": 4000, "window_samples": 40000},
-    # What ships in the package: 20.48 s windows, 128 bands of which 96 resolve 2-4 Hz below 250 Hz, steps of 0.32 s.
-    "default": {
-        "sample_rate": 4000,
-        "window_samples": 81920,
-        "frontend": "two-resolution",
-        "n_fft": 4096,
-        "hop_length": 160,
-        "n_mels": 128,
-        "low_bands": 96,
-        "fmin": 8.0,
-        "split_hz": 250.0,
-        "short_n_fft": 256,
-        "short_fmin": 80.0,
-        "fmax": 1900.0,
-        "image_frames": 512,
-        "folds": 1,
-        "in_chans": 2,
-        "patch": (4, 8),
-        "embed_dim": 32,
-        "depths": (2, 2, 2),
-        "num_heads": (2, 4, 8),
-        "merges": ((2, 1), (2, 1)),
-        "clip_pooling": "max",
-    },
-}
+CLAP: dict[str, Any] = {"sample_rate": 48000, "window_samples": 480000, "hop_length": 480}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTSATConfig(ModelConfig):
+    """A Hierarchical Token-Semantic Audio Transformer (HTS-AT, arXiv 2202.00874). The defaults are the paper's.
+
+    The waveform becomes an image of `n_mels` bands x `image_frames` frames, which is cut into `folds` pieces in time
+    that are stacked along frequency. A Swin Transformer turns it into tokens; a convolution over the last grid gives
+    one logit for each class and step.
+    """
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # The paper's model: 10 s at 32 kHz, 64 mel bands, 31 M parameters.
+        "audioset": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
+        # The older adaptation to elephants: the paper's numbers at 4 kHz. 33 of its 64 mel filters are empty.
+        "elephants-4k": {"sample_rate": 4000, "window_samples": 40000},
+        # What ships in the package: steps of 0.32 s.
+        "default": {
+            **ELEPHANT_FRONTEND,
+            "folds": 1,
+            "patch": (4, 8),
+            "embed_dim": 32,
+            "depths": (2, 2, 2),
+            "num_heads": (2, 4, 8),
+            "merges": ((2, 1), (2, 1)),
+        },
+        # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
+        "clap-tiny": CLAP,
+        "clap-base": {**CLAP, "embed_dim": 128, "depths": (2, 2, 12, 2)},
+        "clap-large": {**CLAP, "embed_dim": 256, "depths": (2, 2, 12, 2)},
+    }
+
+    architecture: str = "htsat"
+    # Image and Swin Transformer
+    folds: int = 4
+    patch: tuple[int, int] = (4, 4)  # bands, frames
+    embed_dim: int = 96
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (4, 8, 16, 32)
+    attention_window: int = 8
+    merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))  # (frequency, time) after each stage but the last
+    mlp_ratio: float = 4.0
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
+            raise LoxoError(
+                f"The model config is not consistent: {len(self.depths)} depths need as many num_heads "
+                f"(got {len(self.num_heads)}) and one merge less (got {len(self.merges)})."
+            )
+        for k, heads in enumerate(self.num_heads):
+            if self.embed_dim * 2**k % heads:
+                raise LoxoError(f"The {self.embed_dim * 2**k} channels of stage {k} cannot be shared by {heads} heads.")
+        if self.image_frames % self.folds:
+            raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
+        for axis, (size, patch) in enumerate(zip(self.image_size, self.patch, strict=True)):
+            stride = patch
+            for merge in self.merges:
+                stride *= merge[axis]
+            if size % stride:
+                name = ("bands (folds x n_mels)", "frames (image_frames / folds)")[axis]
+                raise LoxoError(f"The image's {size} {name} cannot be divided by patch and merges ({stride}).")
+        for grid in self.grids:
+            if any(size > self.attention_window and size % self.attention_window for size in grid):
+                raise LoxoError(f"A grid of {grid} tokens cannot be cut into windows of {self.attention_window}.")
+        super().__post_init__()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(rows, columns) of the image: stacked bands, frames of one fold."""
+        return self.folds * self.n_mels, self.image_frames // self.folds
+
+    @property
+    def grids(self) -> list[tuple[int, int]]:
+        """(rows, columns) of tokens in each stage."""
+        sizes = [(self.image_size[0] // self.patch[0], self.image_size[1] // self.patch[1])]
+        for rows, columns in self.merges:
+            sizes.append((sizes[-1][0] // rows, sizes[-1][1] // columns))
+        return sizes
+
+    @property
+    def steps(self) -> int:
+        return self.grids[-1][1] * self.folds
+
+    @property
+    def features(self) -> int:
+        """Channels after the last stage."""
+        return self.embed_dim * 2 ** (len(self.depths) - 1)

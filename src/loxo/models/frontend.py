@@ -1,8 +1,9 @@
 """Waveform to image: the front ends.
 
-`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels. `TwoResolutionFrontEnd` is what hears an elephant: a long
-window resolves the 8-250 Hz of a rumble at 2-4 Hz, a short window keeps the onset of a gunshot. Both return
-float32 (batch, channels, frames, bands), frame t centred on sample t x hop_length.
+`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels. `KaldiFrontEnd` is the one that published AST weights
+expect. `TwoResolutionFrontEnd` is what hears an elephant: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, a
+short window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands); frame t is centred on
+sample t x hop_length (Kaldi's begins there).
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.models.config import HTSATConfig
+from loxo.models.config import ModelConfig
 
 MEL_FLOOR = 1e-10  # power below which the mel front end is constant: -100 dB, as in the official model
 HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4
 MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
 LOG_STEP = math.log(6.4) / 27.0
+
+KALDI_FLOOR = 1.1920928955078125e-07  # float32's epsilon
+KALDI_PREEMPHASIS = 0.97
+AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the deviation
 
 SILENCE_RATIO = 1e-10  # a stretch 100 dB under the loudest one of its window is padding, not sound
 TINY_POWER = 1e-20
@@ -29,8 +34,9 @@ PROMINENCE_DB = (-10.0, 40.0)
 SHAPE_DB = (-50.0, 50.0)
 
 
-def build_frontend(config: HTSATConfig) -> nn.Module:
-    return MelFrontEnd(config) if config.frontend == "mel" else TwoResolutionFrontEnd(config)
+def build_frontend(config: ModelConfig) -> nn.Module:
+    kinds = {"mel": MelFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
+    return kinds[config.frontend](config)
 
 
 # ---------------------------------------------------------------- filters
@@ -64,7 +70,7 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: fl
 
 
 def warped_edges(bands: int, low: float, high: float, first_step: float, even: float) -> np.ndarray:
-    """bands + 2 frequencies from `low`: steps of `first_step` Hz for the share `even` of the bands, then growing evenly.
+    """bands + 2 frequencies from `low`: steps of `first_step` Hz for the share `even` of the bands, then growing.
 
     The growth is chosen so that the last filter's centre is `high`.
     """
@@ -107,7 +113,7 @@ class MelFrontEnd(nn.Module):
     window: Tensor
     filters: Tensor
 
-    def __init__(self, config: HTSATConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.hop = config.hop_length
         filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
@@ -119,6 +125,38 @@ class MelFrontEnd(nn.Module):
         with torch.autocast(waveform.device.type, enabled=False):
             power = power_spectrum(waveform.float(), self.window, self.hop, center=True)
             return 10.0 * torch.log10((power @ self.filters).clamp_min(MEL_FLOOR)).unsqueeze(1)
+
+
+class KaldiFrontEnd(nn.Module):
+    """Log filter banks as Kaldi makes them, normalised by AudioSet's mean and deviation: what AST was trained on.
+
+    Only whole frames are used; what is missing to `image_frames` is filled with log energies of 0, as AST does.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.frames, self.hop, self.length = config.image_frames, config.hop_length, config.n_fft
+        self.fft = 2 ** math.ceil(math.log2(config.n_fft))
+        mel = 1127.0 * np.log1p(np.linspace(0.0, config.sample_rate / 2, self.fft // 2 + 1) / 700.0)
+        low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.fmin, config.fmax))
+        filters = triangles(np.linspace(low, high, config.n_mels + 2), mel)  # straight in mel, not in hertz
+        self.register_buffer("window", torch.hann_window(config.n_fft, periodic=False), persistent=False)
+        self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, window_samples) -> (batch, 1, image_frames, n_mels)"""
+        with torch.autocast(waveform.device.type, enabled=False):
+            pieces = waveform.float().unfold(1, self.length, self.hop)  # (batch, frames, n_fft)
+            pieces = pieces - pieces.mean(2, keepdim=True)
+            before = torch.cat((pieces[..., :1], pieces[..., :-1]), dim=2)
+            spectrum = torch.fft.rfft((pieces - KALDI_PREEMPHASIS * before) * self.window, n=self.fft)
+            power = spectrum.real.square() + spectrum.imag.square()
+            bands = (power @ self.filters).clamp_min(KALDI_FLOOR).log()
+            bands = F.pad(bands, (0, 0, 0, max(0, self.frames - bands.shape[1])))[:, : self.frames]
+            return ((bands - AUDIOSET_MEAN) / (2 * AUDIOSET_STD)).unsqueeze(1)
 
 
 class TwoResolutionFrontEnd(nn.Module):
@@ -140,7 +178,7 @@ class TwoResolutionFrontEnd(nn.Module):
     short_filters: Tensor
     taps: Tensor
 
-    def __init__(self, config: HTSATConfig) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.frames = config.image_frames
         self.hop = config.hop_length

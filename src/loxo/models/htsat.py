@@ -18,6 +18,9 @@ from loxo.models.swin import PatchEmbed, SwinStage
 class HTSAT(FrameModel):
     """The model of the contract in docs/architecture.md. Parameters bear the names of the official checkpoints."""
 
+    config: HTSATConfig
+    head_name = "tscam_conv"
+
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
         self.frontend = build_frontend(config)
@@ -26,32 +29,32 @@ class HTSAT(FrameModel):
         drops = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
         merges = (*config.merges, None)
         self.layers = nn.ModuleList()
-        size = config.grid
         for k, (depth, heads, merge) in enumerate(zip(config.depths, config.num_heads, merges, strict=True)):
             dim = config.embed_dim * 2**k
             mine, drops = drops[:depth], drops[depth:]
-            stage = SwinStage(dim, heads, size, config.attention_window, config.mlp_ratio, mine, merge)
+            stage = SwinStage(dim, heads, config.grids[k], config.attention_window, config.mlp_ratio, mine, merge)
             self.layers.append(stage)
-            if merge is not None:
-                size = (size[0] // merge[0], size[1] // merge[1])
         self.norm = nn.LayerNorm(config.features)
-        rows = config.last_grid[0] // config.folds
+        rows = config.grids[-1][0] // config.folds
         self.tscam_conv = nn.Conv2d(config.features, len(config.classes), kernel_size=(rows, 3), padding=(0, 1))
         self.apply(_initialise)
 
-    def logits_and_latent(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, window_samples) -> (batch, classes, steps), (batch, features)"""
-        return self.classify(self.encode(self.image(waveform)))
-
-    def image(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, channels, folds * n_mels, image_frames / folds), normalised band by band."""
+    def bands(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, channels, n_mels, frames), normalised band by band."""
         bands = self.frontend(waveform)  # (batch, channels, frames, n_mels)
         b, c, t, m = bands.shape
-        normal = self.bn0(bands.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
-        return self.fold(normal)
+        return self.bn0(bands.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
+
+    def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
+        tokens = self.encode(self.fold(bands))  # (batch, R, C, features)
+        return self.tscam_conv(self.unfold(tokens)).squeeze(2), tokens.mean((1, 2))
 
     def fold(self, bands: Tensor) -> Tensor:
-        """(batch, channels, n_mels, frames): stretched to image_frames, cut in time, the pieces stacked by frequency."""
+        """Stretched to image_frames, cut in time, the pieces stacked along frequency.
+
+        (batch, channels, n_mels, frames) -> (batch, channels, folds * n_mels, image_frames / folds)
+        """
         b, c, m, t = bands.shape
         frames, folds = self.config.image_frames, self.config.folds
         if t != frames:
@@ -65,13 +68,14 @@ class HTSAT(FrameModel):
             tokens = layer(tokens)
         return self.norm(tokens)
 
-    def classify(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, R, C, features) -> logits (batch, classes, steps), latent (batch, features)"""
+    def unfold(self, tokens: Tensor) -> Tensor:
+        """Undoes the folding: the stacked pieces go back one after the other in time.
+
+        (batch, R, C, features) -> (batch, features, R / folds, steps)
+        """
         b, r, c, d = tokens.shape
         folds = self.config.folds
-        # Undo the folding: the stacked pieces go back one after the other in time.
-        unfolded = tokens.view(b, folds, r // folds, c, d).permute(0, 4, 2, 1, 3).reshape(b, d, r // folds, folds * c)
-        return self.tscam_conv(unfolded).squeeze(2), tokens.mean((1, 2))
+        return tokens.view(b, folds, r // folds, c, d).permute(0, 4, 2, 1, 3).reshape(b, d, r // folds, folds * c)
 
 
 def _initialise(module: nn.Module) -> None:

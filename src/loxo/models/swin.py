@@ -93,8 +93,8 @@ class WindowAttention(nn.Module):
         else:
             # Windows and heads share one axis, so that the bias broadcasts over the batch without being copied.
             bias = bias.expand(w, -1, -1, -1).reshape(1, w * self.heads, n, n).to(q.dtype)
-            flat = (t.reshape(b, w * self.heads, n, d // self.heads) for t in (q, k, v))
-            out = F.scaled_dot_product_attention(*flat, attn_mask=bias).view(b, w, self.heads, n, d // self.heads)
+            q, k, v = (t.reshape(b, w * self.heads, n, d // self.heads) for t in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).view(b, w, self.heads, n, d // self.heads)
         return self.proj(out.transpose(2, 3).reshape(b, w, n, d))
 
 

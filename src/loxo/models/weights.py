@@ -18,14 +18,11 @@ from safetensors.torch import save
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.models.base import FrameModel
-from loxo.models.config import HTSATConfig
-from loxo.models.htsat import HTSAT
+from loxo.models.registry import build, config_from_dict
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"
 FORMAT = 1
-
-ARCHITECTURES: dict[str, type[FrameModel]] = {"htsat": HTSAT}
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -63,16 +60,15 @@ def load_model(name_or_path: str | Path = "default", device: str | torch.device 
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise LoxoError(f"{path}: this is not a readable .safetensors file ({error}). Is it complete?") from error
     if HEADER not in metadata:
         raise LoxoError(f"{path}: this .safetensors file is not a Loxo model: its header holds no Loxo config.")
     try:
         header = json.loads(metadata[HEADER])
-        config = HTSATConfig.from_dict(header["config"])
-        model = ARCHITECTURES[config.architecture](config)
-    except (ValueError, KeyError, TypeError) as error:
+        model = build(config_from_dict(header["config"]))
+    except (ValueError, KeyError, TypeError, AttributeError, LoxoError) as error:
         raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
     try:
         model.load_state_dict(tensors)

@@ -10,7 +10,7 @@ sooner at high frequencies, distance a low-pass. Three families, seen in the rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +40,12 @@ class Gunshot:
     n_wave_lead_s: float
     overload: float  # clips at this share of the peak; 1 leaves the shot alone
     delays_s: tuple[float, ...] = (0.0,)
-    label_drop_db: float = 17.0
+    label_drop_db: float = 18.0
 
 
 def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot:
     family = family or str(rng.choice(FAMILIES, p=(0.42, 0.38, 0.2)))
-    common = {"label_drop_db": float(rng.uniform(15, 20))}
+    drop_db = float(rng.uniform(16, 21))
     if family == "thud":
         return Gunshot(
             family=family,
@@ -62,27 +62,27 @@ def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot
             n_wave=0.0,
             n_wave_lead_s=0.0,
             overload=1.0,
-            **common,
+            label_drop_db=drop_db,
         )
     close = family == "close"
     return Gunshot(
         family=family,
         blast_s=float(np.exp(rng.uniform(np.log(0.25e-3), np.log(1.2e-3)))),
         # Belize recorders have a high-pass: nothing under 300 Hz. Others keep everything.
-        low_hz=float(rng.uniform(30, 120) if close or rng.random() < 0.4 else rng.uniform(150, 450)),
-        low_slope=float(rng.uniform(6, 24)),
-        high_hz=float(np.exp(rng.uniform(np.log(900), np.log(6000 if close else 2500)))),
-        high_slope=float(rng.uniform(6, 18)),
+        low_hz=float(rng.uniform(30, 120) if close or rng.random() < 0.4 else rng.uniform(150, 600)),
+        low_slope=float(rng.uniform(6, 24 if close else 36)),
+        high_hz=float(np.exp(rng.uniform(np.log(900 if close else 700), np.log(6000 if close else 2500)))),
+        high_slope=float(rng.uniform(6, 18 if close else 30)),
         tail_s=float(rng.uniform(0.5, 2.0) if close else rng.uniform(1.2, 3.2)),
-        tail_db=float(rng.uniform(-12, 2) if close else rng.uniform(-6, 6)),
+        tail_db=float(rng.uniform(-12, 2) if close else rng.uniform(-4, 10)),
         # One in six comes back late, from a ridge or the far side of a clearing.
         build_s=float(rng.uniform(0.05, 0.3) if rng.random() < 0.17 else rng.uniform(0.001, 0.02)),
         reflections=int(rng.integers(2, 12)),
         spread_s=float(rng.uniform(0.01, 0.2)),
-        n_wave=float(rng.uniform(0.1, 1.0) if rng.random() < 0.25 else 0.0),
+        n_wave=float(rng.uniform(0.1, 1.0) if rng.random() < 0.12 else 0.0),
         n_wave_lead_s=float(rng.uniform(0.01, 0.15)),
         overload=float(rng.uniform(0.08, 0.6) if close and rng.random() < 0.5 else 1.0),
-        **common,
+        label_drop_db=drop_db,
     )
 
 
@@ -103,11 +103,11 @@ def draw_pattern(rng: np.random.Generator) -> list[tuple[float, Gunshot]]:
         gap = 60.0 / rng.uniform(600, 900)
         count = int(rng.integers(3, 16))
         delays = np.arange(count) * gap + rng.normal(0, 0.04 * gap, count) * (np.arange(count) > 0)
-    return [(0.0, Gunshot(**{**shot.__dict__, "delays_s": tuple(float(d) for d in delays)}))]
+    return [(0.0, replace(shot, delays_s=tuple(float(delay) for delay in delays)))]
 
 
 def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator) -> Call:
-    """The sound of `shot`. Its core runs from the blast to where the tail is 15-20 dB under the peak."""
+    """The sound of `shot`. Its core runs from the blast to where the tail is 16-21 dB under the peak."""
     # A few ms ahead of the blast take up what band-limiting rings before it.
     lead = 0.01 + (shot.n_wave_lead_s if shot.n_wave > 0 else 0.0)
     n = int((lead + min(shot.tail_s, 2.2) + shot.spread_s + 0.1 + shot.delays_s[-1]) * sample_rate)
@@ -169,10 +169,12 @@ def _tail(shot: Gunshot, sample_rate: int, rng: np.random.Generator, size: int) 
     return (out * (1 - np.exp(-t / shot.build_s)) * lumps).astype(np.float32)
 
 
-def _band(shot: Gunshot, w: NDArray[np.complex128]) -> NDArray[np.complex128]:
+def _band(shot: Gunshot, w: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:
     """Ground effect and recorder below, air and foliage above: causal filters of any slope (6 dB an octave each)."""
     high, low = w / (2 * np.pi * shot.low_hz), w / (2 * np.pi * shot.high_hz)
-    passed: NDArray[np.complex128] = (high / (1 + high)) ** (shot.low_slope / 6) / (1 + low) ** (shot.high_slope / 6)
+    passed: NDArray[np.complexfloating] = (high / (1 + high)) ** (shot.low_slope / 6) / (1 + low) ** (
+        shot.high_slope / 6
+    )
     return passed
 
 
@@ -192,6 +194,6 @@ def _core(samples: Samples, shot: Gunshot, sample_rate: int) -> tuple[int, int]:
     # The 50 ms window smears the onset: the blast is where the sound itself first comes within 20 dB of its peak.
     loud = np.flatnonzero(np.abs(samples) >= 0.1 * np.abs(samples).max())
     first = max(first, int(loud[0]))
-    shortest, longest = 0.25, 1.3 + shot.delays_s[-1]  # s: the events of the real recordings are 0.25-1.3 s long
+    shortest, longest = 0.3, 1.3 + shot.delays_s[-1]  # s: the events of the real recordings are 0.3-1.3 s long
     last = min(max(last, first + int(shortest * sample_rate)), first + int(longest * sample_rate), len(samples))
     return first, last

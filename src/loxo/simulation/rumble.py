@@ -77,10 +77,8 @@ def draw_rumble(rng: np.random.Generator) -> Rumble:
     # frequency 31 Hz [H18], boxes from 22 to 45 Hz [ELP].
     f0 = two_sided(rng, 19.0, 26.5, 36.0) if habitat == "forest" else two_sided(rng, 13.8, 18.6, 25.8)
     f0 = float(np.clip(f0, 10.0, 38.0))
-    if rng.random() < 0.9:
-        duration = two_sided(rng, 1.8, 4.0, 7.2)  # 1.7 / 3.8 / 7.0 s [ELP] with the short ones below
-    else:
-        duration = two_sided(rng, 0.6, 1.7, 5.1)  # calls in a clearing
+    # 1.7 / 3.8 / 7.0 s [ELP], one in twelve of them the short calls of a clearing.
+    duration = two_sided(rng, 1.95, 4.1, 7.3) if rng.random() < 0.92 else two_sided(rng, 0.6, 1.7, 5.1)
     duration = float(np.clip(duration, 0.8, 10.0))
     contour = str(rng.choice(CONTOURS, p=(0.4, 0.2, 0.15, 0.08, 0.17)))
     span = two_sided(rng, 0.06, 0.18, 0.32)  # [C104]
@@ -193,7 +191,15 @@ def draw_roar(rng: np.random.Generator, sample_rate: int, longest_s: float = 60.
 
 def draw_trumpet(rng: np.random.Generator, sample_rate: int, longest_s: float = 60.0) -> Call:
     """A trumpet: f0 at 300-600 Hz with strong harmonics, 0.5-1.5 s."""
-    return _voice(rng, sample_rate, "trumpet", rng.uniform(300, 600), min(rng.uniform(0.5, 1.5), longest_s), -14.0, 0.2)
+    return _voice(
+        rng,
+        sample_rate,
+        "trumpet",
+        min(rng.uniform(300, 600), 0.35 * sample_rate),
+        min(rng.uniform(0.5, 1.5), longest_s),
+        -14.0,
+        0.2,
+    )
 
 
 def _voice(

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from loxo.models.config import HTSATConfig
 from loxo.simulation.background import Backgrounds
-from loxo.simulation.windows import training_window
+from loxo.simulation.soundscape import training_window
 from loxo.training.targets import frame_targets
 
 
@@ -28,7 +28,7 @@ class SimulatedWindows(Dataset[tuple[Tensor, Tensor]]):
         config = self.config
         rng = np.random.default_rng((self.seed, index))
         samples, events = training_window(rng, config.window_samples, config.sample_rate, self.backgrounds)
-        spans = ((event.label, event.first, event.past) for event in events)
+        spans = ((event.label, event.start, event.end) for event in events)
         targets = frame_targets(spans, config.classes, config.steps, config.step_samples)
         return torch.from_numpy(samples), torch.from_numpy(targets)
 

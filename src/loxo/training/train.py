@@ -170,8 +170,12 @@ def _prepare_folder(config: TrainingConfig, out: Path, resume: bool) -> Path | N
 def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds | None, Backgrounds | None]:
     if config.backgrounds is None:
         return None, None
-    everything = Backgrounds(config.backgrounds, sample_rate)
-    return everything.split(1.0 - config.validation_share, config.seed)
+    path = Path(config.backgrounds)
+    if path.suffix.lower() == ".csv":
+        everything = Backgrounds.from_manifest(path, part="train", sample_rate=sample_rate)
+    else:
+        everything = Backgrounds(path, sample_rate)
+    return everything.split(config.validation_share, config.seed)
 
 
 def _provenance(config: TrainingConfig, metrics: dict[str, float]) -> dict[str, Any]:

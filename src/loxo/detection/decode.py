@@ -1,0 +1,147 @@
+"""Frame scores become events.
+
+For each class: the scores are smoothed by a running mean. Every peak that reaches FLOOR is a candidate; from the
+highest down, each grows both ways while the smoothed score stays above `edge` times its peak, but never into an event
+that is there already. Neighbours closer than `merge_gap_s` become one if the lower peak is at least `edge` times the
+higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter than `min_duration_s` is
+dropped. An event's score is its peak. Only then does the threshold select which events are listed, so it never moves
+an edge.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.errors import LoxoError
+from loxo.models.config import Decoding
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not listed
+SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
+
+Event = tuple[int, int, float]  # first step, step after the last, score
+
+
+def decode(
+    scores: NDArray[np.floating[Any]],
+    config: Any,
+    *,
+    threshold: float | None = None,
+    first_step: int = 0,
+    total_samples: int | None = None,
+) -> pd.DataFrame:
+    """The events in frame scores (classes, steps), as a DataFrame with one row an event.
+
+    Columns: start_s, end_s, label, score, low_hz, high_hz; by start, end and label. `config` is the model's.
+    `threshold` (0 to 1) replaces every class's own and selects events by their score. `first_step` is the step the
+    scores begin with; no event ends after `total_samples`, the recording's length at the model's rate, where given.
+    Raises LoxoError for a threshold or scores outside 0 to 1, or scores of another number of classes.
+    """
+    import pandas as pd
+
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise LoxoError(f"The threshold must lie between 0 and 1, not at {threshold}.")
+    if scores.ndim != 2 or len(scores) != len(config.classes):
+        raise LoxoError(f"Scores of shape {scores.shape} do not fit a model of {len(config.classes)} classes.")
+    if scores.size and not (np.min(scores) >= 0 and np.max(scores) <= 1):
+        raise LoxoError("Frame scores must be numbers between 0 and 1.")
+    step, rate = config.step_samples, config.sample_rate
+    end_s = np.inf if total_samples is None else total_samples / rate
+    rows = []
+    for label, values in zip(config.classes, scores, strict=True):
+        decoding = config.decoding.get(label, Decoding())
+        least = decoding.threshold if threshold is None else threshold
+        for first, last, score in find_events(values, decoding, step / rate):
+            start = (first_step + first) * step / rate
+            if score >= least and start < end_s:
+                end = min((first_step + last) * step / rate, end_s)
+                rows.append((start, end, label, score, decoding.low_hz, decoding.high_hz))
+    rows.sort(key=lambda row: row[:3])
+    return pd.DataFrame(rows, columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"])
+
+
+def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: float) -> list[Event]:
+    """All the events of one class's scores (steps,), in time order, whatever their score."""
+    smoothed = smooth(scores, decoding.smooth_s / step_s)
+    events = _merge(_grow(smoothed, decoding.edge), decoding.edge, decoding.merge_gap_s / step_s)
+    least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
+    return [event for event in events if event[1] - event[0] >= least]
+
+
+def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:
+    """Running mean over the odd number of steps nearest to `steps`; at the ends over those that are there."""
+    half = max(round((steps - 1) / 2), 0)
+    values = np.asarray(scores, np.float64)
+    sums, counts = values.copy(), np.ones(len(values))
+    # Not a difference of cumulative sums, whose float noise grows with the recording and would cut up a plateau.
+    for shift in range(1, min(half, len(values) - 1) + 1):
+        sums[shift:] += values[:-shift]
+        counts[shift:] += 1
+    for shift in range(1, min(half, len(values) - 1) + 1):
+        sums[:-shift] += values[shift:]
+        counts[:-shift] += 1
+    means: NDArray[np.float64] = np.minimum(sums / counts, 1.0)
+    return means.round(SCORE_DIGITS)
+
+
+def _peaks(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The first step of every run of equal values that is higher than both neighbours and reaches FLOOR."""
+    if not len(values):
+        return np.zeros(0, np.intp)
+    starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
+    runs = np.concatenate(([-np.inf], values[starts], [-np.inf]))
+    higher = (runs[1:-1] > runs[:-2]) & (runs[1:-1] > runs[2:]) & (runs[1:-1] >= FLOOR)
+    return starts[higher]
+
+
+def _grow(smoothed: NDArray[np.float64], edge: float) -> list[Event]:
+    """Every step is looked at about once, because events do not overlap: linear time."""
+    peaks = _peaks(smoothed)
+    peaks = peaks[np.argsort(-smoothed[peaks], kind="stable")]
+    values = smoothed.tolist()  # plain floats are several times faster one by one
+    taken = bytearray(len(values))
+    events = []
+    for peak in peaks.tolist():
+        if taken[peak]:
+            continue
+        score = values[peak]
+        least = edge * score
+        first, last = peak, peak + 1
+        while first > 0 and not taken[first - 1] and values[first - 1] > least:
+            first -= 1
+        while last < len(values) and not taken[last] and values[last] > least:
+            last += 1
+        taken[first:last] = b"\1" * (last - first)
+        events.append((first, last, score))
+    return sorted(events)
+
+
+def _merge(events: list[Event], edge: float, gap: float) -> list[Event]:
+    """Joins neighbours less than `gap` steps apart, from the highest down, in both directions of time alike."""
+    if gap <= 0:
+        return events
+    taken = bytearray(len(events))
+    merged = []
+    for k in sorted(range(len(events)), key=lambda k: -events[k][2]):
+        if taken[k]:
+            continue
+        least = edge * events[k][2]
+        low = high = k
+        while low > 0 and _joins(events, taken, low - 1, events[low][0] - events[low - 1][1], least, gap):
+            low -= 1
+        while high + 1 < len(events) and _joins(
+            events, taken, high + 1, events[high + 1][0] - events[high][1], least, gap
+        ):
+            high += 1
+        taken[low : high + 1] = b"\1" * (high + 1 - low)
+        merged.append((events[low][0], events[high][1], events[k][2]))
+    return sorted(merged)
+
+
+def _joins(events: list[Event], taken: bytearray, k: int, distance: int, least: float, gap: float) -> bool:
+    return not taken[k] and distance < gap and events[k][2] >= least

@@ -1,0 +1,130 @@
+"""The events table: a pandas DataFrame with one row an event, which every part of Loxo reads and gives.
+
+| column       | dtype          | content                                                                        |
+|--------------|----------------|--------------------------------------------------------------------------------|
+| `recording`  | object (str)   | path or URL as given                                                           |
+| `start_s`    | float64        | seconds from the start of that recording                                       |
+| `end_s`      | float64        | the same; never before the start                                               |
+| `label`      | object (str)   | class of the event; "" where a table does not say                              |
+| `score`      | float64        | 0-1; NaN where nobody scored, as in an annotator's table                       |
+| `low_hz`     | float64        | lower frequency bound; NaN where unknown                                       |
+| `high_hz`    | float64        | upper frequency bound; NaN where unknown                                       |
+| `site`       | object         | str, or None where unknown                                                     |
+| `start_time` | datetime64[us] | wall clock at which the event starts, NaT where unknown; where a zone is known |
+|              |                | the column is of dtype object and holds datetimes (None where unknown)         |
+
+Further columns may follow. Rows are sorted by recording, start, end, label and falling score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from loxo.audio.filenames import parse_name
+from loxo.errors import LoxoError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DTYPES = {
+    "recording": "object",
+    "start_s": "float64",
+    "end_s": "float64",
+    "label": "object",
+    "score": "float64",
+    "low_hz": "float64",
+    "high_hz": "float64",
+    "site": "object",
+    "start_time": "datetime64[us]",
+}
+COLUMNS = tuple(DTYPES)
+NUMBERS = tuple(name for name, dtype in DTYPES.items() if dtype == "float64")
+
+
+def empty_events() -> pd.DataFrame:
+    """An events table without rows."""
+    return events_frame([])
+
+
+def events_frame(rows: Iterable[Mapping[Any, Any]]) -> pd.DataFrame:
+    """An events table of rows with at least recording, start_s, end_s and label; checked and sorted.
+
+    Score and frequencies may be missing. Site and start time, where a row does not give them, are read from the
+    recording's name. Further keys become further columns. Raises LoxoError as check_events does.
+    """
+    import pandas as pd
+
+    rows = list(rows)
+    names = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in DTYPES)]
+    parsed = {name: parse_name(name) for name in {str(row.get("recording", "")) for row in rows}}
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
+    for k, row in enumerate(rows):
+        site, start = parsed[str(row.get("recording", ""))]
+        if columns["site"][k] is None:
+            columns["site"][k] = site
+        if columns["start_time"][k] is None and start is not None and row.get("start_s") is not None:
+            columns["start_time"][k] = start + timedelta(seconds=float(row["start_s"]))
+    data: dict[str, pd.Series] = {}
+    for name in names:
+        if name == "start_time":
+            data[name] = _times(columns[name])
+        elif name in DTYPES:
+            data[name] = pd.Series(columns[name], dtype=DTYPES[name])
+        else:
+            data[name] = pd.Series(columns[name], dtype=None if rows else "object")
+    events = pd.DataFrame(data)
+    check_events(events)
+    return sort_events(events)
+
+
+def _times(values: Sequence[datetime | None]) -> pd.Series:
+    """datetime64 while no zone is known (the usual case); else objects, because zones may differ between recorders."""
+    import pandas as pd
+
+    known = [value for value in values if value is not None and not pd.isna(value)]
+    if any(value.tzinfo is not None for value in known):
+        return pd.Series([None if value is None or pd.isna(value) else value for value in values], dtype="object")
+    return pd.Series(values, dtype=DTYPES["start_time"])
+
+
+def sort_events(events: pd.DataFrame) -> pd.DataFrame:
+    """The rows by recording, start, end, label and falling score; equal rows keep their order. A new index from 0."""
+    keys = ["recording", "start_s", "end_s", "label", "score"]
+    return events.sort_values(keys, ascending=[True] * 4 + [False], kind="stable", ignore_index=True)
+
+
+def check_events(events: pd.DataFrame) -> None:
+    """Raises LoxoError, with the first row at fault, where a table is not what this module's docstring says."""
+    import numpy as np
+    import pandas as pd
+
+    missing = [name for name in COLUMNS if name not in events.columns]
+    if missing:
+        raise LoxoError(f"The events table lacks the column(s) {', '.join(missing)}. It needs {', '.join(COLUMNS)}.")
+    for name in NUMBERS:
+        if not pd.api.types.is_float_dtype(events[name]):
+            raise LoxoError(f"The events table's column {name!r} must be of dtype float64, not {events[name].dtype}.")
+    start, end, score, low, high = (events[name].to_numpy(float) for name in NUMBERS)
+    text = {
+        name: events[name].map(lambda value: isinstance(value, str)).to_numpy(bool) for name in ("recording", "label")
+    }
+    with np.errstate(invalid="ignore"):
+        faults = {
+            "has no recording": ~text["recording"] | (events["recording"] == "").to_numpy(bool),
+            "has a label that is no text": ~text["label"],
+            "has a start or end that is no finite number": ~(np.isfinite(start) & np.isfinite(end)),
+            "starts before the recording": start < 0,
+            "ends before it starts": end < start,
+            "has a score outside 0 to 1": (score < 0) | (score > 1),
+            "has a lower frequency above its upper one, or below 0 Hz": (low > high) | (low < 0),
+        }
+    for fault, rows in faults.items():
+        if rows.any():
+            first = int(rows.argmax())
+            row = events.iloc[first]
+            raise LoxoError(
+                f"Row {first} of the events table {fault}: {row['label']!r} at {row['start_s']} to {row['end_s']} s of "
+                f"{row['recording']!r} ({int(rows.sum())} row(s) have this fault)."
+            )

@@ -1,0 +1,78 @@
+"""One small class per output format, all with the same call: write(events, path)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+from loxo.files import atomic_file
+from loxo.events.raven import write_raven
+from loxo.events.table import COLUMNS, check_events, sort_events
+from loxo.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Writer(Protocol):
+    """A format: `suffix` completes the name of a recording's file; `write` raises LoxoError where it cannot."""
+
+    suffix: str
+
+    def write(self, events: pd.DataFrame, path: str | Path) -> None: ...
+
+
+class RavenWriter:
+    """A selection table of one recording, for Raven Pro and Raven Lite."""
+
+    suffix = ".selections.txt"
+
+    def write(self, events: pd.DataFrame, path: str | Path) -> None:
+        write_raven(events, path)
+
+
+class CsvWriter:
+    """The events table as it is: comma separated, its columns in its order, UTF-8."""
+
+    suffix = ".csv"
+
+    def write(self, events: pd.DataFrame, path: str | Path) -> None:
+        check_events(events)
+        with atomic_file(path) as file:
+            write_csv_rows(file, [COLUMNS, *map(csv_row, sort_events(events).to_dict("records"))])
+
+
+class AudacityWriter:
+    """A label track of one recording for Audacity: start, end, label and score, without a header."""
+
+    suffix = ".labels.txt"
+
+    def write(self, events: pd.DataFrame, path: str | Path) -> None:
+        check_events(events)
+        rows = sort_events(events)[["start_s", "end_s", "label", "score"]].itertuples(index=False)
+        lines = [f"{start:.6f}\t{end:.6f}\t{label} {score:.2f}\n" for start, end, label, score in rows]
+        write_atomically(path, "".join(lines).encode())
+
+
+WRITERS: dict[str, Writer] = {"raven": RavenWriter(), "csv": CsvWriter(), "audacity": AudacityWriter()}
+
+
+def csv_row(event: Mapping[Any, Any]) -> list[str]:
+    """An event's cells for CSV: times and scores to six decimals, wall clock as ISO 8601, nothing where unknown."""
+    return [_csv_cell(event[name]) for name in COLUMNS]
+
+
+def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:
+    import csv
+
+    csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None or value != value:  # None, NaN, NaT
+        return ""
+    if isinstance(value, float):
+        return repr(round(value, 6)).removesuffix(".0") if math.isfinite(value) else ""
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)

@@ -1,0 +1,387 @@
+"""Weights from elsewhere: official HTS-AT, Swin v1, CLAP (Hugging Face's and LAION's files), AST, and Loxo's own.
+
+A file is recognised by the names in it. Each layout has one map from its names to ours, which are those of the official
+HTS-AT checkpoints. Nothing is guessed: a trunk weight that is missing, too many or of another shape is an error, before
+the model is touched. Only the head may differ in its number of classes; then it starts anew, and the report says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loxo.errors import LoxoError
+from loxo.models.ast import AST
+from loxo.models.base import FrameModel
+from loxo.models.config import LABELS, ModelConfig
+from loxo.models.frontend import mel_filters
+from loxo.models.registry import ARCHITECTURES, build, preset_config
+from loxo.models.untrusted import read_tensors
+from loxo.models.weights import HEADER, hash_model, save_model
+
+Shape = tuple[int, ...]
+Place = tuple[str, int]  # our name, and which third of it (query, key, value) where three tensors become one; else -1
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of each weight. `found` and `unfound` are the model's names, `unused` and `constants` the file's.
+
+    `constants` are tables that Loxo computes itself (STFT, mel filters, attention masks and position indices).
+    """
+
+    layout: str
+    found: list[str]
+    unfound: list[str]
+    unused: list[str]
+    constants: list[str]
+    shapes: dict[str, Shape]  # of every name above
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"{self.layout} checkpoint: {len(self.found)} weights found", *self.notes]
+        for title, names in (("unfound (left as they were)", self.unfound), ("unused", self.unused)):
+            if names:
+                lines.append(f"{len(names)} {title}:")
+                lines += [f"  {name} {self.shapes[name]}" for name in names]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One kind of foreign checkpoint."""
+
+    name: str
+    architecture: str
+    mark: str  # a pattern that a name of every such file, and of no layout further down, matches
+    place: Callable[[str], Place | None]  # the file's name -> our name; None: not a weight of the model
+    constants: tuple[str, ...] = ()  # endings of the names of tables that we compute
+    absent: tuple[str, ...] = ()  # beginnings of our names that such files do not hold
+
+
+# ---------------------------------------------------------------- name maps, one for each layout
+
+HTSAT_CONSTANTS = ("conv_real.weight", "conv_imag.weight", "melW", "attn_mask", "relative_position_index")
+
+CLAP_NAMES = {
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    "attention.self.query": ("attn.qkv", 0),
+    "attention.self.key": ("attn.qkv", 1),
+    "attention.self.value": ("attn.qkv", 2),
+    "attention.self": "attn",  # relative_position_bias_table
+    "attention.output.dense": "attn.proj",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+}
+
+AST_NAMES = {
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    # as published files have them
+    "attention.attention.query": ("self_attn.in_proj", 0),
+    "attention.attention.key": ("self_attn.in_proj", 1),
+    "attention.attention.value": ("self_attn.in_proj", 2),
+    "attention.output.dense": "self_attn.out_proj",
+    "intermediate.dense": "linear1",
+    "output.dense": "linear2",
+    # as transformers 5 has them in memory
+    "attention.q_proj": ("self_attn.in_proj", 0),
+    "attention.k_proj": ("self_attn.in_proj", 1),
+    "attention.v_proj": ("self_attn.in_proj", 2),
+    "attention.o_proj": "self_attn.out_proj",
+    "mlp.fc1": "linear1",
+    "mlp.fc2": "linear2",
+}
+
+AST_OUTSIDE_BLOCKS = {
+    "embeddings.cls_token": "cls_token",
+    "embeddings.distillation_token": "distillation_token",
+    "embeddings.position_embeddings": "position_embeddings",
+    "embeddings.patch_embeddings.projection.weight": "patch_embed.weight",
+    "embeddings.patch_embeddings.projection.bias": "patch_embed.bias",
+    "layernorm.weight": "norm.weight",
+    "layernorm.bias": "norm.bias",
+}
+
+
+def _block(names: dict[str, Any], inside: str, parameter: str) -> Place | None:
+    """A name inside a transformer block, looked up as a whole."""
+    if inside not in names:
+        return None
+    new = names[inside]
+    new, part = new if isinstance(new, tuple) else (new, -1)
+    joint = "_" if new.endswith("in_proj") else "."  # torch's attention: in_proj_weight
+    return f"{new}{joint}{parameter}", part
+
+
+def official_place(name: str) -> Place | None:
+    name = name.removeprefix("sed_model.")
+    return None if name.startswith("head.") else (name, -1)  # `head` is never used by the official model either
+
+
+def swin_place(name: str) -> Place | None:
+    return None if name.startswith("head.") else (name, -1)  # ImageNet's classes
+
+
+def laion_place(name: str) -> Place | None:
+    name = name.removeprefix("module.")
+    if not name.startswith("audio_branch.") or "fusion_model." in name or "mel_conv" in name:
+        return None
+    return official_place(name.removeprefix("audio_branch."))
+
+
+def clap_place(name: str) -> Place | None:
+    name = re.sub(r"^(audio_model\.)?audio_encoder\.", "", name)
+    block = re.fullmatch(r"(layers\.\d+\.blocks\.\d+)\.(.+)\.(\w+)", name)
+    if block:
+        place = _block(CLAP_NAMES, block[2], block[3])
+        return place and (f"{block[1]}.{place[0]}", place[1])
+    if name.startswith("batch_norm."):
+        return name.replace("batch_norm", "bn0", 1), -1
+    own = re.match(r"patch_embed\.(proj|norm)\.|layers\.\d\.downsample\.|norm\.", name)
+    return (name, -1) if own else None
+
+
+def ast_place(name: str) -> Place | None:
+    name = name.removeprefix("audio_spectrogram_transformer.")
+    block = re.fullmatch(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(\w+)", name)
+    if block:
+        place = _block(AST_NAMES, block[2], block[3])
+        return place and (f"layers.{block[1]}.{place[0]}", place[1])
+    if name.startswith("classifier."):
+        return name, -1
+    return (AST_OUTSIDE_BLOCKS[name], -1) if name in AST_OUTSIDE_BLOCKS else None
+
+
+LAYOUTS = (
+    Layout("CLAP (Hugging Face)", "htsat", r"audio_encoder\.layers", clap_place, HTSAT_CONSTANTS, ("tscam_conv.",)),
+    Layout("CLAP (LAION)", "htsat", r"audio_branch\.layers", laion_place, HTSAT_CONSTANTS, ("tscam_conv.",)),
+    Layout("AST (Hugging Face)", "ast", r"embeddings\.distillation_token", ast_place, absent=("classifier.",)),
+    Layout("official HTS-AT", "htsat", r"(sed_model\.)?tscam_conv\.", official_place, HTSAT_CONSTANTS),
+    Layout("Swin", "htsat", r"layers\.0\.blocks\.0\.attn\.qkv\.", swin_place, HTSAT_CONSTANTS, ("bn0.", "tscam_conv.")),
+)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Layout:
+    if HEADER in metadata:
+        try:
+            architecture = json.loads(metadata[HEADER])["config"]["architecture"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
+        return Layout("Loxo", architecture, "", lambda name: (name, -1))
+    for layout in LAYOUTS:
+        if any(
+            re.match(rf"(module\.|audio_model\.|audio_spectrogram_transformer\.)?{layout.mark}", n) for n in tensors
+        ):
+            if any(name.endswith(("logit_scale", "cpb_mlp.0.weight")) and "blocks" in name for name in tensors):
+                raise LoxoError(f"{path}: these are weights of Swin v2, whose attention is another; Swin v1 is known.")
+            return layout
+    some = ", ".join(list(tensors)[:3])
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise LoxoError(f"{path}: no checkpoint that Loxo knows ({known}). Its {len(tensors)} weights begin with {some}.")
+
+
+@dataclass
+class Renamed:
+    """A checkpoint's tensors by our names, the names in the file that each came from, and what is left."""
+
+    weights: dict[str, Tensor]
+    origins: dict[str, list[str]]
+    unused: list[str]
+    constants: list[str]
+
+
+def rename(layout: Layout, tensors: dict[str, Tensor]) -> Renamed:
+    """Raises LoxoError when one of query, key and value is missing."""
+    result = Renamed({}, {}, [], [])
+    parts: dict[str, dict[int, str]] = {}
+    for name in tensors:
+        place = layout.place(name)
+        if place is None:
+            result.unused.append(name)
+        elif layout.constants and name.endswith(layout.constants):
+            result.constants.append(name)
+        else:
+            parts.setdefault(place[0], {})[place[1]] = name
+    for ours, names in parts.items():
+        if sorted(names) not in ([-1], [0, 1, 2]):
+            raise LoxoError(f"query, key or value of {ours} is missing")
+        origins = [names[k] for k in sorted(names)]
+        result.origins[ours] = origins
+        result.weights[ours] = torch.cat([tensors[n] for n in origins]) if len(origins) > 1 else tensors[origins[0]]
+    return result
+
+
+def load_weights(model: FrameModel, path: str | Path) -> LoadReport:
+    """Fills a model with the weights of a checkpoint in any known layout, and tells what was found.
+
+    Raises LoxoError, and leaves the model as it was, when the file is damaged, holds anything but tensors, numbers that
+    are not finite, or weights that do not fit. A head of another number of classes is left as it is.
+    """
+    path = Path(path)
+    tensors, metadata = read_tensors(path)
+    return _load(model, path, tensors, recognise(path, tensors, metadata))
+
+
+def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Layout) -> LoadReport:
+    if layout.architecture != model.config.architecture:
+        raise LoxoError(
+            f"{path}: {layout.name} weights are for {layout.architecture!r}, not {model.config.architecture!r}."
+        )
+    try:
+        renamed = rename(layout, tensors)
+    except (LoxoError, RuntimeError) as error:
+        raise LoxoError(f"{path}: {error}.") from error
+    own, weights, unused, absent = model.state_dict(), renamed.weights, list(renamed.unused), layout.absent
+    notes = _adapt(model, weights, own)
+    heads = [name for name in weights if name.startswith(f"{model.head_name}.") and name in own]
+    if any(weights[name].shape != own[name].shape for name in heads):
+        before, now = len(weights[heads[0]]), len(model.config.classes)
+        notes.append(
+            f"The file's head has {before} classes and the model {now}: the trunk is loaded, the head starts anew."
+        )
+        for name in heads:
+            unused += renamed.origins[name]
+            del weights[name]
+        absent = (*absent, model.head_name)
+    _check_fit(path, layout, weights, own, absent)
+    model.load_state_dict({**own, **{name: tensor.to(own[name].dtype) for name, tensor in weights.items()}})
+    notes += _check_front_end(model.config, tensors)
+    shapes = {name: tuple(tensors[name].shape) for name in (*unused, *renamed.constants)}
+    shapes = {name: tuple(tensor.shape) for name, tensor in own.items()} | shapes
+    found, unfound = [n for n in own if n in weights], [n for n in own if n not in weights]
+    return LoadReport(layout.name, found, unfound, unused, renamed.constants, shapes, notes)
+
+
+def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """Changes two kinds of weights so that they fit; returns what was done."""
+    notes = []
+    patch, positions = "patch_embed.proj.weight", "position_embeddings"
+    if patch in weights and weights[patch].shape[1:2] == (3,) != own[patch].shape[1:2]:
+        weights[patch] = weights[patch].mean(1, keepdim=True)
+        notes.append("The patch embedding is averaged over red, green and blue.")
+    if isinstance(model, AST) and positions in weights and weights[positions].shape != own[positions].shape:
+        before, rows = weights[positions].shape[1] - 2, model.config.grid[0]
+        if weights[positions].ndim == 3 and before % rows == 0:
+            weights[positions] = model.fit_positions(weights[positions])
+            now = model.config.grid[1]
+            notes.append(f"The position embeddings are interpolated from {before // rows} to {now} columns of patches.")
+    return notes
+
+
+def _check_fit(
+    path: Path, layout: Layout, named: dict[str, Tensor], own: dict[str, Tensor], absent: tuple[str, ...]
+) -> None:
+    other = [name for name, tensor in named.items() if name in own and tensor.shape != own[name].shape]
+    faults = [f"{name} is {tuple(named[name].shape)}, here {tuple(own[name].shape)}" for name in other]
+    faults += [f"{name} {tuple(t.shape)} has no place here" for name, t in named.items() if name not in own]
+    faults += [f"{name} is missing" for name in own if name not in named and not name.startswith(absent or ("\0",))]
+    if faults:
+        raise LoxoError(
+            f"{path}: this {layout.name} checkpoint does not fit the model: {'; '.join(faults[:3])}"
+            f"{f'; and {len(faults) - 3} more' if len(faults) > 3 else ''}. Nothing was loaded."
+        )
+    for name, tensor in named.items():
+        if not torch.isfinite(tensor).all():
+            raise LoxoError(f"{path}: {name} holds numbers that are not finite (NaN or infinity). Nothing was loaded.")
+
+
+def _check_front_end(config: ModelConfig, tensors: dict[str, Tensor]) -> list[str]:
+    """A note when the file's mel filters are others than the model's: the weights then hear another image."""
+    filters = next((tensor for name, tensor in tensors.items() if name.endswith("logmel_extractor.melW")), None)
+    if filters is None or config.frontend != "mel" or _same_filters(config, filters):
+        return []
+    return ["The file's mel filters differ from this model's front end: sample rate, n_fft, n_mels, fmin or fmax."]
+
+
+def _same_filters(config: ModelConfig, filters: Tensor) -> bool:
+    own = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+    return own.shape == filters.shape and torch.allclose(own, filters.float(), atol=1e-5)
+
+
+# ---------------------------------------------------------------- converting
+
+
+def convert_checkpoint(
+    path: str | Path, out: str | Path, *, preset: str | None = None, classes: tuple[str, ...] | None = None
+) -> LoadReport:
+    """Writes a foreign checkpoint as a Loxo model file, of the size that its weights have, and returns the report.
+
+    `preset`: the front end to give it, where the file does not tell; by default the one that its mel filters belong to,
+    else "audioset" for HTS-AT and Swin, "clap-tiny" for CLAP, "ast" for AST. `classes`: names of the classes; by
+    default those of the file's head are numbered, and a file without a head gets rumble and gunshot.
+    """
+    path = Path(path)
+    tensors, metadata = read_tensors(path)
+    layout = recognise(path, tensors, metadata)
+    if layout.name == "Loxo":
+        raise LoxoError(f"{path}: this is a Loxo model already.")
+    try:
+        named = rename(layout, tensors).weights
+        sizes = _ast_sizes(named) if layout.architecture == "ast" else _htsat_sizes(named)
+        preset = preset or _preset_of(layout, tensors)
+        head = named.get(f"{ARCHITECTURES[layout.architecture][1].head_name}.bias")
+        if classes is None:
+            stem = "audioset" if head is not None and len(head) == 527 else "class"
+            classes = LABELS if head is None else tuple(f"{stem}_{k}" for k in range(len(head)))
+        model = build(preset, classes=tuple(classes), **sizes)
+    except KeyError as error:
+        raise LoxoError(f"{path}: this {layout.name} checkpoint cannot be converted: it holds no {error}.") from error
+    except (LoxoError, RuntimeError, IndexError, ValueError) as error:
+        raise LoxoError(f"{path}: this {layout.name} checkpoint cannot be converted: {error}") from error
+    report = _load(model, path, tensors, layout)
+    save_model(
+        model, out, {"converted_from": path.name, "layout": layout.name, "sha256": hash_model(path), "preset": preset}
+    )
+    return report
+
+
+def _htsat_sizes(named: dict[str, Tensor]) -> dict[str, Any]:
+    """The fields of an HTSATConfig that the shapes of the weights tell."""
+    blocks = [re.match(r"layers\.(\d+)\.blocks\.(\d+)\.", name) for name in named]
+    pairs = {(int(block[1]), int(block[2])) for block in blocks if block}
+    stages = max((stage for stage, _ in pairs), default=0) + 1
+    tables = [named[f"layers.{k}.blocks.0.attn.relative_position_bias_table"] for k in range(stages)]
+    dim, _, *patch = named["patch_embed.proj.weight"].shape
+    return {
+        "embed_dim": dim,
+        "patch": tuple(patch),
+        "depths": tuple(sum(stage == k for stage, _ in pairs) for k in range(stages)),
+        "num_heads": tuple(table.shape[1] for table in tables),
+        "attention_window": (round(len(tables[0]) ** 0.5) + 1) // 2,
+        "mlp_ratio": named["layers.0.blocks.0.mlp.fc1.weight"].shape[0] / dim,
+    }
+
+
+def _ast_sizes(named: dict[str, Tensor]) -> dict[str, Any]:
+    """Heads of 64 channels, as in every published AST; a shape does not tell."""
+    blocks = [re.match(r"layers\.(\d+)\.", name) for name in named]
+    dim, _, *patch = named["patch_embed.weight"].shape
+    return {
+        "embed_dim": dim,
+        "patch": tuple(patch),
+        "depth": max(int(block[1]) for block in blocks if block) + 1,
+        "num_heads": max(1, dim // 64),
+        "mlp_ratio": named["layers.0.linear1.weight"].shape[0] / dim,
+    }
+
+
+def _preset_of(layout: Layout, tensors: dict[str, Tensor]) -> str:
+    for name, tensor in tensors.items():
+        if name.endswith("logmel_extractor.melW"):
+            for preset in ("audioset", "elephants-4k", "clap-tiny"):
+                if _same_filters(preset_config(preset), tensor):
+                    return preset
+            raise LoxoError("its mel filters belong to no preset: name the one to use.")
+    return {"ast": "ast"}.get(layout.architecture, "clap-tiny" if layout.name.startswith("CLAP") else "audioset")

@@ -1,0 +1,152 @@
+"""Tensors out of a checkpoint file from a stranger: .ckpt, .pth, .pt, .bin, .safetensors, told apart by content.
+
+A checkpoint is a pickle, and a pickle is a program. Here it can only build dictionaries, lists and tensors: no name in
+it is ever imported and no function of its choice is called. The names that published checkpoints hold beside tensors
+(NumPy scalars, Lightning's records) become placeholders; any other name is refused, with the file.
+
+`torch.load(weights_only=True)` has the same aim but stops at pickle protocol 4 and at NumPy scalars, which LAION's
+CLAP files have; it reads the files from before PyTorch 1.6, which are no zip archives.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from loxo.errors import LoxoError
+
+DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+PLACEHOLDERS = ("numpy", "_codecs", "pytorch_lightning", "lightning", "argparse")  # packages whose objects are skipped
+PURE_BUILTINS = ("bytearray", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice", "tuple")
+
+
+class _Skipped:
+    """Stands for an object that is not read."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, _: Any) -> None: ...
+
+    def __setitem__(self, _: Any, __: Any) -> None: ...
+
+
+def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    if math.prod(size) > storage.numel():
+        raise LoxoError(f"it holds a tensor of shape {tuple(size)} in a storage of {storage.numel()} numbers")
+    return storage.as_strided(size, stride, offset)  # refuses what lies outside the storage
+
+
+def _parameter(data: Tensor, *_: Any) -> Tensor:
+    return data
+
+
+ALLOWED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    **{("torch", name): dtype for name, dtype in DTYPES.items()},
+}
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(io.BytesIO(_stored(archive, f"{root}data.pkl")))
+        self.archive, self.root = archive, root
+        self.storages: dict[str, Tensor] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in ALLOWED:
+            return ALLOWED[module, name]
+        if module.split(".")[0] in PLACEHOLDERS or (module in ("builtins", "__builtin__") and name in PURE_BUILTINS):
+            return _Skipped
+        raise LoxoError(f"it holds code ({module}.{name}), not only tensors")
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        kind, dtype, key, _, count = pid
+        if kind != "storage" or not isinstance(dtype, torch.dtype):
+            raise LoxoError(f"it holds a storage of an unknown kind ({dtype})")
+        if key not in self.storages:
+            content = bytearray(_stored(self.archive, f"{self.root}data/{key}"))
+            if len(content) != count * dtype.itemsize:
+                raise LoxoError(f"its storage {key} has {len(content)} bytes instead of {count * dtype.itemsize}")
+            self.storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
+        return self.storages[key]
+
+
+def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # PyTorch never compresses: no zip bombs
+        raise LoxoError("it is a compressed archive")
+    return archive.read(name)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, metadata of a .safetensors header). Raises LoxoError for anything but a file of tensors."""
+    try:
+        with path.open("rb") as handle:
+            start = handle.read(512)
+    except OSError as error:
+        raise LoxoError(f"{path}: cannot be read ({error.strerror or error}).") from error
+    if start.lstrip()[:1] == b"<":
+        raise LoxoError(f"{path}: this is a web page, not a checkpoint. The download went wrong: fetch the file again.")
+    try:
+        if start[8:9] == b"{":
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        if start[:4] == b"PK\x03\x04":
+            with zipfile.ZipFile(path) as archive:
+                pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+                if len(pickles) != 1:
+                    raise LoxoError("it is an archive without one pickle of tensors")
+                content = _TensorUnpickler(archive, pickles[0].removesuffix("data.pkl")).load()
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about the pickle's protocol
+                content = torch.load(path, map_location="cpu", weights_only=True)
+        return _tensors_in(content), {}
+    except LoxoError as error:
+        raise LoxoError(f"{path}: not read, nothing in it was run: {error}. Ask for a file of tensors only.") from error
+    except Exception as error:  # a hostile or damaged file can raise anything
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if code and isinstance(error, pickle.UnpicklingError):
+            fault = f"it holds code ({code[1]}), not only tensors"
+            raise LoxoError(
+                f"{path}: not read, nothing in it was run: {fault}. Ask for a file of tensors only."
+            ) from error
+        raise LoxoError(
+            f"{path}: this is not a readable checkpoint ({type(error).__name__}). Nothing in it was run. "
+            "Is the file complete?"
+        ) from error
+
+
+def _tensors_in(content: Any) -> dict[str, Tensor]:
+    """The state dict in what was unpickled: the content itself or an entry of it that holds most of the tensors."""
+    if not isinstance(content, dict):
+        raise LoxoError("it holds no dictionary of tensors")
+    candidates = [content, *(value for value in content.values() if isinstance(value, dict))]
+    found = [{k: v for k, v in c.items() if isinstance(k, str) and isinstance(v, Tensor)} for c in candidates]
+    best = max(found, key=len)
+    if not best:
+        raise LoxoError("it holds no dictionary of tensors")
+    return best

@@ -1,0 +1,223 @@
+"""Calls, shots and everything else mixed into a background, with the truth about it, one window at a time.
+
+Order of work: the bed (background and negatives) first, then each call scaled to a drawn signal-to-noise ratio
+against the bed in its own time span, then the recorder over the whole mix. What the ratios and spans of events mean
+is said in mixing.py. Long recordings are made by simulate.py out of the same parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loxo.simulation.background import Backgrounds, synthetic_background
+from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
+from loxo.simulation.mixing import (
+    BY_LINE,
+    GUNSHOT_SNR_DB,
+    LINE_SNR_DB,
+    RUMBLE_SNR_DB,
+    SHORTEST_S,
+    Event,
+    add_call,
+    add_negative,
+    draw_snr,
+    events_table,
+)
+from loxo.simulation.negatives import draw_negative
+from loxo.simulation.recorder import Recorder, draw_recorder
+from loxo.simulation.rumble import Rumble, draw_rumble, synthesise_rumble
+from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normalise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass
+class Soundscape:
+    samples: Samples  # in [-1, 1]
+    events: list[Event]
+    sample_rate: int
+
+    def table(self, recording: str = "") -> pd.DataFrame:
+        return events_table(self.events, self.sample_rate, recording)
+
+
+def compose(
+    rng: np.random.Generator,
+    samples: int,
+    sample_rate: int,
+    background: Samples,
+    *,
+    rumbles: int = 0,
+    shots: int = 0,
+    negatives: int = 0,
+    chorus: bool = False,
+    overlap: float = 0.1,
+    rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
+    gunshot_snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB,
+    recorder: Recorder | None = None,
+) -> Soundscape:
+    """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
+
+    `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
+    while another lasts. `recorder`: drawn at random when not given. The bed depends on the generator's state, the
+    background and `negatives` only, not on how many calls follow.
+    """
+    if len(background) < samples:
+        raise ValueError(f"the background has {len(background)} samples, the scene needs {samples}")
+    recorder = recorder or draw_recorder(rng, samples / sample_rate)
+    bed = background[:samples].astype(np.float32)
+    first, last = recorder.heard(samples, sample_rate)
+    for _ in range(negatives):
+        call = draw_negative(rng, sample_rate, samples / sample_rate)
+        # Of a sound longer than any rumble at least 12 s are heard: a stretch of a drone would be a rumble.
+        heard = min(len(call.samples), 12 * sample_rate, samples)
+        at = int(rng.integers(heard - len(call.samples), samples - heard + 1))
+        if len(call.samples) >= samples and rng.random() < 0.7:
+            at = 0  # most of what lasts is there from the beginning to the end
+        add_negative(bed, call, at, rng.uniform(-4, 26), sample_rate)
+    mix = bed.copy()
+    bed[:first] = 0
+    bed[last:] = 0
+    events: list[Event] = []
+    for call, at, snr_db, by_line in _calls(
+        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, gunshot_snr_db
+    ):
+        event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
+        if event is not None:
+            events.append(event)
+    size = fast_length(samples)
+    filtered = np.fft.irfft(np.fft.rfft(mix, size) * recorder.response(size, sample_rate), size)[:samples]
+    stored = recorder.store(filtered.astype(np.float32), sample_rate)
+    kept = [_cut(event, first, last, sample_rate) for event in events]
+    return Soundscape(stored, [event for event in kept if event is not None], sample_rate)
+
+
+def _cut(event: Event, first: int, last: int, sample_rate: int) -> Event | None:
+    """The event as far as it is not in padding."""
+    start, end = max(event.start, first), min(event.end, last)
+    if (start, end) == (event.start, event.end):
+        return event
+    if end - start < SHORTEST_S[event.label] * sample_rate:
+        return None
+    return replace(event, start=start, end=end)
+
+
+def _calls(
+    rng: np.random.Generator,
+    samples: int,
+    sample_rate: int,
+    rumbles: int,
+    shots: int,
+    chorus: bool,
+    overlap: float,
+    rumble_snr_db: tuple[float, float, float],
+    gunshot_snr_db: tuple[float, float, float],
+) -> list[tuple[Call, int, float, bool]]:
+    """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
+    calls: list[tuple[Call, int, float, bool]] = []
+    taken: list[tuple[int, int]] = []
+    leader = draw_rumble(rng) if chorus else None
+    group_by_line = rng.random() < BY_LINE
+    group_snr = draw_snr(rng, LINE_SNR_DB if group_by_line else rumble_snr_db)
+    next_at = int(rng.integers(-2 * sample_rate, max(1, samples // 4)))
+    for _ in range(rumbles):
+        call = synthesise_rumble(_voice(rng, leader), sample_rate, rng)
+        length = call.core[1] - call.core[0]
+        if chorus:
+            start, by_line, snr = next_at, group_by_line, group_snr + rng.normal(0, 3)
+            pause = rng.uniform(-1.0, 0.3) if rng.random() < overlap else rng.exponential(1.5)
+            next_at += length + int(pause * sample_rate)
+        else:
+            start, by_line = _free(rng, samples, length, taken, overlap), rng.random() < BY_LINE
+            snr = draw_snr(rng, LINE_SNR_DB if by_line else rumble_snr_db)
+        taken.append((start, start + length))
+        calls.append((call, start - call.core[0], snr, by_line))
+    for _ in range(shots):
+        start = int(rng.integers(0, max(1, samples - sample_rate // 4)))
+        snr = draw_snr(rng, gunshot_snr_db)
+        for delay, shot in draw_pattern(rng):
+            call = synthesise_gunshot(shot, sample_rate, rng)
+            calls.append((call, start + int(delay * sample_rate) - call.core[0], snr + rng.normal(0, 1.5), False))
+    return calls
+
+
+def _voice(rng: np.random.Generator, leader: Rumble | None) -> Rumble:
+    """A rumble; of the same group as `leader`, if there is one: near it, so that the same harmonics are left."""
+    rumble = draw_rumble(rng)
+    if leader is None:
+        return rumble
+    return replace(
+        rumble,
+        f0_hz=float(np.clip(leader.f0_hz * np.exp(rng.normal(0, 0.1)), 10.0, 38.0)),
+        levels_db=leader.levels_db,
+        distance_m=leader.distance_m,
+        habitat=leader.habitat,
+        tail_s=leader.tail_s,
+        tail_level=leader.tail_level,
+    )
+
+
+def _free(rng: np.random.Generator, samples: int, length: int, taken: list[tuple[int, int]], overlap: float) -> int:
+    """A start at which some of the call is within the scene, apart from other calls unless overlap is wanted."""
+    inside = max(int(0.4 * length), 1)
+    start = 0
+    for _ in range(6):
+        start = int(rng.integers(inside - length, max(samples - inside, inside - length + 1)))
+        if rng.random() < overlap or all(start >= end or start + length <= begin for begin, end in taken):
+            break
+    return start
+
+
+def training_window(
+    rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds | None
+) -> tuple[Samples, list[Event]]:
+    """One window to learn from, denser than any forest: (samples, events).
+
+    35 % hold no call but 1-4 negatives, the rest 1-4 rumbles or a chorus, shots, or both, and up to 3 negatives. The
+    background is real (65 %), made up (20 %) or a sum of both (15 %); always made up without `backgrounds`.
+    """
+    if rng.random() < 0.01:  # padding: a detector must stay quiet in it
+        return np.zeros(samples, np.float32), []
+    choice = rng.random()
+    if backgrounds is None or choice > 0.8:
+        background = synthetic_background(rng, samples, sample_rate)
+    else:
+        background = backgrounds.draw(rng, samples)
+        if choice > 0.65:
+            other = synthetic_background(rng, samples, sample_rate)
+            background = normalise(background + np.float32(10 ** (rng.uniform(-15, 10) / 20)) * other)
+        elif rng.random() < 0.3:  # forests rumble below 60 Hz where many recorders of birds hear nothing
+            corner = np.exp(rng.uniform(np.log(10), np.log(60)))
+            slope = rng.uniform(18, 40)
+            low = coloured(rng, samples, sample_rate, [2, corner / 3, corner, corner * 8], [-8, 0, 0, -slope])
+            background = normalise(background + np.float32(10 ** (rng.uniform(-20, 6) / 20)) * low)
+    if rng.random() < 0.5:
+        background = background[::-1] if rng.random() < 0.3 else -background
+    rumbles = shots = 0
+    chorus = False
+    if rng.random() < 0.35:
+        negatives = int(rng.integers(1, 5))
+    else:
+        negatives = int(rng.choice(4, p=(0.35, 0.35, 0.2, 0.1)))
+        which = rng.random()
+        if which < 0.72:  # rumbles, of them a quarter with shots too
+            chorus = rng.random() < 0.15
+            rumbles = int(rng.integers(3, 7)) if chorus else int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
+        if which > 0.54:
+            shots = int(rng.choice((1, 2, 3), p=(0.6, 0.28, 0.12)))
+    scene = compose(
+        rng,
+        samples,
+        sample_rate,
+        background,
+        rumbles=rumbles,
+        shots=shots,
+        negatives=negatives,
+        chorus=chorus,
+        overlap=0.15,
+    )
+    return scene.samples, scene.events

@@ -1,0 +1,161 @@
+"""Wind, thunder, rain, water, falling wood, and what hands and electronics do to a recorder.
+
+Each generator is `f(rng, sample_rate, longest_s) -> Call` with label None. Wind on the microphone is the commonest
+false alarm of low-frequency detectors: it is drawn most often, see negatives.py.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loxo.simulation.machines import negative
+from loxo.simulation.sounds import (
+    Call,
+    Samples,
+    band_noise,
+    coloured,
+    curve,
+    decibels,
+    filtered,
+    knock,
+    normalise,
+    place,
+    ramps,
+    white,
+)
+
+
+def wind(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Gusts: noise that falls as 1/f^2 above a corner at 5-60 Hz, with the irregular envelope of turbulence."""
+    n = int(min(np.exp(rng.uniform(np.log(0.3), np.log(12))), longest_s) * sample_rate)
+    corner = np.exp(rng.uniform(np.log(6), np.log(60)))
+    slope = rng.uniform(6, 16)  # dB per octave
+    noise = coloured(
+        rng, n, sample_rate, [1.5, corner / 2, corner, corner * 16], [-6, 0, -rng.uniform(0, 5), -4 * slope]
+    )
+    gusts = curve(rng, n, sample_rate, rng.uniform(0.7, 3), rng.uniform(2, 7))
+    gusts = gusts + curve(rng, n, sample_rate, rng.uniform(6, 20), rng.uniform(0.5, 3))
+    samples = noise * decibels(gusts) * ramps(n, int(n * rng.uniform(0.05, 0.5)), int(n * rng.uniform(0.1, 0.5)))
+    if rng.random() < 0.15:  # a membrane against its stop
+        samples = np.clip(samples, -1.2, 1.2)
+    return negative("wind", samples, 2, 120)
+
+
+def puff(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Puffs: several separate short bumps of low noise, each about as long as a call or a shot."""
+    n = int(min(rng.uniform(2, 15), longest_s) * sample_rate)
+    out = np.zeros(n, np.float32)
+    for _ in range(int(rng.integers(2, 7))):
+        width = max(32, int(rng.uniform(0.15, 2.5) * sample_rate))
+        corner = rng.uniform(8, 60)
+        bump = coloured(rng, width, sample_rate, [2, corner, corner * 8], [0, 0, -rng.uniform(18, 45)])
+        bump *= ramps(width, int(width * rng.uniform(0.05, 0.5)), int(width * rng.uniform(0.2, 0.5)))
+        place(out, bump, int(rng.integers(-width // 2, n)), rng.uniform(0.3, 1))
+    return negative("puff", out, 2, 120)
+
+
+def thunder(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Rolling noise at 15-200 Hz for 0.5-15 s; near strokes begin with a crackle."""
+    n = int(min(np.exp(rng.uniform(np.log(0.6), np.log(15))), longest_s) * sample_rate)
+    peak = rng.uniform(20, 120)
+    samples = coloured(rng, n, sample_rate, [5, peak / 2, peak, peak * 8], [-20, -3, 0, -rng.uniform(20, 50)])
+    t = np.linspace(0, 1, n)
+    rolls = curve(rng, n, sample_rate, rng.uniform(1, 4), rng.uniform(2, 6)) - 22 * t
+    samples = samples * decibels(rolls) * ramps(n, int(rng.uniform(0.005, 0.3) * sample_rate), n // 3)
+    if rng.random() < 0.5:
+        for at in rng.exponential(0.25, int(rng.integers(3, 15))):
+            width = int(rng.uniform(0.02, 0.15) * sample_rate)
+            crack = white(rng, width) * np.exp(-np.linspace(0, 6, width)).astype(np.float32)
+            place(samples, crack, int(at * sample_rate), rng.uniform(0.1, 1.2))
+        samples = filtered(samples, sample_rate, [30, 150, 2000], [0, 0, -rng.uniform(10, 35)])
+    return negative("thunder", samples, 15, 400)
+
+
+def water(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """A river, a waterfall, or surf that comes and goes every 4-12 s."""
+    n = int(longest_s * sample_rate)
+    samples = coloured(
+        rng, n, sample_rate, [10, 60, 400, 2000], [rng.uniform(-20, 3), rng.uniform(-10, 3), 0, rng.uniform(-15, 5)]
+    )
+    if rng.random() < 0.5:
+        samples = samples * decibels(curve(rng, n, sample_rate, rng.uniform(0.08, 0.3), rng.uniform(3, 8)))
+    return negative("water", samples, 20, 2000)
+
+
+def rain(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Drops on the housing: short damped knocks, one now and then or hundreds a second."""
+    duration = min(rng.uniform(1, 25), longest_s)
+    n = int(duration * sample_rate)
+    rate = np.exp(rng.uniform(np.log(0.3), np.log(200)))
+    out = np.zeros(n, np.float32)
+    drops = [_drop(rng, sample_rate) for _ in range(6)]
+    for at in rng.integers(0, n, min(rng.poisson(rate * duration) + 1, 500)):
+        place(out, drops[int(rng.integers(6))], int(at), np.exp(rng.normal(0, 0.8)))
+    if rate > 20:
+        hiss = band_noise(rng, n, sample_rate, 300, 3000, 8)
+        out = normalise(out) + np.float32(rng.uniform(0.1, 1)) * hiss * ramps(n, n // 8, n // 8)
+    return negative("rain", out, 50, 2000)
+
+
+def _drop(rng: np.random.Generator, sample_rate: int) -> Samples:
+    hz = np.exp(rng.uniform(np.log(60), np.log(1200)))
+    return normalise(knock(rng, sample_rate, hz, rng.uniform(0.003, 0.03)))
+
+
+def knocks(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Handling, footsteps, an animal at the box: a few thumps, regular or not."""
+    duration = min(rng.uniform(0.3, 8), longest_s)
+    out = np.zeros(int(duration * sample_rate), np.float32)
+    hz, decay = np.exp(rng.uniform(np.log(25), np.log(500))), rng.uniform(0.01, 0.12)
+    if rng.random() < 0.5:
+        times = np.arange(rng.uniform(0, 0.2), duration, rng.uniform(0.25, 1.2))
+    else:
+        times = rng.uniform(0, duration, int(rng.integers(1, 8)))
+    for at in times:
+        place(out, normalise(knock(rng, sample_rate, hz, decay)), int(at * sample_rate), np.exp(rng.normal(0, 0.5)))
+    return negative("knocks", out, 20, 1000)
+
+
+def wood(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """A branch that cracks, or a tree that falls: a series of cracks, a rush of leaves, a thud."""
+    falls = rng.random() < 0.5
+    duration = min(rng.uniform(2.0, 6) if falls else rng.uniform(0.2, 2), longest_s)
+    n = int(duration * sample_rate)
+    out = np.zeros(n, np.float32)
+    for at in np.sort(duration * rng.beta(2, 2, int(rng.integers(2, 25) if falls else rng.integers(1, 6)))):
+        crack = knock(rng, sample_rate, rng.uniform(250, 1500), rng.uniform(0.003, 0.02))
+        place(out, normalise(crack), int(0.85 * at * sample_rate), np.exp(rng.normal(0, 0.7)))
+    if falls:
+        rush = band_noise(rng, n, sample_rate, 200, 1500, 8) * np.linspace(0, 1, n, dtype=np.float32) ** 2
+        out += np.float32(rng.uniform(0.1, 0.6)) * rush * ramps(n, 1, n // 10)
+        thud = knock(rng, sample_rate, rng.uniform(20, 90), rng.uniform(0.05, 0.3))
+        place(out, normalise(thud), int(rng.uniform(0.75, 0.9) * n), rng.uniform(0.5, 3))
+    return negative("wood", out, 40, 1800)
+
+
+def door(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """A car door, a lid: one thud with a rattle."""
+    n = int(min(rng.uniform(0.3, 0.8), longest_s) * sample_rate)
+    out = np.zeros(n, np.float32)
+    place(out, knock(rng, sample_rate, rng.uniform(50, 180), rng.uniform(0.02, 0.07)), int(0.02 * sample_rate))
+    for _ in range(int(rng.integers(0, 5))):
+        rattle = knock(rng, sample_rate, rng.uniform(400, 1500), rng.uniform(0.005, 0.02))
+        place(out, rattle, int(rng.uniform(0, 0.2) * sample_rate), rng.uniform(0.05, 0.4))
+    return negative("door", out, 40, 1500)
+
+
+def switching(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """The recorder's own: the transient when it is switched on, a step of the DC level, clicks."""
+    kind = rng.choice(("transient", "step", "clicks"))
+    n = int(min(rng.uniform(0.5, 6), longest_s) * sample_rate)
+    t = np.arange(n) / sample_rate
+    if kind == "clicks":
+        out = np.zeros(n, np.float32)
+        at = rng.integers(0, n, int(rng.integers(1, 30)))
+        out[at] = rng.standard_normal(len(at))
+    elif kind == "step":
+        out = np.sign(rng.standard_normal()) * np.exp(-t / rng.uniform(0.1, 2)).astype(np.float32)
+    else:
+        out = np.exp(-t / rng.uniform(0.05, 1)) * np.cos(2 * np.pi * rng.uniform(0.3, 12) * t + rng.uniform(0, 6.28))
+        out = out.astype(np.float32) + 0.3 * white(rng, n) * np.exp(-t / 0.05).astype(np.float32)
+    return negative("switching", out, 0.5, 0.5 * sample_rate)

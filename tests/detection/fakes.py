@@ -1,0 +1,68 @@
+"""A model with the real one's contract whose scores can be told in advance. Importable by worker processes."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from loxo.models.config import Decoding
+
+RATE, STEP, STEPS = 1000, 100, 16  # steps of 0.1 s, windows of 1.6 s
+
+
+@dataclass(frozen=True)
+class FakeConfig:
+    sample_rate: int = RATE
+    window_samples: int = STEP * STEPS
+    steps: int = STEPS
+    step_samples: int = STEP
+    classes: tuple[str, ...] = ("rumble", "gunshot")
+    decoding: dict[str, Decoding] = field(
+        default_factory=lambda: {
+            "rumble": Decoding(smooth_s=0.3, min_duration_s=0.3, low_hz=10, high_hz=150),
+            "gunshot": Decoding(low_hz=80, high_hz=500),
+        }
+    )
+
+
+class FakeModel(nn.Module):
+    """Logits from the level of each step: slow for "rumble" (mean), quick for "gunshot" (largest difference)."""
+
+    def __init__(self, config: FakeConfig | None = None, weight_of_place: float = 0.0) -> None:
+        super().__init__()
+        self.config = config or FakeConfig()
+        self.scale = nn.Parameter(torch.tensor(20.0))
+        self.weight_of_place = weight_of_place  # how much the border of a window disturbs, as in a real model
+
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        steps = waveform.unflatten(1, (self.config.steps, self.config.step_samples))
+        rumble = self.scale * steps.abs().mean(2) - 4
+        gunshot = self.scale * steps.diff(dim=2).abs().amax(2) - 6
+        logits = torch.stack((rumble, gunshot), 1)
+        logits = logits + self.weight_of_place * torch.linspace(-1, 1, self.config.steps)
+        return {"framewise_logits": logits}
+
+
+class BrokenModel(FakeModel):
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        return {"framewise_logits": super().forward(waveform)["framewise_logits"] * float("nan")}
+
+
+class DeadlyModel(FakeModel):
+    """Kills its process when it hears full scale: always, or the first time only if there is a marker to leave."""
+
+    def __init__(self, marker: Path | None = None) -> None:
+        super().__init__()
+        self.marker = marker
+
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        if waveform.abs().amax() > 0.99 and (self.marker is None or not self.marker.exists()):
+            if self.marker is not None:
+                self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)
+        return super().forward(waveform)

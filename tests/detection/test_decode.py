@@ -1,0 +1,117 @@
+"""Peaks, edges, thresholds."""
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from fakes import STEP, FakeConfig
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loxo.detection.decode import FLOOR, decode, find_events, smooth
+from loxo.errors import LoxoError
+from loxo.models.config import Decoding
+
+curve = st.lists(st.sampled_from([0, 1e-6, 0.01, 0.2, 0.3, 0.45, 0.5, 0.7, 0.9, 1.0]) | st.floats(0, 1), max_size=60)
+decodings = st.builds(
+    Decoding,
+    smooth_s=st.sampled_from([0.0, 3.0, 5.0]),
+    edge=st.sampled_from([0.3, 0.5, 0.9]),
+    min_duration_s=st.sampled_from([0.0, 2.0]),
+    merge_gap_s=st.sampled_from([0.0, 1.0, 4.0]),
+)
+
+
+def events_of(values, **options):
+    return find_events(np.array(values), Decoding(**options), 1.0)
+
+
+def test_an_event_reaches_down_to_its_edge():
+    assert events_of([0, 0.4, 0.5, 0.8, 0.8, 0.45, 0.4, 0.1]) == [(1 + 1, 6, 0.8)]
+    assert events_of([0.9]) == [(0, 1, 0.9)]
+    assert events_of([]) == []
+    assert events_of([0.3] * 5) == [(0, 5, 0.3)]
+
+
+def test_a_higher_event_is_never_entered():
+    assert events_of([0.2, 0.6, 0.35, 0.9, 0.2]) == [(1, 3, 0.6), (3, 4, 0.9)]
+
+
+def test_small_scores_are_no_events():
+    assert events_of([0, 1e-6, 0, FLOOR / 2, 0, FLOOR, 0]) == [(5, 6, FLOOR)]
+
+
+def test_short_ones_are_dropped_and_close_ones_joined():
+    assert events_of([0, 1, 0, 1, 1, 0], min_duration_s=2) == [(3, 5, 1.0)]
+    assert events_of([1, 0, 0, 0.6, 0, 0, 0, 1], merge_gap_s=3) == [(0, 4, 1.0), (7, 8, 1.0)]
+    assert events_of([1, 0, 0, 0.3, 0], merge_gap_s=3) == [(0, 1, 1.0), (3, 4, 0.3)]  # a doubtful flank
+
+
+def test_smoothing_is_a_running_mean_over_what_is_there():
+    np.testing.assert_allclose(smooth(np.array([0, 0, 0.9, 0, 0.3]), 3), [0, 0.3, 0.3, 0.4, 0.15])
+    np.testing.assert_array_equal(smooth(np.array([0.2, 0.4]), 0), [0.2, 0.4])
+    np.testing.assert_allclose(smooth(np.array([0.2, 0.4]), 99), [0.3, 0.3])
+    assert len(set(smooth(np.full(50, 0.1), 7))) == 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(curve, decodings)
+def test_events_do_not_overlap_and_contain_their_score(values, decoding):
+    smoothed = smooth(np.array(values), decoding.smooth_s)
+    events = find_events(np.array(values), decoding, 1.0)
+    for before, after in pairwise(events):
+        assert before[1] <= after[0]
+    for first, last, score in events:
+        assert score >= FLOOR and score in smoothed[first:last] and last - first >= decoding.min_duration_s
+
+
+@settings(max_examples=200, deadline=None)
+@given(curve, decodings, st.floats(0, 1), st.floats(0, 1))
+def test_the_threshold_selects_and_never_moves_an_edge(values, decoding, one, other):
+    config = FakeConfig(classes=("rumble",), decoding={"rumble": decoding})
+    scores = np.array([values]).reshape(1, -1)
+    low, high = (decode(scores, config, threshold=threshold) for threshold in sorted((one, other)))
+    kept = low[low["score"] >= max(one, other)].reset_index(drop=True)
+    assert kept.to_dict("records") == high.to_dict("records")
+
+
+@settings(max_examples=100, deadline=None)
+@given(curve, decodings)
+def test_time_has_no_direction(values, decoding):
+    """Mirrored scores give mirrored events, unless peaks of the same height compete for the same steps."""
+    smoothed = smooth(np.array(values), decoding.smooth_s)
+    if len(set(smoothed[smoothed >= FLOOR])) < np.sum(smoothed >= FLOOR):
+        return
+    there = find_events(np.array(values), decoding, 1.0)
+    back = find_events(np.array(values[::-1]), decoding, 1.0)
+    spans = [(len(values) - last, len(values) - first) for first, last, _ in reversed(back)]
+    assert spans == [event[:2] for event in there]
+
+
+def test_seconds_labels_frequencies_and_the_end_of_the_recording():
+    config = FakeConfig()
+    scores = np.zeros((2, 10))
+    scores[0, 2:6] = 0.8
+    scores[1, 9] = 0.6
+    found = decode(scores, config, first_step=100, total_samples=109 * STEP + 30)
+    assert found.to_dict("records") == [
+        {"start_s": 10.2, "end_s": 10.6, "label": "rumble", "score": 0.8, "low_hz": 10, "high_hz": 150},
+        {"start_s": 10.9, "end_s": 10.93, "label": "gunshot", "score": 0.6, "low_hz": 80, "high_hz": 500},
+    ]
+    assert decode(scores, config, threshold=0.9).empty
+    assert list(decode(np.zeros((2, 0)), config).columns) == list(found.columns)
+
+
+def test_bad_input_is_refused():
+    config = FakeConfig()
+    for scores, threshold in [(np.zeros((3, 5)), None), (np.full((2, 5), np.nan), None), (np.zeros((2, 5)), 1.5)]:
+        with pytest.raises(LoxoError):
+            decode(scores, config, threshold=threshold)
+
+
+def test_a_day_of_noise_takes_no_time():
+    scores = np.random.default_rng(0).random((1, 270_000)) ** 8
+    start = time.process_time()
+    found = decode(scores, FakeConfig(classes=("gunshot",)), threshold=0)
+    assert len(found) > 10_000 and time.process_time() - start < 5

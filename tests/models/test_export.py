@@ -1,0 +1,68 @@
+"""The networks go through torch.export, torch.compile and ONNX, and give the same numbers there."""
+
+import shutil
+import warnings
+
+import pytest
+import torch
+
+from loxo.models.base import FrameModel
+from loxo.models.registry import build
+
+MODELS = {
+    "default": {"embed_dim": 8, "depths": (1, 2), "num_heads": (1, 2), "merges": ((4, 1),)},
+    "elephants-4k": {"embed_dim": 8, "depths": (1, 2), "num_heads": (1, 2), "merges": ((8, 8),)},
+    "ast-elephants": {"embed_dim": 8, "depth": 1, "num_heads": 2},
+    "crnn": {"channels": (4, 4, 4), "hidden": 4},
+}
+
+
+class Network(torch.nn.Module):
+    """Image to probabilities: what goes to another runtime. The front end's Fourier transforms stay outside."""
+
+    def __init__(self, model: FrameModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, bands: torch.Tensor) -> torch.Tensor:
+        logits, _ = self.model.network(bands)
+        return logits.sigmoid()
+
+
+@pytest.fixture(params=MODELS)
+def network(request) -> tuple[Network, torch.Tensor]:
+    torch.manual_seed(0)
+    model = build(request.param, **MODELS[request.param]).eval().requires_grad_(False)
+    return Network(model), model.bands(0.1 * torch.randn(2, model.config.window_samples))
+
+
+def test_torch_export(network):
+    module, bands = network
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(module, (bands,), dynamic_shapes=({0: batch},))
+    for some in (bands, bands[:1].repeat(3, 1, 1, 1)):
+        torch.testing.assert_close(program.module()(some), module(some), atol=1e-5, rtol=0)
+
+
+def test_onnx(network, tmp_path):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    module, bands = network
+    path = tmp_path / "network.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        torch.onnx.export(module, (bands,), path, dynamo=True, verbose=False)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    (output,) = session.run(None, {session.get_inputs()[0].name: bands.numpy()})
+    torch.testing.assert_close(torch.from_numpy(output), module(bands), atol=3e-5, rtol=0)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
+def test_torch_compile():
+    torch.manual_seed(0)
+    model = build("elephants-4k", **MODELS["elephants-4k"]).eval().requires_grad_(False)
+    module, bands = Network(model), model.bands(0.1 * torch.randn(2, model.config.window_samples))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own deprecations
+        compiled = torch.compile(module, fullgraph=True)
+        torch.testing.assert_close(compiled(bands), module(bands), atol=1e-5, rtol=0)

@@ -1,0 +1,110 @@
+"""Backgrounds: real ones read, tiled and split; made-up ones finite; clear words for what cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from loxo.errors import LoxoError
+from loxo.simulation.background import Backgrounds, site_of, synthetic_background
+
+RATE = 4000
+
+
+def record(path: Path, seconds: float, rate: int = RATE, seed: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(int(seconds * rate)), rate)
+    return path
+
+
+def test_folder_list_and_paths_give_the_same(tmp_path: Path) -> None:
+    a, b = record(tmp_path / "x" / "a.wav", 5), record(tmp_path / "x" / "b.flac", 3, rate=8000, seed=1)
+    listed = tmp_path / "list.txt"
+    listed.write_text("# two recordings\nx/a.wav\n\nx/b.flac\n")
+    folder, text, paths = Backgrounds(tmp_path / "x"), Backgrounds(listed), Backgrounds([a, b])
+    assert len(folder) == len(text) == len(paths) == 2
+    assert folder.seconds == pytest.approx(8, abs=0.01)
+    drawn = [source.draw(np.random.default_rng(1), 8000).tobytes() for source in (folder, text, paths)]
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+def test_short_recordings_are_tiled_without_holes(tmp_path: Path) -> None:
+    source = Backgrounds([record(tmp_path / "short.wav", 1.2)])
+    drawn = source.draw(np.random.default_rng(0), 20 * RATE)
+    assert drawn.shape == (20 * RATE,)
+    assert drawn.dtype == np.float32
+    blocks = np.sqrt(np.mean(drawn.reshape(-1, RATE // 10) ** 2, axis=1))
+    assert blocks.min() > 0.5
+    assert blocks.max() < 1.6
+
+
+def test_manifest_is_filtered_and_grouped_by_site(tmp_path: Path) -> None:
+    for k in range(4):
+        record(tmp_path / "background" / f"r{k}.wav", 2, seed=k)
+    record(tmp_path / "rumble" / "call.wav", 2)
+    (tmp_path / "manifest.csv").write_text(
+        "file,part,note\n"
+        'background/r0.wav,train,"gain 3 dB; site north"\n'
+        "background/r1.wav,train,site north\n"
+        "background/r2.wav,train,site south\n"
+        "background/r2.wav,train,second row of one file\n"
+        "background/r3.wav,measure,site east\n"
+        "rumble/call.wav,train,\n"
+    )
+    chosen = Backgrounds.from_manifest(tmp_path / "manifest.csv", part="train", folder="background")
+    assert chosen.sites == ["north", "south"]
+    assert len(chosen) == 3
+    rest, held = chosen.split(0.4, seed=0)
+    assert not set(rest.sites) & set(held.sites)
+    assert len(rest) + len(held) == 3
+    assert len(Backgrounds(tmp_path / "manifest.csv")) == 5
+    with pytest.raises(LoxoError, match="No row"):
+        Backgrounds.from_manifest(tmp_path / "manifest.csv", part="nothing")
+
+
+def test_one_site_cannot_be_split(tmp_path: Path) -> None:
+    source = Backgrounds([record(tmp_path / "a_1.wav", 2), record(tmp_path / "a_2.wav", 2)])
+    assert source.sites == ["a"]
+    with pytest.raises(LoxoError, match="one site only"):
+        source.split(0.2)
+    with pytest.raises(LoxoError, match="No background"):
+        source.exclude(["a"])
+
+
+def test_site_of_drops_counters() -> None:
+    assert site_of("congo_0_20200205_184848_22.080114.flac") == "congo"
+    assert site_of("esc10_dog_1-100032-A.flac") == "esc10_dog"
+    assert site_of("20190522_000000.wav") == "20190522"
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"not audio")
+    with pytest.raises(LoxoError, match=r"broken\.wav"):
+        Backgrounds([tmp_path / "broken.wav"])
+    with pytest.raises(LoxoError, match="do not exist"):
+        Backgrounds(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LoxoError, match="holds no recordings"):
+        Backgrounds(tmp_path / "empty")
+    (tmp_path / "list.txt").write_text("missing.wav\n")
+    with pytest.raises(LoxoError, match=r"missing\.wav"):
+        Backgrounds(tmp_path / "list.txt")
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE * 3), RATE)
+    with pytest.raises(LoxoError, match="silent"):
+        Backgrounds([tmp_path / "silent.wav"])
+    (tmp_path / "bad.csv").write_text("name,part\nx,train\n")
+    with pytest.raises(LoxoError, match="columns"):
+        Backgrounds(tmp_path / "bad.csv")
+
+
+def test_synthetic_backgrounds_are_finite_and_of_unit_level() -> None:
+    for seed in range(25):
+        noise = synthetic_background(np.random.default_rng(seed), 5 * RATE, RATE)
+        assert noise.shape == (5 * RATE,)
+        assert np.isfinite(noise).all()
+        assert np.sqrt(np.mean(noise**2)) == pytest.approx(1, rel=1e-3)
+    again = synthetic_background(np.random.default_rng(24), 5 * RATE, RATE)
+    assert again.tobytes() == noise.tobytes()

@@ -1,0 +1,162 @@
+"""Scenes and windows: the written signal-to-noise ratio is the measured one, labels fit, levels stay in [-1, 1]."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from loxo.simulation.mixing import GUNSHOT_BAND_HZ, LINE_HZ, RUMBLE_BAND_HZ, Event, add_call, events_table
+from loxo.simulation.recorder import Recorder, draw_recorder
+from loxo.simulation.rumble import draw_rumble, synthesise_rumble
+from loxo.simulation.sounds import Call, coloured
+from loxo.simulation.soundscape import compose, training_window
+
+RATE = 4000
+WINDOW = 81920
+
+
+def bed(seed: int = 0) -> NDArray[np.float32]:
+    return coloured(np.random.default_rng(seed), WINDOW, RATE, [5, 40, 2000], [5, 0, -25])
+
+
+def band(samples: NDArray[np.floating], low: float, high: float) -> NDArray[np.float64]:
+    """An independent band-pass: every bin outside is removed from the whole window."""
+    spectrum = np.fft.rfft(samples)
+    f = np.fft.rfftfreq(len(samples), 1 / RATE)
+    spectrum[(f < low) | (f > high)] = 0
+    return np.fft.irfft(spectrum, len(samples))
+
+
+def parts(seed: int, **calls: int) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Event]]:
+    """(bed, call, events) of a scene as they lie in the file, told apart by composing the bed alone as well."""
+    recorder = Recorder(highpass_hz=25.0, tilt_db=1.0, level_db=-35.0)
+    make = {"samples": WINDOW, "sample_rate": RATE, "background": bed(), "negatives": 1, "recorder": recorder}
+    alone = compose(np.random.default_rng(seed), **make)  # type: ignore[arg-type]
+    scene = compose(np.random.default_rng(seed), **make, **calls)  # type: ignore[arg-type]
+    noise, mix = alone.samples.astype(np.float64), scene.samples.astype(np.float64)
+    # The whole scene is louder, so its gain is lower: the quietest tenth of the differences shows by how much.
+    quiet = np.ones(WINDOW, bool)
+    for event in scene.events:
+        quiet[max(event.start - 2 * RATE, 0) : event.end + 3 * RATE] = False
+    noise = noise * (np.sum(mix[quiet] * noise[quiet]) / np.sum(noise[quiet] ** 2))
+    return noise, mix - noise, scene.events
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_written_rumble_snr_is_the_measured_one(seed: int) -> None:
+    noise, call, events = parts(seed, rumbles=1)
+    for event in events:
+        span = slice(event.start, event.end)
+        own, other = (np.mean(band(x, *RUMBLE_BAND_HZ)[span] ** 2) for x in (call, noise))
+        assert 10 * np.log10(own / other) == pytest.approx(event.snr_db, abs=1.0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_written_gunshot_snr_is_the_measured_one(seed: int) -> None:
+    noise, call, events = parts(seed, shots=1)
+    if len(events) != 1:
+        pytest.skip("a series")
+    (event,) = events
+    span = slice(event.start, event.end)
+    peak = np.convolve(band(call, *GUNSHOT_BAND_HZ)[span] ** 2, np.ones(200) / 200, "same").max()
+    other = np.mean(band(noise, *GUNSHOT_BAND_HZ)[span] ** 2)
+    assert 10 * np.log10(peak / other) == pytest.approx(event.snr_db, abs=1.5)
+
+
+def test_snr_by_line_and_the_faintest_call() -> None:
+    rng = np.random.default_rng(0)
+    background = bed()
+    for wanted in (6.0, -30.0):
+        call = synthesise_rumble(draw_rumble(rng), RATE, rng)
+        mix = background.copy()
+        event = add_call(mix, background, call, 20000, wanted, RATE, Recorder(), by_line=True)
+        assert event is not None
+        span = slice(20000 + call.core[0], 20000 + call.core[1])
+        low, high = call.line_hz - LINE_HZ, call.line_hz + LINE_HZ
+        own, other = (np.mean(band(x, low, high)[span] ** 2) for x in (mix - background, background))
+        assert 10 * np.log10(own / other) == pytest.approx(event.line_snr_db, abs=1.0)
+        if wanted > 0:
+            assert event.line_snr_db == pytest.approx(wanted)
+        else:  # lifted to where something can be seen
+            assert max(event.line_snr_db, event.snr_db) > 0
+
+
+def test_what_is_outside_or_in_silence_is_not_added() -> None:
+    rng = np.random.default_rng(1)
+    call = synthesise_rumble(draw_rumble(rng), RATE, rng)
+    mix = bed()
+    before = mix.tobytes()
+    assert add_call(mix, bed(), call, WINDOW + 10, 10, RATE, Recorder()) is None
+    assert add_call(mix, np.zeros(WINDOW, np.float32), call, 100, 10, RATE, Recorder()) is None
+    assert add_call(mix, bed(), Call(call.samples, None, "wind", 1, 2, call.core), 100, 10, RATE, Recorder()) is None
+    assert mix.tobytes() == before
+
+
+def test_labels_cover_the_audible_part() -> None:
+    for seed in range(6):
+        _, call, events = parts(seed + 20, rumbles=1)
+        if not events:
+            continue
+        (event,) = events
+        low = band(call, 10, 300) ** 2
+        assert low[max(event.start - RATE // 5, 0) : event.end + RATE // 5].sum() > 0.85 * low.sum()
+
+
+def test_silence_stays_silence() -> None:
+    scene = compose(
+        np.random.default_rng(0), WINDOW, RATE, np.zeros(WINDOW, np.float32), rumbles=2, shots=1, recorder=Recorder()
+    )
+    assert not scene.samples.any()
+    assert scene.events == []
+
+
+def test_no_event_lies_in_padding() -> None:
+    recorder = Recorder(lead_s=4.0, trail_s=6.0)
+    for seed in range(10):
+        scene = compose(np.random.default_rng(seed), WINDOW, RATE, bed(), rumbles=3, shots=1, recorder=recorder)
+        assert not scene.samples[: 4 * RATE].any()
+        assert not scene.samples[-6 * RATE :].any()
+        assert scene.samples[4 * RATE : -6 * RATE].any()
+        assert all(4 * RATE <= event.start < event.end <= WINDOW - 6 * RATE for event in scene.events)
+
+
+def test_training_windows() -> None:
+    empty = 0
+    for seed in range(60):
+        samples, events = training_window(np.random.default_rng((1, seed)), WINDOW, RATE, None)
+        assert samples.shape == (WINDOW,)
+        assert samples.dtype == np.float32
+        assert np.isfinite(samples).all()
+        assert np.abs(samples).max() <= 1
+        empty += not events
+        for event in events:
+            assert 0 <= event.start < event.end <= WINDOW
+            assert event.label in ("rumble", "gunshot")
+            assert 0 < event.low_hz < event.high_hz
+            assert event.end - event.start >= 0.1 * RATE
+    assert 10 < empty < 35
+    again, _ = training_window(np.random.default_rng((1, 59)), WINDOW, RATE, None)
+    assert again.tobytes() == samples.tobytes()
+
+
+def test_recorders_clip_round_and_fall_silent() -> None:
+    noise = bed()
+    loud = Recorder(level_db=-3.0).store(noise, RATE)
+    assert np.abs(loud).max() == 1
+    coarse = Recorder(level_db=-20.0, bits=8).store(noise, RATE)
+    assert len(np.unique(coarse)) <= 256
+    gap = Recorder(gaps=((1.0, 0.5),)).store(noise, RATE)
+    assert not gap[RATE : int(1.5 * RATE)].any()
+    assert not Recorder(offset=0.1).store(np.zeros(WINDOW, np.float32), RATE).any()
+    rng = np.random.default_rng(0)
+    levels = [draw_recorder(rng, 20.48).level_db for _ in range(200)]
+    assert max(levels) - min(levels) > 50
+
+
+def test_table_has_the_columns_of_an_events_table() -> None:
+    scene = compose(np.random.default_rng(3), WINDOW, RATE, bed(), rumbles=2, shots=1, recorder=Recorder())
+    table = scene.table("a.wav")
+    assert len(table) == len(scene.events)
+    assert {"recording", "start_s", "end_s", "label", "score", "low_hz", "high_hz", "snr_db"} <= set(table.columns)
+    assert set(events_table([], RATE, "a.wav").columns) == set(table.columns)
