@@ -86,7 +86,9 @@ def simulate(
     file_hours: Annotated[float, typer.Option(help="Length of one recording, in hours.", min=0.001)] = 1.0,
     audio_format: Annotated[str, typer.Option("--format", help="flac or wav.")] = "flac",
     rumbles_per_hour: Annotated[float | None, typer.Option(help="Mean rate; by default as in a forest survey.")] = None,
-    gunshots_per_hour: Annotated[float | None, typer.Option(help="Mean rate; by default as in a forest survey.")] = None,
+    gunshots_per_hour: Annotated[
+        float | None, typer.Option(help="Mean rate; by default as in a forest survey.")
+    ] = None,
 ) -> None:
     """Make recordings with known rumbles and gunshots.
 
@@ -126,7 +128,9 @@ def train(
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 9000,
     batch_size: Annotated[int, typer.Option(help="Windows in a step.", min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 1e-3,
-    precision: Annotated[str, typer.Option(help="Lightning's: bf16-mixed, or 32-true where bf16 is slow.")] = "bf16-mixed",
+    precision: Annotated[
+        str, typer.Option(help="Lightning's: bf16-mixed, or 32-true where bf16 is slow.")
+    ] = "bf16-mixed",
     seed: Annotated[int, typer.Option(help="Of weights, windows and the split of backgrounds.")] = 0,
     workers: Annotated[int, typer.Option(help="Processes that make windows.", min=0)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
@@ -171,10 +175,14 @@ def detect(
         float | None,
         typer.Option(help="List events that score at least this, 0-1. Low values list the doubtful too.", min=0, max=1),
     ] = None,
-    overlap: Annotated[float, typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95)] = 0.5,
+    overlap: Annotated[
+        float, typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95)
+    ] = 0.5,
     batch_size: Annotated[int, typer.Option(help="Windows that go through the model at once.", min=1)] = 8,
     workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.", min=0)] = 0,
-    keep_scores: Annotated[bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder.")] = False,
+    keep_scores: Annotated[
+        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Find rumbles and gunshots in recordings of any length, rate and number.

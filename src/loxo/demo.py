@@ -93,7 +93,9 @@ def compare(truth: pd.DataFrame, events: pd.DataFrame, picture: Path) -> Demo:
         used |= set(hits.index)
         if len(hits) and hits.max() >= MIN_COVER * (event["end_s"] - event["start_s"]):
             best = events.loc[hits.idxmax()]
-            lines.append(f"found    {what}  at {best['start_s']:6.1f}-{best['end_s']:6.1f} s, score {best['score']:.2f}")
+            lines.append(
+                f"found    {what}  at {best['start_s']:6.1f}-{best['end_s']:6.1f} s, score {best['score']:.2f}"
+            )
             found += 1
         else:
             lines.append(f"missed   {what}")

@@ -34,11 +34,10 @@ from loxo.audio.recording import find_recordings
 from loxo.detection.journal import DONE, FAILED, TRUNCATED, Entry, Journal
 from loxo.detection.workers import Load, Options, Outcome, analyse_all
 from loxo.errors import LoxoError
-from loxo.files import atomic_file
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS
 from loxo.events.writers import csv_row, write_csv_rows
-from loxo.files import write_atomically
+from loxo.files import atomic_file, write_atomically
 
 if TYPE_CHECKING:
     from torch import nn
@@ -206,13 +205,10 @@ class _Run:
         whole = sum(max(entry.size, 1) for entry in entries)
         finished = [len(entries) - len(todo)]
 
-        hours = [0.0]
-
         def on_share(shares: Sequence[float], seconds: Sequence[float]) -> None:
             if on_progress is not None:
                 left = sum(size * (1 - share) for size, share in zip(sizes, shares, strict=False))
-                hours[0] = sum(seconds) / 3600
-                on_progress(Progress(finished[0], len(entries), 1 - left / whole, hours[0]))
+                on_progress(Progress(finished[0], len(entries), 1 - left / whole, sum(seconds) / 3600))
 
         status = "interrupted"
         try:
@@ -231,7 +227,8 @@ class _Run:
                     self._close(status, entries)
             self.journal.close()
         if on_progress is not None:
-            on_progress(Progress(len(entries), len(entries), 1.0, hours[0]))
+            hours = sum(self.journal.entries[entry.path].analysed_s for entry in todo) / 3600
+            on_progress(Progress(len(entries), len(entries), 1.0, hours))
         return self._summary(entries, resumed=len(entries) - len(todo))
 
     def _plan(self, found: Sequence[Path], roots: Sequence[Path]) -> list[Entry]:

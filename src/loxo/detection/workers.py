@@ -52,7 +52,8 @@ def analyse_all(
     """Yields (index into paths, outcome) as recordings are finished, in any order.
 
     `load` gives the model; with more than one worker it must be picklable. `on_share` is called now and then with the
-    share (0-1) and the seconds of every recording that are analysed. Without `options.keep_scores` the outcomes hold no scores.
+    share (0-1) and the seconds of every recording that are analysed. Without `options.keep_scores` the outcomes hold
+    no scores.
     Raises LoxoError when no process can be started.
     """
     if workers == 1:

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from loxo.files import atomic_file
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, check_events, sort_events
-from loxo.files import write_atomically
+from loxo.files import atomic_file, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

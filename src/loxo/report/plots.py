@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from loxo.files import write_atomically
 RUMBLE_BAND_HZ = 250.0
 COLOURS = {"rumble": "#56B4E9", "gunshot": "#E69F00"}  # Okabe and Ito's, told apart by colour-blind people
 OTHER_COLOUR = "#CC79A7"
-DYNAMIC_RANGE_DB = 45.0
+LEVEL_DB = (-5.0, 30.0)  # shown, over the median of each frequency
 
 
 def draw_detections(
@@ -46,7 +47,8 @@ def draw_detections(
     top = min(RUMBLE_BAND_HZ, sample_rate / 2)
     _spectrogram(axes[0], samples, sample_rate, window=sample_rate, high_hz=top)
     _spectrogram(axes[1], samples, sample_rate, window=round(0.064 * sample_rate), high_hz=sample_rate / 2)
-    for table, style in ((truth, {"ls": "--", "lw": 0.9, "alpha": 0.9}), (events, {"ls": "-", "lw": 1.6})):
+    known: dict[str, Any] = {"ls": "--", "lw": 0.9, "alpha": 0.9}
+    for table, style in ((truth, known), (events, {"ls": "-", "lw": 1.6})):
         if table is not None:
             for event in table.to_dict("records"):
                 panel = 0 if event["high_hz"] <= top else 1
@@ -68,19 +70,20 @@ def draw_detections(
 
 def _spectrogram(axis: Axes, samples: np.ndarray, sample_rate: int, window: int, high_hz: float) -> None:
     window = min(window, len(samples))
-    power, hertz, seconds = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
+    spectrum = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
+    power, hertz, seconds = (np.asarray(part, np.float64) for part in spectrum)
     keep = hertz <= high_hz
     level = 10 * np.log10(power[keep] + 1e-20)
     # Each band against its own median: hum and the fall towards high frequencies would hide the calls otherwise.
     level = level - np.median(level, axis=1, keepdims=True)
     half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
-    extent = (seconds[0] - half, seconds[-1] + half, 0.0, high_hz)
-    axis.imshow(level, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=-5, vmax=DYNAMIC_RANGE_DB - 15)
+    extent = (float(seconds[0] - half), float(seconds[-1] + half), 0.0, high_hz)
+    axis.imshow(level, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=LEVEL_DB[0], vmax=LEVEL_DB[1])
     axis.set_ylabel("frequency (Hz)")
     axis.set_ylim(0, high_hz)
 
 
-def _box(axis: Axes, event: dict[str, Any], top_hz: float, **style: Any) -> None:
+def _box(axis: Axes, event: Mapping[Any, Any], top_hz: float, **style: Any) -> None:
     colour = COLOURS.get(event["label"], OTHER_COLOUR)
     low, high = event["low_hz"], min(event["high_hz"], top_hz)
     width = event["end_s"] - event["start_s"]

@@ -26,7 +26,9 @@ class FrameTraining(lightning.LightningModule):
         self.model = model
         self.total_steps, self.warmup = steps, warmup
         self.learning_rate, self.clip_weight, self.seed = learning_rate, clip_weight, seed
-        self.precision_curves = nn.ModuleDict({c: BinaryAveragePrecision(thresholds=1000) for c in model.config.classes})
+        self.precision_curves = nn.ModuleDict(
+            {c: BinaryAveragePrecision(thresholds=1000) for c in model.config.classes}
+        )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # Stochastic depth draws the same numbers at a step whether or not the run was interrupted before it.
@@ -50,17 +52,23 @@ class FrameTraining(lightning.LightningModule):
         output = self.model(waveform)
         self.log("val_loss", self.loss(output, targets), batch_size=len(waveform))
         scores = output["framewise_logits"].sigmoid()
-        for k, curve in enumerate(self.precision_curves.values()):
-            curve.update(scores[:, k], (targets[:, k] >= 0.5).long())
+        for k, label in enumerate(self.model.config.classes):
+            self._curve(label).update(scores[:, k], (targets[:, k] >= 0.5).long())
 
     def on_validation_epoch_end(self) -> None:
-        for label, curve in self.precision_curves.items():
-            self.log(f"val_frame_ap_{label}", curve.compute())
-            curve.reset()
+        for label in self.model.config.classes:
+            self.log(f"val_frame_ap_{label}", self._curve(label).compute())
+            self._curve(label).reset()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def _curve(self, label: str) -> BinaryAveragePrecision:
+        curve = self.precision_curves[label]
+        assert isinstance(curve, BinaryAveragePrecision)
+        return curve
+
+    def configure_optimizers(self) -> Any:
         """AdamW; no weight decay on norms, biases and position tables; linear warm-up, then a cosine to zero."""
-        decayed, free = [], []
+        decayed: list[nn.Parameter] = []
+        free: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             plain = parameter.ndim < 2 or "bias_table" in name
             (free if plain else decayed).append(parameter)

@@ -149,9 +149,15 @@ def _prepare_folder(config: TrainingConfig, out: Path, resume: bool) -> Path | N
     record, checkpoint = out / "run.json", out / "checkpoints" / "last.ckpt"
     if not resume:
         if out.exists() and any(out.iterdir()):
-            raise LoxoError(f"{out}: the folder is not empty. Give another --out, or --resume to go on with the run in it.")
+            raise LoxoError(
+                f"{out}: the folder is not empty. Give another --out, or --resume to go on with the run in it."
+            )
         out.mkdir(parents=True, exist_ok=True)
-        about = {"config": asdict(config), "versions": _versions(), "started": datetime.now(UTC).isoformat("T", "seconds")}
+        about = {
+            "config": asdict(config),
+            "versions": _versions(),
+            "started": datetime.now(UTC).isoformat("T", "seconds"),
+        }
         write_atomically(record, json.dumps(about, indent=2).encode())
         return None
     if not record.is_file():
