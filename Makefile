@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights clean
+.PHONY: help install demo test lint weights bench-real bench-day clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,9 +28,15 @@ lint: install  ## style and types
 test: install lint  ## style, types and tests
 	$(BIN)/python -m pytest
 
-weights: install  ## train the bundled default again (PACK = folder with manifest.csv; about an hour on two cores)
-	$(BIN)/loxo train --backgrounds $(PACK)/manifest.csv --out runs/default --resume-if-present
-	$(BIN)/python benchmarks/bundle.py runs/default/model.safetensors
+weights: install  ## train the bundled default again (PACK: folder with manifest.csv); goes on where it was
+	$(BIN)/loxo train --backgrounds $(PACK)/manifest.csv --out runs/default $(if $(wildcard runs/default/run.json),--resume)
+	cp runs/default/model.safetensors src/loxo/weights/default.safetensors
+
+bench-real: install  ## the bundled model on real recordings, scored by the pack's own scorer
+	$(BIN)/python benchmarks/real_recordings.py --pack $(PACK)
+
+bench-day: install  ## speed and memory over a simulated file of 24 h
+	$(BIN)/python benchmarks/one_day.py
 
 clean:  ## remove what the other targets made, but not runs/
 	rm -rf $(VENV) demo build dist src/*.egg-info

@@ -125,13 +125,13 @@ def train(
         typer.Option(help="Recordings without calls: a folder, a text file that lists them, or a manifest.csv."),
     ] = None,
     preset: Annotated[str, typer.Option(help="Model preset: default, elephants-4k or audioset.")] = "default",
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 9000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 5500,
     batch_size: Annotated[int, typer.Option(help="Windows in a step.", min=1)] = 16,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 1.5e-3,
     precision: Annotated[
         str, typer.Option(help="Lightning's: bf16-mixed, or 32-true where bf16 is slow.")
     ] = "bf16-mixed",
-    seed: Annotated[int, typer.Option(help="Of weights, windows and the split of backgrounds.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, windows and the split of backgrounds.")] = 3,
     workers: Annotated[int, typer.Option(help="Processes that make windows.", min=0)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
 ) -> None:
