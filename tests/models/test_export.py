@@ -62,10 +62,9 @@ def test_onnx(network, tmp_path):
     torch.testing.assert_close(torch.from_numpy(output), module(bands), atol=3e-5, rtol=0)
 
 
+@pytest.mark.parametrize("network", ["default", "elephants-4k"], indirect=True)
 def test_torch_compile_captures_one_graph(network):
     module, bands = network
-    if module.model.config.architecture != "htsat":
-        pytest.skip("torch's own GRU and encoder layer are torch's to test")
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(bands), module(bands), atol=1e-5, rtol=0)
 

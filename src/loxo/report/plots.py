@@ -69,7 +69,7 @@ def draw_detections(
 
 
 def _spectrogram(axis: Axes, samples: np.ndarray, sample_rate: int, window: int, high_hz: float) -> None:
-    window = min(window, len(samples))
+    window = max(2, min(window, len(samples) // 2))  # at least two frames
     spectrum = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
     power, hertz, seconds = (np.asarray(part, np.float64) for part in spectrum)
     keep = hertz <= high_hz

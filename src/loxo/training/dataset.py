@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -33,20 +33,19 @@ class SimulatedWindows(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(samples), torch.from_numpy(targets)
 
 
-class EpochSampler(Sampler[int]):
-    """Numbers `per_epoch` windows on from epoch to epoch, so that a resumed run goes on with the window it had reached.
+class StepSampler(Sampler[int]):
+    """An epoch's numbers of windows, from the one that the run has reached on.
 
-    Lightning calls `set_epoch` on a data loader's sampler before each epoch.
+    `reached()` gives that number when an epoch begins. Counted from the optimiser's steps and not from epochs, it is
+    right for a resumed run too.
     """
 
-    def __init__(self, per_epoch: int) -> None:
-        self.per_epoch, self.epoch = per_epoch, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, per_epoch: int, reached: Callable[[], int]) -> None:
+        self.per_epoch, self.reached = per_epoch, reached
 
     def __iter__(self) -> Iterator[int]:
-        yield from range(self.epoch * self.per_epoch, (self.epoch + 1) * self.per_epoch)
+        first = self.reached()
+        yield from range(first, first + self.per_epoch)
 
     def __len__(self) -> int:
         return self.per_epoch

@@ -34,7 +34,7 @@ from loxo.models.config import HTSATConfig
 from loxo.models.htsat import HTSAT
 from loxo.models.weights import save_model
 from loxo.simulation.background import Backgrounds
-from loxo.training.dataset import EpochSampler, SimulatedWindows
+from loxo.training.dataset import SimulatedWindows, StepSampler
 from loxo.training.module import FrameTraining
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
@@ -96,7 +96,7 @@ def train(
     loader = DataLoader(
         windows,
         batch_size=config.batch_size,
-        sampler=EpochSampler(per_epoch),
+        sampler=StepSampler(per_epoch, lambda: trainer.global_step * config.batch_size),
         num_workers=workers,
         persistent_workers=workers > 0,
         multiprocessing_context="spawn" if workers else None,

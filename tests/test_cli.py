@@ -1,0 +1,188 @@
+"""The command as a user meets it: exit codes, one line for each fault, nothing half-written."""
+
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from loxo import cli, read_raven
+from loxo.models.weights import find_model
+
+RATE = 4000
+
+
+@pytest.fixture
+def loxo(monkeypatch, capsys):
+    """Runs `loxo ARGS` in this process: (exit code, standard output, standard error)."""
+
+    def run(*args) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["loxo", *map(str, args)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def rumble(seconds: float = 8.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
+    """Noise with a gliding 20 Hz line and its harmonics in the middle."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate)) / rate
+    noise = 0.01 * rng.standard_normal(len(t))
+    middle = (t > 0.3 * seconds) & (t < 0.8 * seconds)
+    phase = 2 * np.pi * np.cumsum(18 + 4 * np.sin(np.pi * (t / seconds))) / rate
+    return (noise + middle * 0.05 * (np.sin(phase) + np.sin(2 * phase) + 0.5 * np.sin(3 * phase))).astype(np.float32)
+
+
+def test_help_and_version(loxo):
+    code, out, _ = loxo("--help")
+    assert code == 0 and all(name in out for name in ("demo", "detect", "train", "simulate"))
+    for name in ("demo", "detect", "train", "simulate"):
+        code, out, _ = loxo(name, "--help")
+        assert code == 0 and "Example:" in out and f"loxo {name}" in out
+    assert loxo("--version")[1].startswith("loxo 0.")
+
+
+def test_every_kind_of_recording_and_of_fault_in_one_run(loxo, tmp_path):
+    card = tmp_path / "card"
+    card.mkdir()
+    sound = rumble()
+    for name, subtype in (("pcm8", "PCM_U8"), ("pcm16", "PCM_16"), ("pcm24", "PCM_24"), ("float", "FLOAT")):
+        soundfile.write(card / f"{name}.wav", sound, RATE, subtype=subtype)
+    soundfile.write(card / "stereo.wav", np.stack((sound, sound), 1), RATE)
+    soundfile.write(card / "fast.wav", rumble(rate=48000), 48000)
+    soundfile.write(card / "short.flac", sound[: RATE // 2], RATE)
+    works = 7
+    (card / "zero.wav").touch()
+    (card / "text.wav").write_text("this is not audio\n" * 50)
+    soundfile.write(card / "nothing.wav", np.zeros(0, np.float32), RATE)
+    whole = (card / "pcm16.wav").read_bytes()
+    (card / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty").mkdir()
+    run = tmp_path / "run"
+    code, out, err = loxo("detect", card, tmp_path / "empty", tmp_path / "lost.wav", "--out", run, "--workers", 1)
+    assert code == 1 and "Traceback" not in err
+    problems = [line for line in err.splitlines() if line.startswith("problem: ")]
+    for name in ("zero.wav", "text.wav", "nothing.wav", "cut.wav", "empty", "lost.wav"):
+        assert sum(name in line for line in problems) == 1, name
+    assert len(problems) == 6 and "6 problems" in out
+    record = json.loads((run / "run.json").read_text())
+    status = {item["recording"].rsplit("/", 1)[1]: item["status"] for item in record["recordings"]}
+    assert sorted(name for name, value in status.items() if value == "failed") == [
+        "nothing.wav",
+        "text.wav",
+        "zero.wav",
+    ]
+    assert status["cut.wav"] == "truncated" and sum(value == "done" for value in status.values()) == works
+    tables = sorted(path.name for path in (run / "tables").iterdir())
+    assert len(tables) == works + 1 and all(name.endswith(".selections.txt") for name in tables)
+    assert not [path for path in run.rglob("*") if path.name.startswith(".")]
+    events = pd.read_csv(run / "events.csv")
+    assert set(events["recording"].map(os.path.basename)) >= {"pcm16.wav", "pcm24.wav", "float.wav", "stereo.wav"}
+    table = read_raven(run / "tables" / "pcm16.selections.txt")
+    assert list(table["label"]) == ["rumble"] and 1 < table["start_s"][0] < 4 < table["end_s"][0] < 7.9
+
+
+def test_a_run_folder_of_other_parameters_is_refused_and_the_same_resumed(loxo, tmp_path):
+    soundfile.write(tmp_path / "a.wav", rumble(), RATE)
+    run = ("detect", tmp_path / "a.wav", "--out", tmp_path / "run", "--workers", 1)
+    assert loxo(*run)[0] == 0
+    before = (tmp_path / "run" / "events.csv").read_bytes()
+    code, _, err = loxo(*run, "--threshold", 0.1)
+    assert code == 2 and err.count("error: ") == 1 and "threshold" in err
+    assert (tmp_path / "run" / "events.csv").read_bytes() == before
+    assert loxo(*run)[0] == 0 and (tmp_path / "run" / "events.csv").read_bytes() == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    code, _, err = loxo("detect", tmp_path / "a.wav", "--out", tmp_path / "mine")
+    assert code == 2 and "not empty" in err and len(list((tmp_path / "mine").iterdir())) == 1
+
+
+def test_the_threshold_selects_and_does_not_move(loxo, tmp_path):
+    soundfile.write(tmp_path / "a.wav", rumble(), RATE)
+    found = {}
+    for threshold in (0, 0.5, 1):
+        out = tmp_path / f"run{threshold}"
+        assert loxo("detect", tmp_path / "a.wav", "--out", out, "--threshold", threshold, "--workers", 1)[0] == 0
+        table = pd.read_csv(out / "events.csv")
+        found[threshold] = {tuple(row) for row in table[["start_s", "end_s", "label", "score"]].to_numpy()}
+    assert found[1] <= found[0.5] <= found[0] and found[0.5] and len(found[0]) > len(found[1])
+    assert loxo("detect", tmp_path / "a.wav", "--out", tmp_path / "x", "--threshold", 1.5)[0] == 2
+
+
+def test_nothing_to_do_is_an_error(loxo, tmp_path):
+    code, _, err = loxo("detect", tmp_path / "lost", "--out", tmp_path / "run")
+    assert code == 2 and "lost" in err and not (tmp_path / "run").exists()
+    code, _, err = loxo("detect", tmp_path, "--out", tmp_path / "run", "--model", "gpt")
+    assert code == 2 and not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission_to_write(loxo, tmp_path):
+    soundfile.write(tmp_path / "a.wav", rumble(), RATE)
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    code, _, err = loxo("detect", tmp_path / "a.wav", "--out", locked / "run")
+    assert code == 2 and err.count("error: ") == 1 and "write" in err
+
+
+def test_a_place_that_cannot_hold_a_folder(loxo, tmp_path):
+    soundfile.write(tmp_path / "a.wav", rumble(), RATE)
+    code, _, err = loxo("detect", tmp_path / "a.wav", "--out", tmp_path / "a.wav" / "run")
+    assert code == 2 and err.count("error: ") == 1 and "Traceback" not in err
+
+
+def test_simulate_then_detect(loxo, tmp_path):
+    code, out, _ = loxo(
+        "simulate",
+        "--hours",
+        0.05,
+        "--file-hours",
+        0.05,
+        "--rumbles-per-hour",
+        120,
+        "--seed",
+        3,
+        "--out",
+        tmp_path / "sim",
+    )
+    assert code == 0 and "rumbles" in out
+    assert loxo("detect", tmp_path / "sim", "--out", tmp_path / "run", "--workers", 1)[0] == 0
+    code, _, err = loxo("simulate", "--hours", 0.05, "--out", tmp_path / "sim")
+    assert code == 2 and "empty" in err
+
+
+def test_the_demo_finds_most_of_what_it_made(loxo, tmp_path):
+    code, out, _ = loxo("demo", "--out", tmp_path / "demo")
+    assert code == 0 and "missed" in out and "the picture is" in out
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
+        "demo.png",
+        "detected.selections.txt",
+        "soundscape.flac",
+        "truth.selections.txt",
+    ]
+    truth, found = (read_raven(tmp_path / "demo" / f"{name}.selections.txt") for name in ("truth", "detected"))
+    assert len(truth) >= 6 and len(found) >= len(truth) / 2
+
+
+def test_the_bundled_model_is_small_and_comes_with_its_card():
+    path = find_model("default")
+    assert path.stat().st_size < 15e6
+    card = path.with_name("default.md").read_text()
+    for word in ("Elephant Listening Project", "licence", "Limits"):
+        assert word in card
+
+
+def test_a_missing_extra_is_told(loxo, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "loxo.training.train", None)
+    code, _, err = loxo("train", "--out", tmp_path / "run")
+    assert code == 2 and "loxo[train]" in err
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)

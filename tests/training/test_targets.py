@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loxo.training.targets import frame_targets
+
+CLASSES = ("rumble", "gunshot")
+
+
+def test_shares_are_doubled_and_capped():
+    # Steps of 100 samples. 130-345 covers 0, 70, 100 and 45 of the first four: doubled and capped, 0, 1, 1, 0.9.
+    targets = frame_targets([("rumble", 130, 345)], CLASSES, 5, 100)
+    np.testing.assert_allclose(targets, [[0, 1, 1, 0.9, 0], [0, 0, 0, 0, 0]], atol=1e-6)
+
+
+def test_a_shot_on_a_border_counts_in_both_steps():
+    targets = frame_targets([("gunshot", 160, 240)], CLASSES, 4, 100)
+    np.testing.assert_allclose(targets[1], [0, 0.8, 0.8, 0], atol=1e-6)
+
+
+def test_overlaps_count_once_other_labels_and_what_lies_outside_do_not():
+    events = [("rumble", -50, 30), ("rumble", 20, 40), ("trumpet", 0, 400), ("rumble", 395, 900), ("rumble", 500, 600)]
+    np.testing.assert_allclose(frame_targets(events, CLASSES, 4, 100)[0], [0.8, 0, 0, 0.1], atol=1e-6)
+
+
+@given(st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(-50, 450), st.integers(-50, 450)), max_size=6))
+def test_order_does_not_matter_and_values_are_shares(events):
+    targets = frame_targets(events, CLASSES, 4, 100)
+    assert targets.dtype == np.float32 and targets.min() >= 0 and targets.max() <= 1
+    assert np.array_equal(targets, frame_targets(events[::-1], CLASSES, 4, 100))
+
+
+@pytest.mark.parametrize("steps", [10, 64, 1024])
+def test_any_resolution(steps):
+    targets = frame_targets([("rumble", 0, steps * 40)], CLASSES, steps, 40)
+    assert targets.shape == (2, steps) and (targets[0] == 1).all()
