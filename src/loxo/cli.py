@@ -132,6 +132,7 @@ def train(
         str, typer.Option(help="Lightning's: bf16-mixed, or 32-true where bf16 is slow.")
     ] = "bf16-mixed",
     seed: Annotated[int, typer.Option(help="Of weights, windows and the split of backgrounds.")] = 3,
+    validation_windows: Annotated[int, typer.Option(help="Fixed windows that are judged each epoch.", min=1)] = 256,
     workers: Annotated[int, typer.Option(help="Processes that make windows.", min=0)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
 ) -> None:
@@ -154,6 +155,7 @@ def train(
         batch_size=batch_size,
         learning_rate=learning_rate,
         precision=precision,
+        validation_windows=validation_windows,
         seed=seed,
     )
     with progress_bar("training") as (bar, task):

@@ -31,11 +31,6 @@ def official(golden) -> dict[str, torch.Tensor]:
     return state | constants
 
 
-@pytest.fixture(scope="module")
-def waveform(golden) -> torch.Tensor:
-    return load_file(golden / "official_4k_10s.safetensors")["wave_i16"].float() / 32768
-
-
 def close(ours, reference, tolerance=2e-5):
     assert ours.shape == reference.shape
     assert (ours - reference).abs().max() < tolerance
@@ -86,10 +81,9 @@ def test_other_mel_filters_are_noted(tmp_path, official):
 # ---------------------------------------------------------------- Swin
 
 
-def test_swin(golden, waveform):
+def test_swin(golden):
+    """The outputs with these weights are compared in test_parity.py."""
     model = tiny("elephants-4k")
-    load = load_file(golden / "state_tiny_32k.safetensors")
-    model.load_state_dict({name: load[name] for name in model.state_dict()})
     report = load_weights(model, golden / "swin_tiny_fake.pth")
     expected = json.loads((golden / "swin_load_report.json").read_text())
     ours = set(model.state_dict())
@@ -102,12 +96,6 @@ def test_swin(golden, waveform):
     assert report.unfound == [n for n in model.state_dict() if n.startswith(("bn0.", "tscam_conv."))]
     assert report.unused == ["head.weight", "head.bias"]
     assert "averaged over red, green and blue" in str(report)
-    reference = load_file(golden / "swin_loaded_4k_10s.safetensors")
-    with torch.no_grad():
-        output = model(waveform)
-    close(output["framewise_output"], reference["framewise_output"].transpose(1, 2))
-    close(output["clipwise_output"], reference["clipwise_output"])
-    close(output["latent_output"], reference["latent_output"])
 
 
 # ---------------------------------------------------------------- CLAP

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from loxo import LoxoError
+from loxo.models import untrusted
 from loxo.models.untrusted import read_tensors
 
 
@@ -79,6 +80,17 @@ def test_no_function_outside_the_list_can_be_named(tmp_path, name):
         archive.writestr("archive/data.pkl", pickled)
     with pytest.raises(LoxoError, match="holds code"):
         read_tensors(path)
+
+
+def test_no_attribute_can_be_set(tmp_path):
+    """BUILD sets attributes of whatever lies on the pickle's stack, functions and classes too."""
+    for name in ("torch._utils\n_rebuild_tensor_v2", "collections\nOrderedDict", "numpy\ndtype"):
+        pickled = f"c{name}\n(N(dS'__defaults__'\nNstb.".encode()
+        with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
+            archive.writestr("archive/data.pkl", pickled)
+        with pytest.raises(LoxoError):
+            read_tensors(tmp_path / "weights.pth")
+    assert untrusted._TensorUnpickler.tensor.__defaults__ is None
 
 
 def page(path, weights):

@@ -57,7 +57,7 @@ def test_an_interrupted_run_ends_as_the_uninterrupted_one(run, tmp_path):
 
 
 def test_what_cannot_be_resumed_is_told(run, tmp_path):
-    with pytest.raises(LoxoError, match="not empty"):
+    with pytest.raises(LoxoError, match="something already"):
         train(SMALL, run[0].parent, workers=0)
     with pytest.raises(LoxoError, match="no training run to resume"):
         train(SMALL, tmp_path / "nothing", workers=0, resume=True)
@@ -67,6 +67,7 @@ def test_what_cannot_be_resumed_is_told(run, tmp_path):
     lost = TrainingConfig(**{**SMALL.__dict__, "backgrounds": str(tmp_path / "lost")})
     with pytest.raises(LoxoError, match="lost"):
         train(lost, tmp_path / "run", workers=0)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_window_is_a_function_of_seed_and_number():

@@ -90,9 +90,13 @@ class WindowAttention(nn.Module):
             # A trainable bias keeps scaled_dot_product_attention off its fast kernel: measured slower than this.
             logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias
             out = logits.softmax(-1) @ v
+        elif mask is None:
+            # All windows have the same bias: they join the batch, and no tensor is copied.
+            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)).unflatten(0, (b, w))
         else:
-            # Windows and heads share one axis, so that the bias broadcasts over the batch without being copied.
-            bias = bias.expand(w, -1, -1, -1).reshape(1, w * self.heads, n, n).to(q.dtype)
+            # Each window has its own: windows and heads share one axis, so that the bias is not copied for the batch.
+            bias = bias.reshape(1, w * self.heads, n, n).to(q.dtype)
             q, k, v = (t.reshape(b, w * self.heads, n, d // self.heads) for t in (q, k, v))
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).view(b, w, self.heads, n, d // self.heads)
         return self.proj(out.transpose(2, 3).reshape(b, w, n, d))

@@ -52,33 +52,22 @@ class _Skipped:
     def __setitem__(self, _: Any, __: Any) -> None: ...
 
 
-def _tensor(storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-    if math.prod(size) > storage.numel():
-        raise LoxoError(f"it holds a tensor of shape {tuple(size)} in a storage of {storage.numel()} numbers")
-    return storage.as_strided(size, stride, offset)  # refuses what lies outside the storage
-
-
-def _parameter(data: Tensor, *_: Any) -> Tensor:
-    return data
-
-
-ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_parameter"): _parameter,
-    **{("torch", name): dtype for name, dtype in DTYPES.items()},
-}
-
-
 class _TensorUnpickler(pickle.Unpickler):
     def __init__(self, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(io.BytesIO(_stored(archive, f"{root}data.pkl")))
         self.archive, self.root = archive, root
         self.storages: dict[str, Tensor] = {}
+        # Methods and not functions: a pickle may set attributes of what it names, and a bound method has none.
+        self.known: dict[tuple[str, str], Any] = {
+            ("collections", "OrderedDict"): OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): self.tensor,
+            ("torch._utils", "_rebuild_parameter"): self.parameter,
+            **{("torch", name): dtype for name, dtype in DTYPES.items()},
+        }
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in ALLOWED:
-            return ALLOWED[module, name]
+        if (module, name) in self.known:
+            return self.known[module, name]
         if module.split(".")[0] in PLACEHOLDERS or (module in ("builtins", "__builtin__") and name in PURE_BUILTINS):
             return _Skipped
         raise LoxoError(f"it holds code ({module}.{name}), not only tensors")
@@ -93,6 +82,14 @@ class _TensorUnpickler(pickle.Unpickler):
                 raise LoxoError(f"its storage {key} has {len(content)} bytes instead of {count * dtype.itemsize}")
             self.storages[key] = torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
         return self.storages[key]
+
+    def tensor(self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+        if math.prod(size) > storage.numel():
+            raise LoxoError(f"it holds a tensor of shape {tuple(size)} in a storage of {storage.numel()} numbers")
+        return storage.as_strided(size, stride, offset)  # refuses what lies outside the storage
+
+    def parameter(self, data: Tensor, *_: Any) -> Tensor:
+        return data
 
 
 def _stored(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from loxo.models.config import HTSATConfig
+from loxo.models.config import ModelConfig
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.soundscape import training_window
 from loxo.training.targets import frame_targets
@@ -18,7 +18,7 @@ from loxo.training.targets import frame_targets
 class SimulatedWindows(Dataset[tuple[Tensor, Tensor]]):
     """`length` windows of simulated calls in backgrounds: (waveform (samples,), targets (classes, steps))."""
 
-    def __init__(self, config: HTSATConfig, backgrounds: Backgrounds | None, length: int, seed: int) -> None:
+    def __init__(self, config: ModelConfig, backgrounds: Backgrounds | None, length: int, seed: int) -> None:
         self.config, self.backgrounds, self.length, self.seed = config, backgrounds, length, seed
 
     def __len__(self) -> int:

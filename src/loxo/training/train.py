@@ -30,8 +30,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import loxo
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
-from loxo.models.config import HTSATConfig
-from loxo.models.htsat import HTSAT
+from loxo.models.registry import build, preset_config
 from loxo.models.weights import save_model
 from loxo.simulation.background import Backgrounds
 from loxo.training.dataset import SimulatedWindows, StepSampler
@@ -78,13 +77,19 @@ def train(
     or there is nothing to resume. KeyboardInterrupt leaves a folder that `resume` takes up.
     """
     out = Path(out)
-    checkpoint = _prepare_folder(config, out, resume)
+    checkpoint = None
+    if resume:
+        checkpoint = _checkpoint(config, out)
+    else:
+        _refuse_other_content(out)
+    model_config = preset_config(config.preset, **config.model)
+    training, validation = _backgrounds(config, model_config.sample_rate)
+    if not resume:
+        _begin(config, out)
     _suit_the_machine(workers)
     lightning.seed_everything(config.seed, verbose=False)
-    model_config = HTSATConfig.preset(config.preset, **config.model)
-    training, validation = _backgrounds(config, model_config.sample_rate)
     module = FrameTraining(
-        HTSAT(model_config),
+        build(model_config),
         steps=config.steps,
         learning_rate=config.learning_rate,
         warmup=min(config.warmup, max(1, config.steps // 10)),
@@ -167,22 +172,23 @@ class _Metrics(Callback):
         self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def _prepare_folder(config: TrainingConfig, out: Path, resume: bool) -> Path | None:
-    """Makes the run folder or checks that it can be resumed; returns the checkpoint to go on from."""
+def _refuse_other_content(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise LoxoError(
+            f"{out}: there is something already. Give a new folder, or --resume to go on with the run in it."
+        )
+
+
+def _begin(config: TrainingConfig, out: Path) -> None:
+    """Makes the run folder, with what defines the run."""
+    started = datetime.now(UTC).isoformat("T", "seconds")
+    about = {"config": asdict(config), "versions": _versions(), "started": started}
+    write_atomically(out / "run.json", json.dumps(about, indent=2).encode())
+
+
+def _checkpoint(config: TrainingConfig, out: Path) -> Path | None:
+    """The checkpoint of the run in `out`, if it has reached one; LoxoError if it is no run, or one of other settings."""
     record, checkpoint = out / "run.json", out / "checkpoints" / "last.ckpt"
-    if not resume:
-        if out.exists() and any(out.iterdir()):
-            raise LoxoError(
-                f"{out}: the folder is not empty. Give another --out, or --resume to go on with the run in it."
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        about = {
-            "config": asdict(config),
-            "versions": _versions(),
-            "started": datetime.now(UTC).isoformat("T", "seconds"),
-        }
-        write_atomically(record, json.dumps(about, indent=2).encode())
-        return None
     if not record.is_file():
         raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.")
     before = json.loads(record.read_text())["config"]
