@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-model clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ bench-real: install  ## the bundled model on real recordings, scored by the pack
 
 bench-day: install  ## speed and memory over a simulated file of 24 h
 	$(BIN)/python benchmarks/one_day.py
+
+bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
+	$(BIN)/python benchmarks/bench_model.py
 
 clean:  ## remove what the other targets made, but not runs/
 	rm -rf $(VENV) demo build dist src/*.egg-info

@@ -15,6 +15,7 @@ def test_exported_names():
         "LoxoError",
         "detect",
         "load_model",
+        "load_weights",
         "read_raven",
         "save_model",
         "write_raven",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from loxo.detection.detect import detect
     from loxo.errors import LoxoError
     from loxo.events.raven import read_raven, write_raven
+    from loxo.models.checkpoints import load_weights
     from loxo.models.config import HTSATConfig
     from loxo.models.htsat import HTSAT
     from loxo.models.weights import load_model, save_model
@@ -23,12 +24,13 @@ _HOMES = {
     "LoxoError": "loxo.errors",
     "detect": "loxo.detection.detect",
     "load_model": "loxo.models.weights",
+    "load_weights": "loxo.models.checkpoints",
     "read_raven": "loxo.events.raven",
     "save_model": "loxo.models.weights",
     "write_raven": "loxo.events.raven",
 }
 
-__all__ = ["HTSAT", "HTSATConfig", "LoxoError", "detect", "load_model", "read_raven", "save_model", "write_raven"]
+__all__ = ["HTSAT", "HTSATConfig", "LoxoError", "detect", "load_model", "load_weights", "read_raven", "save_model", "write_raven"]
 
 
 def __getattr__(name: str) -> Any:

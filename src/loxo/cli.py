@@ -124,8 +124,8 @@ def train(
         Path | None,
         typer.Option(help="Recordings without calls: a folder, a text file that lists them, or a manifest.csv."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model preset: default, elephants-4k or audioset.")] = "default",
-    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 5500,
+    preset: Annotated[str, typer.Option(help="Model preset: default, elephants-4k, ast-elephants, crnn, ...")] = "default",
+    steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 4500,
     batch_size: Annotated[int, typer.Option(help="Windows in a step.", min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 1.5e-3,
     precision: Annotated[
@@ -239,6 +239,37 @@ def demo(
     for line in result.lines:
         console.print(line, markup=False, highlight=False)
     console.print(f"the picture is {result.picture}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A bundled model's name or a model file.")] = "default",
+) -> None:
+    """Print what a model is: size, operations, time resolution, receptive field, config and provenance.
+
+    Example: `loxo info default`
+    """
+    from loxo.models.info import model_info
+
+    console.print(str(model_info(model)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="HTS-AT, Swin, CLAP or AST: .ckpt, .pth, .pt, .bin, .safetensors.")],
+    out: Annotated[Path, typer.Option(help="The model file to write.")],
+    preset: Annotated[str | None, typer.Option(help="Model to load into; by default the one that fits.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Names with commas; another number starts a new head.")] = None,
+) -> None:
+    """Turn a published checkpoint into a model file. Only tensors are read; nothing in the file is run.
+
+    Example: `loxo convert HTSAT_AudioSet_Saved_1.ckpt --out audioset.safetensors`
+    """
+    from loxo.models.checkpoints import convert_checkpoint
+
+    names = None if classes is None else tuple(name.strip() for name in classes.split(","))
+    report = convert_checkpoint(checkpoint, out, preset=preset, classes=names)
+    console.print(f"{report}\nthe model is in {out}", markup=False, highlight=False, soft_wrap=True)
 
 
 def default_workers() -> int:

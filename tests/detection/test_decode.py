@@ -18,6 +18,7 @@ decodings = st.builds(
     Decoding,
     smooth_s=st.sampled_from([0.0, 3.0, 5.0]),
     edge=st.sampled_from([0.3, 0.5, 0.9]),
+    split=st.sampled_from([0.0, 0.6, 0.95]),
     min_duration_s=st.sampled_from([0.0, 2.0]),
     merge_gap_s=st.sampled_from([0.0, 1.0, 4.0]),
 )
@@ -36,6 +37,14 @@ def test_an_event_reaches_down_to_its_edge():
 
 def test_a_higher_event_is_never_entered():
     assert events_of([0.2, 0.6, 0.35, 0.9, 0.2]) == [(1, 3, 0.6), (3, 4, 0.9)]
+
+
+def test_a_deep_valley_parts_two_calls_and_a_shallow_one_does_not():
+    two = [0, 0.8, 0.9, 0.6, 0.5, 0.7, 0.8, 0]
+    assert events_of(two) == [(1, 8 - 1, 0.9)]
+    assert events_of(two, split=0.7) == [(1, 4, 0.9), (4, 7, 0.8)]
+    assert events_of(two[::-1], split=0.7) == [(1, 4, 0.8), (4, 7, 0.9)]
+    assert events_of(two, split=0.6) == [(1, 7, 0.9)]  # the valley is 0.625 of the lower peak
 
 
 def test_small_scores_are_no_events():

@@ -2,10 +2,11 @@
 
 For each class: the scores are smoothed by a running mean. Every peak that reaches FLOOR is a candidate; from the
 highest down, each grows both ways while the smoothed score stays above `edge` times its peak, but never into an event
-that is there already. Neighbours closer than `merge_gap_s` become one if the lower peak is at least `edge` times the
-higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter than `min_duration_s` is
-dropped. An event's score is its peak. Only then does the threshold select which events are listed, so it never moves
-an edge.
+that is there already, nor through a valley at most `split` times as high as the peak behind it: calls that follow each
+other closely stay two events. Neighbours closer than `merge_gap_s` become one if the lower peak is at least `edge`
+times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter than
+`min_duration_s` is dropped. An event's score is its peak. Only then does the threshold select which events are listed,
+so it never moves an edge.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def decode(
 def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: float) -> list[Event]:
     """All the events of one class's scores (steps,), in time order, whatever their score."""
     smoothed = smooth(scores, decoding.smooth_s / step_s)
-    events = _merge(_grow(smoothed, decoding.edge), decoding.edge, decoding.merge_gap_s / step_s)
+    events = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
     least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
     return [event for event in events if event[1] - event[0] >= least]
 
@@ -99,7 +100,7 @@ def _peaks(values: NDArray[np.float64]) -> NDArray[np.intp]:
     return starts[higher]
 
 
-def _grow(smoothed: NDArray[np.float64], edge: float) -> list[Event]:
+def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Event]:
     """Every step is looked at about once, because events do not overlap: linear time."""
     peaks = _peaks(smoothed)
     peaks = peaks[np.argsort(-smoothed[peaks], kind="stable")]
@@ -110,15 +111,25 @@ def _grow(smoothed: NDArray[np.float64], edge: float) -> list[Event]:
         if taken[peak]:
             continue
         score = values[peak]
-        least = edge * score
-        first, last = peak, peak + 1
-        while first > 0 and not taken[first - 1] and values[first - 1] > least:
-            first -= 1
-        while last < len(values) and not taken[last] and values[last] > least:
-            last += 1
+        least = decoding.edge * score
+        first = _reach(values, taken, peak, -1, least, decoding.split)
+        last = _reach(values, taken, peak, 1, least, decoding.split) + 1
         taken[first:last] = b"\1" * (last - first)
         events.append((first, last, score))
     return sorted(events)
+
+
+def _reach(values: list[float], taken: bytearray, peak: int, way: int, least: float, split: float) -> int:
+    """The last step of an event in one direction: before the scores fall to `least`, before an event that is there, or
+    in front of a valley that is `split` times as high as the peak behind it, or lower."""
+    step = valley = peak
+    while 0 <= step + way < len(values) and not taken[step + way] and values[step + way] > least:
+        step += way
+        if values[step] < values[valley]:
+            valley = step
+        elif values[valley] <= split * values[step]:
+            return valley - way
+    return step
 
 
 def _merge(events: list[Event], edge: float, gap: float) -> list[Event]:

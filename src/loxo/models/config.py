@@ -24,10 +24,11 @@ class Decoding:
     """
 
     threshold: float = 0.5
-    smooth_s: float = 0.0  # length of the running mean over frame scores; 0 leaves them as they are
+    smooth_s: float = 0.0  # length of the running mean over frame scores, rounded to an odd number of steps; 0: none
     edge: float = 0.5  # share of the peak score at which an event begins and ends
+    split: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
     min_duration_s: float = 0.0
-    merge_gap_s: float = 0.0  # events of one class closer than this become one
+    merge_gap_s: float = 0.0  # events of one class closer than this become one, unless one is under edge x the other
     low_hz: float = 0.0  # frequency bounds written into selection tables
     high_hz: float = 2000.0
 

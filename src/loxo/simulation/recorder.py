@@ -85,8 +85,8 @@ def draw_recorder(rng: np.random.Generator, seconds: float) -> Recorder:
         # 8 bits only where they hold the mix at all.
         bits=8 if level > -30 and rng.random() < 0.06 else 16,
         offset=float(rng.normal(0, 0.01)) if rng.random() < 0.1 else 0.0,
-        lead_s=float(rng.uniform(0.2, 0.1 * seconds)) if padded and rng.random() < 0.15 else 0.0,
-        trail_s=float(rng.uniform(0.2, 0.85 * seconds)) if padded and rng.random() < 0.85 else 0.0,
+        lead_s=float(rng.uniform(0, 0.1) * seconds) if padded and rng.random() < 0.15 else 0.0,
+        trail_s=float(rng.uniform(0.02, 0.85) * seconds) if padded and rng.random() < 0.85 else 0.0,
         fade_s=float(rng.uniform(0.05, 2)) if rng.random() < 0.03 else 0.0,
         gaps=tuple((float(rng.uniform(0, seconds)), float(rng.uniform(0.005, 0.3))) for _ in range(gaps)),
     )

@@ -34,6 +34,8 @@ from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normali
 if TYPE_CHECKING:
     import pandas as pd
 
+CLIP_SHARE = 0.12  # of the training windows: short clips, as collections of sounds hold them
+
 
 @dataclass
 class Soundscape:
@@ -172,6 +174,24 @@ def _free(rng: np.random.Generator, samples: int, length: int, taken: list[tuple
     return start
 
 
+def _short_clip(
+    rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds | None
+) -> tuple[Samples, list[Event]]:
+    """A recording of 0.4-10 s and the silence that fills its window: mostly one sound that someone cut out."""
+    length = int(min(np.exp(rng.uniform(np.log(0.4), np.log(10.0))) * sample_rate, samples))
+    real = backgrounds is not None and rng.random() < 0.7
+    background = (
+        backgrounds.draw(rng, length) if backgrounds and real else synthetic_background(rng, length, sample_rate)
+    )
+    which = rng.random()
+    shots, rumbles = int(which < 0.5), int(0.5 <= which < 0.75)
+    negatives = int(rng.integers(1, 3)) if which >= 0.75 else int(rng.random() < 0.2)
+    scene = compose(
+        rng, length, sample_rate, background, rumbles=rumbles, shots=shots, negatives=negatives, overlap=0.15
+    )
+    return np.pad(scene.samples, (0, samples - length)), scene.events
+
+
 def training_window(
     rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds | None
 ) -> tuple[Samples, list[Event]]:
@@ -182,6 +202,8 @@ def training_window(
     """
     if rng.random() < 0.01:  # padding: a detector must stay quiet in it
         return np.zeros(samples, np.float32), []
+    if rng.random() < CLIP_SHARE:
+        return _short_clip(rng, samples, sample_rate, backgrounds)
     choice = rng.random()
     if backgrounds is None or choice > 0.8:
         background = synthetic_background(rng, samples, sample_rate)

@@ -47,12 +47,12 @@ class TrainingConfig:
     preset: str = "default"
     model: dict[str, Any] = field(default_factory=dict)  # fields of the preset to change
     backgrounds: str | None = None  # folder, list file or manifest; None: synthetic backgrounds only
-    steps: int = 5500
+    steps: int = 4500
     batch_size: int = 16
     learning_rate: float = 1.5e-3
     warmup: int = 300  # steps
     clip_weight: float = 0.1  # share of the clip-wise loss
-    average_decay: float = 0.999  # of the exponential moving average that becomes the model
+    average_decay: float = 0.998  # of the exponential moving average that becomes the model
     precision: str = "bf16-mixed"
     epoch_steps: int = 250  # steps between validations and checkpoints
     validation_windows: int = 256
