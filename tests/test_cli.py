@@ -12,9 +12,11 @@ import pytest
 import soundfile
 
 from loxo import cli, read_raven
+from loxo.models.registry import build
 from loxo.models.weights import find_model
 
 RATE = 4000
+COMMANDS = ("demo", "detect", "train", "simulate", "info", "convert")
 
 
 @pytest.fixture
@@ -45,8 +47,8 @@ def rumble(seconds: float = 8.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
 
 def test_help_and_version(loxo):
     code, out, _ = loxo("--help")
-    assert code == 0 and all(name in out for name in ("demo", "detect", "train", "simulate"))
-    for name in ("demo", "detect", "train", "simulate"):
+    assert code == 0 and all(name in out for name in COMMANDS)
+    for name in COMMANDS:
         code, out, _ = loxo(name, "--help")
         assert code == 0 and "Example:" in out and f"loxo {name}" in out
     assert loxo("--version")[1].startswith("loxo 0.")
@@ -189,6 +191,33 @@ def test_the_bundled_model_is_small_and_comes_with_its_card():
     card = " ".join(path.with_name("default.md").read_text().split())
     for word in ("Elephant Listening Project", "licence", "Limits"):
         assert word in card
+
+
+def test_ctrl_c_says_how_to_go_on(loxo, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loxo.detection.survey.survey", interrupted)
+    code, _, err = loxo("detect", tmp_path, "--out", tmp_path / "run")
+    assert code == 130 and "the same command goes on" in err and "Abort" not in err
+
+
+def test_info_and_convert(loxo, tmp_path):
+    import torch
+
+    code, out, _ = loxo("info")
+    assert code == 0 and "0.32 s: 64 steps" in out and "rumble, gunshot" in out
+    page = tmp_path / "page.ckpt"
+    page.write_text("<html>not found</html>")
+    code, _, err = loxo("convert", page, "--out", tmp_path / "model.safetensors")
+    assert code == 2 and "web page" in err and not (tmp_path / "model.safetensors").exists()
+    network = build("audioset", embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), classes=("a", "b"))
+    state = {f"sed_model.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "official.ckpt")
+    code, out, _ = loxo("convert", tmp_path / "official.ckpt", "--out", tmp_path / "model.safetensors")
+    assert code == 0 and "weights found" in out
+    code, out, _ = loxo("info", tmp_path / "model.safetensors")
+    assert code == 0 and "htsat" in out and "official.ckpt" in out
 
 
 def test_a_missing_extra_is_told(loxo, tmp_path, monkeypatch):

@@ -12,16 +12,36 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.core import TyperGroup
 
 from loxo.errors import LoxoError
 
+AFTER_CTRL_C = {
+    "detect": ": the same command goes on where it was",
+    "train": ": the same command with --resume goes on where it was",
+    "simulate": ": empty the folder before you start again",
+}
+
+
+class _Commands(TyperGroup):
+    """Tells after Ctrl-C how to go on; typer alone would only say that it was aborted."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            errors.print(f"interrupted{AFTER_CTRL_C.get(ctx.invoked_subcommand or '', '')}", style="yellow")
+            raise typer.Exit(130) from None
+
+
 app = typer.Typer(
     name="loxo",
+    cls=_Commands,
     help="Finds elephant rumbles and gunshots in months of field recordings.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,9 +59,6 @@ def main() -> None:
     except LoxoError as error:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on where it was", style="yellow")
-        sys.exit(130)
 
 
 @app.callback(invoke_without_command=True)
@@ -124,7 +141,7 @@ def train(
         Path | None,
         typer.Option(help="Recordings without calls: a folder, a text file that lists them, or a manifest.csv."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Model preset: default, elephants-4k, ast-elephants, crnn, ...")] = "default",
+    preset: Annotated[str, typer.Option(help="default, elephants-4k, ast-elephants, crnn, ...")] = "default",
     steps: Annotated[int, typer.Option(help="Optimiser steps.", min=1)] = 4500,
     batch_size: Annotated[int, typer.Option(help="Windows in a step.", min=1)] = 16,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.", min=0)] = 1.5e-3,
@@ -256,7 +273,7 @@ def info(
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="HTS-AT, Swin, CLAP or AST: .ckpt, .pth, .pt, .bin, .safetensors.")],
+    checkpoint: Annotated[Path, typer.Argument(help="HTS-AT, Swin, CLAP or AST: .ckpt, .pth, .bin, .safetensors.")],
     out: Annotated[Path, typer.Option(help="The model file to write.")],
     preset: Annotated[str | None, typer.Option(help="Model to load into; by default the one that fits.")] = None,
     classes: Annotated[str | None, typer.Option(help="Names with commas; another number starts a new head.")] = None,

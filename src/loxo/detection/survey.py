@@ -212,9 +212,10 @@ class _Run:
 
         status = "interrupted"
         try:
-            outcomes = analyse_all(
-                [entry.recording for entry in todo], load, options, workers=workers, on_share=on_share
-            )
+            # One recording is not worth the seconds that a process of its own takes to start.
+            workers = max(1, min(workers, len(todo)))
+            recordings = [entry.recording for entry in todo]
+            outcomes = analyse_all(recordings, load, options, workers=workers, on_share=on_share)
             for index, outcome in outcomes:
                 self._keep(todo[index], outcome, options.keep_scores)
                 finished[0] += 1
