@@ -40,7 +40,7 @@ def main() -> None:
             subprocess.run([loxo, "detect", str(day), "--out", out, "--workers", "1"], check=True)
             spent, wall = _processor_time() - before, time.monotonic() - began
             speeds.append(args.hours * 3600 / spent)
-            print(f"repeat {repeat + 1}: {spent:.1f} s of processor time, {wall:.1f} s by the clock, {speeds[-1]:.0f} x")
+            print(f"repeat {repeat + 1}: {spent:.1f} s processor time, {wall:.1f} s on the clock, {speeds[-1]:.0f} x")
         # Linux reports kilobytes; the largest of all children so far, the simulator included.
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
         spread = f"{min(speeds):.0f}-{max(speeds):.0f}"

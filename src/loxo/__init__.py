@@ -30,7 +30,17 @@ _HOMES = {
     "write_raven": "loxo.events.raven",
 }
 
-__all__ = ["HTSAT", "HTSATConfig", "LoxoError", "detect", "load_model", "load_weights", "read_raven", "save_model", "write_raven"]
+__all__ = [
+    "HTSAT",
+    "HTSATConfig",
+    "LoxoError",
+    "detect",
+    "load_model",
+    "load_weights",
+    "read_raven",
+    "save_model",
+    "write_raven",
+]
 
 
 def __getattr__(name: str) -> Any:

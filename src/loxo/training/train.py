@@ -174,9 +174,7 @@ class _Metrics(Callback):
 
 def _refuse_other_content(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LoxoError(
-            f"{out}: there is something already. Give a new folder, or --resume to go on with the run in it."
-        )
+        raise LoxoError(f"{out}: there is something already. Give a new folder, or --resume to go on with its run.")
 
 
 def _begin(config: TrainingConfig, out: Path) -> None:
