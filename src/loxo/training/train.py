@@ -174,7 +174,7 @@ class _Metrics(Callback):
 
 def _refuse_other_content(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise LoxoError(f"{out}: there is something already. Give a new folder, or --resume to go on with its run.")
+        raise LoxoError(f"{out}: there is something already. Give a new folder, or --resume to go on there.")
 
 
 def _begin(config: TrainingConfig, out: Path) -> None:
@@ -185,7 +185,7 @@ def _begin(config: TrainingConfig, out: Path) -> None:
 
 
 def _checkpoint(config: TrainingConfig, out: Path) -> Path | None:
-    """The checkpoint of the run in `out`, if it has reached one; LoxoError if it is no run, or one of other settings."""
+    """The checkpoint of the run in `out`, None if it has none yet; LoxoError if it is no run, or of other settings."""
     record, checkpoint = out / "run.json", out / "checkpoints" / "last.ckpt"
     if not record.is_file():
         raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.")
