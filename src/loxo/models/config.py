@@ -33,8 +33,10 @@ class Decoding:
     high_hz: float = 2000.0
 
 
-RUMBLE_DECODING = Decoding(smooth_s=0.96, edge=0.5, min_duration_s=0.6, merge_gap_s=0.0, low_hz=10.0, high_hz=150.0)
-GUNSHOT_DECODING = Decoding(smooth_s=0.0, edge=0.5, min_duration_s=0.0, merge_gap_s=0.0, low_hz=80.0, high_hz=2000.0)
+RUMBLE_DECODING = Decoding(
+    threshold=0.6, smooth_s=0.96, edge=0.5, split=0.8, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
+)
+GUNSHOT_DECODING = Decoding(threshold=0.7, edge=0.5, low_hz=80.0, high_hz=2000.0)
 DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
 
 
