@@ -65,11 +65,13 @@ def test_manifest_is_filtered_and_grouped_by_site(tmp_path: Path) -> None:
         Backgrounds.from_manifest(tmp_path / "manifest.csv", part="nothing")
 
 
-def test_one_site_cannot_be_split(tmp_path: Path) -> None:
+def test_one_site_is_split_by_recording_and_one_recording_not_at_all(tmp_path: Path) -> None:
     source = Backgrounds([record(tmp_path / "a_1.wav", 2), record(tmp_path / "a_2.wav", 2)])
     assert source.sites == ["a"]
-    with pytest.raises(LoxoError, match="one site only"):
-        source.split(0.2)
+    rest, held = source.split(0.2)
+    assert len(rest) == len(held) == 1 and rest.recordings[0].path != held.recordings[0].path
+    with pytest.raises(LoxoError, match="One background only"):
+        rest.split(0.2)
     with pytest.raises(LoxoError, match="No background"):
         source.exclude(["a"])
 

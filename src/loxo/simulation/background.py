@@ -97,26 +97,34 @@ class Backgrounds:
         return self._subset([recording for recording in self.recordings if recording.site not in out])
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Backgrounds, Backgrounds]:
-        """(the rest, about `fraction` of the duration): whole sites go to one side or the other."""
-        sites = self.sites
-        if len(sites) < 2:
-            raise LoxoError(f"Backgrounds of one site only ({sites[0]}) cannot be split by site; give a second one.")
-        order = [sites[k] for k in np.random.default_rng(seed).permutation(len(sites))]
-        length = dict.fromkeys(sites, 0)
-        for recording in self.recordings:
-            length[recording.site] += len(recording.samples)
+        """(the rest, about `fraction` of the duration): whole sites go to one side or the other; where there is one
+        site only, whole recordings. Raises LoxoError for a single recording."""
+        by_site = len(self.sites) > 1
+        groups = [recording.site if by_site else recording.path for recording in self.recordings]
+        names = sorted(set(groups))
+        if len(names) < 2:
+            raise LoxoError(
+                f"One background only ({names[0]}) cannot be split for validation; give a second recording."
+            )
+        order = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+        length = dict.fromkeys(names, 0)
+        for group, recording in zip(groups, self.recordings, strict=True):
+            length[group] += len(recording.samples)
         held: set[str] = set()
         wanted, had = fraction * sum(length.values()), 0
-        for site in order:
-            # A site that overshoots by far is passed over, so that the share comes out near what was asked for.
-            if had + length[site] <= 1.25 * wanted:
-                held.add(site)
-                had += length[site]
+        for name in order:
+            # A group that overshoots by far is passed over, so that the share comes out near what was asked for.
+            if had + length[name] <= 1.25 * wanted:
+                held.add(name)
+                had += length[name]
         if not held:
-            held = {min(sites, key=lambda site: length[site])}
-        if len(held) == len(sites):
-            held.discard(max(sites, key=lambda site: length[site]))
-        return self.exclude(held), self._subset([r for r in self.recordings if r.site in held])
+            held = {min(names, key=lambda name: length[name])}
+        if len(held) == len(names):
+            held.discard(max(names, key=lambda name: length[name]))
+        sides: tuple[list[Background], list[Background]] = ([], [])
+        for group, recording in zip(groups, self.recordings, strict=True):
+            sides[group in held].append(recording)
+        return self._subset(sides[0]), self._subset(sides[1])
 
     def _subset(self, recordings: list[Background]) -> Backgrounds:
         other = Backgrounds.__new__(Backgrounds)
