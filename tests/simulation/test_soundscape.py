@@ -52,16 +52,15 @@ def test_written_rumble_snr_is_the_measured_one(seed: int) -> None:
         assert 10 * np.log10(own / other) == pytest.approx(event.snr_db, abs=1.0)
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_written_gunshot_snr_is_the_measured_one(seed: int) -> None:
-    noise, call, events = parts(seed, shots=1)
-    if len(events) != 1:
-        pytest.skip("a series")
-    (event,) = events
-    span = slice(event.start, event.end)
-    peak = np.convolve(band(call, *GUNSHOT_BAND_HZ)[span] ** 2, np.ones(200) / 200, "same").max()
-    other = np.mean(band(noise, *GUNSHOT_BAND_HZ)[span] ** 2)
-    assert 10 * np.log10(peak / other) == pytest.approx(event.snr_db, abs=1.5)
+def test_written_gunshot_snr_is_the_measured_one() -> None:
+    scenes = [parts(seed, shots=1) for seed in range(10)]
+    single = [(noise, call, events[0]) for noise, call, events in scenes if len(events) == 1]  # the others are series
+    assert len(single) >= 6
+    for noise, call, event in single:
+        span = slice(event.start, event.end)
+        peak = np.convolve(band(call, *GUNSHOT_BAND_HZ)[span] ** 2, np.ones(200) / 200, "same").max()
+        other = np.mean(band(noise, *GUNSHOT_BAND_HZ)[span] ** 2)
+        assert 10 * np.log10(peak / other) == pytest.approx(event.snr_db, abs=1.5)
 
 
 def test_snr_by_line_and_the_faintest_call() -> None:
