@@ -97,7 +97,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     backgrounds: Annotated[
         Path | None,
-        typer.Option(help="Folder of real recordings without calls, or a text file that lists them, one a line."),
+        typer.Option(help="Recordings without calls: a folder, a text file that lists them, or a manifest.csv."),
     ] = None,
     sample_rate: Annotated[int, typer.Option(help="Of the recordings, in Hz.", min=1000)] = 4000,
     file_hours: Annotated[float, typer.Option(help="Length of one recording, in hours.", min=0.001)] = 1.0,

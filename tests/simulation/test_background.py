@@ -45,24 +45,27 @@ def test_manifest_is_filtered_and_grouped_by_site(tmp_path: Path) -> None:
     for k in range(4):
         record(tmp_path / "background" / f"r{k}.wav", 2, seed=k)
     record(tmp_path / "rumble" / "call.wav", 2)
-    (tmp_path / "manifest.csv").write_text(
-        "file,part,note\n"
-        'background/r0.wav,train,"gain 3 dB; site north"\n'
-        "background/r1.wav,train,site north\n"
-        "background/r2.wav,train,site south\n"
-        "background/r2.wav,train,second row of one file\n"
-        "background/r3.wav,measure,site east\n"
-        "rumble/call.wav,train,\n"
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(
+        "file,part,label,note\n"
+        'background/r0.wav,train,rain,"gain 3 dB; site north"\n'
+        "background/r1.wav,train,wind,site north\n"
+        "background/r2.wav,train,wind,site south\n"
+        "background/r2.wav,train,rain,second row of one file\n"
+        "background/r3.wav,measure,wind,site east\n"
+        "rumble/call.wav,train,rumble,\n"
     )
-    chosen = Backgrounds.from_manifest(tmp_path / "manifest.csv", part="train", folder="background")
+    chosen = Backgrounds(manifest)
     assert chosen.sites == ["north", "south"]
     assert len(chosen) == 3
     rest, held = chosen.split(0.4, seed=0)
     assert not set(rest.sites) & set(held.sites)
     assert len(rest) + len(held) == 3
-    assert len(Backgrounds(tmp_path / "manifest.csv")) == 5
+    manifest.write_text("file\nbackground/r0.wav\nbackground/r3.wav\n")
+    assert len(Backgrounds(manifest)) == 2
+    manifest.write_text("file,part\nbackground/r0.wav,measure\n")
     with pytest.raises(LoxoError, match="No row"):
-        Backgrounds.from_manifest(tmp_path / "manifest.csv", part="nothing")
+        Backgrounds(manifest)
 
 
 def test_one_site_is_split_by_recording_and_one_recording_not_at_all(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(LoxoError, match="silent"):
         Backgrounds([tmp_path / "silent.wav"])
     (tmp_path / "bad.csv").write_text("name,part\nx,train\n")
-    with pytest.raises(LoxoError, match="columns"):
+    with pytest.raises(LoxoError, match="the column file"):
         Backgrounds(tmp_path / "bad.csv")
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from loxo.audio.recording import SUFFIXES
 from loxo.errors import LoxoError
+from loxo.models.config import LABELS
 from loxo.simulation import weather
 from loxo.simulation.machines import hum
 from loxo.simulation.sounds import Samples, coloured, curve, decibels, normalise, place
@@ -39,28 +40,21 @@ class Background:
 
 class Backgrounds:
     """Real recordings to draw stretches from. `source`: a folder, one recording, a text file with a recording a line
-    (relative to that file), a manifest (.csv, see from_manifest), or any sequence of paths."""
+    (relative to that file), a manifest, or any sequence of paths.
+
+    A manifest is a CSV with the column file (relative to it); `site NAME` in its column note groups recordings. Rows
+    that another part than "train" is written to, in a column part, are left out, and rows labelled as a call or shot.
+    """
 
     def __init__(self, source: str | Path | Iterable[str | Path], sample_rate: int = 4000) -> None:
         self.sample_rate = sample_rate
         self.recordings: list[Background] = []
         self.origin = ""  # what was given, for the record
         if isinstance(source, str | Path) and Path(source).suffix.lower() == ".csv":
-            listed = _manifest(Path(source), None, None)
+            listed = _manifest(Path(source))
         else:
             listed = [(path, site_of(path.name)) for path in _listed(source)]
         self._load(listed, str(source) if isinstance(source, str | Path) else "the list of backgrounds")
-
-    @classmethod
-    def from_manifest(
-        cls, path: str | Path, part: str | None = None, folder: str | None = None, sample_rate: int = 4000
-    ) -> Backgrounds:
-        """The recordings of a CSV with the columns file (relative to it), part and note; `site NAME` in the note
-        groups them. Only rows of this part, and files of this folder."""
-        self = cls.__new__(cls)
-        self.sample_rate, self.recordings = sample_rate, []
-        self._load(_manifest(Path(path), part, folder), str(path))
-        return self
 
     def _load(self, listed: Sequence[tuple[Path, str]], origin: str) -> None:
         for path, site in listed:
@@ -194,23 +188,25 @@ def _listed(source: str | Path | Iterable[str | Path]) -> list[Path]:
     return [path.parent / line for line in lines if line and not line.startswith("#")]
 
 
-def _manifest(path: Path, part: str | None, folder: str | None) -> list[tuple[Path, str]]:
+def _manifest(path: Path) -> list[tuple[Path, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as handle:
             rows = list(csv.DictReader(handle))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LoxoError(f"The list of backgrounds {path} cannot be read: {error}") from error
-    if not rows or "file" not in rows[0] or (part is not None and "part" not in rows[0]):
-        raise LoxoError(f"The list of backgrounds {path} needs a header line with the columns file, part and note.")
+    if not rows or "file" not in rows[0]:
+        raise LoxoError(f"The list of backgrounds {path} needs a header line with the column file (and part, note).")
+    calls = {row["file"] for row in rows if row.get("label") in LABELS}
     listed: dict[Path, str] = {}
     for row in rows:
         name = row["file"] or ""
-        if (part is not None and row["part"] != part) or (folder and not name.startswith(folder.rstrip("/") + "/")):
+        # What is kept for measuring must never be heard in training, nor a call be taken for background.
+        if row.get("part", "train") != "train" or name in calls:
             continue
         site = re.search(r"\bsite (\S+)", row.get("note") or "")
         listed.setdefault(path.parent / name, site.group(1) if site else site_of(name))
     if not listed:
-        raise LoxoError(f"No row of {path} has part {part!r} and a file in {folder or 'any folder'}.")
+        raise LoxoError(f'No row of {path} is a background of part "train".')
     return list(listed.items())
 
 

@@ -203,11 +203,7 @@ def _checkpoint(config: TrainingConfig, out: Path) -> Path | None:
 def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds | None, Backgrounds | None]:
     if config.backgrounds is None:
         return None, None
-    path = Path(config.backgrounds)
-    if path.suffix.lower() == ".csv":
-        everything = Backgrounds.from_manifest(path, part="train", sample_rate=sample_rate)
-    else:
-        everything = Backgrounds(path, sample_rate)
+    everything = Backgrounds(config.backgrounds, sample_rate)
     return everything.split(config.validation_share, config.seed)
 
 
