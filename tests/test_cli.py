@@ -1,5 +1,7 @@
 """The command as a user meets it: exit codes, one line for each fault, nothing half-written."""
 
+import dataclasses
+import inspect
 import json
 import os
 import shutil
@@ -14,6 +16,7 @@ import soundfile
 from loxo import cli, read_raven
 from loxo.models.registry import build
 from loxo.models.weights import find_model
+from loxo.training.train import TrainingConfig
 
 RATE = 4000
 COMMANDS = ("demo", "detect", "train", "simulate", "info", "convert")
@@ -218,6 +221,14 @@ def test_info_and_convert(loxo, tmp_path):
     assert code == 0 and "weights found" in out
     code, out, _ = loxo("info", tmp_path / "model.safetensors")
     assert code == 0 and "htsat" in out and "official.ckpt" in out
+
+
+def test_the_commands_defaults_are_the_functions():
+    """They stand twice because the function's module is too heavy to import for `--help`."""
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
+    command = {name: option.default for name, option in inspect.signature(cli.train).parameters.items()}
+    shared = defaults.keys() & command.keys()
+    assert len(shared) >= 8 and {name: command[name] for name in shared} == {name: defaults[name] for name in shared}
 
 
 def test_a_missing_extra_is_told(loxo, tmp_path, monkeypatch):

@@ -12,22 +12,18 @@ from loxo.errors import LoxoError
 
 
 @contextmanager
-def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """A file to write ("w": UTF-8 text with plain line feeds, "wb": bytes) that takes its name only when complete.
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside `path` for a file that takes its own name only when the block ends without an error.
 
-    It is written beside its place, flushed to the disk and then renamed over what was there; after an error the old
-    file is as it was. Its folder is made if need be. Raises LoxoError when it cannot be written.
+    After an error the draft is gone and the old file is as it was. The folder is made if need be. Raises LoxoError
+    when it cannot be written.
     """
     path = Path(path)
     draft = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
-    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with draft.open(mode, **text) as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            yield draft
             draft.replace(path)
         except BaseException:
             with suppress(OSError):
@@ -38,6 +34,16 @@ def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
             f"{path}: the file cannot be written ({error.strerror or error}). May you write to its folder, and is "
             "there room on the disk?"
         ) from error
+
+
+@contextmanager
+def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """An atomic_path, open to write ("w": UTF-8 text with plain line feeds, "wb": bytes) and flushed to the disk."""
+    text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    with atomic_path(path) as draft, draft.open(mode, **text) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

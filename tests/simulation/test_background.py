@@ -76,7 +76,7 @@ def test_one_site_is_split_by_recording_and_one_recording_not_at_all(tmp_path: P
     with pytest.raises(LoxoError, match="One background only"):
         rest.split(0.2)
     with pytest.raises(LoxoError, match="No background"):
-        source.exclude(["a"])
+        Backgrounds([])
 
 
 def test_site_of_drops_counters() -> None:

@@ -100,6 +100,7 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
+    workers = min(workers, len(found))  # one recording is not worth the seconds that a process takes to start
     load, sha256, first = _load(model, load, device)
     parameters = {
         "version": _version(),
@@ -212,8 +213,6 @@ class _Run:
 
         status = "interrupted"
         try:
-            # One recording is not worth the seconds that a process of its own takes to start.
-            workers = max(1, min(workers, len(todo)))
             recordings = [entry.recording for entry in todo]
             outcomes = analyse_all(recordings, load, options, workers=workers, on_share=on_share)
             for index, outcome in outcomes:

@@ -85,11 +85,6 @@ class Backgrounds:
     def seconds(self) -> float:
         return sum(len(recording.samples) for recording in self.recordings) / self.sample_rate
 
-    def exclude(self, sites: Iterable[str]) -> Backgrounds:
-        """The backgrounds without those of these sites."""
-        out = set(sites)
-        return self._subset([recording for recording in self.recordings if recording.site not in out])
-
     def split(self, fraction: float, seed: int = 0) -> tuple[Backgrounds, Backgrounds]:
         """(the rest, about `fraction` of the duration): whole sites go to one side or the other; where there is one
         site only, whole recordings. Raises LoxoError for a single recording."""

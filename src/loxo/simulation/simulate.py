@@ -13,9 +13,8 @@ a temporary name first; a folder that is not empty is refused; a folder without 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,7 @@ import soundfile
 import loxo
 from loxo.errors import LoxoError
 from loxo.events.raven import write_raven
-from loxo.files import write_atomically
+from loxo.files import atomic_path, write_atomically
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
 from loxo.simulation.mixing import (
@@ -117,7 +116,7 @@ def simulate(
         events: list[Event] = []
         schedule = _schedule(rng, samples, sample_rate, rates, (seed, number))
         minutes = _minutes(schedule, samples, sample_rate, backgrounds, recorder, (seed, number), events)
-        with _AudioFile(out / name, sample_rate, format, samples) as file:
+        with _audio_file(out / name, sample_rate, format, samples) as file:
             done = first
             for minute in minutes:
                 file.write((minute * 32768).astype(np.int16))
@@ -296,31 +295,14 @@ def _beds(
 # -- files
 
 
-class _AudioFile:
-    """A recording that takes its name only when it is complete."""
-
-    def __init__(self, path: Path, sample_rate: int, format: str, samples: int) -> None:
-        self.path, self.draft = path, path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        # A WAV cannot be longer than 4 GB; RF64 is the same file with longer numbers.
-        kind = "RF64" if format == "wav" and samples * 2 > 4_000_000_000 else FORMATS[format]
+@contextmanager
+def _audio_file(path: Path, sample_rate: int, format: str, samples: int) -> Iterator[soundfile.SoundFile]:
+    """A recording to write that takes its name only when it is complete."""
+    # A WAV cannot be longer than 4 GB; RF64 is the same file with longer numbers.
+    kind = "RF64" if format == "wav" and samples * 2 > 4_000_000_000 else FORMATS[format]
+    with atomic_path(path) as draft:
         try:
-            self.file = soundfile.SoundFile(self.draft, "w", sample_rate, 1, subtype="PCM_16", format=kind)
-        except (OSError, RuntimeError) as error:
-            raise LoxoError(f"{path} cannot be written: {error}") from error
-
-    def __enter__(self) -> _AudioFile:
-        return self
-
-    def write(self, samples: np.ndarray) -> None:
-        try:
-            self.file.write(samples)
-        except (OSError, RuntimeError) as error:
-            raise LoxoError(f"{self.path} cannot be written ({error}). Is the disk full?") from error
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.file.close()
-        if kind is None:
-            self.draft.replace(self.path)
-        else:
-            with suppress(OSError):
-                self.draft.unlink()
+            with soundfile.SoundFile(draft, "w", sample_rate, 1, subtype="PCM_16", format=kind) as file:
+                yield file
+        except soundfile.LibsndfileError as error:
+            raise LoxoError(f"{path}: the recording cannot be written ({error}). Is the disk full?") from error
