@@ -226,7 +226,7 @@ def test_info_and_convert(loxo, tmp_path):
 def test_the_commands_defaults_are_the_functions():
     """They stand twice because the function's module is too heavy to import for `--help`."""
     defaults = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
-    command = {name: option.default for name, option in inspect.signature(cli.train).parameters.items()}
+    command = {name: option.default for name, option in inspect.signature(cli.train.train).parameters.items()}
     shared = defaults.keys() & command.keys()
     assert len(shared) >= 8 and {name: command[name] for name in shared} == {name: defaults[name] for name in shared}
 

@@ -1,0 +1,86 @@
+"""What the commands share: the app they register with, the two consoles, the progress bar."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typer.core import TyperGroup
+
+AFTER_CTRL_C = {
+    "detect": ": the same command goes on where it was",
+    "train": ": the same command with --resume goes on where it was",
+    "simulate": ": empty the folder before you start again",
+}
+
+
+ORDER = (  # of the commands in the help, as a user meets them
+    *("demo", "detect", "review", "report", "show", "evaluate"),
+    *("train", "fetch", "simulate", "info", "convert"),
+)
+
+
+class _Commands(TyperGroup):
+    """Tells after Ctrl-C how to go on; typer alone would only say that it was aborted."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=ORDER.index)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            errors.print(f"interrupted{AFTER_CTRL_C.get(ctx.invoked_subcommand or '', '')}", style="yellow")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    name="loxo",
+    cls=_Commands,
+    help="Finds elephant rumbles and gunshots in months of field recordings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        from loxo import __version__
+
+        console.print(f"loxo {__version__}", highlight=False)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise typer.Exit
+
+
+@contextmanager
+def progress_bar(unit: str) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar on stderr with one free text column, `unit`, that the command updates."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=False) as bar:
+        yield bar, bar.add_task(unit, total=None, note="")
+
+
+def default_workers() -> int:
+    """As many processes as this one may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

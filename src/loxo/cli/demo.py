@@ -1,0 +1,28 @@
+"""`loxo demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loxo.cli.app import app, console
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the soundscape, the tables and the picture.")] = Path("demo"),
+    model: Annotated[str, typer.Option(help="A bundled model's name or a model file.")] = "default",
+    seed: Annotated[int, typer.Option(help="Another seed makes another soundscape.")] = 1,
+) -> None:
+    """Make a short soundscape with known calls, search it, and draw what was found and missed.
+
+    Example: `loxo demo --out demo`
+    """
+    from loxo.demo import run_demo
+
+    result = run_demo(out, model=model, seed=seed)
+    for line in result.lines:
+        console.print(line, markup=False, highlight=False)
+    console.print(f"the picture is {result.picture}", highlight=False, soft_wrap=True)

@@ -1,0 +1,22 @@
+"""`loxo info`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from loxo.cli.app import app, console
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(help="A bundled model's name or a model file.")] = "default",
+) -> None:
+    """Print what a model is: size, operations, time resolution, receptive field, config and provenance.
+
+    Example: `loxo info default`
+    """
+    from loxo.models.info import model_info
+
+    console.print(str(model_info(model)), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,54 @@
+"""`loxo simulate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loxo.cli.app import app, console, progress_bar
+
+
+@app.command()
+def simulate(
+    hours: Annotated[float, typer.Option(help="Hours of audio to make.", min=0.001)],
+    out: Annotated[Path, typer.Option(help="Folder for recordings, truth tables and simulation.json; new or empty.")],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(help="Recordings without calls: a folder, a text file that lists them, or a manifest.csv."),
+    ] = None,
+    sample_rate: Annotated[int, typer.Option(help="Of the recordings, in Hz.", min=1000)] = 4000,
+    file_hours: Annotated[float, typer.Option(help="Length of one recording, in hours.", min=0.001)] = 1.0,
+    audio_format: Annotated[str, typer.Option("--format", help="flac or wav.")] = "flac",
+    rumbles_per_hour: Annotated[float | None, typer.Option(help="Mean rate; by default as in a forest survey.")] = None,
+    gunshots_per_hour: Annotated[
+        float | None, typer.Option(help="Mean rate; by default as in a forest survey.")
+    ] = None,
+) -> None:
+    """Make recordings with known rumbles and gunshots.
+
+    Example: `loxo simulate --hours 24 --file-hours 24 --out survey --seed 1`
+    """
+    from loxo.simulation.simulate import simulate as run
+
+    with progress_bar("simulating") as (bar, task):
+
+        def on_progress(done_s: float, total_s: float) -> None:
+            bar.update(task, completed=done_s, total=total_s, note=f"{done_s / 3600:.1f} of {total_s / 3600:.1f} h")
+
+        rates = {"rumbles_per_hour": rumbles_per_hour, "gunshots_per_hour": gunshots_per_hour}
+        truth = run(
+            out,
+            hours,
+            seed,
+            backgrounds=backgrounds,
+            sample_rate=sample_rate,
+            file_hours=file_hours,
+            format=audio_format,
+            on_progress=on_progress,
+            **{name: rate for name, rate in rates.items() if rate is not None},
+        )
+    counts = truth["label"].value_counts()
+    console.print(f"{out}: {hours:g} h with {counts.get('rumble', 0)} rumbles and {counts.get('gunshot', 0)} gunshots")
