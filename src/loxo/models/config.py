@@ -33,6 +33,28 @@ class Decoding:
     high_hz: float = 2000.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What share of one class's events of a raw score is right: straight lines between points, flat outside.
+
+    Fitted after training on simulated or real validation recordings; both tuples rise, both lie within 0 to 1.
+    """
+
+    raw: tuple[float, ...]
+    probability: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatingCurve:
+    """Recall and false positives an hour of one class at falling thresholds on the calibrated score, and on what data."""
+
+    threshold: tuple[float, ...]
+    fp_per_hour: tuple[float, ...]
+    recall: tuple[float, ...]
+    data: str  # one sentence: which recordings, how many hours and events, which matching
+
+
+BY_CLASS: dict[str, type] = {"decoding": Decoding, "calibration": Calibration, "curves": OperatingCurve}
 RUMBLE_DECODING = Decoding(
     threshold=0.6, smooth_s=0.96, edge=0.5, split=0.8, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
 )
@@ -92,6 +114,8 @@ class ModelConfig:
     output_frames: int = 1024
     clip_pooling: str = "mean"  # of the steps' logits; "max" suits events much shorter than the window
     decoding: dict[str, Decoding] = field(default_factory=lambda: dict(DECODING))
+    calibration: dict[str, Calibration] = field(default_factory=dict)  # a class without: its scores are left raw
+    curves: dict[str, OperatingCurve] = field(default_factory=dict)  # a class without: no threshold by false positives
 
     def __post_init__(self) -> None:
         if self.frontend not in FRONTEND_CHANNELS:
@@ -135,12 +159,13 @@ class ModelConfig:
             raise LoxoError(
                 f"Unknown model config field(s) {', '.join(unknown)}; known are {', '.join(sorted(known))}."
             )
-        plain = {key: _tuples(value) for key, value in values.items() if key != "decoding"}
-        if "decoding" in values:
-            plain["decoding"] = {
-                label: value if isinstance(value, Decoding) else Decoding(**value)
-                for label, value in values["decoding"].items()
-            }
+        plain = {key: _tuples(value) for key, value in values.items() if key not in BY_CLASS}
+        for name, kind in BY_CLASS.items():
+            if name in values:
+                plain[name] = {
+                    label: value if isinstance(value, kind) else kind(**{k: _tuples(v) for k, v in value.items()})
+                    for label, value in values[name].items()
+                }
         return cls(**plain)
 
     def to_dict(self) -> dict[str, Any]:
