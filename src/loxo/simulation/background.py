@@ -27,6 +27,7 @@ from loxo.simulation.sounds import Samples, coloured, curve, decibels, normalise
 
 SHORTEST_S = 0.5  # recordings shorter than this cannot be tiled sensibly and are left out
 FADE_S = 0.25  # of the cross-fades between pieces
+CLIP_S = 12.0  # recordings up to this long hold one sound that somebody cut out: a dog, a saw, a storm
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Backgrounds:
             length[recording.site] = length.get(recording.site, 0) + len(recording.samples)
         weights = np.array([len(r.samples) / np.sqrt(length[r.site]) for r in self.recordings])
         self._shares = np.cumsum(weights) / weights.sum()
+        self._clips = [k for k, r in enumerate(self.recordings) if len(r.samples) <= CLIP_S * self.sample_rate]
 
     def __len__(self) -> int:
         return len(self.recordings)
@@ -124,6 +126,13 @@ class Backgrounds:
     def pick(self, rng: np.random.Generator) -> int:
         """The index of a recording, drawn by the square root of its length."""
         return int(np.searchsorted(self._shares, rng.random(), side="right"))
+
+    def clip(self, rng: np.random.Generator) -> Samples | None:
+        """One of the short recordings, whole, of unit RMS and without DC; None if there is none."""
+        if not self._clips:
+            return None
+        out = self.recordings[self._clips[int(rng.integers(len(self._clips)))]].samples.astype(np.float32)
+        return normalise(out - out.mean())
 
     def draw(self, rng: np.random.Generator, samples: int, recording: int | None = None) -> Samples:
         """A stretch of one recording (any, or the one with this index), of unit RMS and without DC; one that is too

@@ -5,7 +5,7 @@ i w / (1/T + i w)^2 peaks at 1/(2 pi T). Ground and canopy add early reflections
 sooner at high frequencies, distance a low-pass. Three families, seen in the real recordings:
 `thud`   80-400 Hz for 0.25-0.45 s, no sharp tail (far shots, Elephant Listening Project);
 `sharp`  a sharp onset from 300 Hz up, a tail of 0.5-1.3 s (Belize);
-`close`  broadband, often clipped and pumped by the recorder's gain control.
+`close`  broadband, often clipped; its colour, tail and thump are anybody's: weapon, yard, microphone, a mixing desk.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from loxo.simulation.sounds import Call, Samples, audible, fast_length, normalise
 
 FAMILIES = ("thud", "sharp", "close")
+COLOUR_HZ = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their own
 
 
@@ -39,12 +40,16 @@ class Gunshot:
     n_wave: float  # level of the supersonic N-wave that comes first, 0 for none
     n_wave_lead_s: float
     overload: float  # clips at this share of the peak; 1 leaves the shot alone
+    colour_db: tuple[float, ...] = ()  # gains at COLOUR_HZ of what the sound passed: barrel, walls, microphone
+    thump_hz: float = 0.0  # a damped tone under a close shot, 0 for none
+    thump_s: float = 0.1  # until it has died away to 1/e
+    thump: float = 0.0  # its peak re the blast's
     delays_s: tuple[float, ...] = (0.0,)
     label_drop_db: float = 18.0
 
 
 def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot:
-    family = family or str(rng.choice(FAMILIES, p=(0.42, 0.38, 0.2)))
+    family = family or str(rng.choice(FAMILIES, p=(0.36, 0.34, 0.3)))
     drop_db = float(rng.uniform(16, 21))
     if family == "thud":
         return Gunshot(
@@ -64,31 +69,57 @@ def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot
             overload=1.0,
             label_drop_db=drop_db,
         )
-    close = family == "close"
+    if family == "close":
+        return _draw_close(rng, drop_db)
     return Gunshot(
         family=family,
         blast_s=float(np.exp(rng.uniform(np.log(0.25e-3), np.log(1.2e-3)))),
         # Belize recorders have a high-pass: nothing under 300 Hz. Others keep everything.
-        low_hz=float(rng.uniform(30, 120) if close or rng.random() < 0.4 else rng.uniform(150, 600)),
-        low_slope=float(rng.uniform(6, 24 if close else 36)),
-        high_hz=float(np.exp(rng.uniform(np.log(900 if close else 700), np.log(6000 if close else 2500)))),
-        high_slope=float(rng.uniform(6, 18 if close else 30)),
-        tail_s=float(rng.uniform(0.5, 2.0) if close else rng.uniform(1.2, 3.2)),
-        tail_db=float(rng.uniform(-12, 2) if close else rng.uniform(-4, 10)),
+        low_hz=float(rng.uniform(30, 120) if rng.random() < 0.4 else rng.uniform(150, 600)),
+        low_slope=float(rng.uniform(6, 36)),
+        high_hz=float(np.exp(rng.uniform(np.log(700), np.log(2500)))),
+        high_slope=float(rng.uniform(6, 30)),
+        tail_s=float(rng.uniform(1.2, 3.2)),
+        tail_db=float(rng.uniform(-4, 10)),
         # One in six comes back late, from a ridge or the far side of a clearing.
         build_s=float(rng.uniform(0.05, 0.3) if rng.random() < 0.17 else rng.uniform(0.001, 0.02)),
         reflections=int(rng.integers(2, 12)),
         spread_s=float(rng.uniform(0.01, 0.2)),
         n_wave=float(rng.uniform(0.1, 1.0) if rng.random() < 0.12 else 0.0),
         n_wave_lead_s=float(rng.uniform(0.01, 0.15)),
-        overload=float(rng.uniform(0.08, 0.6) if close and rng.random() < 0.5 else 1.0),
+        overload=1.0,
         label_drop_db=drop_db,
     )
 
 
-def draw_pattern(rng: np.random.Generator) -> list[tuple[float, Gunshot]]:
+def _draw_close(rng: np.random.Generator, drop_db: float) -> Gunshot:
+    """Wide ranges, because nothing is known of weapon, place and microphone: from a dry crack to a boom."""
+    return Gunshot(
+        family="close",
+        blast_s=float(np.exp(rng.uniform(np.log(0.2e-3), np.log(2.5e-3)))),
+        low_hz=float(np.exp(rng.uniform(np.log(25), np.log(250)))),
+        low_slope=float(rng.uniform(3, 24)),
+        high_hz=float(np.exp(rng.uniform(np.log(700), np.log(8000)))),
+        high_slope=float(rng.uniform(6, 18)),
+        tail_s=float(np.exp(rng.uniform(np.log(0.15), np.log(2.5)))),
+        tail_db=float(rng.uniform(-16, 6)),
+        build_s=float(rng.uniform(0.03, 0.3) if rng.random() < 0.12 else rng.uniform(0.001, 0.02)),
+        reflections=int(rng.integers(1, 14)),
+        spread_s=float(np.exp(rng.uniform(np.log(0.004), np.log(0.2)))),
+        n_wave=float(rng.uniform(0.1, 1.0) if rng.random() < 0.15 else 0.0),
+        n_wave_lead_s=float(rng.uniform(0.005, 0.1)),
+        overload=float(rng.uniform(0.06, 0.6) if rng.random() < 0.5 else 1.0),
+        colour_db=tuple(float(db) for db in rng.normal(0, rng.uniform(1, 7), len(COLOUR_HZ))),
+        thump_hz=float(np.exp(rng.uniform(np.log(40), np.log(200)))) if rng.random() < 0.35 else 0.0,
+        thump_s=float(np.exp(rng.uniform(np.log(0.02), np.log(0.25)))),
+        thump=float(10 ** (rng.uniform(-18, 6) / 20)),
+        label_drop_db=drop_db,
+    )
+
+
+def draw_pattern(rng: np.random.Generator, family: str | None = None) -> list[tuple[float, Gunshot]]:
     """Shots from one weapon at one place: (delay in seconds, event). Most are single; pairs come 1-3 s apart."""
-    shot = draw_gunshot(rng)
+    shot = draw_gunshot(rng, family)
     kind = rng.choice(("single", "pair", "slow series", "double", "automatic"), p=(0.62, 0.16, 0.08, 0.05, 0.09))
     if kind == "single":
         return [(0.0, shot)]
@@ -99,9 +130,9 @@ def draw_pattern(rng: np.random.Generator) -> list[tuple[float, Gunshot]]:
         return [(float(at), shot) for at in np.concatenate([[0.0], np.cumsum(gaps)])]
     if kind == "double":  # both barrels, or a shot and the echo of a ridge
         delays = np.array([0.0, rng.uniform(0.12, LONGEST_BURST_GAP_S)])
-    else:  # automatic fire, 600-900 rounds a minute
-        gap = 60.0 / rng.uniform(600, 900)
-        count = int(rng.integers(3, 16))
+    else:  # automatic fire, 450-1200 rounds a minute
+        gap = 60.0 / rng.uniform(450, 1200)
+        count = int(rng.integers(3, 25))
         delays = np.arange(count) * gap + rng.normal(0, 0.04 * gap, count) * (np.arange(count) > 0)
     return [(0.0, replace(shot, delays_s=tuple(float(delay) for delay in delays)))]
 
@@ -110,7 +141,8 @@ def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator
     """The sound of `shot`. Its core runs from the blast to where the tail is 16-21 dB under the peak."""
     # A few ms ahead of the blast take up what band-limiting rings before it.
     lead = 0.01 + (shot.n_wave_lead_s if shot.n_wave > 0 else 0.0)
-    n = int((lead + min(shot.tail_s, 2.2) + shot.spread_s + 0.1 + shot.delays_s[-1]) * sample_rate)
+    sounding = max(min(shot.tail_s, 2.2) + shot.spread_s + 0.1, 0.35)
+    n = int((lead + sounding + shot.delays_s[-1]) * sample_rate)
     size = fast_length(n)
     f = np.fft.rfftfreq(size, 1 / sample_rate)
     w = 2j * np.pi * f
@@ -122,6 +154,14 @@ def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator
     spectrum = np.fft.rfft(early + tail) * blast * np.exp(-w * lead)
     if shot.n_wave > 0:  # 0.2-0.4 ms long: mostly above 1 kHz, what is left of it is a click
         spectrum += shot.n_wave * 0.3e-3 * w / (1 + 0.3e-3 * w) ** 2 * np.exp(-w * 0.01)
+    if shot.thump_hz > 0:
+        decay = 1 / shot.thump_s + w
+        tone = 2 * np.pi * shot.thump_hz / (decay**2 + (2 * np.pi * shot.thump_hz) ** 2) * np.exp(-w * lead)
+        heard = np.abs(np.fft.irfft(spectrum, size)).max()
+        spectrum += tone * (shot.thump * heard / max(float(np.abs(np.fft.irfft(tone, size)).max()), 1e-30))
+    if shot.colour_db:
+        heard_db = np.interp(np.log2(np.maximum(f, 1.0)), np.log2(COLOUR_HZ), shot.colour_db)
+        spectrum *= 10 ** (heard_db / 20)
     if len(shot.delays_s) > 1:
         levels = 1 + 0.15 * rng.standard_normal(len(shot.delays_s))
         spectrum *= (levels[:, None] * np.exp(-w * np.asarray(shot.delays_s)[:, None])).sum(0)

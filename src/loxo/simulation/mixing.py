@@ -1,6 +1,6 @@
 """One call into a mix, at a known signal-to-noise ratio, with the truth about it.
 
-The ratios that are written are those at the recorder's output, before clipping and rounding:
+The ratios that are written are those at the recorder's output, before gain control, clipping and rounding:
 - `snr_db`: rumbles, energy in 12-120 Hz against the bed's over the event's span; gunshots, the loudest 50 ms in
   80-1000 Hz against the bed's mean;
 - `line_snr_db`: rumbles, the strongest low line against the bed within 3 Hz of it.

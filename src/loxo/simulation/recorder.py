@@ -1,4 +1,4 @@
-"""What a recorder does to a whole mix: its filters, gain, clipping, word length, band loss, gaps and silence.
+"""What a recorder does to a whole mix: its filters, gain and gain control, clipping, word length, gaps and silence.
 
 Calls and background pass the same microphone, so a recorder acts on the mix and never on a call alone.
 """
@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from loxo.simulation.sounds import Samples, gain
+
+
+MOST_CLIPPED = 5.6  # re full scale (15 dB): a gain at which the loudest sound goes further beyond is not set
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Recorder:
     trail_s: float = 0.0
     fade_s: float = 0.0
     gaps: tuple[tuple[float, float], ...] = ()  # (start, duration) of dropped samples, seconds
+    gain_control: float = 0.0  # 0: none; 1: every stretch comes out equally loud, as phones and cameras have it
+    release_s: float = 0.5  # of the gain control, after something loud
 
     def response(self, size: int, sample_rate: int) -> Samples:
         """Amplitude gains at the bins of an rfft of `size` samples."""
@@ -48,8 +53,13 @@ class Recorder:
         """The mix as it lies in the file: gain, offset, fades, gaps, padding, full scale, word length."""
         n = len(mix)
         first, last = self.heard(n, sample_rate)
+        if self.gain_control:
+            mix = levelled(mix, self.gain_control, self.release_s, sample_rate)
         rms = float(np.sqrt(np.mean(np.square(mix[first:last], dtype=np.float64)))) if last > first else 0.0
         out = mix * np.float32(10 ** (self.level_db / 20) / rms if rms > 0 else 0.0)
+        peak = float(np.abs(out).max(initial=0.0))
+        if peak > MOST_CLIPPED:
+            out *= np.float32(MOST_CLIPPED / peak)
         if rms > 0 and self.offset:
             out += np.float32(self.offset)
         fade = min(int(self.fade_s * sample_rate), (last - first) // 2)
@@ -63,6 +73,20 @@ class Recorder:
         out[:first] = 0
         out[last:] = 0
         return out
+
+
+def levelled(samples: Samples, strength: float, release_s: float, sample_rate: int) -> Samples:
+    """`samples` through an automatic gain control: it lowers the gain at once and raises it again in `release_s`."""
+    block = max(int(0.01 * sample_rate), 1)
+    power = np.square(np.pad(samples, (0, -len(samples) % block)), dtype=np.float64).reshape(-1, block).mean(1)
+    level = np.sqrt(np.maximum(power, 1e-6 * power.max() + 1e-20))
+    kept = float(np.exp(-block / sample_rate / release_s))
+    held = level.tolist()
+    for k in range(1, len(held)):
+        held[k] = max(held[k], kept * held[k - 1])
+    centres = (np.arange(len(held)) + 0.5) * block
+    gains = np.interp(np.arange(len(samples)), centres, np.asarray(held) ** -strength)
+    return (samples * gains).astype(np.float32)
 
 
 def quantised(samples: Samples, bits: int) -> Samples:

@@ -29,12 +29,14 @@ from loxo.simulation.mixing import (
 from loxo.simulation.negatives import draw_negative
 from loxo.simulation.recorder import Recorder, draw_recorder
 from loxo.simulation.rumble import Rumble, draw_rumble, synthesise_rumble
-from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normalise
+from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normalise, place, ramps
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CLIP_SHARE = 0.12  # of the training windows: short clips, as collections of sounds hold them
+CLIP_SHARE = 0.2  # of the training windows: short clips, as collections of sounds hold them
+CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
+ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
 
 
 @dataclass
@@ -60,13 +62,14 @@ def compose(
     overlap: float = 0.1,
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
     gunshot_snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB,
+    shot_family: str | None = None,
     recorder: Recorder | None = None,
 ) -> Soundscape:
     """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
 
     `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `recorder`: drawn at random when not given. The bed depends on the generator's state, the
-    background and `negatives` only, not on how many calls follow.
+    while another lasts. `shot_family`: of gunshot.FAMILIES, any when not given. `recorder`: drawn when not given.
+    The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
     """
     if len(background) < samples:
         raise ValueError(f"the background has {len(background)} samples, the scene needs {samples}")
@@ -86,7 +89,7 @@ def compose(
     bed[last:] = 0
     events: list[Event] = []
     for call, at, snr_db, by_line in _calls(
-        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, gunshot_snr_db
+        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, gunshot_snr_db, shot_family
     ):
         event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
         if event is not None:
@@ -118,6 +121,7 @@ def _calls(
     overlap: float,
     rumble_snr_db: tuple[float, float, float],
     gunshot_snr_db: tuple[float, float, float],
+    shot_family: str | None,
 ) -> list[tuple[Call, int, float, bool]]:
     """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
     calls: list[tuple[Call, int, float, bool]] = []
@@ -141,7 +145,7 @@ def _calls(
     for _ in range(shots):
         start = int(rng.integers(0, max(1, samples - sample_rate // 4)))
         snr = draw_snr(rng, gunshot_snr_db)
-        for delay, shot in draw_pattern(rng):
+        for delay, shot in draw_pattern(rng, shot_family):
             call = synthesise_gunshot(shot, sample_rate, rng)
             calls.append((call, start + int(delay * sample_rate) - call.core[0], snr + rng.normal(0, 1.5), False))
     return calls
@@ -177,19 +181,54 @@ def _free(rng: np.random.Generator, samples: int, length: int, taken: list[tuple
 def _short_clip(
     rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds | None
 ) -> tuple[Samples, list[Event]]:
-    """A recording of 0.4-10 s and the silence that fills its window: mostly one sound that someone cut out."""
-    length = int(min(np.exp(rng.uniform(np.log(0.4), np.log(10.0))) * sample_rate, samples))
-    real = backgrounds is not None and rng.random() < 0.7
-    background = (
-        backgrounds.draw(rng, length) if backgrounds and real else synthetic_background(rng, length, sample_rate)
-    )
+    """A recording of 0.35-12 s and the silence that fills its window: mostly one sound that someone cut out.
+
+    Shots are close ones by preference, up to 60 dB over what little noise a studio leaves; the recorder is as often as
+    not a phone or a camera, with its gain control.
+    """
     which = rng.random()
-    shots, rumbles = int(which < 0.5), int(0.5 <= which < 0.75)
-    negatives = int(rng.integers(1, 3)) if which >= 0.75 else int(rng.random() < 0.2)
+    recorder = draw_recorder(rng, 0.0)
+    if rng.random() < 0.4:
+        recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
+    real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.78 else None
+    if real is not None:  # a dog, a saw, a storm, as it is
+        background, shots, rumbles, negatives = real[:samples], 0, 0, int(rng.random() < 0.1)
+    else:
+        length = int(min(np.exp(rng.uniform(np.log(0.35), np.log(10.0))) * sample_rate, samples))
+        background = (
+            backgrounds.draw(rng, length)
+            if backgrounds is not None and rng.random() < 0.5
+            else synthetic_background(rng, length, sample_rate)
+        )
+        shots, rumbles = int(which < 0.48), int(0.48 <= which < 0.62)
+        negatives = int(rng.integers(1, 3)) if which >= 0.62 else int(rng.random() < 0.12)
     scene = compose(
-        rng, length, sample_rate, background, rumbles=rumbles, shots=shots, negatives=negatives, overlap=0.15
+        rng,
+        len(background),
+        sample_rate,
+        background,
+        rumbles=rumbles,
+        shots=shots,
+        negatives=negatives,
+        overlap=0.15,
+        gunshot_snr_db=CLIP_SNR_DB,
+        shot_family="close" if rng.random() < 0.75 else None,
+        recorder=recorder,
     )
-    return np.pad(scene.samples, (0, samples - length)), scene.events
+    return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events
+
+
+def _with_clip(rng: np.random.Generator, background: Samples, sample_rate: int, backgrounds: Backgrounds) -> Samples:
+    """The background with one short real sound somewhere in it, now faint, now far louder."""
+    clip = backgrounds.clip(rng)
+    if clip is None:
+        return background
+    shaped = (
+        clip * ramps(len(clip), sample_rate // 100, sample_rate // 20) * np.float32(10 ** (rng.uniform(-12, 22) / 20))
+    )
+    out = background.copy()
+    place(out, shaped, int(rng.integers(-len(clip) // 2, max(len(out) - len(clip) // 2, 1))))
+    return normalise(out)
 
 
 def training_window(
@@ -217,6 +256,8 @@ def training_window(
             slope = rng.uniform(18, 40)
             low = coloured(rng, samples, sample_rate, [2, corner / 3, corner, corner * 8], [-8, 0, 0, -slope])
             background = normalise(background + np.float32(10 ** (rng.uniform(-20, 6) / 20)) * low)
+        if rng.random() < ATOP:
+            background = _with_clip(rng, background, sample_rate, backgrounds)
     if rng.random() < 0.5:
         background = background[::-1] if rng.random() < 0.3 else -background
     rumbles = shots = 0
