@@ -46,7 +46,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True)
 class OperatingCurve:
-    """Recall and false positives an hour of one class at falling thresholds on the calibrated score, and on what data."""
+    """Recall and false positives an hour of one class at falling thresholds of the calibrated score."""
 
     threshold: tuple[float, ...]
     fp_per_hour: tuple[float, ...]

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from loxo.models import kernels
+
 MASKED = -100.0  # added to the logits of token pairs that are neighbours only because of the cyclic shift
 
 
@@ -82,7 +84,9 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, W, N, D), mask (W, N, N) or None -> (B, W, N, D)"""
         b, w, n, d = x.shape
-        q, k, v = self.qkv(x).view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)  # (B, W, H, N, d)
+        q, k, v = (
+            kernels.linear(x, self.qkv).view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)
+        )  # (B, W, H, N, d)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]  # (1, H, N, N)
         if mask is not None:
             bias = bias + mask[:, None]  # (W, H, N, N)
@@ -99,7 +103,7 @@ class WindowAttention(nn.Module):
             bias = bias.reshape(1, w * self.heads, n, n).to(q.dtype)
             q, k, v = (t.reshape(b, w * self.heads, n, d // self.heads) for t in (q, k, v))
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).view(b, w, self.heads, n, d // self.heads)
-        return self.proj(out.transpose(2, 3).reshape(b, w, n, d))
+        return kernels.linear(out.transpose(2, 3).reshape(b, w, n, d), self.proj)
 
 
 class Mlp(nn.Module):
@@ -109,7 +113,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x)))
+        return kernels.mlp(x, self.fc1, self.fc2)
 
 
 class SwinBlock(nn.Module):
@@ -164,7 +168,8 @@ class PatchMerging(nn.Module):
         rows, columns = self.merge
         # Swin's order: down the rows first, then across the columns.
         tiles = x.view(b, r // rows, rows, c // columns, columns, d).permute(0, 1, 3, 4, 2, 5)
-        return self.reduction(self.norm(tiles.reshape(b, r // rows, c // columns, rows * columns * d)))
+        joined = self.norm(tiles.reshape(b, r // rows, c // columns, rows * columns * d))
+        return kernels.linear(joined, self.reduction)
 
 
 class SwinStage(nn.Module):
