@@ -1,5 +1,6 @@
 """Selection tables: what is written, what is understood, and that nothing is dropped."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.raven import HEADER, read_raven, write_raven
 from loxo.events.table import empty_events, events_frame
@@ -165,7 +167,7 @@ def test_rows_that_say_there_is_nothing_are_no_events(tmp_path):
         (["Begin Time (s)|End Time (s)", "1|2"], "line 2: there is no recording"),
         (["Begin Time (s)|End Time (s)|Begin File", "1|2|a.wav", "x|2|a.wav"], "line 3: .*no number"),
         (["Begin Time (s)|End Time (s)|Begin File", "1||a.wav"], "how long"),
-        (["Begin Time (s)|End Time (s)|Begin File|File Offset (s)", "1|2|a.wav|"], "places the event"),
+        (["Begin Time (s)|End Time (s)|Begin File|File Offset (s)", "1|2|a.wav|1", "3|4|a.wav|"], "places the event"),
         (["Begin Time (s)|End Time (s)|Begin File", "3|2|a.wav"], "cannot be placed"),
         (["Begin Time (s)|End Time (s)|Begin File", "1|2|a.wav|more"], "4 cells"),
     ],
@@ -183,17 +185,179 @@ def test_a_table_that_names_no_recording_can_be_told(tmp_path):
         read_raven(tmp_path / "none.txt")
 
 
-@pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="the project's annotation tables are not here")
+def test_duplicate_and_blank_columns_do_not_hide_what_is_there(tmp_path):
+    path = table(
+        tmp_path / "a.txt",
+        "|File Offset (s)|begin file|Begin Path|File Offset (s)|Begin Time (s)|End Time (s)||Label|label|Old Path",
+        "x|10|a.wav|D:\\new\\a.wav||100|102|||rumble|L:\\old\\a.wav",
+        "x||b.wav||20|120|121||gunshot|shot|L:\\old\\b.wav",
+    )
+    events = read_raven(path)
+    assert events[["recording", "start_s", "end_s", "label"]].values.tolist() == [
+        ["D:\\new\\a.wav", 10.0, 12.0, "rumble"],
+        ["b.wav", 20.0, 21.0, "gunshot"],
+    ]
+
+
+def test_a_blank_column_of_offsets_says_nothing(tmp_path):
+    lines = ("Begin Time (s)|End Time (s)|File Offset (s)|Begin File", "5|7||a.wav", "9|10||a.wav")
+    assert list(read_raven(table(tmp_path / "a.txt", *lines), label="rumble")["start_s"]) == [5.0, 9.0]
+
+
 @pytest.mark.parametrize(
-    ("name", "count", "without", "first"),
+    "header",
     [
-        ("nn_ele_00-24hr_GeneralTest.txt", 663, 1, (29314.08, 29318.487)),
-        ("nn_ele_hb_00-24hr_TrainingSet.txt", 3237, 3, (48860.426, 48866.68825)),
-        ("nn_ele_hb_00-24hr_TrainingSet_v2.txt", 3180, 0, (48860.426, 48866.6882)),
+        "FILE OFFSET (S)|DURATION|FILENAME",
+        "file_offset_s|delta time (s)|Begin File",
+        "FileOffset|duration (s)|BEGIN_PATH",
+        "Begin File Offset|Delta Time|file name",
     ],
 )
-def test_tables_of_the_elephant_listening_project(name, count, without, first):
+def test_an_offset_a_duration_and_a_name_are_enough_however_they_are_spelt(tmp_path, header):
+    events = read_raven(table(tmp_path / "a.txt", header, "48860.426|6.2622|nn01a_20180126_000000.wav"), label="rumble")
+    assert events[["start_s", "end_s", "recording", "site"]].values.tolist() == [
+        [48860.426, 48866.6882, "nn01a_20180126_000000.wav", "nn01a"]
+    ]
+
+
+def test_doubts_of_the_annotator_are_a_column(tmp_path):
+    header, row = "Begin Time (s)|End Time (s)|Begin File|Tag 2|notes", "1|2|a.wav"
+    notes = ["|", "|marginal", "|Very Marginal, but added", "|m", "m|", "|faint", "|many harmonics"]
+    lines = [f"{k}|{k + 1}|a.wav|{note}" for k, note in enumerate(notes)]
+    events = read_raven(table(tmp_path / "a.txt", header, *lines), label="rumble")
+    assert events["marginal"].dtype == bool
+    assert list(events["marginal"]) == [False, True, True, True, False, False, False]
+    events = read_raven(table(tmp_path / "b.txt", "Begin Time (s)|End Time (s)|Begin File|marginals", f"{row}|x", row))
+    assert sorted(events["marginal"]) == [False, True]
+    assert "marginal" not in read_raven(table(tmp_path / "c.txt", "Begin Time (s)|End Time (s)|Begin File", row))
+
+
+def test_labels_come_from_any_column_or_are_given(tmp_path):
+    lines = ("Begin Time (s)|End Time (s)|Begin File|Tag 1|Species", "1|2|a.wav|gun|x", "3|4|a.wav||y")
+    path = table(tmp_path / "a.txt", *lines)
+    assert list(read_raven(path)["label"]) == ["x", "y"]
+    assert list(read_raven(path, "tag 1", label="shot")["label"]) == ["gun", "shot"]
+    unlabelled = read_raven(path, "Tag 1")
+    assert list(unlabelled["label"]) == ["gun", ""]
+    assert unlabelled.attrs["problems"] == [
+        f"{path}: 1 of 2 row(s) have no label; give `label` or `label_column` (line 3)."
+    ]
+
+
+def test_a_waveform_row_and_a_spectrogram_row_without_numbers_are_one_event(tmp_path):
+    path = table(
+        tmp_path / "a.txt",
+        "view|channel|begin time|end time|low freq|begin path",
+        "Waveform 1|1|1|2||a.wav",
+        "Spectrogram 1|1|1|2|80|a.wav",
+        "Spectrogram 1|1|1|2|80|b.wav",
+    )
+    assert read_raven(path, label="gunshot")[["recording", "low_hz"]].values.tolist() == [["a.wav", 80], ["b.wav", 80]]
+
+
+def run_on(count, first=0):
+    """Rows of `count` recordings of a day each, five events in each, placed by begin times that run on."""
+    return [
+        f"{86400 * k + 1000 * n}|{86400 * k + 1000 * n + 4}|nn0{k}.wav" for k in range(first, count) for n in range(5)
+    ]
+
+
+def test_begin_times_that_run_on_place_nothing_without_an_offset(tmp_path):
+    header = "Begin Time (s)|End Time (s)|Begin File"
+    path = table(tmp_path / "a.txt", header, *run_on(4))
+    with pytest.raises(LoxoError, match=r"line 7: Begin Time runs on .* no File Offset"):
+        read_raven(path)
+    events = read_raven(path, label="rumble", strict=False)
+    assert set(events["recording"]) == {"nn00.wav"} and len(events) == 5
+    assert len(events.attrs["problems"]) == 1 and "15 of 20 row(s) are left out" in events.attrs["problems"][0]
+    with_offsets = [f"{row}|{float(row.split('|')[0]) % 86400}" for row in run_on(4)]
+    placed = read_raven(table(tmp_path / "b.txt", f"{header}|File Offset (s)", *with_offsets), label="rumble")
+    assert len(placed) == 20 and placed["end_s"].max() == 4004 and not placed.attrs["problems"]
+    own_times = [f"{10 * k}|{10 * k + 1}|{'ab'[k % 2]}.wav" for k in range(20)]  # in each recording for itself
+    assert len(read_raven(table(tmp_path / "c.txt", header, *own_times))) == 20
+
+
+def test_what_cannot_be_placed_is_counted_with_examples(tmp_path):
+    bad = [f"{k}|{k - 1}|a.wav|0.5" for k in range(10, 15)]
+    path = table(
+        tmp_path / "a.txt",
+        "Begin Time (s)|End Time (s)|Begin File|Score",
+        *("1|2|a.wav|0.5", "x|2|a.wav|", "3|4||", "5||a.wav|", "6|6|a.wav|", "7|8|a.wav|87", "1|2|a.wav|0.5"),
+        *("9|9.5|a.wav|0.5|more", *bad),
+    )
+    events = read_raven(path, label="rumble", strict=False)
+    assert list(events["start_s"]) == [1.0, 1.0, 6.0, 7.0] and events["score"].isna().sum() == 2
+    assert events.attrs["rows"] == 13
+    assert [problem.removeprefix(f"{path}: ") for problem in events.attrs["problems"]] == [
+        "1 of 13 row(s) are left out: 'Begin Time (s)' is no number (line 3: 'x').",
+        "1 of 13 row(s) are left out: there is no recording's name (Begin Path or Begin File); give `recording` "
+        "(line 4).",
+        "1 of 13 row(s) are left out: neither Begin and End Time nor a duration say how long the event is (line 5).",
+        "1 of 13 row(s) have a score outside 0 to 1, which is not read (line 7: 87).",
+        "1 of 13 row(s) are left out: there are 5 cells but the header has 4 (line 9).",
+        "5 of 13 row(s) are left out: the event cannot be placed: it ends before it starts (line 10: it starts at 10 s "
+        "and lasts -1 s; line 11: it starts at 11 s and lasts -1 s; line 12: it starts at 12 s and lasts -1 s; ...).",
+        "1 of 13 row(s) are of no length (line 6: at 6 s of a.wav).",
+        "1 of 13 row(s) repeat another row (line 8: as line 2).",
+    ]
+
+
+def test_odd_rows_are_read_and_named(tmp_path):
+    path = table(
+        tmp_path / "a.txt",
+        "File Offset (s)|Duration|Begin Path|Begin File|Low Freq (Hz)|High Freq (Hz)|Tag 1",
+        "90000|4|L:\\a.wav|a.wav|10|40|",
+        "5|4|L:\\b.wav|c.wav|40|10|",
+        "0.354|9.8|L:\\d.wav|d.wav||100|",
+        "0.354|9.8|L:\\e.wav|e.wav||100|DUMMY_NoEles",
+        "7|4|L:\\e.wav|e.wav|10|40|",
+    )
+    events = read_raven(path, label="rumble")
+    assert len(events) == 4 and events.attrs["without_events"] == ["L:\\e.wav"]
+    assert np.isnan(events["low_hz"][1]) and np.isnan(events["high_hz"][1])
+    for expected in (
+        "more than 24 h",
+        "frequency bounds that cannot be",
+        "name two recordings",
+        "DUMMY_NoEles",
+        "line 5",
+    ):
+        assert any(expected in problem for problem in events.attrs["problems"]), expected
+    assert len(events.attrs["problems"]) == 5
+
+
+@pytest.mark.skipif(not ANNOTATIONS.is_dir(), reason="the folder of reference data, ../shared, is not here")
+@pytest.mark.parametrize(
+    ("name", "counts", "first", "problems"),
+    [
+        ("nn_ele_00-24hr_GeneralTest.txt", (664, 1, 29, 46), (29314.08, 29318.487), []),
+        ("nn_ele_hb_00-24hr_TrainingSet.txt", (3240, 3, 134, 207), (48860.426, 48866.68825), ["40 of 3240"]),
+        (
+            "nn_ele_hb_00-24hr_TrainingSet_v2.txt",
+            (3180, 0, 134, 945),
+            (48860.426, 48866.6882),
+            ["3 of 3180", "40 of 3180"],  # three marks of empty recordings, whose tags this version lost
+        ),
+    ],
+)
+def test_tables_of_the_elephant_listening_project(name, counts, first, problems):
+    with (ANNOTATIONS / name).open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    dummies = [row for row in rows if "dummy" in row.get("Tag 1", "").lower()]
+    column = "Begin File" if "Begin File" in rows[0] else "filename"
+    recordings = {row[column] for row in rows}
+    assert (len(rows), len(dummies), len(recordings)) == counts[:3]
+
     events = read_raven(ANNOTATIONS / name, label="rumble")
-    assert (len(events), len(events.attrs["without_events"])) == (count, without)
+    assert events.attrs["rows"] == len(rows) and len(events) == len(rows) - len(dummies)
+    named = {base_name(path) for path in (*events["recording"], *events.attrs["without_events"])}
+    assert named == recordings
+    assert sorted(map(base_name, events.attrs["without_events"])) == sorted(row[column] for row in dummies)
+    offsets = sorted(round(float(row["File Offset (s)"]), 6) for row in rows if row not in dummies)
+    assert sorted(events["start_s"]) == offsets
     assert events["site"].notna().all() and events["start_time"].notna().all()
     assert ((events["start_s"] - first[0]).abs() + (events["end_s"] - first[1]).abs() < 2e-6).any()
+    assert events["marginal"].sum() == counts[3]
+    assert len(events.attrs["problems"]) == len(problems)
+    for expected, problem in zip(sorted(problems), sorted(events.attrs["problems"]), strict=True):
+        assert expected in problem

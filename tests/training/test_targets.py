@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loxo.training.targets import frame_targets
+from loxo.errors import LoxoError
+from loxo.training.targets import bin_targets, frame_targets, merged
 
 CLASSES = ("rumble", "gunshot")
 
@@ -35,3 +36,31 @@ def test_order_does_not_matter_and_values_are_shares(events):
 def test_any_resolution(steps):
     targets = frame_targets([("rumble", 0, steps * 40)], CLASSES, steps, 40)
     assert targets.shape == (2, steps) and (targets[0] == 1).all()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(-50, 450), st.integers(-50, 450)), max_size=6),
+    st.integers(1, 1100),
+    st.integers(1, 500),
+)
+def test_shares_are_exact_where_bins_are_no_whole_samples(events, bins, window):
+    """Against every sample cut into `bins` equal parts, counted."""
+    covered = np.zeros((2, window), bool)
+    for label, first, past in events:
+        covered[CLASSES.index(label), max(0, first) : max(0, past)] = True
+    shares = covered.repeat(bins, axis=1).reshape(2, bins, window).mean(2)
+    np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window, "soft"), shares.astype(np.float32))
+    np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window, "hard"), shares >= 0.5)
+    doubled = np.minimum(1, 2 * shares).astype(np.float32)
+    np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window), doubled)
+
+
+def test_an_event_of_half_a_bin_is_a_hard_positive_and_less_is_not():
+    for past, expected in ((50, 1), (49, 0)):
+        assert bin_targets([("rumble", 0, past)], CLASSES, 1, 100, "hard")[0, 0] == expected
+    with pytest.raises(LoxoError, match="doubled, soft, hard"):
+        bin_targets([], CLASSES, 1, 100, "sharp")
+
+
+def test_stretches_that_touch_are_one():
+    assert merged([(5, 9), (0, 2), (2, 3), (8, 10), (7, 7)]) == [(0, 3), (5, 10)]

@@ -19,10 +19,10 @@ Further columns may follow. Rows are sorted by recording, start, end, label and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.filenames import parse_name
+from loxo.audio.filenames import USUAL_NAMES, Names, later
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -48,26 +48,26 @@ def empty_events() -> pd.DataFrame:
     return events_frame([])
 
 
-def events_frame(rows: Iterable[Mapping[Any, Any]]) -> pd.DataFrame:
+def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) -> pd.DataFrame:
     """An events table of rows with at least recording, start_s, end_s and label; checked and sorted.
 
     Score and frequencies may be missing. Site and start time, where a row does not give them, are read from the
-    recording's name. Further keys become further columns. Raises LoxoError as check_events does.
+    recording's name, as `names` says. Further keys become further columns. Raises LoxoError as check_events does.
     """
     import pandas as pd
 
     rows = list(rows)
-    names = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in DTYPES)]
-    parsed = {name: parse_name(name) for name in {str(row.get("recording", "")) for row in rows}}
-    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in names}
+    keys = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in DTYPES)]
+    parsed = {name: names.parse(name) for name in {str(row.get("recording", "")) for row in rows}}
+    columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in keys}
     for k, row in enumerate(rows):
         site, start = parsed[str(row.get("recording", ""))]
         if columns["site"][k] is None:
             columns["site"][k] = site
         if columns["start_time"][k] is None and start is not None and row.get("start_s") is not None:
-            columns["start_time"][k] = start + timedelta(seconds=float(row["start_s"]))
+            columns["start_time"][k] = later(start, float(row["start_s"]))
     data: dict[str, pd.Series] = {}
-    for name in names:
+    for name in keys:
         if name == "start_time":
             data[name] = _times(columns[name])
         elif name in DTYPES:

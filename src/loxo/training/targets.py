@@ -1,4 +1,4 @@
-"""Events to frame targets, the same for every data source."""
+"""Events to frame targets: one function for every source of data, in training and in evaluation."""
 
 from __future__ import annotations
 
@@ -6,19 +6,62 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from loxo.errors import LoxoError
+
 Span = tuple[str, int, int]  # label, first sample, sample past the last
 
+EDGES = ("doubled", "soft", "hard")
+IGNORED = -1.0  # the target where an annotator was not sure: no loss and no metric counts these frames
 
-def frame_targets(events: Iterable[Span], classes: tuple[str, ...], steps: int, step_samples: int) -> np.ndarray:
-    """float32 (classes, steps) in 0-1: how much of each step events of the class cover, doubled and capped at 1.
 
-    So a step is a full positive as soon as half of it is covered: a shot shorter than one step that falls on a border
-    counts in both, and the borders of long events stay soft. Exact to the sample; overlapping events count once.
-    Events of other labels are ignored, parts outside the window cut off.
+def frame_targets(
+    events: Iterable[Span], classes: tuple[str, ...], steps: int, step_samples: int, edges: str = "doubled"
+) -> np.ndarray:
+    """bin_targets at the model's own steps, of `step_samples` each."""
+    return bin_targets(events, classes, steps, steps * step_samples, edges)
+
+
+def bin_targets(
+    events: Iterable[Span], classes: tuple[str, ...], bins: int, window_samples: int, edges: str = "doubled"
+) -> np.ndarray:
+    """float32 (classes, bins) in 0-1 for a window of `window_samples`, cut into any number of equal bins.
+
+    Bin k covers [k, k + 1) x window_samples / bins, which need not be whole samples. `edges` says what a bin is worth:
+
+    - "soft": the share of it that events of the class cover;
+    - "doubled": twice that share, at most 1. So a bin is a full positive as soon as half of it is covered: a shot
+      shorter than a bin that falls on a border counts in both, and the borders of long events stay soft;
+    - "hard": 1 where at least half of it is covered, else 0.
+
+    Exact to the sample; overlapping events count once. Events of other labels are ignored, parts outside the window
+    cut off. Raises LoxoError for other edges.
     """
-    covered = np.zeros((len(classes), steps * step_samples), dtype=bool)
-    for label, first, past in events:
-        if label in classes:
-            covered[classes.index(label), max(0, first) : max(0, past)] = True
-    share = covered.reshape(len(classes), steps, step_samples).mean(2, dtype=np.float32)
-    return np.minimum(1.0, 2.0 * share)
+    if edges not in EDGES:
+        raise LoxoError(f"edges is {edges!r}; it can be {', '.join(EDGES)}.")
+    events = list(events)
+    covered = np.zeros((len(classes), bins), np.int64)  # in units of 1 / bins samples; a whole bin is window_samples
+    for k, label in enumerate(classes):
+        for first, past in merged((start, end) for name, start, end in events if name == label):
+            first, past = max(first, 0) * bins, min(past, window_samples) * bins
+            if first >= past:
+                continue
+            left, right = first // window_samples, -(-past // window_samples)
+            borders = np.arange(left, right + 1, dtype=np.int64) * window_samples
+            covered[k, left:right] += np.diff(borders.clip(first, past))
+    if edges == "hard":
+        return (2 * covered >= window_samples).astype(np.float32)
+    factor = 2 if edges == "doubled" else 1
+    return np.minimum(1.0, factor * covered / window_samples).astype(np.float32)
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same stretches of time, sorted, none empty, none touching another."""
+    whole: list[tuple[int, int]] = []
+    for first, past in sorted(spans):
+        if first >= past:
+            continue
+        if whole and first <= whole[-1][1]:
+            whole[-1] = (whole[-1][0], max(whole[-1][1], past))
+        else:
+            whole.append((first, past))
+    return whole

@@ -1,0 +1,144 @@
+"""Events out of any table: Raven selection tables, CSV of many tools, Audacity label tracks. Told apart by content.
+
+CSV with a header: seconds as start and end (or a duration), a file's name, a label. Known are the headers of Loxo's own
+events.csv, BirdNET, Kaleidoscope, OpenSoundscape, DCASE and whatever else `cells.py` lists; TAB, comma or semicolon.
+Audacity: start, end and label without a header. Such tracks, and tables without a column for it, speak of the recording
+that `recording` names or that the table itself is named after: `nn01_20200101_000000.labels.txt`.
+
+Failure policy: a file that is no table raises LoxoError; rows that cannot be placed are left out and listed in
+`events.attrs["problems"]`, or raise with `strict` (`rows.py`). A table without rows that is named after a recording
+says that this recording was searched and holds none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loxo.audio.filenames import parse_name
+from loxo.errors import LoxoError
+from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text, to_number
+from loxo.events.rows import events_of
+from loxo.events.table import events_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUFFIXES = (".txt", ".csv", ".tsv")
+AUDACITY = ["start", "end", "label", "score", "low", "high", "file"]
+# What programs put between a recording's name and the suffix of its table.
+ENDINGS = re.compile(
+    r"(?P<table>[._](selections?|labels?|table(\.\d+)?|annotations?|results?|birdnet|raven))|\.(txt|csv|tsv)", re.I
+)
+LABEL_WITH_SCORE = re.compile(r"(?P<label>.*) (?P<score>nan|[01]\.\d\d)")  # as our own writer has it
+
+
+def read_events(
+    path: str | Path,
+    label_column: str | None = None,
+    *,
+    label: str | None = None,
+    recording: str | None = None,
+    strict: bool = False,
+) -> pd.DataFrame:
+    """The events of one table of any known kind, as an events table.
+
+    `label_column`, `label`, `recording`, `strict` and the attributes `without_events`, `problems` and `rows` are those
+    of `read_raven`. Raises LoxoError when the file is no table of events or, if `strict`, a row cannot be placed.
+    """
+    path = Path(path)
+    text = read_text(path)
+    named, is_named_after = _recording_of(path)
+    line = first_line(text)
+    numbers = [to_number(cell.strip()) for cell in line.split("\t")[:2]]
+    if not line or (len(numbers) == 2 and None not in numbers):
+        if not line and not (recording or is_named_after):
+            raise LoxoError(f"{path}: the table is empty; a table of events has at least a header.")
+        table = _audacity(path, text, recording or named)
+    else:
+        delimiter = delimiter_of(line)
+        if delimiter not in line:
+            raise LoxoError(f"{path}: this is no table of events: its first line is {line[:60]!r}.")
+        table = parse_table(path, text, delimiter, label_column)
+    default = recording or (None if table.has("recording") else named)
+    events = events_of(table, label=label, recording=default, strict=strict)
+    if not table.rows and (recording or is_named_after):
+        events.attrs["without_events"] = [recording or named]
+    return events
+
+
+def read_tables(
+    paths: str | Path | Iterable[str | Path],
+    label_column: str | None = None,
+    *,
+    label: str | None = None,
+    strict: bool = False,
+) -> pd.DataFrame:
+    """The events of one or more tables in one, with the same attributes. A folder gives all tables in it and below.
+
+    A file of a folder that is no table of events is listed in `problems`. Raises LoxoError when a path does not exist,
+    a folder holds no table, a file given by name is none and, if `strict`, as `read_events` does.
+    """
+    rows: list[dict[Any, Any]] = []
+    without: dict[str, None] = {}
+    problems: list[str] = []
+    count = 0
+    for path, by_name in _tables([paths] if isinstance(paths, str | Path) else paths):
+        try:
+            events = read_events(path, label_column, label=label, strict=strict)
+        except LoxoError as error:
+            if by_name or strict:
+                raise
+            problems.append(str(error))
+            continue
+        rows += events.to_dict("records")
+        without |= dict.fromkeys(events.attrs["without_events"])
+        problems += events.attrs["problems"]
+        count += events.attrs["rows"]
+    marked = any("marginal" in row for row in rows)
+    together = events_frame({**row, "marginal": row.get("marginal", False)} if marked else row for row in rows)
+    together.attrs |= {"without_events": list(without), "problems": problems, "rows": count}
+    return together
+
+
+def _tables(paths: Iterable[str | Path]) -> Iterable[tuple[Path, bool]]:
+    """The files, and whether they were given by name."""
+    for path in map(Path, paths):
+        if not path.is_dir():
+            yield path, True
+            continue
+        files = [
+            file
+            for file in sorted(path.rglob("*"))
+            if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
+        ]
+        if not files:
+            raise LoxoError(f"{path}: the folder holds no table of events ({', '.join(SUFFIXES)}).")
+        yield from ((file, False) for file in files)
+
+
+def _recording_of(path: Path) -> tuple[str, bool]:
+    """The recording that a table is named after, and whether its name says so (by an ending for tables, or a time)."""
+    name, is_table = path.name, False
+    while match := re.search(f"({ENDINGS.pattern})$", name, re.IGNORECASE):
+        name, is_table = name[: match.start()], is_table or match["table"] is not None
+    return name, is_table or parse_name(name).start is not None
+
+
+def _audacity(path: Path, text: str, recording: str) -> Cells:
+    """A label track as a table. A line that begins with a backslash has the frequencies of the label before it."""
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        cells = [cell.strip() for cell in line.split("\t")]
+        if cells[0] == "\\" and rows:
+            rows[-1][1][4:6] = [*cells[1:3], "", ""][:2]
+        elif line.strip():
+            start, end, label, score = [*cells, "", "", ""][:4]
+            if not score and (match := LABEL_WITH_SCORE.fullmatch(label)):
+                label, score = match["label"], match["score"]
+            rows.append((number, [start, end, label, score, "", "", recording]))
+    columns = {name: [AUDACITY.index(name)] for name in AUDACITY[2:-1]}
+    columns |= {"begin": [0], "end": [1], "recording": [6]}
+    return Cells(path, AUDACITY, rows, columns)
