@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from loxo.audio.filenames import base_name, parse_name
+from loxo.audio.filenames import Names, base_name, later, parse_name
+from loxo.errors import LoxoError
 
 
 @pytest.mark.parametrize(
@@ -38,3 +39,71 @@ def test_names(name, site, start):
 
 def test_base_name_of_any_system():
     assert base_name("L:\\a\\b.wav") == base_name("/a/b.wav") == base_name("a\\b.wav") == base_name("b.wav") == "b.wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "site", "start"),
+    [
+        ("S1093_20220101_000000+0100.wav", "S1093", datetime(2022, 1, 1, tzinfo=timezone(timedelta(hours=1)))),
+        ("SM2_20110522_010203_000.wav", "SM2", datetime(2011, 5, 22, 1, 2, 3)),
+        ("SM3_0+1_20140522$010203.wav", "SM3_0+1", datetime(2014, 5, 22, 1, 2, 3)),
+        ("SMM01234_20210522_010203.wav", "SMM01234", datetime(2021, 5, 22, 1, 2, 3)),
+        ("24F31901603710C5_20190522_010203.WAV", "24F31901603710C5", datetime(2019, 5, 22, 1, 2, 3)),
+        ("20190522_010203T.WAV", None, datetime(2019, 5, 22, 1, 2, 3)),
+    ],
+)
+def test_more_recorders(name, site, start):
+    assert parse_name(name) == (site, start)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "site", "start"),
+    [
+        ("{site}/%Y%m%d_%H%M%S", "E:\\cards\\nn01\\20190522_010203.WAV", "nn01", datetime(2019, 5, 22, 1, 2, 3)),
+        ("rec-*_{site}_%d.%m.%Y_%Hh%M", "a/rec-7_ce 02_22.05.2019_13h45.mp3", "ce 02", datetime(2019, 5, 22, 13, 45)),
+        ("{site}-%Y%j", "x-2019142.wav", "x", datetime(2019, 5, 22)),
+        ("%y%m%d%H%M%z {site}", "1905220102Z here.wav", "here", datetime(2019, 5, 22, 1, 2, tzinfo=UTC)),
+        (r"(?P<date>\d{4}-\d\d-\d\d) (?P<time>\d{4})_(?P<site>\w+)", "2019-05-22 0102_k.wav", "k",
+         datetime(2019, 5, 22, 1, 2)),
+        (r"(?P<site>[a-z]+)\d*", "abc12.wav", "abc", None),
+        ("{site}_%Y%m%d", "nn01_20190231.wav", "nn01", None),
+        ("{site}_%Y%m%d", "nn01_20190522_000000.wav", None, None),  # does not fit: nothing is guessed
+        ("{site}_%Y%m%d", "", None, None),
+    ],
+)  # fmt: skip
+def test_patterns(pattern, path, site, start):
+    assert Names(pattern).parse(path) == (site, start)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fault"),
+    [("{place}_%Y", "{place}"), ("%Y%m%d_%Q", "%Q"), ("*.wav", "neither"), ("(?P<site>", "no valid")],
+)
+def test_a_bad_pattern_is_refused(pattern, fault):
+    with pytest.raises(LoxoError, match=fault):
+        Names(pattern)
+
+
+def test_a_time_zone_for_names_that_do_not_tell_theirs():
+    names = Names(time_zone="Africa/Brazzaville")
+    assert names.parse("nn01_20190522_000000.wav").start.isoformat() == "2019-05-22T00:00:00+01:00"
+    assert names.parse("5CE4A680.WAV").start.isoformat() == "2019-05-22T02:31:44+01:00"
+    assert names.parse("rumble.wav") == (None, None)
+
+
+def test_hours_that_are_changed_are_counted_on_the_clock_of_the_recorder():
+    start = Names(time_zone="Europe/Berlin").parse("a_20190330_120000.wav").start
+    assert later(start, 24 * 3600).isoformat() == "2019-03-31T13:00:00+02:00"
+    assert later(datetime(2019, 3, 30, 12), 1.5) == datetime(2019, 3, 30, 12, 0, 1, 500000)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        *(("Africa/Brazaville", "Africa/Brazzaville"), ("brazzaville", "Africa/Brazzaville")),
+        *(("../etc/passwd", "such as"), ("", "such as"), ("Congo", "Zone|Nearest|such as")),
+    ],
+)
+def test_an_unknown_zone_is_refused_with_the_nearest_names(name, near):
+    with pytest.raises(LoxoError, match=near):
+        Names(time_zone=name)

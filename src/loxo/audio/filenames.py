@@ -1,16 +1,32 @@
 """Site and start time out of the names recorders and archives give to their files.
 
-Known: Elephant Listening Project and Swift (`nn06b_20201005_000100.wav`), Song Meter (`S4A03895_20190522_000000.wav`,
-also with a trailing zone, `_20190522_000000+0100`), AudioMoth (`20190522_000000.WAV`, and the hexadecimal seconds since
-1970 of its first firmware, `5CE4A680.WAV`, which are UTC). Nothing is guessed: an unknown name gives neither.
+Known without being told:
+
+| recorder                          | such as                                                                   |
+|-----------------------------------|---------------------------------------------------------------------------|
+| Elephant Listening Project, Swift | `nn06b_20201005_000100.wav`, `S1093_20220101_000000+0100.wav`             |
+| Song Meter 2, 3, 4, Mini, Micro   | `S4A03895_20190522_000000.wav`, `SM2_20110522_000000_000.wav`,            |
+|                                   | `SM3_0+1_20140522$000000.wav` ($: its clock was set by GPS), `..._A_Summary` |
+| AudioMoth                         | `20190522_000000.WAV`, `24F31901603710C5_20190522_000000.WAV`, a final T  |
+|                                   | for a triggered one, and `5CE4A680.WAV` of its first firmware: hexadecimal |
+|                                   | seconds since 1970, UTC                                                   |
+| Bioacoustic Audio Recorder        | `20190522T000000+1000_Lake-East.wav`                                      |
+
+Nothing is guessed: an unknown name gives neither. `Names` takes a pattern for other names, and a time zone for the
+many that do not tell theirs.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import cache
 from pathlib import PureWindowsPath
 from typing import NamedTuple
+
+from loxo.errors import LoxoError
 
 _STAMP = re.compile(
     r"(?:^|(?P<site>.*?)[_\- ])"
@@ -18,10 +34,29 @@ _STAMP = re.compile(
     r"(?P<time>[0-2]\d[:\-]?[0-5]\d[:\-]?[0-5]\d)"
     r"(?P<fraction>\.\d{1,6})?"
     r"(?P<zone>Z|[+\-]\d{2}:?\d{2})?"
-    r"(?:_\d{3})?(?:[_. ][A-Za-z].*)?$"  # a clip's name may go on with its offset: then the start is not known
+    r"T?(?:_\d{3})?(?:[_. ][A-Za-z].*)?$"  # a clip's name may go on with its offset: then the start is not known
 )
 _AUDIOMOTH_HEX = re.compile(r"[0-9A-F]{8}")
 _AUDIOMOTH_YEARS = range(2017, 2025)  # hexadecimal names ended with firmware 1.2 of 2018; clocks are set late
+
+# What a pattern may hold apart from text: a site, anything, and the codes of strptime that names of recordings use.
+_CODES = {
+    "{site}": "(?P<site>[^/]+?)",
+    "*": "[^/]*?",
+    "%Y": r"(?P<Y>(?:19|20)\d{2})",
+    "%y": r"(?P<y>\d{2})",
+    "%m": r"(?P<m>\d{2})",
+    "%d": r"(?P<d>\d{2})",
+    "%j": r"(?P<j>\d{3})",
+    "%H": r"(?P<H>\d{2})",
+    "%M": r"(?P<M>\d{2})",
+    "%S": r"(?P<S>\d{2})",
+    "%f": r"(?P<f>\d{1,6})",
+    "%z": r"(?P<z>Z|[+\-]\d{2}:?\d{2})",
+}
+_TOKEN = re.compile(r"\{[^}]*\}|%.|\*|[^{%*]+|.")
+_DATES = {8: "%Y%m%d", 7: "%Y%j", 6: "%y%m%d"}  # by the number of digits
+_TIMES = {6: "%H%M%S", 4: "%H%M"}
 
 
 class NameParts(NamedTuple):
@@ -31,6 +66,73 @@ class NameParts(NamedTuple):
     start: datetime | None
 
 
+@dataclass(frozen=True)
+class Names:
+    """How names of recordings are read. Raises LoxoError when it is made of a bad pattern or an unknown zone.
+
+    `pattern` is matched with the end of the path, without the suffix; with as many folders as it has slashes. Either
+    text with {site}, * (anything) and strptime's %Y %y %m %d %j %H %M %S %f %z, such as `{site}/%Y-%m-%d_%Hh%M`, or a
+    regular expression with groups named site, date (20190522, 190522 or 2019142, separators allowed), time (000000 or
+    0000) and zone, any of which may be left out. Where there is a pattern, a name that does not fit gives neither.
+
+    `time_zone` is a name such as Africa/Brazzaville: starts whose name tells no zone are in that zone, and those
+    whose name does are expressed in it.
+    """
+
+    pattern: str | None = None
+    time_zone: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.pattern is not None:
+            _compiled(self.pattern)
+        if self.time_zone is not None:
+            find_zone(self.time_zone)
+
+    def parse(self, path: str) -> NameParts:
+        """Site and start of a recording from its path, URL or name."""
+        parts = parse_name(path) if self.pattern is None else _parse_by(self.pattern, path)
+        if parts.start is None or self.time_zone is None:
+            return parts
+        zone = find_zone(self.time_zone)
+        start = parts.start
+        return parts._replace(start=start.replace(tzinfo=zone) if start.tzinfo is None else start.astimezone(zone))
+
+
+USUAL_NAMES = Names()
+
+
+def later(start: datetime, seconds: float) -> datetime:
+    """So many seconds of a clock after `start`, in its zone: right also when the hour is changed in between."""
+    if start.tzinfo is None:
+        return start + timedelta(seconds=seconds)
+    return (start.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(start.tzinfo)
+
+
+@cache
+def find_zone(name: str) -> tzinfo:
+    """The time zone of this name. Raises LoxoError, with the nearest names, when there is none."""
+    import zoneinfo
+
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        known = sorted(zoneinfo.available_timezones())
+    if not known:
+        raise LoxoError(
+            f"The time zone {name!r} cannot be looked up: this system has no list of zones. `pip install tzdata`."
+        )
+    wanted = name.strip().casefold().replace(" ", "_")
+    places = {zone.casefold(): zone for zone in known}
+    ends: dict[str, str] = {}
+    for zone in known:
+        ends.setdefault(zone.rsplit("/", 1)[-1].casefold(), zone)
+    near = [places[match] for match in difflib.get_close_matches(wanted, places, n=3, cutoff=0.6)]
+    last = wanted.rsplit("/", 1)[-1]
+    near += [ends[match] for match in difflib.get_close_matches(last, ends, n=3, cutoff=0.7)]
+    hint = f"Nearest: {', '.join(dict.fromkeys(near))}." if near else "Names are such as Africa/Brazzaville or UTC."
+    raise LoxoError(f"There is no time zone {name!r}. {hint}")
+
+
 def base_name(path: str) -> str:
     """The last part of a path or URL, whichever system wrote it: Windows paths occur in tables read elsewhere."""
     return PureWindowsPath(path).name
@@ -38,9 +140,7 @@ def base_name(path: str) -> str:
 
 def parse_name(path: str) -> NameParts:
     """Site and start of a recording from its path, URL or name."""
-    stem = base_name(path)
-    if "." in stem:
-        stem = stem[: stem.rindex(".")]
+    stem = _stem(base_name(path))
     match = _STAMP.match(stem)
     if match:
         digits = re.sub(r"\D", "", match["date"] + match["time"])
@@ -68,3 +168,62 @@ def _zone(text: str | None) -> timezone | None:
     if offset >= timedelta(hours=24):
         return None
     return timezone(offset if text[0] == "+" else -offset)
+
+
+def _stem(name: str) -> str:
+    return name[: name.rindex(".")] if "." in name else name
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    if "(?P<" in pattern:
+        text, kind = pattern, "regular expression"
+    else:
+        text, kind = "".join(_translated(token, pattern) for token in _TOKEN.findall(pattern)), "pattern"
+    try:
+        compiled = re.compile(text)
+    except re.error as error:
+        raise LoxoError(f"The name pattern {pattern!r} is no valid {kind} ({error}).") from error
+    if not {"site", "date", "Y", "y"} & set(compiled.groupindex):
+        raise LoxoError(
+            f"The name pattern {pattern!r} finds neither a site nor a date. Use {{site}}, %Y%m%d, %H%M%S and *, or a "
+            "regular expression with groups such as (?P<site>...), (?P<date>...) and (?P<time>...)."
+        )
+    return compiled
+
+
+def _translated(token: str, pattern: str) -> str:
+    if token in _CODES:
+        return _CODES[token]
+    if token[0] in "{%":
+        raise LoxoError(f"The name pattern {pattern!r} has {token!r}, which is none of {' '.join(_CODES)}.")
+    return re.escape(token)
+
+
+def _parse_by(pattern: str, path: str) -> NameParts:
+    parts = [part for part in re.split(r"[/\\]", path) if part]
+    if not parts:
+        return NameParts(None, None)
+    depth = pattern.count("/") + 1
+    match = _compiled(pattern).fullmatch("/".join([*parts[-depth:-1], _stem(parts[-1])]))
+    if match is None:
+        return NameParts(None, None)
+    found = {name: text for name, text in match.groupdict().items() if text}
+    return NameParts(found.get("site"), _start(found))
+
+
+def _start(found: dict[str, str]) -> datetime | None:
+    """The start out of a pattern's groups; None where they tell no day, or none that exists."""
+    if "date" in found:
+        day, clock = (re.sub(r"\D", "", found.get(name, "")) for name in ("date", "time"))
+        text, code = day + clock, _DATES.get(len(day), "?") + (_TIMES.get(len(clock), "?") if clock else "")
+    else:
+        codes = [name for name in "YymdjHMSf" if name in found]
+        text, code = " ".join(found[name] for name in codes), " ".join(f"%{name}" for name in codes)
+        if not {"Y", "y"} & set(codes) or not ({"m", "d"} <= set(codes) or "j" in codes):
+            return None
+    try:
+        start = datetime.strptime(text, code)
+    except ValueError:  # such as 31 February
+        return None
+    return start.replace(tzinfo=_zone(found.get("z") or found.get("zone")))

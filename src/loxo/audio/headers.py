@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 W64_RIFF = b"riff\x2e\x91\xcf\x11"
@@ -30,28 +29,24 @@ class DataChunk:
         return 0 if self.promised is None else self.promised - self.present
 
 
-def read_data_chunk(path: Path) -> DataChunk | None:
+def read_data_chunk(file: BinaryIO) -> DataChunk | None:
     """The data chunk of a WAV, RF64, W64 or AIFF file; None for another format or a header without one."""
-    with path.open("rb") as file:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(0)
-        magic = file.read(12)
-        if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:12] == b"WAVE":
-            return _riff(file, size)
-        if magic[:4] == b"FORM" and magic[8:12] in (b"AIFF", b"AIFC"):
-            return _aiff(file, size)
-        if magic[:8] == W64_RIFF:
-            return _w64(file, size)
+    size = file.seek(0, io.SEEK_END)
+    magic = _at(file, 0, 12)
+    if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:12] == b"WAVE":
+        return _riff(file, size)
+    if magic[:4] == b"FORM" and magic[8:12] in (b"AIFF", b"AIFC"):
+        return _aiff(file, size)
+    if magic[:8] == W64_RIFF:
+        return _w64(file, size)
     return None
 
 
-def lacks_last_page(path: Path) -> bool:
+def lacks_last_page(file: BinaryIO) -> bool:
     """Whether an OGG file stops before the page that is marked as its last: it was cut off."""
-    with path.open("rb") as file:
-        if file.read(4) != b"OggS":
-            return False
-        file.seek(max(file.seek(0, io.SEEK_END) - 2 * 65307, 0))  # twice the largest page
-        tail = file.read()
+    if _at(file, 0, 4) != b"OggS":
+        return False
+    tail = _at(file, max(file.seek(0, io.SEEK_END) - 2 * 65307, 0), -1)  # twice the largest page
     last = tail.rfind(b"OggS")
     return last < 0 or len(tail) < last + 6 or not tail[last + 5] & 4
 
@@ -116,19 +111,33 @@ def _at(file: BinaryIO, position: int, count: int) -> bytes:
     return file.read(count)
 
 
-class UnknownLengthFile(io.FileIO):
+class UnknownLength(io.RawIOBase):
     """A WAV whose length fields read as 'unknown', so that libsndfile takes all the samples up to the file's end."""
 
-    def __init__(self, path: Path, length_field: int) -> None:
-        super().__init__(path, "rb")
+    def __init__(self, file: BinaryIO, length_field: int) -> None:
+        super().__init__()
+        self._file = file
         self._fields = (4, length_field)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
 
     def readinto(self, buffer) -> int | None:  # type: ignore[no-untyped-def]  # any writable buffer
         position = self.tell()
-        count = super().readinto(buffer)
         view = memoryview(buffer).cast("B")
+        data = self._file.read(len(view))
+        view[: len(data)] = data
         for field in self._fields:
             for k in range(4):
-                if count and 0 <= field + k - position < count:
+                if 0 <= field + k - position < len(data):
                     view[field + k - position] = 0xFF
-        return count
+        return len(data)

@@ -1,4 +1,4 @@
-"""Opening, streaming and resampling recordings of any length in constant memory, and finding them on a disk.
+"""Opening, streaming and resampling recordings of any length in constant memory, from a disk, S3 or a web server.
 
 A recording is probed first: its header is read, no sample is. `stream` then gives blocks of float32 mono samples at
 the rate a model wants, `read` one stretch of them. Sample k of the result always stands at k / sample_rate seconds
@@ -6,29 +6,32 @@ from the start of the recording, wherever reading began.
 
 Failure policy: what cannot be opened raises RecordingError, one sentence with the file, the fault and the way out. What
 breaks off in the middle gives all that could be decoded, and the fault stays with the stream (`Stream.fault`) or the
-recording (`Recording.fault`), so that the caller can mark the recording as truncated.
+recording (`Recording.fault`), so that the caller can mark the recording as truncated. When a server breaks off for
+good, the recording is not to blame: RecordingError with `transient` set.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from loxo.audio.headers import DataChunk, UnknownLengthFile, lacks_last_page, read_data_chunk
+from loxo.audio.decoders import Damaged, Decoder, foreign_kind, open_libsndfile, open_pyav
+from loxo.audio.finding import COMPRESSED_SUFFIXES as COMPRESSED_SUFFIXES
+from loxo.audio.finding import SUFFIXES as SUFFIXES
+from loxo.audio.finding import WAVE_SUFFIXES as WAVE_SUFFIXES
+from loxo.audio.finding import find_recordings as find_recordings
+from loxo.audio.headers import DataChunk, lacks_last_page, read_data_chunk
+from loxo.audio.remote import Info, StorageError
+from loxo.audio.storage import RangeFile, is_url, open_binary
 from loxo.errors import LoxoError
 
-WAVE_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf")
-COMPRESSED_SUFFIXES = (".flac", ".ogg", ".oga", ".opus", ".mp3")
-SUFFIXES = WAVE_SUFFIXES + COMPRESSED_SUFFIXES
 BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 BLOCK_S = 30.0
 CONTEXT_SAMPLES = 1024  # output samples on either side that the resampling filter can reach
@@ -38,22 +41,30 @@ Samples = NDArray[np.float32]
 
 
 class RecordingError(LoxoError):
-    """A recording cannot be read. The message is one whole sentence with its name, the fault and the way out."""
+    """A recording cannot be read. The message is one whole sentence with its name, the fault and the way out.
+
+    `transient`: a server or the connection to it failed, and another attempt may succeed.
+    """
+
+    transient = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
     """A recording as its header describes it. Times in seconds, frames are samples of one channel."""
 
-    path: Path
+    path: Path | str  # str: a URL
     sample_rate: int
     channels: int
     frames: int  # what can be read
-    subtype: str  # libsndfile's name of the sample format, such as PCM_16
+    subtype: str  # libsndfile's name of the sample format, such as PCM_16; by PyAV: the codec's
     missing_frames: int = 0  # promised by the header, not in the file
     unfinished: bool = False  # cut off, without a word about how much is missing
     note: str | None = None  # something odd that loses nothing, one sentence
     length_field: int | None = None  # byte offset of a WAV's length that must not be believed
+    foreign: bool = False  # libsndfile cannot read it, PyAV can
+    size: int = 0  # in bytes
+    known: Info | None = None  # of a URL, what saves requests when it is opened again
 
     @property
     def duration_s(self) -> float:
@@ -64,7 +75,7 @@ class Recording:
         """One sentence when the file is shorter than its header says."""
         again = "Copy it again from the card if there is a longer one."
         if self.unfinished:
-            return f"{self.path}: the file is cut off after {self.duration_s:.1f} s: its last page is missing. {again}"
+            return f"{self.path}: the file is cut off after {self.duration_s:.1f} s: its end is missing. {again}"
         if not self.missing_frames:
             return None
         whole = (self.frames + self.missing_frames) / self.sample_rate
@@ -81,23 +92,45 @@ class Recording:
 
 def probe(path: str | Path) -> Recording:
     """Reads the header of a recording. Raises RecordingError when it is missing, empty, or not readable as audio."""
-    path = Path(path)
+    path = str(path) if is_url(path) else Path(path)
+    if isinstance(path, Path) and path.is_dir():
+        raise RecordingError(f"{path}: this is a folder, not a recording.")
     try:
-        if path.is_dir():
-            raise RecordingError(f"{path}: this is a folder, not a recording.")
-        size = path.stat().st_size
-        chunk = read_data_chunk(path)
-        unfinished = lacks_last_page(path)
+        with open_binary(path) as file:
+            known = file.info if isinstance(file, RangeFile) else None
+            size = file.seek(0, 2)
+            chunk = read_data_chunk(file)
+            unfinished = lacks_last_page(file)
+            file.seek(0)
+            start = file.read(512)
+    except StorageError as error:
+        raise _refused(error) from error
     except OSError as error:
         raise RecordingError(f"{path}: the file cannot be opened ({error.strerror or error}).") from error
     if not size:
         raise RecordingError(f"{path}: the file is empty (0 bytes). Copy it again from the card.")
     length_field = chunk.length_field if chunk else None
+    kind = None
     try:
-        with _open(path, length_field) as file:
-            rate, channels, frames, subtype = file.samplerate, file.channels, file.frames, file.subtype
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise RecordingError(f"{path}: {_what_it_is(path)}. Convert it to WAV or FLAC, or leave it out.") from error
+        try:
+            with open_libsndfile(path, length_field, known) as sound:
+                pass
+        except Damaged:
+            if (kind := foreign_kind(start)) is None:
+                raise
+            with open_pyav(path, known) as sound:
+                pass
+    except ImportError as error:
+        raise RecordingError(
+            f"{path}: this is {kind} audio, which needs a package that is not installed. Install it with: "
+            "pip install 'loxo[formats]', or convert the file to WAV or FLAC."
+        ) from error
+    except StorageError as error:
+        raise _refused(error) from error
+    except (Damaged, OSError) as error:
+        what = f"this {kind} file cannot be decoded ({error})" if kind else _what_it_is(start)
+        raise RecordingError(f"{path}: {what}. Convert it to WAV or FLAC, or leave it out.") from error
+    rate, channels, frames, subtype = sound.sample_rate, sound.channels, sound.frames, sound.subtype
     if frames <= 0:
         raise RecordingError(f"{path}: the file has a header but holds no samples. Copy it again, or leave it out.")
     note = None
@@ -110,10 +143,30 @@ def probe(path: str | Path) -> Recording:
         frames=frames,
         subtype=subtype,
         missing_frames=_missing_frames(chunk, frames, channels * BYTES.get(subtype, 0)),
-        unfinished=unfinished,
+        unfinished=unfinished or sound.unfinished,
         note=note,
         length_field=length_field,
+        foreign=kind is not None,
+        size=size,
+        known=known,
     )
+
+
+def open_decoder(recording: Recording, frames: int = 0) -> AbstractContextManager[Decoder]:
+    """The samples of a recording as they are stored, at its own rate. Raises what loxo.audio.decoders raises.
+
+    `frames` is how many will probably be read in one go.
+    """
+    expect = frames * recording.size // recording.frames
+    if recording.foreign:
+        return open_pyav(recording.path, recording.known, expect, recording.frames)
+    return open_libsndfile(recording.path, recording.length_field, recording.known, expect)
+
+
+def _refused(error: StorageError) -> RecordingError:
+    refused = RecordingError(str(error))
+    refused.transient = error.transient
+    return refused
 
 
 def stream(
@@ -146,7 +199,8 @@ class Stream:
     from the middle is resampled with its surroundings and equals the same stretch of the whole up to float noise.
 
     After the iteration: `samples` counts what was given, `zeroed` the non-finite samples that were replaced by zero,
-    `fault` is a sentence if decoding stopped early (the blocks end there), else None.
+    `fault` is a sentence if decoding stopped early (the blocks end there), else None. The iteration raises
+    RecordingError, with `transient` set, when a server does not answer any more.
     """
 
     def __init__(
@@ -202,17 +256,19 @@ class Stream:
         position = first
         for whole in (True, False):
             try:
-                with _open(self.recording.path, self.recording.length_field) as file:
+                with open_decoder(self.recording, last - position) as file:
                     file.seek(position)
                     while position < last:
-                        frames = file.read(min(size, last - position), dtype="float32", always_2d=True)
+                        frames = file.read(min(size, last - position))
                         if not len(frames):
                             break
                         position += len(frames)
                         yield self._mono(frames)
                 reason = "the file ends there"
                 break
-            except (soundfile.LibsndfileError, OSError) as error:
+            except StorageError as error:
+                raise _refused(error) from error
+            except (Damaged, OSError) as error:
                 # An error loses the whole block: once more from its start in small pieces, up to the broken place.
                 reason = str(error.strerror) if isinstance(error, OSError) else "the data there are damaged or missing"
                 size = RESCUE_FRAMES if whole else size
@@ -258,48 +314,6 @@ def read(
     return np.concatenate(samples) if samples else np.zeros(0, np.float32)
 
 
-def find_recordings(paths: Iterable[str | Path]) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """The recordings in files and folders, sorted, each once, and the problems as (path, sentence).
-
-    Folders are searched with all their subfolders for the suffixes in SUFFIXES, in capitals or not; hidden files and
-    folders are passed over, and with them macOS's `._*`. A file given by name is taken whatever it is called.
-    """
-    found: dict[str, Path] = {}
-    problems: list[tuple[Path, str]] = []
-
-    for path in map(Path, paths):
-        if path.is_dir():
-            files = []
-            for folder, folders, names in os.walk(path, onerror=lambda e: problems.append(_unreadable(e))):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                files += [
-                    Path(folder, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)
-                ]
-            if not files:
-                problems.append((path, f"{path}: the folder holds no recordings ({', '.join(SUFFIXES)})."))
-            for file in files:
-                found.setdefault(os.path.abspath(file), file)  # noqa: PTH100 (links are not followed)
-        elif path.exists():
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
-        else:
-            problems.append((path, f"{path}: there is no such file or folder."))
-    return sorted(found.values()), problems
-
-
-def _unreadable(error: OSError) -> tuple[Path, str]:
-    return Path(error.filename), f"{error.filename}: the folder cannot be read ({error.strerror})."
-
-
-@contextmanager
-def _open(path: Path, length_field: int | None) -> Iterator[soundfile.SoundFile]:
-    if length_field is None:
-        with soundfile.SoundFile(path) as file:
-            yield file
-    else:
-        with UnknownLengthFile(path, length_field) as raw, soundfile.SoundFile(raw) as file:
-            yield file
-
-
 def _missing_frames(chunk: DataChunk | None, frames: int, frame_bytes: int) -> int:
     if chunk is None or not chunk.missing or chunk.promised is None:
         return 0
@@ -308,10 +322,8 @@ def _missing_frames(chunk: DataChunk | None, frames: int, frame_bytes: int) -> i
     return round(chunk.missing * frames / max(chunk.present, 1))  # compressed: by the mean size of a frame
 
 
-def _what_it_is(path: Path) -> str:
-    """In words, what a file that is no readable audio seems to be."""
-    with path.open("rb") as file:
-        start = file.read(512)
+def _what_it_is(start: bytes) -> str:
+    """In words, what a file that is no readable audio seems to be, by its first bytes."""
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html")):
         return "this is a web page, not audio (a download that went wrong?)"
