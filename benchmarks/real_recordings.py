@@ -1,6 +1,6 @@
 """The bundled model, or another one, on the real recordings of a pack; prints the measured curve.
 
-    python benchmarks/real_recordings.py [--pack DIR] [--scorer FILE] [--model NAME_OR_PATH] [--out RUN] [--gains -30 20]
+    python benchmarks/real_recordings.py [--pack DIR] [--scorer FILE] [--model NAME] [--out DIR] [--gains -30 20]
 
 Runs `loxo detect` over the pack's folders with a threshold of 0, then scores events.csv and the frame scores with the
 independent scorer that comes with the pack. Only files marked `part` = measure count there. Then lists what the model

@@ -5,10 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
 from loxo.errors import LoxoError
+
+_to_disk: ContextVar[bool] = ContextVar("_to_disk", default=True)
+
+
+@contextmanager
+def left_to_the_system() -> Iterator[None]:
+    """Files written in this block reach the disk when the system sees fit, usually within a minute, not at once.
+
+    For many small files in a row, where waiting for the disk would take most of the time. They are still seen whole or
+    not at all, whatever becomes of this process; after a loss of power they may be gone or empty, which their writer
+    must be able to notice.
+    """
+    token = _to_disk.set(False)
+    try:
+        yield
+    finally:
+        _to_disk.reset(token)
 
 
 @contextmanager
@@ -43,7 +61,8 @@ def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     with atomic_path(path) as draft, draft.open(mode, **text) as file:
         yield file
         file.flush()
-        os.fsync(file.fileno())
+        if _to_disk.get():
+            os.fsync(file.fileno())
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -1,6 +1,7 @@
-"""Makes fakes.py importable for the tests and for the worker processes they start (which inherit sys.path)."""
+"""Makes fakes.py and the benchmarks importable for tests and for the processes they start, which inherit sys.path."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "benchmarks")]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from loxo.models.config import Decoding
+from loxo.models.config import Calibration, Decoding, OperatingCurve
 
 RATE, STEP, STEPS = 1000, 100, 16  # steps of 0.1 s, windows of 1.6 s
 
@@ -27,6 +27,8 @@ class FakeConfig:
             "gunshot": Decoding(low_hz=80, high_hz=500),
         }
     )
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    curves: dict[str, OperatingCurve] = field(default_factory=dict)
 
 
 class FakeModel(nn.Module):

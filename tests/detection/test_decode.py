@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from loxo.detection.decode import FLOOR, decode, find_events, smooth
 from loxo.errors import LoxoError
-from loxo.models.config import Decoding
+from loxo.models.config import Calibration, Decoding
 
 curve = st.lists(st.sampled_from([0, 1e-6, 0.01, 0.2, 0.3, 0.45, 0.5, 0.7, 0.9, 1.0]) | st.floats(0, 1), max_size=60)
 decodings = st.builds(
@@ -55,6 +55,8 @@ def test_short_ones_are_dropped_and_close_ones_joined():
     assert events_of([0, 1, 0, 1, 1, 0], min_duration_s=2) == [(3, 5, 1.0)]
     assert events_of([1, 0, 0, 0.6, 0, 0, 0, 1], merge_gap_s=3) == [(0, 4, 1.0), (7, 8, 1.0)]
     assert events_of([1, 0, 0, 0.3, 0], merge_gap_s=3) == [(0, 1, 1.0), (3, 4, 0.3)]  # a doubtful flank
+    assert events_of([1, 0, 0.1, 0, 0.6, 0], merge_gap_s=4) == [(0, 5, 1.0)]  # with the murmur in the pause
+    assert events_of([0.6, 0, 0.1, 0, 1, 0, 0.02, 0], merge_gap_s=4) == [(0, 5, 1.0), (6, 7, 0.02)]
 
 
 def test_smoothing_is_a_running_mean_over_what_is_there():
@@ -112,11 +114,31 @@ def test_seconds_labels_frequencies_and_the_end_of_the_recording():
     assert list(decode(np.zeros((2, 0)), config).columns) == list(found.columns)
 
 
+def test_a_calibration_gives_the_score_and_moves_no_edge():
+    raw, probability = (0.2, 0.6, 0.9), (0.1, 0.2, 0.8)
+    plain = FakeConfig()
+    config = FakeConfig(calibration={"rumble": Calibration(raw=raw, probability=probability)})
+    scores = np.zeros((2, 60))
+    for start, value in ((5, 0.1), (20, 0.6), (40, 0.75), (50, 1.0)):
+        scores[:, start : start + 5] = value
+    before, after = (decode(scores, c, threshold=0.0) for c in (plain, config))
+    edges = ["start_s", "end_s", "label", "low_hz", "high_hz"]
+    assert before[edges].to_dict("records") == after[edges].to_dict("records")
+    rumbles = after[after["label"] == "rumble"]["score"]
+    assert list(rumbles) == pytest.approx([0.1, 0.2, 0.5, 0.8])
+    assert (after[after["label"] == "gunshot"]["score"] == before[before["label"] == "gunshot"]["score"]).all()
+    listed = decode(scores, config, threshold={"rumble": 0.5})  # the other class has its own
+    assert [len(listed[listed["label"] == label]) for label in ("rumble", "gunshot")] == [2, 3]
+
+
 def test_bad_input_is_refused():
     config = FakeConfig()
     for scores, threshold in [(np.zeros((3, 5)), None), (np.full((2, 5), np.nan), None), (np.zeros((2, 5)), 1.5)]:
         with pytest.raises(LoxoError):
             decode(scores, config, threshold=threshold)
+    for threshold in ({"rumble": 1.5}, {"whistle": 0.5}):
+        with pytest.raises(LoxoError):
+            decode(np.zeros((2, 5)), config, threshold=threshold)
 
 
 def test_a_day_of_noise_takes_no_time():

@@ -43,12 +43,15 @@ def read_data_chunk(file: BinaryIO) -> DataChunk | None:
 
 
 def lacks_last_page(file: BinaryIO) -> bool:
-    """Whether an OGG file stops before the page that is marked as its last: it was cut off."""
+    """Whether an OGG file stops before the end of the page that is marked as its last: it was cut off."""
     if _at(file, 0, 4) != b"OggS":
         return False
     tail = _at(file, max(file.seek(0, io.SEEK_END) - 2 * 65307, 0), -1)  # twice the largest page
-    last = tail.rfind(b"OggS")
-    return last < 0 or len(tail) < last + 6 or not tail[last + 5] & 4
+    page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
+    if len(page) < 27 or not page[5] & 4:
+        return True
+    lengths = page[27 : 27 + page[26]]  # of the page's segments
+    return len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths)
 
 
 def _chunk(offset: int, promised: int | None, size: int, length_field: int | None = None) -> DataChunk:

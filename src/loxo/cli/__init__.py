@@ -8,7 +8,19 @@ from __future__ import annotations
 
 import sys
 
-from loxo.cli import convert, demo, detect, info, simulate, train  # noqa: F401 (a command is there once imported)
+from loxo.cli import (  # noqa: F401 (a command is there once imported)
+    convert,
+    demo,
+    detect,
+    evaluate,
+    fetch,
+    info,
+    report,
+    review,
+    show,
+    simulate,
+    train,
+)
 from loxo.cli.app import app, errors
 from loxo.errors import LoxoError
 

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 AFTER_CTRL_C = {
     "detect": ": the same command goes on where it was",
+    "fetch": ": the same command goes on where it was",
     "train": ": the same command with --resume goes on where it was",
     "simulate": ": empty the folder before you start again",
 }

@@ -1,66 +1,263 @@
-"""`loxo detect`."""
+"""`loxo detect`: a search, a run decoded again (--from-scores), or scores for another detector's events (--only)."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from loxo.cli.app import app, console, default_workers, errors, progress_bar
 
+TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
+
 
 @app.command()
 def detect(
-    paths: Annotated[list[Path], typer.Argument(help="Recordings, and folders that are searched for recordings.")],
     out: Annotated[Path, typer.Option(help="Run folder: tables, events.csv, run.json. The same command resumes it.")],
+    paths: Annotated[
+        list[str] | None, typer.Argument(help="Recordings, folders, patterns, lists (.txt), s3:// and https:// URLs.")
+    ] = None,
     model: Annotated[str, typer.Option(help="A bundled model's name or a model file.")] = "default",
     threshold: Annotated[
+        str | None,
+        typer.Option(
+            help="List events that score at least this, 0-1, or by class: rumble=0.3,gunshot=0.6. Low values list the "
+            "doubtful too.",
+            rich_help_panel=THRESHOLDS,
+        ),
+    ] = None,
+    max_fp_per_hour: Annotated[
         float | None,
-        typer.Option(help="List events that score at least this, 0-1. Low values list the doubtful too.", min=0, max=1),
+        typer.Option(
+            help="Choose the thresholds so that each class had at most so many false positives an hour where the model "
+            "was measured.",
+            rich_help_panel=THRESHOLDS,
+        ),
+    ] = None,
+    review_budget: Annotated[
+        int | None,
+        typer.Option(
+            help="Choose the thresholds so that about so many false positives are to be looked through in all.",
+            rich_help_panel=THRESHOLDS,
+        ),
+    ] = None,
+    format: Annotated[
+        str,
+        typer.Option(
+            help="raven, csv, audacity, kaleidoscope, parquet; several with commas. events.csv is always written.",
+            rich_help_panel=TABLES,
+        ),
+    ] = "raven",
+    name_pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="How names of recordings tell site and start, such as '{site}/%Y%m%d_%H%M%S'; or a regular expression "
+            "with groups site, date, time. Without it the usual recorders' names are known.",
+            rich_help_panel=TABLES,
+        ),
+    ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(
+            help="Zone of the recorders' clocks, such as Africa/Brazzaville, where names do not tell it.",
+            rich_help_panel=TABLES,
+        ),
+    ] = None,
+    keep_scores: Annotated[
+        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder.", rich_help_panel=AGAIN)
+    ] = False,
+    from_scores: Annotated[
+        Path | None,
+        typer.Option(
+            help="Decode the kept scores of this run again, into another folder, instead of searching.",
+            rich_help_panel=AGAIN,
+        ),
+    ] = None,
+    smooth: Annotated[
+        str | None,
+        typer.Option(help="With --from-scores: seconds of smoothing, or by class.", rich_help_panel=AGAIN),
+    ] = None,
+    edge: Annotated[
+        str | None,
+        typer.Option(help="With --from-scores: share of its peak to which an event reaches.", rich_help_panel=AGAIN),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from-scores: two peaks are two events over a valley this deep.", rich_help_panel=AGAIN
+        ),
+    ] = None,
+    min_duration: Annotated[
+        str | None, typer.Option(help="With --from-scores: shortest event, in seconds.", rich_help_panel=AGAIN)
+    ] = None,
+    merge_gap: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from-scores: events closer than this, in seconds, become one.", rich_help_panel=AGAIN
+        ),
+    ] = None,
+    only: Annotated[
+        Path | None,
+        typer.Option(help="Score the events of this table (Raven, CSV) of another detector instead of searching."),
     ] = None,
     overlap: Annotated[
-        float, typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95)
+        float,
+        typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95, rich_help_panel=WORK),
     ] = 0.5,
-    batch_size: Annotated[int, typer.Option(help="Windows that go through the model at once.", min=1)] = 8,
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.", min=0)] = 0,
-    keep_scores: Annotated[
-        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder.")
-    ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    batch_size: Annotated[
+        int, typer.Option(help="Windows that go through a GPU at once.", min=1, rich_help_panel=WORK)
+    ] = 8,
+    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.", min=0, rich_help_panel=WORK)] = 0,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="A Dask scheduler's address, or local:N, in place of own processes. See docs/cluster.md.",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
+    shard_minutes: Annotated[
+        float,
+        typer.Option(
+            help="Long recordings are shared out, and resumed, in pieces of this length.",
+            min=0.1,
+            rich_help_panel=WORK,
+        ),
+    ] = 60.0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=WORK)] = "cpu",
 ) -> None:
     """Find rumbles and gunshots in recordings of any length, rate and number.
 
     Recordings that cannot be read, or not whole, are named at the end and make the exit code 1.
 
     Example: `loxo detect sd_card/ --out runs/march`
+
+    Decode kept scores again: `loxo detect --from-scores runs/march --threshold 0.3 --out runs/march-0.3`
+
+    Score another detector's events: `loxo detect sd_card/ --only theirs.txt --out runs/theirs`
     """
+    from loxo.audio.filenames import Names
+    from loxo.detection.runconfig import by_class
+    from loxo.detection.thresholds import choose, hours_in
+    from loxo.errors import LoxoError
+
+    given: Any = None if threshold is None else by_class(threshold, "--threshold")
+    chosen = max_fp_per_hour is not None or review_budget is not None
+    options = {"smooth": smooth, "edge": edge, "split": split, "min-duration": min_duration, "merge-gap": merge_gap}
+    changes = {
+        name.replace("-", "_") + ("" if name in ("edge", "split") else "_s"): by_class(text, f"--{name}")
+        for name, text in options.items()
+        if text is not None
+    }
+    if from_scores is not None and (paths or only is not None):
+        raise LoxoError("--from-scores takes the recordings of its run: give no paths and no --only with it.")
+    if changes and from_scores is None:
+        raise LoxoError("--smooth, --edge, --split, --min-duration and --merge-gap go with --from-scores RUN.")
+    if only is not None and (chosen or given is not None):
+        raise LoxoError("--only scores every event of the table; there is no threshold to it.")
+    if chosen and given is not None:
+        raise LoxoError("Give --threshold, or let it be chosen by --max-fp-per-hour or --review-budget, not both.")
+    if only is None and from_scores is None and not paths:
+        raise LoxoError("No recordings were given. Example: loxo detect sd_card/ --out runs/march")
+
+    if only is not None:
+        _only(only, model, out, paths or [], overlap, batch_size, device)
+        return
+    if from_scores is not None:
+        from loxo.detection.rescore import hours_of
+        from loxo.detection.runconfig import read_run_config
+
+        if chosen:
+            kept, _ = read_run_config(from_scores)
+            given = _say(choose(kept, max_fp_per_hour, review_budget, lambda: hours_of(from_scores)))
+        names = Names(name_pattern, time_zone) if name_pattern or time_zone else None
+        _again(from_scores, out, given, changes, format, names)
+        return
+
     from loxo.detection.survey import Progress as SurveyProgress
     from loxo.detection.survey import survey
 
-    started = time.monotonic()
+    if chosen:
+        from loxo.models.weights import load_model
+
+        config = load_model(model).config
+        given = _say(choose(config, max_fp_per_hour, review_budget, lambda: hours_in(paths or [])))
     with progress_bar("detecting") as (bar, task):
 
         def on_progress(progress: SurveyProgress) -> None:
-            speed = progress.hours / max(time.monotonic() - started, 1e-9)
-            note = f"{progress.finished}/{progress.recordings} recordings, {speed:.2f} h of audio a second"
+            failures = f", {progress.failed} with problems" if progress.failed else ""
+            note = (
+                f"{progress.finished}/{progress.recordings} recordings, {progress.hours_per_second:.2f} h/s{failures}"
+            )
             bar.update(task, completed=progress.share, total=1.0, note=note)
 
         summary = survey(
-            paths,
+            paths or [],
             model,
             out,
-            threshold=threshold,
+            threshold=given,
             overlap=overlap,
             batch_size=batch_size,
             workers=workers or default_workers(),
+            cluster=cluster,
+            shard_minutes=shard_minutes,
             keep_scores=keep_scores,
+            formats=format,
+            names=Names(name_pattern, time_zone),
             device=device,
             on_progress=on_progress,
         )
-    for _, sentence in summary.problems:
+    _end(str(summary), [sentence for _, sentence in summary.problems], out)
+
+
+def _again(run: Path, out: Path, threshold: Any, changes: Any, formats: str, names: Any) -> None:
+    from loxo.detection.rescore import rescore
+
+    with progress_bar("decoding") as (bar, task):
+
+        def on_progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
+
+        summary = rescore(
+            run, out, threshold=threshold, changes=changes, formats=formats, names=names, on_progress=on_progress
+        )
+    _end(str(summary), [sentence for _, sentence in summary.problems], out)
+
+
+def _only(
+    table: Path, model: str, out: Path, recordings: Sequence[str], overlap: float, batch_size: int, device: str
+) -> None:
+    from loxo.detection.only import score_table
+
+    with progress_bar("scoring") as (bar, task):
+
+        def on_progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
+
+        scored = score_table(
+            table,
+            model,
+            out,
+            recordings=recordings,
+            overlap=overlap,
+            batch_size=batch_size,
+            device=device,
+            on_progress=on_progress,
+        )
+    _end(str(scored), scored.problems, scored.table)
+
+
+def _say(choice: Any) -> dict[str, float]:
+    for sentence in choice.sentences:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    thresholds: dict[str, float] = choice.thresholds
+    return thresholds
+
+
+def _end(summary: str, problems: Sequence[str], out: Path) -> None:
+    for sentence in problems:
         errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{summary}: {out}", highlight=False, soft_wrap=True)
-    if summary.problems:
+    if problems:
         raise typer.Exit(1)

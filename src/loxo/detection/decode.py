@@ -3,21 +3,23 @@
 For each class: the scores are smoothed by a running mean. Every peak that reaches FLOOR is a candidate; from the
 highest down, each grows both ways while the smoothed score stays above `edge` times its peak, but never into an event
 that is there already, nor through a valley at most `split` times as high as the peak behind it: calls that follow each
-other closely stay two events. Neighbours closer than `merge_gap_s` become one if the lower peak is at least `edge`
-times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter than
-`min_duration_s` is dropped. An event's score is its peak. Only then does the threshold select which events are listed,
-so it never moves an edge.
+other closely stay two events. Two events closer than `merge_gap_s` become one, with what is between, if the lower peak
+is at least `edge` times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter
+than `min_duration_s` is dropped. An event's score is its peak, or, where the model has a calibration of the class, the
+probability that the calibration gives for it. Only then does the threshold select which events are listed, by that
+score, so it never moves an edge.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
-from loxo.models.config import Decoding
+from loxo.models.config import Calibration, Decoding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,27 +28,28 @@ FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not 
 SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
 
 Event = tuple[int, int, float]  # first step, step after the last, score
+Threshold = float | Mapping[str, float] | None  # one for all classes, by class, or the model's own
 
 
 def decode(
     scores: NDArray[np.floating[Any]],
     config: Any,
     *,
-    threshold: float | None = None,
+    threshold: Threshold = None,
     first_step: int = 0,
     total_samples: int | None = None,
 ) -> pd.DataFrame:
     """The events in frame scores (classes, steps), as a DataFrame with one row an event.
 
     Columns: start_s, end_s, label, score, low_hz, high_hz; by start, end and label. `config` is the model's.
-    `threshold` (0 to 1) replaces every class's own and selects events by their score. `first_step` is the step the
-    scores begin with; no event ends after `total_samples`, the recording's length at the model's rate, where given.
+    `threshold` (0 to 1) replaces every class's own, or that of the classes it names, and selects events by their
+    score. `first_step` is the step the scores begin with; no event ends after `total_samples`, the recording's length
+    at the model's rate, where given. The frequencies are the class's bounds (loxo.detection.frequency measures them).
     Raises LoxoError for a threshold or scores outside 0 to 1, or scores of another number of classes.
     """
     import pandas as pd
 
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise LoxoError(f"The threshold must lie between 0 and 1, not at {threshold}.")
+    check_threshold(threshold, config.classes)
     if scores.ndim != 2 or len(scores) != len(config.classes):
         raise LoxoError(f"Scores of shape {scores.shape} do not fit a model of {len(config.classes)} classes.")
     if scores.size and not (np.min(scores) >= 0 and np.max(scores) <= 1):
@@ -56,14 +59,32 @@ def decode(
     rows = []
     for label, values in zip(config.classes, scores, strict=True):
         decoding = config.decoding.get(label, Decoding())
-        least = decoding.threshold if threshold is None else threshold
+        least = threshold.get(label) if isinstance(threshold, Mapping) else threshold
+        least = decoding.threshold if least is None else least
+        calibration = config.calibration.get(label)
         for first, last, score in find_events(values, decoding, step / rate):
             start = (first_step + first) * step / rate
+            score = calibrated(score, calibration)
             if score >= least and start < end_s:
                 end = min((first_step + last) * step / rate, end_s)
                 rows.append((start, end, label, score, decoding.low_hz, decoding.high_hz))
     rows.sort(key=lambda row: row[:3])
     return pd.DataFrame(rows, columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"])
+
+
+def check_threshold(threshold: Threshold, classes: Sequence[str]) -> None:
+    """Raises LoxoError for a threshold outside 0 to 1 or for a class that there is not."""
+    given = threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"": threshold}
+    for label, value in given.items():
+        if label and label not in classes:
+            raise LoxoError(f"A threshold is given for {label!r}, but the model's classes are {', '.join(classes)}.")
+        if not 0 <= value <= 1:
+            raise LoxoError(f"The threshold must lie between 0 and 1, not at {value}.")
+
+
+def calibrated(score: float, calibration: Calibration | None) -> float:
+    """The share of events of this raw score that is right, as far as the calibration knows; without one the score."""
+    return score if calibration is None else float(np.interp(score, calibration.raw, calibration.probability))
 
 
 def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: float) -> list[Event]:
@@ -76,7 +97,7 @@ def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: f
 
 def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:
     """Running mean over the odd number of steps nearest to `steps`; at the ends over those that are there."""
-    half = max(round((steps - 1) / 2), 0)
+    half = smoothing_reach(steps)
     values = np.asarray(scores, np.float64)
     sums, counts = values.copy(), np.ones(len(values))
     # Not a difference of cumulative sums, whose float noise grows with the recording and would cut up a plateau.
@@ -88,6 +109,11 @@ def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float6
         counts[:-shift] += 1
     means: NDArray[np.float64] = np.minimum(sums / counts, 1.0)
     return means.round(SCORE_DIGITS)
+
+
+def smoothing_reach(steps: float) -> int:
+    """How many steps on either side `smooth` looks at."""
+    return max(round((steps - 1) / 2), 0)
 
 
 def _peaks(values: NDArray[np.float64]) -> NDArray[np.intp]:
@@ -141,18 +167,21 @@ def _merge(events: list[Event], edge: float, gap: float) -> list[Event]:
     for k in sorted(range(len(events)), key=lambda k: -events[k][2]):
         if taken[k]:
             continue
-        least = edge * events[k][2]
-        low = high = k
-        while low > 0 and _joins(events, taken, low - 1, events[low][0] - events[low - 1][1], least, gap):
-            low -= 1
-        while high + 1 < len(events) and _joins(
-            events, taken, high + 1, events[high + 1][0] - events[high][1], least, gap
-        ):
-            high += 1
+        low = _joined(events, taken, k, -1, edge, gap)
+        high = _joined(events, taken, k, 1, edge, gap)
         taken[low : high + 1] = b"\1" * (high + 1 - low)
         merged.append((events[low][0], events[high][1], events[k][2]))
     return sorted(merged)
 
 
-def _joins(events: list[Event], taken: bytearray, k: int, distance: int, least: float, gap: float) -> bool:
-    return not taken[k] and distance < gap and events[k][2] >= least
+def _joined(events: list[Event], taken: bytearray, k: int, way: int, edge: float, gap: float) -> int:
+    """The last event in one direction that belongs to event k; what is lower and lies between goes with it."""
+    last, step = k, k + way
+    while 0 <= step < len(events) and not taken[step]:
+        nearer, farther = sorted((events[last], events[step]))
+        if farther[0] - nearer[1] >= gap:
+            break
+        if events[step][2] >= edge * events[k][2]:
+            last = step
+        step += way
+    return last

@@ -1,4 +1,6 @@
-"""The events of one recording."""
+"""The events of one recording: its samples become frame scores (shards.py), these events (decode.py), and these get
+frequencies (frequency.py), site and start time (audio/filenames.py).
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.recording import RecordingError, probe, stream
-from loxo.detection.decode import decode
-from loxo.detection.scores import Scores, frame_scores
+from loxo.audio.filenames import USUAL_NAMES, Names
+from loxo.audio.recording import Recording, probe
+from loxo.detection.decode import Threshold, check_threshold, decode
+from loxo.detection.frequency import measure
+from loxo.detection.scorefile import rounded
+from loxo.detection.scores import Scores
+from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ class Analysis:
 
     events: pd.DataFrame
     labels: tuple[str, ...]
-    scores: Scores  # (labels, steps)
+    scores: Scores  # (labels, steps), as they are stored
     hop_s: float  # length of a step
     duration_s: float  # promised by the header: what is missing included
     analysed_s: float
@@ -41,44 +47,63 @@ def analyse(
     path: str | Path,
     model: nn.Module,
     *,
-    threshold: float | None = None,
+    threshold: Threshold = None,
     overlap: float = 0.5,
     batch_size: int = 8,
+    names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> Analysis:
     """Frame scores and events of one recording of any length, in constant memory.
 
-    See frame_scores for `overlap` and `batch_size`, decode for `threshold`. `progress` is called with the seconds
-    read and the seconds there are. Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
+    `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again, `batch_size` the windows that a
+    GPU takes at once; for `threshold` see decode. `names` says how site and start are read out of the path.
+    `progress` is called with the seconds done and the seconds there are.
+    Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
     Raises RecordingError when nothing can be read, LoxoError for a bad option.
     """
-    recording = probe(path)
     config: Any = model.config
-    blocks = stream(recording, config.sample_rate)
-    on_samples = None
+    check_threshold(threshold, config.classes)
+    recording = probe(path)
+    grid = make_grid(recording, config, overlap)
+    advance = None
     if progress is not None:
         total = recording.duration_s
 
-        def on_samples(samples: int) -> None:
-            progress(min(samples / config.sample_rate, total), total)
+        def advance(seconds: float) -> None:
+            progress(min(seconds, total), total)
 
-    scores = frame_scores(model, blocks, overlap=overlap, batch_size=batch_size, progress=on_samples)
-    if not blocks.samples:
-        raise RecordingError(
-            blocks.fault or f"{path}: the recording is shorter than one sample of the model. Leave it out."
-        )
-    found = decode(scores, config, threshold=threshold, total_samples=blocks.samples)
-    notes = [recording.note] if recording.note else []
-    if blocks.zeroed:
-        notes.append(f"{path}: {blocks.zeroed} samples were infinite or no number and were taken as silence.")
+    joined = score_recording(model, recording, grid, batch_size=batch_size, advance=advance)
+    return conclude(path, recording, model, joined, threshold=threshold, names=names)
+
+
+def conclude(
+    path: str | Path,
+    recording: Recording,
+    model: nn.Module,
+    joined: Joined,
+    *,
+    threshold: Threshold = None,
+    names: Names = USUAL_NAMES,
+) -> Analysis:
+    """From a recording's frame scores to its events. `path` is its name as given.
+
+    The scores are rounded as they are stored, so that kept scores decoded again give the same events.
+    """
+    config: Any = model.config
+    scores = rounded(joined.scores)
+    found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
+    found, unmeasured = measure(found, recording, config, joined.samples)
+    notes = [note for note in (recording.note, unmeasured) if note]
+    if joined.zeroed:
+        notes.append(f"{path}: samples that were infinite or no number were taken as silence.")
     return Analysis(
-        events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records")),
+        events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records"), names),
         labels=tuple(config.classes),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,
         duration_s=(recording.frames + recording.missing_frames) / recording.sample_rate,
-        analysed_s=blocks.samples / config.sample_rate,
-        fault=blocks.fault or recording.fault,
+        analysed_s=joined.samples / config.sample_rate,
+        fault=joined.fault or recording.fault,
         notes=tuple(notes),
     )
 
@@ -87,19 +112,23 @@ def detect(
     path: str | Path,
     model: nn.Module,
     *,
-    threshold: float | None = None,
+    threshold: Threshold = None,
     overlap: float = 0.5,
     batch_size: int = 8,
+    names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> pd.DataFrame:
     """The events of one recording as an events table (see loxo.events.table), with the path as given.
 
-    `threshold` (0 to 1) lists only events that score at least as much; without it each class has its own, which comes
-    with the model. It never moves an event's edges. See analyse for the other parameters.
+    `threshold` (0 to 1; one for all classes, or by class) lists only events that score at least as much; without it
+    each class has its own, which comes with the model. It never moves an event's edges. See analyse for the other
+    parameters.
     Raises RecordingError when the recording cannot be read at all; when it can be read in part, that part is analysed
     and a RecordingWarning says what is missing.
     """
-    analysis = analyse(path, model, threshold=threshold, overlap=overlap, batch_size=batch_size, progress=progress)
+    analysis = analyse(
+        path, model, threshold=threshold, overlap=overlap, batch_size=batch_size, names=names, progress=progress
+    )
     for sentence in filter(None, (analysis.fault, *analysis.notes)):
         warnings.warn(sentence, RecordingWarning, stacklevel=2)
     return analysis.events

@@ -1,7 +1,7 @@
 """The journal of a run: one JSON line for every finished recording, with its events, appended as soon as it is done.
 
-It is what a run resumes from. A line torn by a loss of power is dropped when the journal is opened again. Only where
-the lines lie is held in memory, not the events.
+It is what a run resumes from. A line torn by a loss of power or a full disk is dropped when the journal is opened
+again. Only where the lines lie is held in memory, not the events.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from loxo.errors import LoxoError
 from loxo.files import atomic_file
@@ -21,21 +23,22 @@ DONE, TRUNCATED, FAILED = "done", "truncated", "failed"
 Row = list[str]  # an event's cells for CSV, without the recording
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """A recording and what became of it."""
 
-    path: str  # absolute
+    path: str  # absolute, or a URL
     recording: str  # as given
     name: str  # of its table, below the folder of tables, without suffix
     size: int  # bytes
-    mtime_ns: int
+    version: str  # another one when the content is another (loxo.audio.storage.size_and_version)
     status: str  # DONE, TRUNCATED or FAILED
     duration_s: float = 0.0
     analysed_s: float = 0.0
     events: int = 0
     reason: str | None = None  # why truncated or failed
     notes: tuple[str, ...] = ()
+    files: tuple[tuple[str, int], ...] = ()  # what was written of it, below the run folder, and its bytes
 
 
 class Journal:
@@ -44,46 +47,55 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}  # by absolute path; a later line replaces an earlier one
-        self._offsets: dict[str, int] = {}
+        self._places: dict[str, tuple[int, int]] = {}  # offset and length of their lines
+        self._end = 0
         try:
-            self._file: IO[bytes] = path.open("a+b")
+            self._file = path.open("a+b", buffering=0)
             self._load()
         except OSError as error:
             raise self._fault(error) from error
 
     def _load(self) -> None:
-        self._file.seek(0)
-        end = 0
-        for line in self._file:
-            try:
-                entry = _entry(json.loads(line)) if line.endswith(b"\n") else None
-            except (ValueError, TypeError, KeyError):
-                entry = None
-            if entry is None:
-                break
-            self.entries[entry.path] = entry
-            self._offsets[entry.path] = end
-            end += len(line)
-        self._file.truncate(end)
+        with self.path.open("rb") as file:
+            for line in file:
+                try:
+                    entry = _entry(json.loads(line)) if line.endswith(b"\n") else None
+                except (ValueError, TypeError, KeyError):
+                    entry = None
+                if entry is None:
+                    break
+                self._remember(entry, len(line))
+        self._file.truncate(self._end)
 
-    def add(self, entry: Entry, rows: list[Row]) -> None:
-        """Appends a recording and makes sure it is on the disk."""
-        try:
-            self._file.seek(0, os.SEEK_END)
-            offset = self._file.tell()
-            self._file.write(_line(entry, rows))
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._fault(error) from error
+    def _remember(self, entry: Entry, length: int) -> None:
         self.entries[entry.path] = entry
-        self._offsets[entry.path] = offset
+        self._places[entry.path] = self._end, length
+        self._end += length
+
+    def add(self, entry: Entry, rows: list[Row], *, to_disk: bool = True) -> None:
+        """Appends a recording; `to_disk` makes sure that this line and all before it are on the disk."""
+        line = _line(entry, rows)
+        try:
+            written = self._file.write(line)
+            while written < len(line):  # the disk is nearly full: the next write tells why
+                written += self._file.write(line[written:])
+            if to_disk:
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+            raise self._fault(error) from error
+        self._remember(entry, len(line))
 
     def rows(self, path: str) -> list[Row]:
         """The events of a recording, by its absolute path."""
-        self._file.seek(self._offsets[path])
-        rows: list[Row] = json.loads(self._file.readline())["rows"]
+        rows: list[Row] = json.loads(self._text(path))["rows"]
         return rows
+
+    def _text(self, path: str) -> bytes:
+        offset, length = self._places[path]
+        self._file.seek(offset)
+        return self._file.read(length)
 
     def close(self) -> None:
         self._file.close()
@@ -96,14 +108,39 @@ class Journal:
             self._file.close()  # an open file cannot be replaced on every system
 
     def _fault(self, error: OSError) -> LoxoError:
-        return LoxoError(f"{self.path}: the run cannot be recorded ({error.strerror}). May you write there?")
+        return LoxoError(
+            f"{self.path}: the run cannot be recorded ({error.strerror}). May you write there, and is there room on "
+            "the disk?"
+        )
+
+
+def read_journal(path: Path) -> Iterator[tuple[Entry, list[Row]]]:
+    """The recordings of a run and their events, one after the other, without changing or holding the file. What was
+    done twice in an interrupted run comes twice, the later state last. Raises LoxoError when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    values = json.loads(line)
+                    rows = values["rows"]
+                    yield _entry(values), rows
+                except (ValueError, TypeError, KeyError):
+                    return  # torn by an interruption
+    except OSError as error:
+        raise LoxoError(f"{path}: the journal of the run cannot be read ({error.strerror}).") from error
 
 
 def _line(entry: Entry, rows: list[Row]) -> bytes:
-    return json.dumps({**dataclasses.asdict(entry), "rows": rows}).encode() + b"\n"
+    # Not dataclasses.asdict, which copies every value: this is done for every recording of a run.
+    values = {field: getattr(entry, field) for field in _FIELDS}
+    return json.dumps({**values, "rows": rows}).encode() + b"\n"
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Entry))
 
 
 def _entry(values: dict[str, Any]) -> Entry:
     del values["rows"]
     values["notes"] = tuple(values["notes"])
+    values["files"] = tuple((str(name), int(size)) for name, size in values["files"])
     return Entry(**values)

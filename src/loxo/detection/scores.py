@@ -1,8 +1,10 @@
 """Frame scores of a recording of any length, in constant memory.
 
-The model sees windows of the length it was trained on. They start at multiples of a hop of whole steps, the last one
-so that it ends with the recording. Where windows overlap, their logits are averaged, each weighted by how far a step
-is from its window's border, and only then become probabilities. Every position is an integer number of steps.
+The model sees windows of the length it was trained on, laid by loxo.models.windows: they start at multiples of a hop
+of whole steps, the last one so that it ends with the recording. Where windows overlap, their logits are averaged, each
+weighted by how far a step is from its window's border, and only then become probabilities. Every position is an
+integer number of steps. A part of a recording's windows can be done elsewhere: `window_logits` is the work on some
+windows, `OverlapAdd` puts the pieces together, in the order of their starts if the last bits are to be the same.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
+from loxo.models.windows import hop_steps, window_weight
 
 if TYPE_CHECKING:
     from torch import nn
@@ -47,6 +50,51 @@ def frame_scores(
     return windows.finish()
 
 
+def window_logits(model: nn.Module, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (windows, classes, steps) of windows (windows, window_samples) at the model's rate, on its device.
+
+    Raises LoxoError when the model gives another shape than its config says, or anything but finite numbers.
+    """
+    import torch
+
+    config: Any = model.config
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    with torch.inference_mode():
+        output = model(torch.from_numpy(waveforms).to(device))
+        logits: NDArray[np.float32] = output["framewise_logits"].float().cpu().numpy()
+    if logits.shape != (len(waveforms), len(config.classes), config.steps):
+        raise LoxoError(
+            f"The model gave logits of shape {logits.shape}; its config says {len(waveforms)} windows, "
+            f"{len(config.classes)} classes and {config.steps} steps."
+        )
+    if not np.isfinite(logits).all():
+        raise LoxoError("The model gave scores that are no finite numbers: its weights or front end are broken.")
+    return logits
+
+
+class OverlapAdd:
+    """The weighted mean of windows' logits, (classes, steps), on a time line that grows by doubling."""
+
+    def __init__(self, classes: int, steps: int) -> None:
+        self.steps = steps
+        self.weight = np.array(window_weight(steps))
+        self.sums = np.zeros((classes, steps))
+        self.weights = np.zeros(steps)
+
+    def add(self, step: int, logits: NDArray[np.float32]) -> None:
+        """A window's logits (classes, steps), from the step with which it starts."""
+        while step + self.steps > self.sums.shape[1]:
+            self.sums = np.pad(self.sums, ((0, 0), (0, self.sums.shape[1])))
+            self.weights = np.pad(self.weights, (0, len(self.weights)))
+        self.sums[:, step : step + self.steps] += logits * self.weight
+        self.weights[step : step + self.steps] += self.weight
+
+    def scores(self, total: int) -> Scores:
+        """Probabilities (classes, total) of the first `total` steps, each of which some window must hold."""
+        logits = self.sums[:, :total] / self.weights[:total]
+        return (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
+
+
 class _Windows:
     """Cuts the waveform into windows, runs the model on batches of them and adds up the weighted logits."""
 
@@ -57,13 +105,10 @@ class _Windows:
             raise LoxoError(f"The batch size must be at least 1, not {batch_size}.")
         config: Any = model.config
         self.model, self.batch_size = model, batch_size
-        self.classes, self.steps = len(config.classes), int(config.steps)
+        self.steps = int(config.steps)
         self.step_samples, self.window_samples = int(config.step_samples), int(config.window_samples)
-        self.hop = max(round(self.steps * (1 - overlap)), 1)  # steps
-        # Positive everywhere, so that a step seen by one window only has a weight too.
-        self.weight = np.sin(np.pi * (np.arange(self.steps) + 0.5) / self.steps) ** 2
-        self.sums = np.zeros((self.classes, self.steps))  # grows by doubling
-        self.weights = np.zeros(self.steps)
+        self.hop = hop_steps(overlap, self.steps)
+        self.sum = OverlapAdd(len(config.classes), self.steps)
         self.buffer = np.zeros(0, np.float32)  # the waveform from `buffer_start` on
         self.buffer_start = 0  # samples
         self.next_step = 0  # where the next window starts
@@ -87,8 +132,7 @@ class _Windows:
         if total > covered:
             self._window(max(total - self.steps, 0))
         self._run()
-        logits = self.sums[:, :total] / self.weights[:total]
-        return (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
+        return self.sum.scores(total)
 
     def _window(self, step: int) -> None:
         start = step * self.step_samples - self.buffer_start
@@ -101,25 +145,9 @@ class _Windows:
             self._run()
 
     def _run(self) -> None:
-        import torch
-
         if not self.batch:
             return
-        device = next((tensor.device for tensor in self.model.parameters()), torch.device("cpu"))
-        with torch.inference_mode():
-            waveform = torch.from_numpy(np.stack([window for _, window in self.batch])).to(device)
-            logits = self.model(waveform)["framewise_logits"].float().cpu().numpy()
-        if logits.shape != (len(self.batch), self.classes, self.steps):
-            raise LoxoError(
-                f"The model gave logits of shape {logits.shape}; its config says {len(self.batch)} windows, "
-                f"{self.classes} classes and {self.steps} steps."
-            )
-        if not np.isfinite(logits).all():
-            raise LoxoError("The model gave scores that are no finite numbers: its weights or front end are broken.")
+        logits = window_logits(self.model, np.stack([window for _, window in self.batch]))
         for (step, _), values in zip(self.batch, logits, strict=True):
-            while step + self.steps > self.sums.shape[1]:
-                self.sums = np.pad(self.sums, ((0, 0), (0, self.sums.shape[1])))
-                self.weights = np.pad(self.weights, (0, len(self.weights)))
-            self.sums[:, step : step + self.steps] += values * self.weight
-            self.weights[step : step + self.steps] += self.weight
+            self.sum.add(step, values)
         self.batch.clear()

@@ -1,191 +1,282 @@
-"""Many recordings on the processor cores of one computer.
+"""Tasks on the processor cores of one computer: here, or in processes of their own.
 
 Every process runs the model with one thread, also when there is one process only, so that the outcome does not depend
-on their number. Processes are spawned, not forked, and load the model once.
+on their number. Processes are never forks of the caller's; where the system has it (Linux), they are forks of a clean
+server process that has done the imports, so that one that has died is replaced in no time. Each loads the model once,
+and is given one task at a time, so that it is known which one a death concerns.
 
-Failure policy: whatever goes wrong with a recording becomes its outcome, one sentence. When a process dies (killed for
-want of memory, say), the recordings that were under way are done again one at a time in a process of their own; one
-that kills its process again has failed.
+Failure policy: a process that dies (killed for want of memory, say), or gives no sign of life for a long time, is
+replaced and its task done again by another; the last attempt is made when nothing else runs. A task that has cost
+ATTEMPTS processes has failed, with a sentence that names its recording.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, Protocol
 
-from loxo.detection.detect import Analysis, analyse
+from loxo.detection.tasks import ATTEMPTS, Load, Options, Result, Task, perform
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
     from torch import nn
 
 POLL_S = 0.5  # between two looks at how far the processes are
+SILENCE_S = 600.0  # without a batch of windows done, or a model loaded: the process hangs. The slowest computers in use
+# need seconds for a batch; what takes longer is a file server that has gone away.
+STARTS = 3  # processes in a row that may give up before they have loaded the model
+KILLED_STARTS = 20  # or be killed from outside
 
-Load = Callable[[], "nn.Module"]
-Outcome = Analysis | str  # or why the recording has failed
-OnShare = Callable[[Sequence[float], Sequence[float]], None]
-
-
-@dataclass(frozen=True)
-class Options:
-    """What analyse needs to know apart from the recording and the model."""
-
-    threshold: float | None
-    overlap: float
-    batch_size: int
-    keep_scores: bool
+Seconds = dict[int, tuple[float, float]]  # recording -> seconds done in the tasks under way, seconds it has
+OnSeconds = Callable[[Seconds], None]
 
 
-def analyse_all(
-    paths: Sequence[str],
-    load: Load,
-    options: Options,
-    *,
-    workers: int = 1,
-    on_share: OnShare | None = None,
-) -> Iterator[tuple[int, Outcome]]:
-    """Yields (index into paths, outcome) as recordings are finished, in any order.
+class Source(Protocol):
+    """Where tasks come from: loxo.detection.tasks.Schedule."""
 
-    `load` gives the model; with more than one worker it must be picklable. `on_share` is called now and then with the
-    share (0-1) and the seconds of every recording that are analysed. Without `options.keep_scores` the outcomes hold
-    no scores.
-    Raises LoxoError when no process can be started.
-    """
-    if workers == 1:
-        yield from _analyse_here(paths, load, options, on_share)
-        return
-    # Every recording's share has one writer and is read without a lock: no process can die holding it.
+    def next(self) -> Task | None: ...
+
+    def note(self, index: int, sentence: str) -> None: ...
+
+
+class Pool(Protocol):
+    """Something that does tasks."""
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        """Does tasks until the source has none and none is under way. `on_seconds` is told now and then how far
+        the tasks under way are.
+
+        Whoever takes a result may by that give the source new tasks. Raises LoxoError when nothing can go on.
+        """
+        ...
+
+
+class Here:
+    """Does tasks in this process, one after the other."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            model = self.load()
+            while (task := source.next()) is not None:
+
+                def advance(done: float, total: float, index: int = task.index) -> None:
+                    on_seconds({index: (done, total)})
+
+                yield task, perform(task, model, options, advance)
+        finally:
+            torch.set_num_threads(threads)
+
+
+class Processes:
+    """Does tasks in `workers` processes; `load` must be picklable. They end with the run, however it ends."""
+
+    def __init__(self, load: Load, workers: int) -> None:
+        self.load, self.workers = load, workers
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        run = _Run(self, source, options)
+        try:
+            while run.busy or run.fill():
+                wait([end for worker in run.busy for end in (worker.pipe, worker.process.sentinel)], timeout=POLL_S)
+                on_seconds(run.seconds())
+                for worker in list(run.busy):
+                    yield from run.look_at(worker)
+                run.fill()
+        finally:
+            run.end()
+
+
+def process_context() -> Any:
+    """How worker processes are started: see this module's docstring."""
     import multiprocessing
+    import sys
 
-    context = multiprocessing.get_context("spawn")
-    shares, seconds = (context.RawArray("d", max(len(paths), 1)) for _ in range(2))
-    started = context.RawArray("b", 1)
-    pools = _Pools(paths, options, context, (load, shares, seconds, started), on_share)
-    lost: list[int] = []
-    yield from pools.run(deque(range(len(paths))), min(workers, len(paths)), lost)
-    for index in lost:
-        again: list[int] = []
-        for _, outcome in pools.run(deque([index]), 1, again):
-            if isinstance(outcome, Analysis):
-                note = f"{paths[index]}: done at the second attempt; a worker process had ended during the first."
-                outcome = replace(outcome, notes=(*outcome.notes, note))
-            yield index, outcome
-        if again:
-            yield (
-                index,
-                f"{paths[index]}: its worker process ended twice without a word, perhaps for want of memory. "
-                "Try again with fewer workers or a smaller batch size.",
-            )
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["loxo.detection.tasks", "loxo.models.weights", "pandas", "torch"])
+    return context
 
 
-def _analyse_here(
-    paths: Sequence[str], load: Load, options: Options, on_share: OnShare | None
-) -> Iterator[tuple[int, Outcome]]:
-    import torch
+class _Run:
+    """The processes of one run and what they are doing."""
 
-    shares, seconds = [0.0] * len(paths), [0.0] * len(paths)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        model = load()
-        for index, path in enumerate(paths):
+    def __init__(self, pool: Processes, source: Source, options: Options) -> None:
+        self.context = process_context()
+        self.pool, self.source, self.options = pool, source, options
+        self.busy: list[_Worker] = []
+        self.idle: list[_Worker] = []
+        self.again: deque[Task] = deque()
+        self.alone: deque[Task] = deque()  # for their last attempt
+        self.attempts: dict[tuple[int, int], int] = {}  # failed ones, by recording and shard
+        self.lost_starts = 0  # in a row
 
-            def progress(done: float, total: float, index: int = index) -> None:
-                shares[index], seconds[index] = done / total, done
-                if on_share is not None:
-                    on_share(shares, seconds)
+    def fill(self) -> bool:
+        """Gives tasks to idle workers and new ones; whether any is busy then."""
+        while len(self.busy) < self.pool.workers:
+            task = self.again.popleft() if self.again else self.source.next()
+            if task is None and self.alone and not self.busy:
+                self._give(self.alone.popleft())
+            if task is None:
+                break
+            self._give(task)
+        return bool(self.busy)
 
-            outcome = _outcome(path, model, options, progress)
-            shares[index] = 1.0
-            yield index, outcome
-    finally:
-        torch.set_num_threads(threads)
+    def _give(self, task: Task) -> None:
+        worker = self.idle.pop() if self.idle else None
+        if worker is not None and not worker.process.is_alive():
+            worker.end()
+            worker = None
+        worker = worker or _Worker(self.context, self.pool.load, self.options)
+        self.busy.append(worker)
+        worker.give(task)
 
-
-def _outcome(path: str, model: nn.Module, options: Options, progress: Callable[[float, float], None]) -> Outcome:
-    try:
-        analysis = analyse(
-            path,
-            model,
-            threshold=options.threshold,
-            overlap=options.overlap,
-            batch_size=options.batch_size,
-            progress=progress,
-        )
-    except LoxoError as error:
-        return str(error)
-    except Exception as error:  # the policy: one recording never stops a run
-        return f"{path}: the analysis failed with {type(error).__name__}: {error}"
-    return analysis if options.keep_scores else replace(analysis, scores=analysis.scores[:, :0])
-
-
-class _Pools:
-    """Runs recordings in a pool of processes, and in a new one after a death."""
-
-    def __init__(
-        self,
-        paths: Sequence[str],
-        options: Options,
-        context: Any,
-        start: tuple[Load, Any, Any, Any],
-        on_share: OnShare | None,
-    ) -> None:
-        self.paths, self.options, self.context, self.start, self.on_share = paths, options, context, start, on_share
-
-    def run(self, queue: deque[int], workers: int, lost: list[int]) -> Iterator[tuple[int, Outcome]]:
-        """Outcomes of the queue's recordings; those under way when a process died are added to `lost`."""
-        while queue:
-            pool = ProcessPoolExecutor(workers, mp_context=self.context, initializer=_start, initargs=self.start)
-            running: dict[Future[Outcome], int] = {}
-            finished = False
-            try:
-                broken = False
-                while running or (queue and not broken):
-                    # No more than there are processes, so that a death concerns few recordings.
-                    while queue and not broken and len(running) < workers:
-                        try:
-                            running[pool.submit(_work, queue[0], self.paths[queue[0]], self.options)] = queue[0]
-                            queue.popleft()
-                        except BrokenProcessPool:
-                            broken = True
-                    done, _ = wait(running, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                    if self.on_share is not None:
-                        self.on_share(self.start[1], self.start[2])
-                    for future in done:
-                        index = running.pop(future)
-                        if isinstance(future.exception(), BrokenProcessPool):
-                            broken = True
-                            lost.append(index)
-                        else:
-                            yield index, future.result()
-                finished = True
-            finally:
-                if not finished:  # Ctrl-C, or the caller has stopped: a day's recording is not waited for
-                    for process in list((pool._processes or {}).values()):
-                        process.terminate()
-                pool.shutdown(wait=True, cancel_futures=True)
-            if broken and not self.start[3][0]:
+    def look_at(self, worker: _Worker) -> Iterator[tuple[Task, Result]]:
+        task, message = worker.task, worker.receive()
+        assert task is not None
+        if message is not None:
+            self.lost_starts = 0
+            self.busy.remove(worker)
+            worker.task = None
+            self.idle.append(worker)
+            attempts = self.attempts.pop((task.index, task.shard), 0)
+            if attempts:
+                again = "the second" if attempts == 1 else "the third"
+                self.source.note(
+                    task.index, f"{task.path}: done at {again} attempt; a worker process had ended or hung."
+                )
+            if isinstance(message, _NoModel):
+                raise LoxoError(f"A worker process cannot load the model: {message.reason}")
+            yield task, message
+        elif worker.dead or worker.silent_s() > SILENCE_S:
+            how = "ended without a word, perhaps for want of memory" if worker.dead else "gave no sign of life"
+            self.busy.remove(worker)
+            ready, code = worker.ready, worker.end()
+            if ready:
+                yield from self._failed(task, how)
+                return
+            self.again.appendleft(task)
+            self.lost_starts += 1
+            if self.lost_starts >= (STARTS if code == 1 else KILLED_STARTS):
                 raise LoxoError(
-                    "The worker processes cannot be started. Use one worker, or see the messages above; a script needs "
-                    "its call under `if __name__ == '__main__':`."
+                    "The worker processes cannot be started. Use one worker, or see the messages above; a script "
+                    "needs its call under `if __name__ == '__main__':`."
                 )
 
+    def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:
+        key = (task.index, task.shard)
+        attempts = self.attempts[key] = self.attempts.get(key, 0) + 1
+        if attempts >= ATTEMPTS:
+            del self.attempts[key]
+            yield (
+                task,
+                f"{task.path}: set aside, because its worker process {how} {ATTEMPTS} times. Run again with fewer "
+                "workers if there is little memory, or leave the recording out.",
+            )
+        else:
+            (self.alone if attempts == ATTEMPTS - 1 else self.again).append(task)
 
-_model: nn.Module
-_shares: Any
-_seconds: Any
+    def seconds(self) -> Seconds:
+        seconds: Seconds = {}
+        for worker in self.busy:
+            assert worker.task is not None
+            done, total = worker.beat[1:]
+            seconds[worker.task.index] = (seconds.get(worker.task.index, (0.0, 0.0))[0] + done, total)
+        return seconds
+
+    def end(self) -> None:
+        """Ends all processes at once, busy or not: a shard of an hour is not waited for."""
+        for worker in [*self.busy, *self.idle]:
+            worker.process.kill()
+        for worker in [*self.busy, *self.idle]:
+            worker.end()
+        self.busy, self.idle = [], []
 
 
-def _start(load: Load, shares: Any, seconds: Any, started: Any) -> None:
+class _NoModel:
+    """What a process sends instead of a result when it has no model."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class _Worker:
+    """A process, the pipe to it, and three numbers that it writes and this process reads without a lock: batches done
+    since its start, seconds done in its task, seconds of the task's recording."""
+
+    def __init__(self, context: Any, load: Load, options: Options) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.beat = context.RawArray("d", 3)
+        self.task: Task | None = None
+        self.dead = False
+        self._seen, self._seen_at = -1.0, time.monotonic()
+        for attempt in range(STARTS):
+            self.process = context.Process(target=_serve, args=(theirs, load, options, self.beat), daemon=True)
+            try:
+                self.process.start()
+                break
+            except (OSError, EOFError) as error:  # the server of forks has died; the next attempt starts a new one
+                if attempt == STARTS - 1:
+                    raise LoxoError(f"No worker process can be started ({error}). Use fewer workers.") from error
+        theirs.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has loaded the model."""
+        return bool(self.beat[0] > 0)
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        self.beat[1] = self.beat[2] = 0.0
+        self._seen_at = time.monotonic()
+        with suppress(OSError):  # dead already: receive finds that out
+            self.pipe.send(task)
+
+    def receive(self) -> Result | _NoModel | None:
+        """What the process has sent; None if nothing, and then `dead` tells whether it can send any more."""
+        alive = self.process.is_alive()
+        try:
+            if self.pipe.poll():
+                message: Result | _NoModel = self.pipe.recv()
+                return message
+        except (EOFError, OSError):
+            alive = False
+        except Exception:  # a message torn by the end of the process
+            alive = False
+        self.dead = not alive
+        return None
+
+    def silent_s(self) -> float:
+        if self.beat[0] != self._seen:
+            self._seen, self._seen_at = self.beat[0], time.monotonic()
+        return time.monotonic() - self._seen_at
+
+    def end(self) -> int | None:
+        """Ends the process, if it has not ended; its exit code."""
+        self.process.kill()
+        self.process.join()
+        code: int | None = self.process.exitcode
+        self.process.close()
+        self.pipe.close()
+        return code
+
+
+def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
     """In a new process: one thread, the model, no answer to Ctrl-C (the parent decides), no life after the parent."""
-    global _model, _shares, _seconds
     import multiprocessing
-    import signal
     import threading
 
     import torch
@@ -200,14 +291,21 @@ def _start(load: Load, shares: Any, seconds: Any, started: Any) -> None:
 
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _model, _shares, _seconds = load(), shares, seconds
-    started[0] = 1
+    try:
+        model: nn.Module = load()
+    except Exception as error:
+        pipe.recv()
+        pipe.send(_NoModel(str(error) if isinstance(error, LoxoError) else f"{type(error).__name__}: {error}"))
+        return
+    beat[0] += 1
 
+    def advance(done: float, total: float) -> None:
+        beat[0] += 1
+        beat[1], beat[2] = done, total
 
-def _work(index: int, path: str, options: Options) -> Outcome:
-    def progress(done: float, total: float) -> None:
-        _shares[index], _seconds[index] = done / total, done
-
-    outcome = _outcome(path, _model, options, progress)
-    _shares[index] = 1.0
-    return outcome
+    with suppress(EOFError, OSError):  # the parent has gone, or wants no more
+        while True:
+            task = pipe.recv()
+            result = perform(task, model, options, advance)
+            beat[0] += 1
+            pipe.send(result)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loxo.models.config import ModelConfig
+from loxo.models.windows import hop_steps, window_starts, window_weight
 
 CLIP_POOLING = {"mean": lambda logits: logits.mean(2), "max": lambda logits: logits.amax(2)}
 WINDOWS_AT_ONCE = 8  # of one long waveform: bounds the memory, whatever the length
@@ -79,14 +80,12 @@ class FrameModel(nn.Module):
         """(batch, a whole number of steps) -> logits (batch, classes, steps), mean latent (batch, features).
 
         Every step is a mean over the windows that hold it, weighted by how far it lies from their ends, where a
-        window has seen least of what surrounds it. The last window is moved back to end where the waveform ends.
+        window has seen least of what surrounds it (loxo.models.windows, as in detection).
         """
         config = self.config
         total = waveform.shape[1] // config.step_samples
-        last = total - config.steps
-        starts = [*range(0, last, config.steps // 2), last]
-        weight = torch.arange(1, config.steps + 1, device=waveform.device, dtype=torch.float32)
-        weight = torch.minimum(weight, weight.flip(0))  # (steps,) a triangle
+        starts = window_starts(total, config.steps, hop_steps(0.5, config.steps))
+        weight = torch.tensor(window_weight(config.steps), device=waveform.device)  # (steps,)
         weights = torch.zeros(total, device=waveform.device)
         logits = torch.zeros(len(waveform), len(config.classes), total, device=waveform.device)
         latents = []

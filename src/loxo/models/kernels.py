@@ -38,7 +38,7 @@ def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
 
 
 def _fusible(x: Tensor, layer: nn.Linear) -> bool:
-    return (
+    return bool(
         not torch.is_grad_enabled()
         and x.device.type == "cpu"
         and x.dtype == layer.weight.dtype
@@ -58,8 +58,8 @@ def bfloat16_is_fast() -> bool:
 
 def _pointwise(x: Tensor, layer: nn.Linear, activation: str) -> Tensor:
     weight = layer.weight if layer.weight.requires_grad else _laid_out(layer)
-    scalars, algorithm = ([], "none") if activation == "gelu" else ([], "")
-    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, layer.bias, activation, scalars, algorithm)
+    algorithm = "none" if activation == "gelu" else ""  # of the GELU: the exact one
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, layer.bias, activation, [], algorithm)
     return out
 
 

@@ -1,8 +1,8 @@
-"""Pictures: spectrograms with the heat map of a detector's scores and the events on them."""
+"""Pictures of one stretch of sound: spectrograms, the events on them, the heat map of a detector's scores."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,61 +14,102 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from loxo.errors import LoxoError
 from loxo.files import write_atomically
 
 RUMBLE_BAND_HZ = 250.0
+WINDOW_S = {"low": 1.0, "full": 0.064}  # of the spectrogram: hertz for rumbles, milliseconds for shots
+BANDS = tuple(WINDOW_S)
 COLOURS = {"rumble": "#56B4E9", "gunshot": "#E69F00"}  # Okabe and Ito's, told apart by colour-blind people
 OTHER_COLOUR = "#CC79A7"
 LEVEL_DB = (-5.0, 30.0)  # shown, over the median of each frequency
+FORMATS = ("png", "svg", "pdf")
 
 
 def draw_detections(
     samples: np.ndarray,
     sample_rate: int,
     events: pd.DataFrame,
-    scores: np.ndarray,
+    scores: np.ndarray | None,
     classes: tuple[str, ...],
     step_s: float,
     path: str | Path,
     *,
     truth: pd.DataFrame | None = None,
     title: str = "",
+    bands: Sequence[str] = BANDS,
+    start_s: float = 0.0,
+    scores_start_s: float | None = None,
 ) -> Path:
-    """Writes a PNG of three panels over one time axis and returns its path.
+    """Draws panels over one time axis into a file and returns its path: PNG, SVG or PDF, as its suffix says.
 
-    samples: mono, (samples,); events: the events table of this recording; scores: (classes, steps) probabilities, a
-    step being step_s long; truth: known events, drawn as dashed boxes. The panels are the spectrogram of the rumble
-    band (0-250 Hz, windows of 1 s), of the full band (windows of 64 ms), and the scores as a heat map.
+    samples: mono, (samples,), the first of them at start_s of the recording; events: the events table of this
+    recording; scores: (classes, steps) probabilities, a step being step_s long and the first beginning at
+    scores_start_s (by default start_s), or None; truth: known events, drawn as dashed boxes. The panels are a
+    spectrogram for each of `bands` ("low": 0-250 Hz, windows of 1 s; "full": windows of 64 ms), and the scores as a
+    heat map. An event higher than 250 Hz is drawn on the full band, where that is shown.
+    Raises LoxoError for another suffix, or when the file cannot be written.
     """
     path = Path(path)
+    kind = picture_format(path)
     duration = len(samples) / sample_rate
-    figure = Figure(figsize=(12, 7.5), layout="constrained", dpi=110)
-    axes: list[Axes] = list(figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.1)))
-    top = min(RUMBLE_BAND_HZ, sample_rate / 2)
-    _spectrogram(axes[0], samples, sample_rate, window=sample_rate, high_hz=top)
-    _spectrogram(axes[1], samples, sample_rate, window=round(0.064 * sample_rate), high_hz=sample_rate / 2)
+    heights = [3.0] * len(bands) + [1.1] * (scores is not None)
+    figure = Figure(figsize=(12, 0.4 + sum(heights)), layout="constrained", dpi=110)
+    axes: list[Axes] = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False)[:, 0])
+    tops = [band_top_hz(band, sample_rate) for band in bands]
+    for axis, band, top in zip(axes, bands, tops, strict=False):
+        draw_spectrogram(axis, samples, sample_rate, round(WINDOW_S[band] * sample_rate), top, start_s)
     known: dict[str, Any] = {"ls": "--", "lw": 0.9, "alpha": 0.9}
     for table, style in ((truth, known), (events, {"ls": "-", "lw": 1.6})):
         if table is not None:
             for event in table.to_dict("records"):
-                panel = 0 if event["high_hz"] <= top else 1
-                _box(axes[panel], event, (top, sample_rate / 2)[panel], **style)
-    steps = np.clip(scores, 0, 1)
-    extent = (0.0, steps.shape[1] * step_s, len(classes) - 0.5, -0.5)
-    image = axes[2].imshow(steps, aspect="auto", cmap="viridis", vmin=0, vmax=1, extent=extent, interpolation="nearest")
-    axes[2].set_yticks(range(len(classes)), classes)
-    axes[2].set_xlabel("time (s)")
-    axes[2].set_xlim(0, duration)
-    figure.colorbar(image, ax=axes[2], label="score", pad=0.01)
+                panel = 0 if not event["high_hz"] > tops[0] else len(bands) - 1
+                draw_box(axes[panel], event, tops[panel], **style)
+    if scores is not None:
+        first = start_s if scores_start_s is None else scores_start_s
+        extent = (first, first + scores.shape[1] * step_s, len(classes) - 0.5, -0.5)
+        steps = np.clip(scores, 0, 1)
+        image = axes[-1].imshow(
+            steps, aspect="auto", cmap="viridis", vmin=0, vmax=1, extent=extent, interpolation="nearest"
+        )
+        axes[-1].set_yticks(range(len(classes)), classes)
+        figure.colorbar(image, ax=axes[-1], label="score", pad=0.01)
+    axes[-1].set_xlabel("time (s)")
+    axes[-1].set_xlim(start_s, start_s + duration)
     if title:
         axes[0].set_title(title, loc="left", fontsize=11)
     buffer = BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format=kind)
     write_atomically(path, buffer.getvalue())
     return path
 
 
-def _spectrogram(axis: Axes, samples: np.ndarray, sample_rate: int, window: int, high_hz: float) -> None:
+def picture_format(path: Path) -> str:
+    """ "png", "svg" or "pdf". Raises LoxoError for a file of another suffix."""
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise LoxoError(f"{path}: pictures are written as {', '.join(FORMATS)}; end the name with one of these.")
+    return kind
+
+
+def band_top_hz(band: str, sample_rate: float) -> float:
+    """The highest frequency that a band shows."""
+    return min(RUMBLE_BAND_HZ, sample_rate / 2) if band == "low" else sample_rate / 2
+
+
+def draw_spectrogram(
+    axis: Axes,
+    samples: np.ndarray,
+    sample_rate: int,
+    window: int,
+    high_hz: float,
+    start_s: float = 0.0,
+    interpolation: str | None = None,
+) -> None:
+    """Power in dB over the median of each frequency, 0 to high_hz, of mono samples (samples,) that begin at start_s.
+
+    `interpolation` is matplotlib's; "none" keeps an SVG small.
+    """
     window = max(2, min(window, len(samples) // 2))  # at least two frames
     spectrum = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
     power, hertz, seconds = (np.asarray(part, np.float64) for part in spectrum)
@@ -76,18 +117,23 @@ def _spectrogram(axis: Axes, samples: np.ndarray, sample_rate: int, window: int,
     level = 10 * np.log10(power[keep] + 1e-20)
     # Each band against its own median: hum and the fall towards high frequencies would hide the calls otherwise.
     level = level - np.median(level, axis=1, keepdims=True)
+    seconds = seconds + start_s
     half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
     extent = (float(seconds[0] - half), float(seconds[-1] + half), 0.0, high_hz)
-    axis.imshow(level, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=LEVEL_DB[0], vmax=LEVEL_DB[1])
+    colours: Any = {"cmap": "magma", "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
+    axis.imshow(level, origin="lower", aspect="auto", extent=extent, interpolation=interpolation, **colours)
     axis.set_ylabel("frequency (Hz)")
     axis.set_ylim(0, high_hz)
 
 
-def _box(axis: Axes, event: Mapping[Any, Any], top_hz: float, **style: Any) -> None:
+def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, **style: Any) -> None:
+    """An event's outline, over the whole height where its frequencies are not known; solid ones with their score."""
     colour = COLOURS.get(event["label"], OTHER_COLOUR)
-    low, high = event["low_hz"], min(event["high_hz"], top_hz)
+    low = event["low_hz"] if event["low_hz"] == event["low_hz"] else 0.0
+    high = min(event["high_hz"], top_hz) if event["high_hz"] == event["high_hz"] else top_hz
     width = event["end_s"] - event["start_s"]
     axis.add_patch(Rectangle((event["start_s"], low), width, high - low, fill=False, ec=colour, **style))
     if style["ls"] == "-":
-        text = f"{event['label']} {event['score']:.2f}"
+        score = f" {event['score']:.2f}" if event["score"] == event["score"] else ""
+        text = f"{event['label']}{score}"
         axis.annotate(text, (event["start_s"], high), color=colour, fontsize=8, va="bottom", annotation_clip=True)

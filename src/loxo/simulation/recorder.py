@@ -11,7 +11,6 @@ import numpy as np
 
 from loxo.simulation.sounds import Samples, gain
 
-
 MOST_CLIPPED = 5.6  # re full scale (15 dB): a gain at which the loudest sound goes further beyond is not set
 
 

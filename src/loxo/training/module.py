@@ -1,85 +1,121 @@
-"""The Lightning module: loss, optimiser, schedule and validation metrics around a Loxo model."""
+"""What a step does: loss, optimiser, schedule and the moving average of the weights, around a Loxo model."""
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Any
 
-import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics.classification import BinaryAveragePrecision
 
 from loxo.models.base import CLIP_POOLING, FrameModel
+from loxo.training import augment
+from loxo.training.config import AugmentConfig, LossConfig, TrainingConfig
+from loxo.training.targets import IGNORED
 
-Batch = tuple[Tensor, Tensor]  # waveform (batch, samples), targets (batch, classes, steps)
+TABLES = ("bias_table", "position_embeddings", "token")  # parameters of no layer: no weight decay
 
 
-class FrameTraining(lightning.LightningModule):
-    """Trains the frame-wise logits with binary cross-entropy, the clip-wise ones with a smaller share of the same."""
+class FrameTraining(nn.Module):
+    """A model, what is done to its batches and its loss as one module, so that all of it runs in one precision."""
 
-    def __init__(
-        self, model: FrameModel, *, steps: int, learning_rate: float, warmup: int, clip_weight: float, seed: int
-    ) -> None:
+    def __init__(self, model: FrameModel, loss: LossConfig, changes: AugmentConfig) -> None:
         super().__init__()
-        self.model = model
-        self.total_steps, self.warmup = steps, warmup
-        self.learning_rate, self.clip_weight, self.seed = learning_rate, clip_weight, seed
-        self.precision_curves = nn.ModuleDict(
-            {c: BinaryAveragePrecision(thresholds=1000) for c in model.config.classes}
-        )
+        self.model, self.loss, self.changes = model, loss, changes
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # Stochastic depth draws the same numbers at a step whether or not the run was interrupted before it.
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
+    def forward(self, waveform: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
+        """The loss, a scalar, of waveforms (batch, samples) and targets (batch, classes, steps)."""
+        changes = self.changes
+        if changes.mixup:
+            waveform, targets = augment.mixup(waveform, targets, rng, changes.mixup, changes.mixup_alpha)
+        bands = self.model.bands(waveform)  # (batch, channels, n_mels, frames)
+        if changes.time_masks or changes.band_masks:
+            batch, _, rows, frames = bands.shape
+            times = augment.draw_masks(rng, batch, frames, changes.time_masks, changes.time_mask_share)
+            hidden = augment.draw_masks(rng, batch, rows, changes.band_masks, changes.band_mask_share)
+            bands = augment.hide(bands, times, hidden)
+        logits, _ = self.model.network(bands)
+        return window_loss(logits.float(), targets, self.loss, self.model.config.clip_pooling)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        waveform, targets = batch
-        loss = self.loss(self.model(waveform), targets)
-        self.log("train_loss", loss)
-        return loss
 
-    def loss(self, output: dict[str, Tensor], targets: Tensor) -> Tensor:
-        """On logits, so that a confident mistake keeps its gradient."""
-        logits = output["framewise_logits"]
-        clip = CLIP_POOLING[self.model.config.clip_pooling](logits)
-        frame_loss = F.binary_cross_entropy_with_logits(logits, targets)
-        return frame_loss + self.clip_weight * F.binary_cross_entropy_with_logits(clip, targets.amax(2))
+def window_loss(logits: Tensor, targets: Tensor, config: LossConfig, pooling: str) -> Tensor:
+    """The mean over all steps, and `clip_weight` times that over all clips; both of logits (batch, classes, steps).
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        waveform, targets = batch
-        output = self.model(waveform)
-        self.log("val_loss", self.loss(output, targets), batch_size=len(waveform))
-        scores = output["framewise_logits"].sigmoid()
-        for k, label in enumerate(self.model.config.classes):
-            self._curve(label).update(scores[:, k], (targets[:, k] >= 0.5).long())
+    A clip is positive as much as its most positive step. Steps that are to be ignored count in neither; a clip with
+    such steps counts only if another one is surely positive.
+    """
+    clip_targets = targets.amax(2)
+    unsure = (targets == IGNORED).any(2) & (clip_targets < 1)
+    clip_targets = clip_targets.masked_fill(unsure, IGNORED)
+    frames = _mean_where_sure(loss_of(logits, targets.clamp_min(0), config), targets)
+    clips = _mean_where_sure(loss_of(CLIP_POOLING[pooling](logits), clip_targets.clamp_min(0), config), clip_targets)
+    return frames + config.clip_weight * clips
 
-    def on_validation_epoch_end(self) -> None:
-        for label in self.model.config.classes:
-            self.log(f"val_frame_ap_{label}", self._curve(label).compute())
-            self._curve(label).reset()
 
-    def _curve(self, label: str) -> BinaryAveragePrecision:
-        curve = self.precision_curves[label]
-        assert isinstance(curve, BinaryAveragePrecision)
-        return curve
+def loss_of(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
+    """Of each element, on logits, so that a confident mistake keeps its gradient. Targets may be anything from 0 to 1.
 
-    def configure_optimizers(self) -> Any:
-        """AdamW; no weight decay on norms, biases and position tables; linear warm-up, then a cosine to zero."""
-        decayed: list[nn.Parameter] = []
-        free: list[nn.Parameter] = []
-        for name, parameter in self.model.named_parameters():
-            plain = parameter.ndim < 2 or "bias_table" in name
-            (free if plain else decayed).append(parameter)
-        groups = [{"params": decayed, "weight_decay": 0.05}, {"params": free, "weight_decay": 0.0}]
-        optimiser = torch.optim.AdamW(groups, lr=self.learning_rate)
+    focal (Lin et al. 2017): cross-entropy weighed by |target - p|^gamma. asymmetric (Ridnik et al. 2021): positives and
+    negatives have a gamma each, and a negative's p is lowered by `margin` first; a soft target is a share of both.
+    """
+    if config.kind == "bce":
+        return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    p = logits.sigmoid()
+    if config.kind == "focal":
+        entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        return (targets - p).abs() ** config.gamma * entropy
+    lowered = (p - config.margin).clamp_min(0)
+    positive = (1 - p) ** config.positive_gamma * -F.logsigmoid(logits)
+    negative = lowered**config.gamma * -torch.log1p(-lowered.clamp_max(1 - 1e-6))
+    return targets * positive + (1 - targets) * negative
 
-        def scale(step: int) -> float:
-            if step < self.warmup:
-                return (step + 1) / self.warmup
-            done = (step - self.warmup) / max(1, self.total_steps - self.warmup)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, scale)
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+def _mean_where_sure(values: Tensor, targets: Tensor) -> Tensor:
+    sure = targets != IGNORED
+    return values.mean() if sure.all() else (values * sure).sum() / sure.sum().clamp_min(1)
+
+
+class WeightAverage:
+    """The exponential moving average of a model's weights; `model` is ready to use, in eval mode.
+
+    The first update copies. Tables of whole numbers are copied always: a mean would round them to other ones.
+    """
+
+    def __init__(self, model: FrameModel, decay: float) -> None:
+        self.model, self.decay = copy.deepcopy(model).eval().requires_grad_(False), decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: FrameModel) -> None:
+        own = [*self.model.parameters(), *self.model.buffers()]
+        now = [*model.parameters(), *model.buffers()]
+        for mean, value in zip(own, now, strict=True):
+            if self.updates and mean.is_floating_point():
+                mean.lerp_(value, 1 - self.decay)
+            else:
+                mean.copy_(value)
+        self.updates += 1
+
+
+def build_optimiser(
+    model: FrameModel, config: TrainingConfig
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
+    """AdamW without decay on norms, biases and position tables; linear warm-up, then a cosine to zero, by step."""
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        plain = parameter.ndim < 2 or any(part in name for part in TABLES)
+        (free if plain else decayed).append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    warmup = min(config.warmup, max(1, config.steps // 10))
+
+    def scale(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        done = (step - warmup) / max(1, config.steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, scale)

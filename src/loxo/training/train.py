@@ -1,8 +1,19 @@
 """The training run.
 
-A run is one folder: `run.json` (every parameter, versions, the validation backgrounds), `checkpoints/last.ckpt`,
-`logs/` (CSV and TensorBoard), and at the end `model.safetensors`, which `loxo detect --model` takes. A run that was
-interrupted or killed goes on from its last finished epoch with `resume`; the data are the same as if it had not been.
+A run is one folder:
+
+| file                           | what it is                                                                          |
+|--------------------------------|-------------------------------------------------------------------------------------|
+| `run.json`                     | every setting, versions, the split, what could not be used                          |
+| `logs/training.csv`            | loss, learning rate and time of each step                                           |
+| `logs/validation.csv`          | loss, frame AP, event AP and the share of time spent waiting, at each validation    |
+| `logs/tensorboard/`            | the same for TensorBoard                                                            |
+| `pictures/`                    | a few validation windows with their events and scores, at each validation           |
+| `checkpoints/best.safetensors` | the averaged weights of the highest event AP                                        |
+| `checkpoints/last.ckpt`        | all that `resume` needs                                                             |
+| `model.safetensors`            | at the end: the best, with decoding and calibration; `loxo detect --model` takes it |
+
+A run that was interrupted, killed, or stopped by a full disk goes on with `resume` as if it had not been.
 """
 
 from __future__ import annotations
@@ -16,139 +27,122 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from torch.utils.data import DataLoader, TensorDataset
+from lightning.fabric import Fabric
 
 import loxo
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
-from loxo.models.registry import build, preset_config
-from loxo.models.weights import save_model
-from loxo.simulation.background import Backgrounds
-from loxo.training.dataset import SimulatedWindows, StepSampler
-from loxo.training.module import FrameTraining
+from loxo.models.base import FrameModel
+from loxo.models.checkpoints import load_weights
+from loxo.models.config import ModelConfig
+from loxo.models.registry import build
+from loxo.models.weights import find_model, load_model, save_model
+from loxo.training.config import TrainingConfig
+from loxo.training.fit_decoding import fit_decoding
+from loxo.training.loop import BEST, Loop, Progress
+from loxo.training.record import check_wandb, load_checkpoint
+from loxo.training.schema import config_to_dict, flatten, free_keys, model_config
+from loxo.training.sources import Sources, build_sources, simulated_share
+
+__all__ = ["TrainingConfig", "recorded_config", "train"]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
-VALIDATION_SEED = 1_000_000  # added to the run's seed: no validation window is ever a training window
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """What defines a training run, apart from its folder and the number of loader workers."""
-
-    preset: str = "default"
-    model: dict[str, Any] = field(default_factory=dict)  # fields of the preset to change
-    backgrounds: str | None = None  # folder, list file or manifest; None: synthetic backgrounds only
-    steps: int = 4500
-    batch_size: int = 16
-    learning_rate: float = 1.5e-3
-    warmup: int = 300  # steps
-    clip_weight: float = 0.1  # share of the clip-wise loss
-    average_decay: float = 0.998  # of the exponential moving average that becomes the model
-    precision: str = "bf16-mixed"
-    epoch_steps: int = 250  # steps between validations and checkpoints
-    validation_windows: int = 256
-    validation_share: float = 0.06  # of the background sites, kept out of training
-    seed: int = 3
-
-
-Progress = Callable[[int, int, dict[str, float]], None]
+RECORD = "run.json"
 
 
 def train(
     config: TrainingConfig,
     out: str | Path,
     *,
-    workers: int = 1,
     resume: bool = False,
     on_progress: Progress | None = None,
+    on_problems: Callable[[list[str]], None] | None = None,
 ) -> Path:
-    """Trains a model on simulated windows and returns the path of its file in the run folder.
+    """Trains a model and returns the path of its file in the run folder.
 
-    `on_progress(step, steps, metrics)` is called after each step. Raises LoxoError when the folder holds another run,
-    or there is nothing to resume. KeyboardInterrupt leaves a folder that `resume` takes up.
+    `on_progress(step, steps, figures)` is called after each step, `on_problems` once with a sentence for everything in
+    the tables that could not be used, if there is such. Raises LoxoError when the folder holds another run,
+    there is nothing to resume, the data are not fit for it, or the disk is full. KeyboardInterrupt leaves a folder that
+    `resume` takes up.
     """
     out = Path(out)
-    checkpoint = None
+    of_model = model_config(config)
+    simulated_share(config.data)
+    check_wandb(config)
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # the processes of further GPUs find the run already begun
+    state = None
     if resume:
-        checkpoint = _checkpoint(config, out)
-    else:
+        _check_same(config, out)
+        state = load_checkpoint(out)
+    elif first:
         _refuse_other_content(out)
-    model_config = preset_config(config.preset, **config.model)
-    training, validation = _backgrounds(config, model_config.sample_rate)
-    if not resume:
-        _begin(config, out)
-    _suit_the_machine(workers)
-    lightning.seed_everything(config.seed, verbose=False)
-    module = FrameTraining(
-        build(model_config),
-        steps=config.steps,
-        learning_rate=config.learning_rate,
-        warmup=min(config.warmup, max(1, config.steps // 10)),
-        clip_weight=config.clip_weight,
-        seed=config.seed,
-    )
-    per_epoch = min(config.epoch_steps, config.steps) * config.batch_size
-    windows = SimulatedWindows(model_config, training, config.steps * config.batch_size, config.seed)
-    loader = DataLoader(
-        windows,
-        batch_size=config.batch_size,
-        sampler=StepSampler(per_epoch, lambda: trainer.global_step * config.batch_size),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        multiprocessing_context="spawn" if workers else None,
-        prefetch_factor=4 if workers else None,
-    )
-    fixed = SimulatedWindows(model_config, validation, config.validation_windows, config.seed + VALIDATION_SEED)
-    waveforms, targets = (torch.stack(part) for part in zip(*(fixed[k] for k in range(len(fixed))), strict=True))
-    validation_loader = DataLoader(TensorDataset(waveforms, targets), batch_size=config.batch_size)
-
-    metrics = _Metrics(on_progress, config.steps)
-    averaging = EMAWeightAveraging(decay=config.average_decay, update_every_n_steps=1)
-    checkpoints = ModelCheckpoint(
-        out / "checkpoints", "last", save_top_k=1, save_on_train_epoch_end=True, enable_version_counter=False
-    )
+    _suit_the_machine(config.workers)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice on workers and logging intervals is not for our users
-        logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            precision=config.precision,  # type: ignore[arg-type]
-            max_steps=config.steps,
-            gradient_clip_val=1.0,
-            logger=[CSVLogger(out, "logs", "csv"), TensorBoardLogger(out, "logs", "tensorboard")],
-            callbacks=[checkpoints, averaging, metrics],
-            log_every_n_steps=25,
-            num_sanity_val_steps=0,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        try:
-            trainer.fit(module, loader, validation_loader, ckpt_path=checkpoint)
-        except SystemExit as stopped:  # how Lightning ends after Ctrl-C
-            raise KeyboardInterrupt from stopped
-    path = out / "model.safetensors"
-    save_model(module.model, path, _provenance(config, metrics.last))
+        warnings.simplefilter("ignore")  # Lightning's advice on workers and strategies is not for our users
+        for name in ("lightning.fabric", "lightning.pytorch"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        fabric = _fabric(config)
+        prepare = _begin if first and not resume else _prepare
+        model, about_weights, sources = prepare(config, of_model, out)
+        if fabric.is_global_zero:
+            _write_record(config, out, {"data": sources.about, "init_from": about_weights})
+            if on_problems is not None and sources.problems:
+                on_problems(sources.problems)
+        loop = Loop(fabric, config, model, sources, out, state, on_progress)
+        loop.run()
+        path = out / "model.safetensors"
+        if fabric.is_global_zero:
+            _finish(loop, path)
+        fabric.barrier()
     return path
+
+
+def recorded_config(out: str | Path) -> dict[str, Any]:
+    """The settings of the run in a folder, nested. Raises LoxoError when there is none."""
+    record = Path(out) / RECORD
+    try:
+        settings: dict[str, Any] = json.loads(record.read_text())["config"]
+    except FileNotFoundError as error:
+        raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.") from error
+    except (OSError, ValueError, KeyError) as error:
+        raise LoxoError(f"{record}: the record of the run cannot be read ({error!r}). Start the run anew.") from error
+    return settings
+
+
+def _fabric(config: TrainingConfig) -> Fabric:
+    """Started: where there are several devices, each has its process now."""
+    devices = "auto" if config.devices == -1 else config.devices
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=devices,
+            strategy=config.strategy,
+            precision=config.precision,  # type: ignore[arg-type]
+        )
+        fabric.launch()
+    except (ValueError, RuntimeError, TypeError, ImportError) as error:  # what Lightning says of devices it cannot have
+        raise LoxoError(
+            f"Lightning cannot train with accelerator={config.accelerator}, devices={config.devices}, "
+            f"strategy={config.strategy} and precision={config.precision} here: {' '.join(str(error).split())}"
+        ) from error
+    return fabric
 
 
 def _suit_the_machine(workers: int) -> None:
     """Leaves a core to each loader process, and on Linux lets the C library keep the memory that a step frees.
 
-    Threads that wait for each other on a core that is taken cost more than they bring; and by default every large
-    tensor is mapped anew and cleared page by page, a tenth of a step and more.
+    Threads that wait for each other on a core that is taken cost more than they bring; whoever has set OMP_NUM_THREADS
+    has decided. And by default every large tensor is mapped anew and cleared page by page, a tenth of a step and more.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(max(1, cores - workers))
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    torch.set_num_threads(int(wanted) if wanted.isdigit() and int(wanted) else max(1, cores - workers))
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library than glibc does it its own way
             library = ctypes.CDLL(None)
@@ -156,66 +150,92 @@ def _suit_the_machine(workers: int) -> None:
             library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-class _Metrics(Callback):
-    """Hands the latest figures to the caller's progress."""
-
-    def __init__(self, on_progress: Progress | None, steps: int) -> None:
-        self.on_progress, self.steps = on_progress, steps
-        self.last: dict[str, float] = {}
-
-    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if self.on_progress:
-            self.on_progress(trainer.global_step, self.steps, self.last)
-
-    def on_validation_end(self, trainer: lightning.Trainer, *_: Any) -> None:
-        self.last |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+# ---------------------------------------------------------------- the beginning
 
 
 def _refuse_other_content(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise LoxoError(f"{out}: there is something already. Give a new folder, or --resume to go on there.")
 
 
-def _begin(config: TrainingConfig, out: Path) -> None:
-    """Makes the run folder, with what defines the run."""
+Prepared = tuple[FrameModel, dict[str, Any] | None, Sources]  # model, where its weights come from, data
+
+
+def _begin(config: TrainingConfig, model: ModelConfig, out: Path) -> Prepared:
+    """Makes the run folder, to know at once whether that is possible; gone again when there is nothing to train on."""
+    _write_record(config, out, {})
+    try:
+        return _prepare(config, model, out)
+    except BaseException:
+        (out / RECORD).unlink(missing_ok=True)
+        with suppress(OSError):
+            out.rmdir()
+        raise
+
+
+def _prepare(config: TrainingConfig, of_model: ModelConfig, out: Path) -> Prepared:
+    torch.manual_seed(config.seed)
+    model, about = build(of_model), None
+    if config.init_from is not None:
+        report = load_weights(model, find_model(config.init_from))
+        about = {"file": config.init_from, "layout": report.layout, "found": len(report.found)}
+        about |= {"unfound": report.unfound, "notes": report.notes}
+    windows = config.steps * config.accumulate * config.batch_size * max(config.devices, 1)
+    return model, about, build_sources(config, of_model, windows)
+
+
+def _write_record(config: TrainingConfig, out: Path, more: dict[str, Any]) -> None:
+    """Writes `run.json`; the time of the beginning stays that of the first one."""
     started = datetime.now(UTC).isoformat("T", "seconds")
-    about = {"config": asdict(config), "versions": _versions(), "started": started}
-    write_atomically(out / "run.json", json.dumps(about, indent=2).encode())
+    with suppress(OSError, ValueError, KeyError):
+        started = json.loads((out / RECORD).read_text())["started"]
+    about = {"config": config_to_dict(config), "versions": _versions(), "started": started, **more}
+    write_atomically(out / RECORD, json.dumps(about, indent=2, ensure_ascii=False).encode())
 
 
-def _checkpoint(config: TrainingConfig, out: Path) -> Path | None:
-    """The checkpoint of the run in `out`, None if it has none yet; LoxoError if it is no run, or of other settings."""
-    record, checkpoint = out / "run.json", out / "checkpoints" / "last.ckpt"
-    if not record.is_file():
-        raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.")
-    before = json.loads(record.read_text())["config"]
-    now = json.loads(json.dumps(asdict(config)))
-    changed = sorted(key for key in now if before.get(key) != now[key])
+def _check_same(config: TrainingConfig, out: Path) -> None:
+    """LoxoError if the run in `out` was begun with other settings, those apart that change nothing."""
+    before, now = flatten(recorded_config(out)), flatten(config_to_dict(config))
+    names = (before.keys() | now.keys()) - free_keys()
+    changed = sorted(name for name in names if before.get(name) != now.get(name))
     if changed:
         raise LoxoError(
             f"{out}: the run there was started with other settings ({', '.join(changed)}). "
-            "Resume it with the settings in its run.json, or start a new run in another folder."
+            f"Resume it with the settings in its {RECORD}, or start a new run in another folder."
         )
-    return checkpoint if checkpoint.is_file() else None
 
 
-def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds | None, Backgrounds | None]:
-    if config.backgrounds is None:
-        return None, None
-    everything = Backgrounds(config.backgrounds, sample_rate)
-    return everything.split(config.validation_share, config.seed)
+# ---------------------------------------------------------------- the end
 
 
-def _provenance(config: TrainingConfig, metrics: dict[str, float]) -> dict[str, Any]:
-    shown = {name: round(value, 4) for name, value in metrics.items() if name.startswith("val_")}
-    return {
-        "training": asdict(config),
-        "validation": shown,
+def _finish(loop: Loop, path: Path) -> None:
+    """Fits decoding and calibration to the best checkpoint and writes it as the run's model."""
+    out, config, validation = loop.out, loop.config, loop.sources.validation
+    save_model(loop.average.model, out / "checkpoints" / "last.safetensors", {"step": loop.step})
+    model = load_model(out / BEST, loop.fabric.device)
+    scores, _ = loop.scores(model)
+    model.config, fitted = fit_decoding(scores, validation, model.config)
+    events = {label: truth.events for label, truth in validation.truth.items()}
+    hours = len(validation) * model.config.window_samples / model.config.sample_rate / 3600
+    provenance = {
+        "training": config_to_dict(config),
+        "step": loop.best_step,
+        "validation": {k: round(v, 4) for k, v in model.provenance["validation"].items()},
+        "decoding": {
+            "data": f"smoothing, edge, split, threshold and calibration fitted on the {len(validation)} validation "
+            f"windows ({hours:.2f} h, {', '.join(f'{n} {label}s' for label, n in events.items())}) that chose the step",
+            "reached": fitted,
+        },
         "versions": _versions(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+    save_model(model, path, provenance)
 
 
 def _versions() -> dict[str, str]:
-    return {"loxo": loxo.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {
+        "loxo": loxo.__version__,
+        "torch": torch.__version__,
+        "lightning": lightning.__version__,
+        "python": platform.python_version(),
+    }

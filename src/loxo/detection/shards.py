@@ -1,0 +1,283 @@
+"""A recording in pieces that can be scored anywhere, in any order, and joined to the very same frame scores.
+
+Windows lie on the recording's own grid (loxo.models.windows). CHUNK of them, one after the other, are a chunk: it is
+read and resampled by a stream of its own that begins at the chunk's first sample, never by going on from the chunk
+before. A shard is a run of whole chunks. What a chunk gives therefore depends on the recording and on its number alone,
+not on shards, processes or machines.
+
+Three things make that exact to the bit, not only up to float noise:
+
+- On a CPU the model sees GROUP windows at a time, always the same ones: matrix products of another size may use
+  another kernel, which adds in another order. `batch_size` is for GPUs, where results agree between sizes up to float
+  noise.
+- Logits and weights are rounded to multiples of 2^-16 before they are multiplied and added up. The sums of such
+  products are exact in float64, so that the order of addition does not matter.
+- Division and sigmoid come last, once for the whole recording.
+
+A recording ends where decoding ends: in the first shard with a fault. What later shards found is left out, as it would
+be if the recording were read from start to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.audio.recording import Recording, RecordingError, stream
+from loxo.detection.scores import Scores, window_logits
+from loxo.errors import LoxoError
+from loxo.models.windows import hop_steps, window_weight
+
+if TYPE_CHECKING:
+    from torch import nn
+
+GROUP = 4  # windows a CPU takes at once; no larger size was faster on one core
+CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
+SHARD_MINUTES = 60.0
+UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one
+LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up 2,000 of them without a rounding
+
+Advance = Callable[[float], None]  # is told the seconds of a shard that are done
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the windows of a recording lie. Lengths in samples at the model's rate; `steps` and `hop` in steps."""
+
+    samples: int  # of the whole recording
+    rate: int
+    step_samples: int
+    steps: int  # of a window
+    hop: int
+
+    @property
+    def window(self) -> int:
+        return self.steps * self.step_samples
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of whole windows; a tail too short for another window belongs to the last of them."""
+        windows = max(self.samples - self.window, 0) // (self.hop * self.step_samples) + 1
+        return -(-windows // CHUNK)
+
+    def chunk(self, number: int) -> tuple[int, int]:
+        """First sample of a chunk, and the one after its last."""
+        first = number * CHUNK * self.hop * self.step_samples
+        end = first + (CHUNK - 1) * self.hop * self.step_samples + self.window
+        return first, self.samples if number == self.chunks - 1 else min(end, self.samples)
+
+    def shards(self, minutes: float) -> list[range]:
+        """The chunks of every shard: as many as fit into `minutes`, at least one."""
+        chunk_s = CHUNK * self.hop * self.step_samples / self.rate
+        size = max(int(minutes * 60 / chunk_s), 1)
+        return [range(first, min(first + size, self.chunks)) for first in range(0, self.chunks, size)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a shard gives: sums of weighted logits and of weights over its steps, from `first_step` on."""
+
+    shard: int
+    of: int  # shards of the recording
+    samples: int  # of the whole recording, as the shard's reader saw it
+    first_step: int
+    sums: NDArray[np.float64]  # (classes, steps)
+    weights: NDArray[np.float64]  # (steps,)
+    end: int  # sample up to which the recording is read
+    zeroed: bool  # whether samples that were no finite numbers became silence
+    fault: str | None  # why reading ended before the shard did, one sentence
+    seconds: float  # of the recording that are done with this shard
+    whole_s: float  # of the recording
+
+
+def make_grid(recording: Recording, config: Any, overlap: float) -> Grid:
+    """Raises LoxoError for an overlap below 0, or of 1 and more."""
+    if not 0 <= overlap < 1:
+        raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
+    return Grid(
+        samples=recording.samples_at(config.sample_rate),
+        rate=config.sample_rate,
+        step_samples=int(config.step_samples),
+        steps=int(config.steps),
+        hop=hop_steps(overlap, int(config.steps)),
+    )
+
+
+def score_shard(
+    model: nn.Module,
+    recording: Recording,
+    grid: Grid,
+    shards: Sequence[range],
+    number: int,
+    *,
+    batch_size: int = 8,
+    advance: Advance | None = None,
+) -> Part:
+    """Scores the shard `number` of `shards`, which are the grid's.
+
+    `advance` is called after every batch with the seconds of the shard that are done. A fault of the recording ends
+    the shard early and is told in the part. Raises LoxoError for a bad option or a model that gives no finite scores.
+    """
+    if batch_size < 1:
+        raise LoxoError(f"The batch size must be at least 1, not {batch_size}.")
+    chunks = shards[number]
+    begin = grid.chunk(chunks[0])[0]
+    sums = _Sums(model, grid, begin // grid.step_samples, batch_size)
+    end, zeroed, fault = 0, False, None
+    for chunk in chunks:
+        first, stop = grid.chunk(chunk)
+        blocks = stream(recording, grid.rate, start=first, stop=stop)
+        samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+        zeroed, fault = zeroed or bool(blocks.zeroed), blocks.fault
+        whole = max((len(samples) - grid.window) // (grid.hop * grid.step_samples) + 1, 0)
+        for k in range(min(whole, CHUNK)):
+            start = k * grid.hop * grid.step_samples
+            sums.add(first // grid.step_samples + k * grid.hop, samples[start : start + grid.window])
+            if advance is not None:
+                advance((first + start + grid.window - begin) / grid.rate)
+        end = first + len(samples) if len(samples) else end
+        if fault is not None or chunk == grid.chunks - 1:
+            if len(samples):
+                sums.add_last(recording, first, samples)
+            break
+    sums.run()
+    used = sums.covered - sums.first_step
+    return Part(
+        shard=number,
+        of=len(shards),
+        samples=grid.samples,
+        first_step=sums.first_step,
+        sums=sums.sums[:, :used],
+        weights=sums.weights[:used],
+        end=end,
+        zeroed=zeroed,
+        fault=fault,
+        seconds=max(end - begin, 0) / grid.rate,
+        whole_s=grid.samples / grid.rate,
+    )
+
+
+class _Sums:
+    """Runs the model on windows, in groups, and adds up their weighted logits."""
+
+    def __init__(self, model: nn.Module, grid: Grid, first_step: int, batch_size: int) -> None:
+        device = next((tensor.device.type for tensor in model.parameters()), "cpu")
+        self.model, self.grid, self.first_step = model, grid, first_step
+        self.group = GROUP if device == "cpu" else batch_size
+        self.weight = np.maximum(np.rint(np.array(window_weight(grid.steps)) / UNIT), 1) * UNIT
+        config: Any = model.config
+        self.sums = np.zeros((len(config.classes), 0))
+        self.weights = np.zeros(0)
+        self.pending: list[tuple[int, NDArray[np.float32]]] = []
+        self.covered = first_step  # step after the last one that a window holds
+
+    def add(self, step: int, window: NDArray[np.float32]) -> None:
+        self.pending.append((step, window))
+        self.covered = step + self.grid.steps
+        if len(self.pending) == self.group:
+            self.run()
+
+    def add_last(self, recording: Recording, first: int, samples: NDArray[np.float32]) -> None:
+        """The window that ends with the recording, if there are steps that no window holds yet. `samples` are its
+        last ones, from the sample `first` on."""
+        grid = self.grid
+        total = -(-(first + len(samples)) // grid.step_samples)
+        if total <= self.covered:
+            return
+        step = max(total - grid.steps, 0)
+        before = first - step * grid.step_samples
+        if before > 0:
+            samples = np.concatenate([*stream(recording, grid.rate, start=first - before, stop=first), samples])
+        window = np.zeros(grid.window, np.float32)
+        last = samples[max(-before, 0) :][: grid.window]
+        window[: len(last)] = last
+        if step < self.first_step:  # the shard's steps begin with this window
+            more = self.first_step - step
+            self.sums = np.pad(self.sums, ((0, 0), (more, 0)))
+            self.weights = np.pad(self.weights, (more, 0))
+            self.first_step = step
+        self.add(step, window)
+
+    def run(self) -> None:
+        if not self.pending:
+            return
+        logits = window_logits(self.model, np.stack([window for _, window in self.pending])).astype(np.float64)
+        logits = np.rint(np.clip(logits, -LOGIT_MAX, LOGIT_MAX) / UNIT) * UNIT
+        for (step, _), values in zip(self.pending, logits, strict=True):
+            here = slice(step - self.first_step, step - self.first_step + self.grid.steps)
+            if here.stop > len(self.weights):
+                more = max(here.stop - len(self.weights), len(self.weights))
+                self.sums = np.pad(self.sums, ((0, 0), (0, more)))
+                self.weights = np.pad(self.weights, (0, more))
+            self.sums[:, here] += values * self.weight
+            self.weights[here] += self.weight
+        self.pending.clear()
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The frame scores of a recording."""
+
+    scores: Scores  # (classes, steps)
+    samples: int  # read, at the model's rate
+    zeroed: bool
+    fault: str | None
+
+
+def join(recording: Recording, grid: Grid, parts: Iterable[Part]) -> Joined:
+    """The parts of all shards, in order, up to the first with a fault.
+
+    Raises RecordingError when they do not belong to the same recording, or nothing of it could be read.
+    """
+    parts = list(_until_fault(parts))
+    if not parts or any(part.samples != grid.samples for part in parts):
+        raise RecordingError(f"{recording.path}: the recording changed while it was analysed. Run again.")
+    end = max(part.end for part in parts)
+    fault = parts[-1].fault
+    if not end:
+        raise RecordingError(
+            fault or f"{recording.path}: the recording is shorter than one sample of the model. Leave it out."
+        )
+    total = -(-end // grid.step_samples)
+    sums, weights = np.zeros((len(parts[0].sums), total)), np.zeros(total)
+    for part in parts:
+        stop = min(part.first_step + len(part.weights), total)
+        sums[:, part.first_step : stop] += part.sums[:, : stop - part.first_step]
+        weights[part.first_step : stop] += part.weights[: stop - part.first_step]
+    logits = np.clip(sums / weights, -80, 80)
+    return Joined((1 / (1 + np.exp(-logits))).astype(np.float32), end, any(part.zeroed for part in parts), fault)
+
+
+def _until_fault(parts: Iterable[Part]) -> Iterator[Part]:
+    for part in parts:
+        yield part
+        if part.fault is not None:
+            return
+
+
+def score_recording(
+    model: nn.Module,
+    recording: Recording,
+    grid: Grid,
+    *,
+    batch_size: int = 8,
+    advance: Advance | None = None,
+) -> Joined:
+    """All shards of a recording here, one after the other. See score_shard."""
+    shards = grid.shards(SHARD_MINUTES)
+    parts = []
+    for number, chunks in enumerate(shards):
+        before = grid.chunk(chunks[0])[0] / grid.rate
+
+        def on(seconds: float, before: float = before) -> None:
+            if advance is not None:
+                advance(before + seconds)
+
+        parts.append(score_shard(model, recording, grid, shards, number, batch_size=batch_size, advance=on))
+        if parts[-1].fault is not None:
+            break
+    return join(recording, grid, parts)

@@ -1,0 +1,31 @@
+"""How windows lie on a long waveform, and how much each counts where they overlap: once for models and for detection.
+
+All positions are whole steps. Windows start at multiples of a hop; the last is moved back to end where the waveform
+ends, or starts at 0 where the waveform is shorter than a window.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+
+@cache
+def window_weight(steps: int) -> tuple[float, ...]:
+    """What each of a window's steps counts for, (steps,): sine squared over the window, sin^2(pi (k + 1/2) / steps).
+
+    Least at the ends, where a window has seen least of what surrounds a step; positive everywhere, so that a step
+    seen by one window only has a weight too. Windows that overlap by half add up to the same everywhere.
+    """
+    return tuple(math.sin(math.pi * (k + 0.5) / steps) ** 2 for k in range(steps))
+
+
+def hop_steps(overlap: float, steps: int) -> int:
+    """From one window's start to the next one's, when they share `overlap` (0 <= overlap < 1) of their length."""
+    return max(round(steps * (1 - overlap)), 1)
+
+
+def window_starts(total: int, steps: int, hop: int) -> list[int]:
+    """The first step of every window over `total` steps, rising."""
+    last = max(total - steps, 0)
+    return [*range(0, last, hop), last] if total else []

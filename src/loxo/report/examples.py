@@ -1,0 +1,125 @@
+"""Events worth a look: the strongest, the typical and the doubtful of a label, with their sound.
+
+Failure policy: a recording that is not where it was, or cannot be read, is passed over and named; the next event in the
+same order is shown instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.audio.recording import RecordingError, probe, read
+from loxo.report.plots import RUMBLE_BAND_HZ
+from loxo.report.run import Places
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KINDS = ("strongest", "typical", "doubtful")
+PER_KIND = 4
+TRIES = 40  # events whose recordings are looked for before a kind is given up
+LOW_RATE, FULL_RATE = 1000, 4000  # Hz; read at, for an event below 250 Hz and another one
+SHOWN_S = {"low": (12.0, 40.0), "full": (4.0, 12.0)}  # least and most on one picture
+
+
+@dataclass(frozen=True)
+class Example:
+    """A stretch of sound with an event in it: samples (samples,) at sample_rate, the first at start_s."""
+
+    kind: str
+    event: dict[str, Any]
+    band: str
+    samples: NDArray[np.float32]
+    sample_rate: int
+    start_s: float
+
+
+@dataclass
+class Examples:
+    shown: dict[str, list[Example]] = field(default_factory=dict)  # by label, in the order of KINDS
+    missing: dict[str, str] = field(default_factory=dict)  # recording -> why it could not be shown
+
+
+def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
+    """Rows of one label's events for each kind, the best first, recordings taken in turn so that one does not fill all.
+
+    Typical is nearest the median score. Doubtful is a `weight` nearest 0.5 where that is a probability, or the lowest
+    score.
+    """
+    score = events["score"].fillna(0.0).to_numpy(float)
+    if not len(score):
+        return {kind: [] for kind in KINDS}
+    orders = {
+        "strongest": -score,
+        "typical": np.abs(score - np.median(score)),
+        "doubtful": np.abs(events["weight"].to_numpy(float) - 0.5) if calibrated else score,
+    }
+    recording = events["recording"].to_numpy()
+    chosen: dict[str, list[int]] = {}
+    taken: set[int] = set()
+    for kind, order in orders.items():
+        rows = [int(k) for k in np.argsort(order, kind="stable")[: 50 * TRIES] if int(k) not in taken]
+        turns: dict[Any, int] = {}
+        ranked = []
+        for rank, k in enumerate(rows):
+            turn = turns[recording[k]] = turns.get(recording[k], -1) + 1
+            ranked.append((turn, rank, k))
+        chosen[kind] = [k for _, _, k in sorted(ranked)][:TRIES]
+        taken.update(chosen[kind][:PER_KIND])
+    return chosen
+
+
+def find_examples(events: pd.DataFrame, labels: list[str], calibrated: dict[str, bool], places: Places) -> Examples:
+    """The examples of every label, read from their recordings."""
+    result = Examples()
+    for label in labels:
+        of_label = events[events["label"] == label].reset_index(drop=True)
+        result.shown[label] = []
+        taken: set[int] = set()
+        for kind, rows in choose(of_label, calibrated[label]).items():
+            for row in take(kind, of_label, [row for row in rows if row not in taken], places, result, label):
+                taken.add(row)
+    return result
+
+
+def take(
+    kind: str, events: pd.DataFrame, rows: list[int], places: Places, result: Examples, label: str, most: int = PER_KIND
+) -> list[int]:
+    """Reads the first `most` of these rows that can be read into `result`; which those are."""
+    found: list[int] = []
+    for row in rows:
+        event: dict[str, Any] = {str(name): value for name, value in events.iloc[row].items()}
+        if event["recording"] in result.missing:
+            continue
+        example = _read(kind, event, places, result.missing)
+        if example is not None:
+            result.shown.setdefault(label, []).append(example)
+            found.append(row)
+            if len(found) == most:
+                break
+    return found
+
+
+def _read(kind: str, event: dict[str, Any], places: Places, missing: dict[str, str]) -> Example | None:
+    name = event["recording"]
+    path = places.find(name)
+    if path is None:
+        missing[name] = f"{name}: the recording is not there any more."
+        return None
+    try:
+        recording = probe(path)
+        band = "low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full"
+        rate = LOW_RATE if band == "low" else min(FULL_RATE, recording.sample_rate)
+        length = event["end_s"] - event["start_s"]
+        shown = float(np.clip(3 * length, *SHOWN_S[band]))
+        middle = (event["start_s"] + event["end_s"]) / 2
+        start = float(np.clip(middle - shown / 2, 0, max(recording.duration_s - shown, 0)))
+        samples = read(recording, rate, start, shown)
+    except RecordingError as error:
+        missing[name] = str(error)
+        return None
+    return Example(kind, event, band, samples, rate, start)

@@ -1,0 +1,343 @@
+"""Figures of a report, as matplotlib figures; drawn once, written as SVG for the page and as SVG and PNG for papers.
+
+Colours rise in lightness alone within a map and are Okabe and Ito's between labels, so that they hold for colour-blind
+readers and in grey print. Hours without sound are hatched: no effort is not the same as no event.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, PowerNorm, to_hex, to_rgb
+from matplotlib.dates import date2num
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from loxo.audio.filenames import base_name
+from loxo.files import write_atomically
+from loxo.report.effort import DAY_US, HOUR_US, micros
+from loxo.report.examples import Example
+from loxo.report.plots import WINDOW_S, band_top_hz, draw_box, draw_spectrogram
+from loxo.report.rates import ALL_SITES, diel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WIDTH = 9.8  # inches
+INK, FAINT = "#2b2f33", "#8a9299"
+LABEL_INK = {"rumble": "#0072B2", "gunshot": "#B85C00"}  # darker than on spectrograms: on white
+OTHER_INK = ("#8C4A7E", "#00785A", "#5B5B5B")
+MOST_PANELS = 24  # sites drawn one by one
+STYLE: dict[str, Any] = {
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "hatch.color": "#c9ced2",
+    "hatch.linewidth": 0.5,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "svg.fonttype": "none",  # text stays text: to be searched, and changed by an editor
+}
+Draw = Callable[[], Figure]
+
+
+def ink(label: str, labels: Sequence[str]) -> str:
+    """A label's colour on white."""
+    others = [name for name in labels if name not in LABEL_INK]
+    return LABEL_INK.get(label) or OTHER_INK[others.index(label) % len(OTHER_INK)]
+
+
+def colour_map(colour: str) -> Colormap:
+    """From almost white for nothing to a dark shade of `colour`; the ground shows through NaN."""
+    red, green, blue = (0.42 * part for part in to_rgb(colour))
+    dark = to_hex((red, green, blue))
+    steps = [(0.0, "#f3f4f1"), (0.6, colour), (1.0, dark)]
+    return LinearSegmentedColormap.from_list("loxo", steps)
+
+
+def render(draw: Draw, kind: str, name: str, dpi: int = 150) -> bytes:
+    """The bytes of a figure: the same for the same figure and name."""
+    style: Any = {**STYLE, "svg.hashsalt": name}
+    metadata = {"svg": {"Date": None, "Creator": "Loxo"}, "png": {"Software": "Loxo"}}[kind]
+    with matplotlib.rc_context(style):
+        buffer = BytesIO()
+        ground = "none" if kind == "svg" else "white"
+        draw().savefig(buffer, format=kind, dpi=dpi, metadata=metadata, facecolor=ground)
+    return buffer.getvalue()
+
+
+def inline_svg(svg: bytes, title: str) -> str:
+    """An SVG file as an element of a page: no prolog, no metadata, as wide as the page allows, with a spoken name."""
+    import html
+
+    text = svg.decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    opening = re.match(r"<svg[^>]*>", text)
+    assert opening is not None
+    width = re.search(r'width="([\d.]+)pt"', opening[0])
+    start = re.sub(r' (?:width|height)="[^"]*"', "", opening[0])
+    style = f' style="max-width:{float(width[1]) * 4 / 3:.0f}px"' if width else ""
+    start = start.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"{style}', 1)
+    return start + text[opening.end() :]
+
+
+def write_figure(draw: Draw, folder: Path, name: str) -> None:
+    for kind in ("svg", "png"):
+        write_atomically(folder / f"{name}.{kind}", render(draw, kind, name, dpi=200))
+
+
+# -- maps of dates and hours
+
+
+def grid(cells: pd.DataFrame, column: str, days: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(24, days) rates an hour of sound; NaN where there is none. days: microseconds of the first and the last."""
+    count = int((days[-1] - days[0]) // DAY_US) + 1
+    events, hours = np.zeros((24, count)), np.zeros((24, count))
+    at = micros(cells["hour"])
+    index = ((at % DAY_US) // HOUR_US, (at - days[0]) // DAY_US)
+    np.add.at(events, index, cells[column].to_numpy(float))
+    np.add.at(hours, index, cells["analysed_h"].to_numpy(float))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(hours > 0, events / hours, np.nan)
+
+
+def activity(
+    cells: pd.DataFrame, label: str, column: str, colour: str, sun: list[tuple[date, datetime | None, datetime | None]]
+) -> Figure:
+    """Rates by date and hour of day, and beside it by hour of day over all dates."""
+    days = _days(cells)
+    count = int((days[-1] - days[0]) // DAY_US) + 1
+    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
+    map_width = float(np.clip(count / 7, 1.2, 4.2))
+    axes = list(figure.subplots(1, 2, sharey=True, width_ratios=(map_width, 1.0)))
+    rates = grid(cells, column, days)
+    image = _map(axes[0], rates, days, colour, _norm(rates))
+    _sun(axes[0], sun)
+    axes[0].set_ylabel("hour of day")
+    figure.colorbar(image, ax=axes[0], label=f"{label}s an hour", pad=0.012, aspect=30).outline.set_visible(False)
+    mean, low, high = diel(cells, column)
+    hours = np.arange(24) + 0.5
+    axes[1].fill_betweenx(hours, low, high, color=colour, alpha=0.22, lw=0, step=None)
+    axes[1].plot(mean, hours, color=colour, lw=1.6, marker="o", ms=2.2)
+    axes[1].set_xlim(left=0)
+    axes[1].set_xlabel("mean rate an hour")
+    axes[1].set_title("all dates" if np.isnan(low).all() else "all dates, 95 %", fontsize=9)
+    return figure
+
+
+def activity_by_site(
+    cells: pd.DataFrame,
+    sites: list[str],
+    column: str,
+    colour: str,
+    sun: dict[str, list[tuple[date, datetime | None, datetime | None]]],
+) -> Figure:
+    """The map of each site, small, all in one scale."""
+    days = _days(cells)
+    sites = sites[:MOST_PANELS]
+    columns = min(3, len(sites))
+    rows = -(-len(sites) // columns)
+    height = 0.6 + 1.75 * rows
+    figure = Figure(figsize=(WIDTH, height))  # laid out by hand: 24 panels would take seconds
+    place = {"left": 0.04, "right": 0.9, "bottom": 0.5 / height, "top": 1 - 0.25 / height, "wspace": 0.06}
+    place["hspace"] = 0.25
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=place).ravel()
+    grids = {site: grid(cells[cells["site"] == site], column, days) for site in sites}
+    norm = _norm(np.concatenate([values.ravel() for values in grids.values()]))
+    for axis, site in zip(axes, sites, strict=False):
+        image = _map(axis, grids[site], days, colour, norm, ticks=5)
+        _sun(axis, sun.get(site, []))
+        axis.set_title(_plain(site or "no site in the name"), fontsize=9)
+    for axis in axes[len(sites) :]:
+        axis.set_visible(False)
+    beside = figure.add_axes((0.915, 0.5 / height, 0.012, 1 - 0.75 / height))
+    figure.colorbar(image, cax=beside, label="events an hour").outline.set_visible(False)
+    return figure
+
+
+def _days(cells: pd.DataFrame) -> NDArray[np.int64]:
+    at = micros(cells["hour"]) // DAY_US * DAY_US
+    return np.array([at.min(), at.max()], np.int64)
+
+
+def _norm(rates: NDArray[np.float64]) -> PowerNorm:
+    """Square root: calls come in bouts, and single ones must be seen beside them."""
+    finite = rates[np.isfinite(rates)]
+    top = float(np.quantile(finite, 0.998)) if len(finite) else 0.0
+    return PowerNorm(0.5, vmin=0, vmax=max(top, float(finite.max(initial=0.0)) / 3) or 1.0)
+
+
+def _map(
+    axis: Axes, rates: NDArray[np.float64], days: NDArray[np.int64], colour: str, norm: PowerNorm, ticks: int = 9
+) -> Any:
+    first = date2num(days[0].astype("datetime64[us]"))
+    extent = (first, first + rates.shape[1], 0.0, 24.0)
+    axis.patch.set(hatch="////", facecolor="white")
+    image = axis.imshow(
+        rates,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap=colour_map(colour),
+        norm=norm,
+        interpolation="none",
+    )
+    axis.set_yticks(range(0, 25, 6), [f"{hour:02d}" for hour in range(0, 25, 6)])
+    _dates(axis, days[0], rates.shape[1], ticks)
+    return image
+
+
+def _dates(axis: Axes, first: NDArray[np.int64] | np.int64, count: int, most: int = 9) -> None:
+    """At most so many dates under an axis of `count` days, the year under the first and under each January."""
+    days = [date(1970, 1, 1) + timedelta(days=int(first // DAY_US) + k) for k in range(count)]
+    step = next((step for step in (1, 2, 3, 7, 14) if count <= step * most), None)
+    if step is not None:
+        shown = days[::step]
+        words = [f"{day.day} {day:%b}" for day in shown]
+    else:
+        starts = [day for day in days if day.day == 1]
+        every = next((step for step in (1, 2, 3, 6) if len(starts) <= step * most), 12)
+        shown = [day for day in starts if (day.month - 1) % every == 0]
+        words = [f"{day:%b}" for day in shown]
+    years = [day.year if k == 0 or day.year != shown[k - 1].year else "" for k, day in enumerate(shown)]
+    axis.set_xticks(date2num(shown), [f"{word}\n{year}" for word, year in zip(words, years, strict=True)])
+
+
+def _sun(axis: Axes, sun: list[tuple[date, datetime | None, datetime | None]]) -> None:
+    for which in (1, 2):
+        points = [(date2num(row[0]) + side, _hour(row[which])) for row in sun for side in (0, 1)]
+        if points:
+            x, y = zip(*points, strict=True)
+            axis.plot(x, y, color="white", lw=2.2, alpha=0.8)
+            axis.plot(x, y, color="#333333", lw=0.9, ls=(0, (4, 2)))
+
+
+def _hour(time: Any) -> float:
+    return np.nan if time is None else time.hour + time.minute / 60 + time.second / 3600
+
+
+# -- effort and rates by site
+
+
+def effort(daily: pd.DataFrame) -> Figure:
+    """Hours analysed by site and day; a cross where a recording failed or is cut off."""
+    dated = daily[daily["date"].notna()]
+    sites = sorted(dated["site"].unique())
+    at = micros(dated["date"])
+    first, count = at.min(), int((at.max() - at.min()) // DAY_US) + 1
+    hours = np.zeros((len(sites), count))
+    index = (np.searchsorted(sites, dated["site"]), (at - first) // DAY_US)
+    np.add.at(hours, index, dated["analysed_h"].to_numpy(float))
+    figure = Figure(figsize=(WIDTH, 0.95 + 0.24 * max(len(sites), 2)), layout="constrained")
+    axis = figure.subplots()
+    axis.patch.set(hatch="////", facecolor="white")
+    left = date2num(first.astype("datetime64[us]"))
+    extent = (left, left + count, len(sites) - 0.5, -0.5)
+    shown = np.where(hours > 0, hours, np.nan)
+    full = LinearSegmentedColormap.from_list("effort", ["#dfe9e4", "#5f9484", "#2f6d5e"])
+    image = axis.imshow(shown, aspect="auto", extent=extent, cmap=full, vmin=0, vmax=24, interpolation="none")
+    axis.hlines(np.arange(1, len(sites)) - 0.5, left, left + count, color="white", lw=1.5)
+    bad = (dated["failed"] + dated["cut_off"] > 0).to_numpy()
+    for colour, width in (("white", 3.4), (INK, 1.3)):  # seen on every ground
+        axis.plot(left + index[1][bad] + 0.5, index[0][bad], ls="", marker="x", color=colour, ms=4.5, mew=width)
+    axis.set_yticks(range(len(sites)), [_plain(site or "no site") for site in sites])
+    axis.set_ylim(len(sites) - 0.5, -0.5)
+    _dates(axis, first, count)
+    bar = figure.colorbar(image, ax=axis, label="hours analysed", ticks=(0, 12, 24), pad=0.012, aspect=12)
+    bar.outline.set_visible(False)
+    return figure
+
+
+def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
+    """Events in 24 h of sound with 95 % intervals, a panel a label; runs (by name) in rows beside each other."""
+    sites = list(dict.fromkeys(site for table in tables.values() for site in table["site"]))
+    sites = [*sorted(site for site in sites if site != ALL_SITES), *[s for s in sites if s == ALL_SITES]]
+    figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * max(len(sites), 2) * len(tables) ** 0.5), layout="constrained")
+    axes = list(figure.subplots(1, len(labels), sharey=True, squeeze=False)[0])
+    for axis, label in zip(axes, labels, strict=True):
+        for k, (name, table) in enumerate(tables.items()):
+            rows = table[(table["label"] == label) & table["per_day"].notna()]
+            y = np.array([sites.index(site) for site in rows["site"]]) + 0.32 * (k - (len(tables) - 1) / 2)
+            middle = rows["per_day"].to_numpy(float)
+            low, high = rows["per_day_low"].to_numpy(float), rows["per_day_high"].to_numpy(float)
+            colour = ink(label, labels)
+            axis.hlines(y, low, high, color=colour, lw=1.6, alpha=0.55)
+            face = colour if k == 0 else "white"
+            axis.plot(middle, y, ls="", marker="o", ms=5, mfc=face, mec=colour, mew=1.3, label=_plain(name))
+        axis.set_title(_plain(f"{label}s in 24 h"))
+        axis.set_xlim(left=0)
+        axis.set_ylim(len(sites) - 0.5, -0.5)
+        axis.grid(axis="x", color="#e4e7e9", lw=0.6)
+        axis.set_axisbelow(True)
+    axes[0].set_yticks(range(len(sites)), [_plain(site or "no site") for site in sites])
+    if len(tables) > 1:
+        axes[0].legend(frameon=False, fontsize=8, loc="best")
+    return figure
+
+
+# -- sound
+
+
+def example_sheet(examples: list[Example]) -> Figure:
+    """Spectrograms, a row for each kind of example."""
+    kinds = list(dict.fromkeys(example.kind for example in examples))
+    columns = max(sum(example.kind == kind for example in examples) for kind in kinds)
+    columns = max(columns, 3)
+    figure = Figure(figsize=(WIDTH, 0.2 + 1.85 * len(kinds)), layout="constrained")
+    axes = figure.subplots(len(kinds), columns, squeeze=False)
+    for row, kind in zip(axes, kinds, strict=True):
+        chosen = [example for example in examples if example.kind == kind]
+        for axis, example in zip(row, chosen, strict=False):
+            _example(axis, example)
+        for axis in row[len(chosen) :]:
+            axis.set_visible(False)
+        for axis in row[1:]:
+            axis.set_ylabel("")
+        row[0].set_ylabel(f"{kind}\nHz")
+    return figure
+
+
+def _example(axis: Axes, example: Example) -> None:
+    event, rate = example.event, example.sample_rate
+    window = round(WINDOW_S[example.band] * rate)
+    top = band_top_hz(example.band, rate)
+    draw_spectrogram(axis, example.samples, rate, window, top, example.start_s, "none")
+    draw_box(axis, {**event, "label": event["label"]}, top, ls=":", lw=1.0)
+    axis.set_xlim(example.start_s, example.start_s + len(example.samples) / rate)
+    middle = round((event["start_s"] + event["end_s"]) / 2)
+    half = int(np.diff(axis.get_xlim())[0] / 2 * 0.8)
+    ticks = np.array([middle - half, middle, middle + half])
+    axis.set_xticks(ticks, [_clock(second) for second in ticks])
+    axis.tick_params(labelsize=7, length=2)
+    name = base_name(event["recording"])
+    name = name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
+    axis.set_title(_plain(f"{event['score']:.2f} · {name}"), fontsize=7.5)
+
+
+def _clock(second: float) -> str:
+    minutes, seconds = divmod(int(second), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _plain(text: str) -> str:
+    """Without matplotlib's mathematics and without control characters, which SVG cannot hold."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")

@@ -1,0 +1,305 @@
+"""The sections of the page about one run, and its figures."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from loxo.audio.filenames import base_name
+from loxo.report import figures, page
+from loxo.report.rates import ALL_SITES
+from loxo.report.weights import CALIBRATION, COUNT, REVIEW
+
+if TYPE_CHECKING:
+    from loxo.report.figures import Draw
+    from loxo.report.report import Findings
+    from loxo.report.run import Run
+
+MOST_REASONS = 5  # why recordings could not be drawn
+BY_CLASS = ("decoding", "calibration", "curves")  # parameters that hold something for each class
+MOST_ROWS = 40  # of a table on the page; the CSV has all
+
+Draws = dict[str, "tuple[Draw, str]"]
+
+
+def report_figures(found: Findings) -> Draws:
+    """How to draw each figure, and what it shows, by its file name."""
+    draws: Draws = {}
+    sites = sorted(found.hourly["site"].unique())
+    labels = found.labels
+    if len(found.hourly):
+        suns = list(found.sun.values())
+        one_sun = suns[0] if suns and all(sun == suns[0] for sun in suns) else []
+        for label in labels:
+            colour = figures.ink(label, labels)
+            draw: Draw = partial(figures.activity, found.hourly, label, f"{label} expected", colour, one_sun)
+            name = figure_name(label)
+            draws[f"activity-{name}"] = (draw, f"{label}s an hour by date and hour of day")
+            if len(sites) > 1:
+                draw = partial(figures.activity_by_site, found.hourly, sites, f"{label} expected", colour, found.sun)
+                draws[f"activity-{name}-by-site"] = (draw, f"{label}s an hour by date and hour of day, by site")
+        draws["effort"] = (partial(figures.effort, found.daily), "hours analysed by site and date")
+    if labels:
+        draws["rates"] = (partial(figures.rates_by_site, {"": found.rates}, labels), "rates by site")
+    for label, examples in found.examples.shown.items():
+        if examples:
+            words = f"spectrograms of the strongest, typical and doubtful {label}s"
+            draws[f"examples-{figure_name(label)}"] = (partial(figures.example_sheet, examples), words)
+    return draws
+
+
+def figure_name(label: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in label) or "no-label"
+
+
+def report_page(found: Findings, svg: dict[str, str], notes: list[str]) -> str:
+    """The HTML of the page."""
+    run = found.run
+    sections = [
+        ("rates", "Counts and rates", _rates(found, svg)),
+        ("activity", "Activity by date and hour", _activity(found, svg)),
+        ("events", "Events to look at", _examples(found, svg)),
+        ("effort", "Effort", _effort(found, svg)),
+        ("run", "Model and parameters", parameters([run]) + _model(found)),
+        ("method", "How the figures were made", _method(found)),
+    ]
+    title = f"Survey report: {run.folder.resolve().name}"
+    warnings = "".join(page.paragraph(note, "warn") for note in notes)
+    lead = page.text(_lead(found))
+    footer = f"Made by Loxo {page.text(_version())} from {page.text(run.folder / 'run.json')}."
+    return page.page(title, lead, page.fact_list(_facts(found)) + warnings, sections, footer)
+
+
+def _version() -> str:
+    import loxo
+
+    return loxo.__version__
+
+
+def _lead(found: Findings) -> str:
+    recordings = found.run.recordings
+    dated = recordings[recordings["start"].notna()]
+    words = [page.count(len(recordings), "recording")]
+    sites = [site for site in recordings["site"].unique() if site]
+    if sites:
+        words.append(page.count(len(sites), "site"))
+    if len(dated):
+        words.append(page.span(dated["start"].min(), dated["start"].max()))
+    return " · ".join(words)
+
+
+def _facts(found: Findings) -> list[tuple[str, str, str]]:
+    recordings = found.run.recordings
+    recorded, analysed = (float(recordings[name].sum()) / 3600 for name in ("duration_s", "analysed_s"))
+    facts = [("analysed", page.hours(analysed), f"of {page.hours(recorded)} recorded")]
+    total = found.rates["site"].eq(ALL_SITES)
+    table = found.rates[total] if total.any() else found.rates
+    for row in table.to_dict("records"):
+        label = row["label"] or "event"
+        if found.weights.sources[row["label"]] == COUNT:
+            number, small = f"{row['events']:,}", "listed, unchecked"
+        else:
+            number, small = f"{round(row['expected']):,}", f"expected right of {row['events']:,} listed"
+        facts.append((f"{label}s", number, small))
+    failed, cut = (int((recordings["status"] == status).sum()) for status in ("failed", "truncated"))
+    failed += len(found.run.problems)
+    facts.append(("problems", f"{failed + cut:,}", f"{failed} failed, {cut} cut off" if failed + cut else "none"))
+    return facts
+
+
+def _rates(found: Findings, svg: dict[str, str]) -> str:
+    parts = [page.paragraph(_weights_sentence(found))]
+    if "rates" in svg:
+        caption = "Events in 24 h of analysed sound, with 95 % intervals."
+        parts.append(page.figure(svg["rates"], caption))
+    known = any(source != COUNT for source in found.weights.sources.values())
+    columns = ["site", "label", "analysed#", "listed#", "expected right#", "in 24 h (95 %)#", "interval by"]
+    rows = []
+    for row in found.rates.to_dict("records"):
+        site = row["site"] if row["site"] == ALL_SITES else row["site"] or "no site in the name"
+        rate = page.interval(row["per_day"], row["per_day_low"], row["per_day_high"])
+        expected = "–" if found.weights.sources[row["label"]] == COUNT else page.number(row["expected"])
+        cells = [site, row["label"], page.hours(row["analysed_h"]), f"{row['events']:,}", expected, rate]
+        rows.append([*cells, row["interval"]])
+    if not known:
+        columns.pop(4)
+        for cells in rows:
+            cells.pop(4)
+    parts.append(_cut(columns, rows, "rates", total=ALL_SITES))
+    return "".join(parts)
+
+
+def _weights_sentence(found: Findings) -> str:
+    words = {
+        REVIEW: "from the decisions of the review",
+        CALIBRATION: "the sum of their scores, which this model has calibrated as the probability to be right",
+        COUNT: "not known: neither a review nor a calibration of the model is at hand, so events are counted as listed",
+    }
+    by_source: dict[str, list[str]] = {}
+    for label, source in found.weights.sources.items():
+        by_source.setdefault(source, []).append(f"{label}s")
+    sentences = [f"How many {' and '.join(names)} are right is {words[s]}." for s, names in by_source.items()]
+    decided = sum(found.weights.decisions.values())
+    if decided:
+        sentences.append(f"A reviewer's word on {page.count(decided, 'event')} is taken over as it is.")
+    if found.weights.drawn:
+        drawn = page.count(found.weights.drawn, "event")
+        sentences.append(f"{drawn} that only reviewers found are not counted: they were not looked for everywhere.")
+    return " ".join(sentences)
+
+
+def _activity(found: Findings, svg: dict[str, str]) -> str:
+    if not len(found.hourly):
+        return page.paragraph(
+            "None of the recordings has a start time in its name, so nothing can be drawn by date or hour. Names such "
+            "as nn01a_20180126_000000.wav, S4A03895_20190522_000000.wav or 20190522_000000.WAV give one."
+        )
+    what = "Rates are events in an hour of analysed sound; hatched where nothing was analysed."
+    sun = " Dashed: sunrise and sunset." if found.sun else ""
+    parts = [page.paragraph(what + sun, "note")]
+    sites = sorted(found.hourly["site"].unique())
+    for label in found.labels:
+        parts.append(f"<h3>{page.text(label)}s</h3>")
+        name = f"activity-{figure_name(label)}"
+        over = " All sites together." if len(sites) > 1 else ""
+        caption = f"Each column a day, each row an hour of the wall clock.{over}"
+        parts.append(page.figure(svg[name], caption))
+        if f"{name}-by-site" in svg:
+            left_out = len(sites) - figures.MOST_PANELS
+            more = f" The first {figures.MOST_PANELS} of {len(sites)}; all are in the CSV." if left_out > 0 else ""
+            parts.append(page.figure(svg[f"{name}-by-site"], f"The sites in one scale.{more}"))
+    return "".join(parts)
+
+
+def _examples(found: Findings, svg: dict[str, str]) -> str:
+    parts = [
+        page.paragraph(
+            "Strongest: the highest scores. Typical: nearest the median score. Doubtful: a probability nearest one "
+            "half, or, where scores are not calibrated, the lowest scores. Recordings take turns. Over each picture "
+            "its score and recording; times from the recording's start; dB over the median of each frequency.",
+            "note",
+        )
+    ]
+    for label in found.labels:
+        name = f"examples-{figure_name(label)}"
+        if name in svg:
+            parts.append(f"<h3>{page.text(label)}s</h3>{page.figure(svg[name])}")
+        elif (found.weights.labels == label).any():
+            parts.append(page.paragraph(f"No recording with {label}s is at hand to be drawn.", "warn"))
+        else:
+            parts.append(page.paragraph(f"No {label}s are listed."))
+    if found.examples.missing:
+        parts.append(page.paragraph("Not shown, with the next event in their place:", "note"))
+        reasons = list(found.examples.missing.values())
+        parts.append(page.table(["recording and reason*"], [(reason,) for reason in reasons[:MOST_REASONS]]))
+        if len(reasons) > MOST_REASONS:
+            parts.append(page.paragraph(f"and {len(reasons) - MOST_REASONS} more.", "note"))
+    return "".join(parts)
+
+
+def _effort(found: Findings, svg: dict[str, str]) -> str:
+    run, parts = found.run, []
+    if "effort" in svg:
+        caption = "Hours analysed by site and day. Hatched: none. Cross: a recording failed or is cut off."
+        parts.append(page.figure(svg["effort"], caption))
+    rows = []
+    for site, days in found.daily.groupby("site"):
+        dated = days[days["date"].notna()]
+        gaps = found.gaps[found.gaps["site"] == site]
+        of_site = run.recordings[run.recordings["site"] == site]
+        seconds = [float(of_site[name].sum()) / 3600 for name in ("duration_s", "analysed_s")]
+        used = int((dated["analysed_h"] > 0).sum())
+        when = page.span(dated["date"].iloc[0], dated["date"].iloc[-1]) if len(dated) else "not known"
+        rows.append((site or "no site in the name", when, len(of_site), int(days["failed"].sum()),
+                     int(days["cut_off"].sum()), *map(page.hours, seconds), f"{used} of {len(dated)}",
+                     f"{len(gaps)}: {page.hours(float(gaps['hours'].sum()))}" if len(gaps) else "none"))  # fmt: skip
+    columns = ["site", "dates", "recordings#", "failed#", "cut off#", "recorded#", "analysed#", "days with sound#"]
+    parts.append(_cut([*columns, "gaps#"], rows, "effort"))
+    if found.overlap_h > 0.02:
+        parts.append(
+            page.paragraph(
+                f"{page.hours(found.overlap_h)} are covered by more than one recording of a site (copies, or two "
+                "recorders of one name) and count each time.",
+                "warn",
+            )
+        )
+    if len(found.gaps):
+        parts.append("<h3>Gaps, the longest first</h3>")
+        longest = found.gaps.sort_values("hours", ascending=False, kind="stable")
+        gap_rows = [
+            (gap["site"] or "no site in the name", f"{gap['start']:%Y-%m-%d %H:%M}", f"{gap['end']:%Y-%m-%d %H:%M}",
+             page.hours(gap["hours"]), gap["cause"])
+            for gap in longest.head(MOST_ROWS + 1).to_dict("records")
+        ]  # fmt: skip
+        parts.append(_cut(["site", "from", "to", "length#", "cause*"], gap_rows, "gaps", len(longest)))
+    troubles = run.recordings[run.recordings["reason"] != ""]
+    if len(troubles) or run.problems:
+        parts.append("<h3>Recordings that failed or are cut off</h3>")
+        names = troubles[["recording", "status", "reason"]].to_numpy().tolist()
+        words = {"truncated": "cut off"}
+        problems = [(base_name(name), words.get(status, status), reason) for name, status, reason in names]
+        problems += [(name, "failed", sentence) for name, sentence in run.problems]
+        parts.append(_cut(["recording*", "status", "reason*"], problems, "problems"))
+    return "".join(parts)
+
+
+def _cut(columns: list[str], rows: list[Any], csv: str = "", whole: int | None = None, total: str | None = None) -> str:
+    """A table of the first MOST_ROWS rows, and where the others are."""
+    whole = len(rows) if whole is None else whole
+    made = page.table(columns, rows[:MOST_ROWS], total)
+    if whole > MOST_ROWS:
+        where = f"; all are in the file .{csv}.csv beside this page" if csv else ""
+        made += page.paragraph(f"{MOST_ROWS} of {whole:,} rows{where}.", "note")
+    return made
+
+
+def parameters(runs: list[Run]) -> str:
+    """What the runs were made with, a column a run; of several, first what differs between them."""
+    names = list(dict.fromkeys(name for run in runs for name in run.parameters if name not in BY_CLASS))
+    rows: list[tuple[Any, ...]] = [("status", *[run.status for run in runs])]
+    rows += [(name, *[_word(run.parameters.get(name)) for run in runs]) for name in names]
+    labels = dict.fromkeys(label for run in runs for label in run.parameters.get("decoding") or {})
+    for label in labels:
+        fields = dict.fromkeys(f for run in runs for f in (run.parameters.get("decoding") or {}).get(label, {}))
+        rows += [
+            (f"{label}: {f}", *[_word((run.parameters.get("decoding") or {}).get(label, {}).get(f)) for run in runs])
+            for f in fields
+        ]
+    columns = ["parameter", *[f"{run.folder.resolve().name}*" for run in runs]]
+    if len(runs) == 1:
+        return page.table(columns, rows)
+    other = [row for row in rows if len(set(row[1:])) > 1]
+    differing = page.table(columns, other) if other else page.paragraph("All parameters are the same.")
+    return f"{differing}<h3>The same in both</h3>{page.table(columns, [row for row in rows if row not in other])}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items() if part is not None) or "usual"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "the model's own" if value is None else f"{value}"
+
+
+def _model(found: Findings) -> str:
+    """On what data the model's own figures stand."""
+    curves = found.run.parameters.get("curves") or {}
+    sentences = [
+        f"The false positives of {label}s were measured on: {curve['data']}" for label, curve in curves.items()
+    ]
+    return "".join(page.paragraph(sentence, "note") for sentence in sentences)
+
+
+def _method(found: Findings) -> str:
+    sentences = [
+        "An hour of effort is an hour of sound that was analysed. Times are the wall clock that the recordings' names "
+        "give, in the time zone of the report where one was asked for.",
+        "Events are listed at the thresholds of the run; what the detector missed is in no count here.",
+        "Intervals hold 95 %. “days”: the days of a site were drawn again 2,000 times, so that calls of one visit stay "
+        "together. “poisson”: with fewer than 7 days or 10 events, or without start times, limits as if events came "
+        "independently of each other; where calls come in bouts these are too narrow.",
+        "A gap is a pause between analysed sound that is longer than a minute and than 1.5 times the usual pause of a "
+        "site that records on a schedule.",
+        "Dates and hours without analysed sound are hatched, not empty: no effort is not the same as no event.",
+    ]
+    return "".join(page.paragraph(sentence, "note") for sentence in sentences)

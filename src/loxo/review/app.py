@@ -1,0 +1,188 @@
+"""The page's server: a FastAPI application over one session. See guard.py for who may ask it anything.
+
+    GET  /                       the page; /static/NAME what it is made of
+    GET  /api/run                what does not change: classes, sites, reviewer, bands, speeds
+    GET  /api/queue?...          the rows that pass a filter (loxo.review.queue.Filter), in its order, and a letter each
+    GET  /api/events?rows=1,2    details of up to MOST_ROWS events
+    GET  /api/find/NAME          the row of an event
+    GET  /api/picture/ROW?band=  spectrogram and frame scores, /api/thumb/ROW?band= a small one (loxo.review.media)
+    GET  /api/around/ROW         the other events within the picture
+    GET  /api/sound/ROW?...      WAV
+    POST /api/act                {"changes": [...]}, /api/undo, /api/redo: answered when it is on the disk
+    GET  /api/results            counts, fits, estimates, agreement;  POST /api/export writes the reviewed tables
+
+What is wrong with a request or a recording is answered with 400 and {"error": one sentence}.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from typing import Annotated, Any, Literal
+
+from fastapi import Body, Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
+
+from loxo.errors import LoxoError
+from loxo.review.audio import PITCH, SPEEDS
+from loxo.review.guard import Guard
+from loxo.review.media import LONGEST_CONTEXT_S, Media
+from loxo.review.output import write_export
+from loxo.review.queue import ORDERS, STATUSES, Filter
+from loxo.review.results import results
+from loxo.review.session import Session
+from loxo.review.spectrogram import BANDS
+
+MOST_ROWS = 500  # details in one answer
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: int | None = None) -> Guard:
+    """The application, guarded by a token. `host` is the one it will listen on; `sample`: what the page begins with."""
+    app = FastAPI(title="Loxo review", docs_url=None, redoc_url=None, openapi_url=None)
+    media = Media(session)
+    static = _static()
+
+    @app.exception_handler(LoxoError)
+    def fault(request: Request, error: LoxoError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 400)
+
+    @app.exception_handler(RequestValidationError)
+    def misfit(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"error": "The request is not understood."}, 400)
+
+    @app.get("/")
+    def page() -> Response:
+        return static_file("index.html")
+
+    @app.get("/static/{name:path}")
+    def static_file(name: str) -> Response:
+        if name not in static:
+            return Response("There is no such file.", 404)
+        return Response(static[name], media_type=TYPES["." + name.rpartition(".")[2]])
+
+    @app.get("/api/run")
+    def run() -> dict[str, Any]:
+        columns = session.columns
+        return {
+            "name": session.run.folder.resolve().name,
+            "reviewer": session.reviewer,
+            "events": len(session.names),
+            "recordings": len(session.run.recordings),
+            "labels": session.run.labels,
+            "sites": sorted(set(columns.site) - {""}),
+            "statuses": STATUSES,
+            "orders": ORDERS,
+            "bands": {name: None if math.isinf(band.high_hz) else band.high_hz for name, band in BANDS.items()},
+            "speeds": SPEEDS,
+            "pitch": PITCH,
+            "context": LONGEST_CONTEXT_S,
+            "sample": sample,
+            "strangers": session.strangers,
+            "running": session.run.status == "running",
+        }
+
+    @app.get("/api/queue")
+    def queue(filter: Annotated[Filter, Depends()]) -> dict[str, Any]:
+        rows = session.queue(filter)
+        return {"rows": rows.tolist(), "verdicts": session.letters(rows)}
+
+    @app.get("/api/events")
+    def events(rows: str) -> list[dict[str, Any]]:
+        numbers = _numbers(rows)
+        return [session.detail(session.check_row(row)) for row in numbers]
+
+    @app.get("/api/find/{name}")
+    def find(name: str) -> dict[str, int | None]:
+        return {"row": session.row_of.get(name)}
+
+    @app.get("/api/picture/{row}")
+    def picture(row: int, band: str = "250") -> Response:
+        return Response(media.picture(session.check_row(row), band), media_type="application/octet-stream")
+
+    @app.get("/api/thumb/{row}")
+    def thumb(row: int, band: str = "250") -> Response:
+        return Response(media.thumb(session.check_row(row), band), media_type="application/octet-stream")
+
+    @app.get("/api/around/{row}")
+    def around(row: int) -> list[dict[str, Any]]:
+        return session.around(session.check_row(row), *media.window(row, LONGEST_CONTEXT_S))
+
+    @app.get("/api/sound/{row}")
+    def sound(row: int, start: float, end: float, speed: int = 1, pitched: bool = False) -> Response:
+        if speed not in SPEEDS or not math.isfinite(start + end):
+            raise LoxoError(f"The speeds are {', '.join(map(str, SPEEDS))}.")
+        return Response(media.sound(session.check_row(row), start, end, speed, pitched), media_type="audio/wav")
+
+    @app.post("/api/act")
+    def act(changes: Annotated[list[_Change], Body(embed=True)]) -> list[dict[str, Any]]:
+        return details(session.act([change.model_dump(exclude_unset=True) for change in changes]))
+
+    @app.post("/api/undo")
+    def undo() -> list[dict[str, Any]]:
+        return details(session.undo())
+
+    @app.post("/api/redo")
+    def redo() -> list[dict[str, Any]]:
+        return details(session.redo())
+
+    def details(rows: list[int]) -> list[dict[str, Any]]:
+        """Of the rows that an action touched; a drawing that is gone is told by its row alone."""
+        return [session.detail(row) if session.stands(row) else {"row": row, "gone": True} for row in rows]
+
+    @app.get("/api/results")
+    def answer() -> dict[str, Any]:
+        session.refresh()
+        return results(session.run, session.names, session.people())
+
+    @app.post("/api/export")
+    def export() -> dict[str, Any]:
+        session.refresh()
+        written = write_export(session.run, session.names, session.people(), session.places)
+        return {"folder": str(written.folder), "files": len(written.files), "events": written.events}
+
+    return Guard(app, token, host)
+
+
+class _Change(BaseModel):
+    """One change of an action, as the page sends it; see Session.act."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    row: int | None = None
+    beside: int | None = None
+    verdict: Literal["yes", "no", "unsure", "other"] | None = None
+    label: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    low_hz: float | None = None
+    high_hz: float | None = None
+    note: str | None = None
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        raise LoxoError("Rows are numbers with commas between them.") from None
+    if len(numbers) > MOST_ROWS:
+        raise LoxoError(f"At most {MOST_ROWS} rows at once, not {len(numbers)}.")
+    return numbers
+
+
+def _static() -> dict[str, bytes]:
+    """The page's files by name, read once: what is not among them cannot be asked for."""
+    root = files("loxo.review") / "static"
+    found = {}
+    for folder in (root, root / "js"):
+        for file in folder.iterdir():
+            if file.is_file() and "." + file.name.rpartition(".")[2] in TYPES:
+                found[("js/" if folder.name == "js" else "") + file.name] = file.read_bytes()
+    return found

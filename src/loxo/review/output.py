@@ -1,0 +1,194 @@
+"""What a review leaves behind, in `RUN/reviewed/`, written anew at each export:
+
+    tables/NAME.selections.txt   the true events of each recording in which anything was decided: confirmed, relabelled,
+                                 drawn; edges as moved
+    events.csv                   the same, of all recordings, in the columns of every events.csv
+    decisions.csv                every event of the run: as detected, what was decided and by whom, notes
+    results.json                 counts, P(correct | score), thresholds, estimates with intervals, agreement
+    training/tables/             for `loxo train`: true events, of recordings that are reviewed to the end or hold any
+    training/hard_negatives.selections.txt   rejected events: stretches that hold no call and sound like one
+    training/undecided.selections.txt        unsure, disputed and unreviewed events of the same recordings: neither
+
+Each file is written whole or not at all; tables of an earlier export that no longer apply are removed. Raven finds the
+recordings where they lie now.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from loxo.audio.filenames import parse_name
+from loxo.detection.scorefile import TABLE_SUFFIX
+from loxo.events.raven import write_raven
+from loxo.events.table import COLUMNS, empty_events, events_frame
+from loxo.events.writers import csv_row, write_csv_rows
+from loxo.files import atomic_file, write_atomically
+from loxo.report.run import Places, Run
+from loxo.review.journal import Decision, journals, read_journal
+from loxo.review.merge import Final, by_reviewer, finals, without_doubles
+from loxo.review.results import results
+from loxo.review.session import open_run
+
+FOLDER = "reviewed"
+EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes"}
+UNDECIDED = "undecided"
+HARD_NEGATIVE = "none"  # label of a rejected event
+DECISION_COLUMNS = (
+    "verdict",
+    "new_label",
+    "new_start_s",
+    "new_end_s",
+    "new_low_hz",
+    "new_high_hz",
+    "reviewers",
+    "note",
+)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written."""
+
+    folder: Path
+    files: list[str]  # below the folder
+    events: int  # true ones
+    results: dict[str, Any]
+
+
+def export(run_folder: str | Path, recordings: str | Path | None = None) -> Export:
+    """Writes the results of all journals of a run. `recordings` as in `loxo review`.
+
+    Raises LoxoError when the folder is no run, a journal is damaged, or a file cannot be written.
+    """
+    run, names = open_run(run_folder)
+    people = by_reviewer(map(read_journal, journals(run.folder)))
+    return write_export(run, names, people, Places(run, recordings))
+
+
+def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decision]], places: Places) -> Export:
+    """export for what is open already."""
+    folder = run.folder / FOLDER
+    answers = finals(people)
+    table = _answered(run, names, answers)
+    true = table[table["verdict"].isin(("yes", "other", "drawn"))]
+    found = results(run, names, people)
+    paths = {name: str(places.find(name) or name) for name in run.recordings["recording"]}
+    paths = {name: path if "://" in path else str(Path(path).absolute()) for name, path in paths.items()}
+    files: list[str] = []
+
+    def raven(events: pd.DataFrame, name: str, durations: dict[str, float] | None = None) -> None:
+        events = _as_events(events)
+        columns = {key: value for key, value in EXTRA.items() if key in events.columns}
+        write_raven(
+            events.assign(recording=events["recording"].map(paths)), folder / name, extra=columns, durations=durations
+        )
+        files.append(name)
+
+    by_recording = dict(list(true.groupby("recording", sort=False)))
+    touched = set(table[table["verdict"] != ""]["recording"])
+    for recording, listed in _tables(run).items():
+        if recording in touched:
+            raven(by_recording.get(recording, true[:0]), f"tables/{listed}")
+    with atomic_file(folder / "events.csv") as file:
+        write_csv_rows(file, [COLUMNS, *map(csv_row, _as_events(true).to_dict("records"))])
+    with atomic_file(folder / "decisions.csv") as file:
+        write_csv_rows(file, [(*COLUMNS, *DECISION_COLUMNS), *_decision_rows(run, names, answers, table)])
+    write_atomically(folder / "results.json", (json.dumps(found, indent=1) + "\n").encode())
+    files += ["events.csv", "decisions.csv", "results.json"]
+
+    of_touched = table[table["recording"].isin(touched)]
+    complete = touched - set(of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))]["recording"])
+    for recording, listed in _tables(run).items():
+        if recording in by_recording or recording in complete:
+            raven(by_recording.get(recording, true[:0]), f"training/tables/{listed}")
+    seconds = zip(run.recordings["recording"], run.recordings["duration_s"], strict=True)
+    durations = {paths[name]: float(duration) for name, duration in seconds}
+    rejected = of_touched[of_touched["verdict"] == "no"].assign(label=HARD_NEGATIVE)
+    raven(rejected, f"training/hard_negatives{TABLE_SUFFIX}", durations)
+    undecided = of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))].assign(label=UNDECIDED)
+    raven(undecided, f"training/undecided{TABLE_SUFFIX}", durations)
+    for old in [*folder.glob(f"tables/**/*{TABLE_SUFFIX}"), *folder.glob(f"training/tables/**/*{TABLE_SUFFIX}")]:
+        if old.relative_to(folder).as_posix() not in files:
+            old.unlink()
+    return Export(folder, files, len(true), found)
+
+
+def _tables(run: Run) -> dict[str, str]:
+    """Recording -> name of its table below a folder of tables."""
+    pairs = zip(run.recordings["recording"], run.recordings["table"], strict=True)
+    return {recording: table.removeprefix("tables/") for recording, table in pairs if table}
+
+
+def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.DataFrame:
+    """The run's events with answers applied, then the drawn ones: an events table with verdict ("" where open),
+    detected_label, reviewers and note."""
+    table = run.events.assign(verdict="", detected_label=run.events["label"], reviewers="", note="")
+    columns = {name: table[name].to_list() for name in table.columns}
+    for row, name in enumerate(names):
+        answer = answers.get(name)
+        if answer is None:
+            continue
+        columns["verdict"][row] = answer.verdict or ""
+        columns["reviewers"][row], columns["note"][row] = answer.reviewers, _one_line(answer.note)
+        columns["label"][row] = answer.label or columns["label"][row]
+        for bound, value in answer.bounds.items():
+            if columns["start_time"][row] is not None and bound == "start_s":
+                columns["start_time"][row] += pd.Timedelta(seconds=value - columns["start_s"][row])
+            columns[bound][row] = value
+    table = pd.DataFrame(columns).astype(run.events.dtypes)
+    drawn = [
+        {
+            "recording": answer.recording,
+            "label": answer.label,
+            **{bound: answer.bounds.get(bound, math.nan) for bound in ("start_s", "end_s", "low_hz", "high_hz")},
+            "verdict": "drawn",
+            "detected_label": "",
+            "reviewers": answer.reviewers,
+            "note": _one_line(answer.note),
+        }
+        for answer in answers.values()
+        if answer.recording and answer.is_event
+    ]
+    known = set(run.recordings["recording"])
+    drawn = [event for event in without_doubles(drawn) if event["recording"] in known]
+    if not drawn:
+        return table
+    more = events_frame(drawn)
+    naive = [None if pd.isna(time) else pd.Timestamp(time).tz_localize(None) for time in more["start_time"]]
+    more["start_time"] = pd.Series(naive, dtype="datetime64[us]")
+    more["site"] = more["recording"].map(lambda name: parse_name(name).site or "").astype("object")
+    return (
+        more[list(table.columns)] if table.empty else pd.concat((table, more[list(table.columns)]), ignore_index=True)
+    )
+
+
+def _as_events(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows as a checked and sorted events table."""
+    return events_frame(table.to_dict("records")) if len(table) else empty_events()
+
+
+def _decision_rows(run: Run, names: list[str], answers: Mapping[str, Final], table: pd.DataFrame) -> list[list[str]]:
+    rows = []
+    for name, event in zip(names, run.events.to_dict("records"), strict=True):
+        answer = answers.get(name)
+        extra = [""] * len(DECISION_COLUMNS)
+        if answer is not None:
+            bounds = [answer.bounds.get(bound) for bound in ("start_s", "end_s", "low_hz", "high_hz")]
+            numbers = ["" if value is None else f"{value:g}" for value in bounds]
+            extra = [answer.verdict or "", answer.label or "", *numbers, answer.reviewers, _one_line(answer.note)]
+        rows.append([*csv_row(event), *extra])
+    for event in table[len(names) :].to_dict("records"):
+        rows.append([*csv_row(event), "drawn", "", "", "", "", "", str(event["reviewers"]), str(event["note"])])
+    return rows
+
+
+def _one_line(text: str) -> str:
+    """Selection tables hold no line ends."""
+    return " ".join(text.split())

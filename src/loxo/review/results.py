@@ -1,0 +1,132 @@
+"""The answer of a review: how often each class is right at which score, and how many true events the run holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.report.run import Run
+from loxo.review.agreement import agreements
+from loxo.review.estimate import LEAST_DECISIONS, PRECISIONS, Count, Fit, fit
+from loxo.review.journal import Decision
+from loxo.review.merge import Final, finals
+
+CURVE_SCORES = np.arange(1, 50) / 50  # at which the curve is given
+BINS = 10  # of the observed shares
+
+
+def results(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decision]]) -> dict[str, Any]:
+    """Everything as plain values for JSON: `classes`, `agreement`, `reviewers`, `drawn`, `disputed`, `strangers`.
+
+    `names` are the events' names by row, `people` everybody's decisions. NaN and what is unknown are None.
+    """
+    answers = finals(people)
+    known = set(names)
+    drawn = [answer for answer in answers.values() if answer.recording and answer.is_event]
+    return {
+        "classes": [_class(run, names, answers, label) for label in run.labels],
+        "agreement": [_plain(asdict(pair)) for pair in agreements(people)],
+        "reviewers": {name: sum(bool(d.verdict) for d in said.values()) for name, said in sorted(people.items())},
+        "drawn": len(drawn),
+        "disputed": sum(answer.verdict == "disputed" for answer in answers.values()),
+        "strangers": sum(name not in known and not answer.recording for name, answer in answers.items()),
+    }
+
+
+def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str) -> dict[str, Any]:
+    rows = np.flatnonzero(run.events["label"].to_numpy() == label)
+    scores = run.events["score"].to_numpy()[rows]
+    verdicts = [answers[names[row]].verdict if names[row] in answers else None for row in rows]
+    verdict = np.array([value or "" for value in verdicts], object)
+    right, wrong = verdict == "yes", (verdict == "no") | (verdict == "other")
+    decided = right | wrong
+    left = ~decided & np.isfinite(scores)  # unsure and disputed ones are open too
+    curve = fit(scores[decided], right[decided])
+    counts = {name: int((verdict == name).sum()) for name in ("yes", "no", "other", "unsure", "disputed")}
+    found: dict[str, Any] = {
+        "label": label,
+        "events": len(rows),
+        **counts,
+        "open": int((verdict == "").sum()),
+        "missed": sum(bool(a.recording and a.is_event and a.label == label) for a in answers.values()),
+        "needed": max(LEAST_DECISIONS - int(decided.sum()), 0),
+        "observed": _observed(scores[decided], right[decided]),
+    }
+    if curve is not None:
+        sites = run.events["site"].fillna("").to_numpy()[rows]
+        found |= _fitted(curve, scores) | {
+            "estimate": _estimate(curve, scores[left], counts["yes"]),
+            "sites": {
+                site: _estimate(curve, scores[left & (sites == site)], int((right & (sites == site)).sum()))
+                for site in sorted(set(sites))
+            },
+        }
+    return found
+
+
+def _fitted(curve: Fit, scores: NDArray[np.float64]) -> dict[str, Any]:
+    known = scores[np.isfinite(scores)]
+    low, high = curve.band(CURVE_SCORES)
+    mean = curve.probability(CURVE_SCORES)
+    return {
+        "curve": [
+            [round(float(value), 4) for value in point] for point in zip(CURVE_SCORES, mean, low, high, strict=True)
+        ],
+        "thresholds": [
+            {
+                "precision": precision,
+                "score": _rounded(curve.score_for(precision)),
+                "threshold": _rounded(curve.threshold_for(precision, known)),
+            }
+            for precision in PRECISIONS
+        ],
+    }
+
+
+def _estimate(curve: Fit, unreviewed: NDArray[np.float64], confirmed: int) -> dict[str, Any]:
+    """True events: confirmed ones, and those expected among the unreviewed."""
+    count: Count = curve.count(unreviewed)
+    return {
+        "confirmed": confirmed,
+        "unreviewed": len(unreviewed),
+        "expected": round(count.mean, 1),
+        "low": round(count.low),
+        "high": round(count.high),
+    }
+
+
+def _observed(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Share of right ones by score, with Wilson's 95 % interval."""
+    known = np.isfinite(scores)
+    bins = np.clip(scores[known] * BINS, 0, BINS - 1).astype(int)
+    found = []
+    for place in range(BINS):
+        inside = bins == place
+        events, yes = int(inside.sum()), int(right[known][inside].sum())
+        if events:
+            low, high = wilson(yes, events)
+            score = float(scores[known][inside].mean())
+            found.append({"score": round(score, 4), "events": events, "right": yes, "low": low, "high": high})
+    return found
+
+
+def wilson(right: int, events: int) -> tuple[float, float]:
+    """The 95 % interval of a share."""
+    z = 1.959964
+    share, extra = right / events, z * z / events
+    middle = (share + extra / 2) / (1 + extra)
+    reach = z / (1 + extra) * math.sqrt(share * (1 - share) / events + extra / (4 * events))
+    return round(max(middle - reach, 0.0), 4), round(min(middle + reach, 1.0), 4)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values.items()}

@@ -1,0 +1,357 @@
+"""One reviewer at work on one run: its events as arrays, their decisions, and what the page asks of them.
+
+Rows 0 to n - 1 are the detected events, by recording and start; rows from n on are events that this reviewer drew, in
+the order of drawing. A row number means the same as long as the server runs; in the journal an event goes by its name,
+which a run that is resumed or detected again keeps (`event_names`). Decisions on events that the run no longer has are
+counted (`strangers`), never dropped. What others decided is shown only once this reviewer has decided too.
+
+Threads: whoever calls holds no lock; the session has its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import threading
+import uuid
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from loxo.audio.filenames import base_name
+from loxo.errors import LoxoError
+from loxo.report.run import Places, Run, read_run
+from loxo.review.agreement import category
+from loxo.review.estimate import Fit, fit
+from loxo.review.journal import DRAWN, VERDICTS, Decision, Decisions, Journal, journal_path, journals, read_journal
+from loxo.review.merge import BOUNDS, by_reviewer, finals
+from loxo.review.queue import Columns, Filter, Rows, kept, ordered
+
+LONGEST_LABEL, LONGEST_NOTE = 60, 2000
+MOST_CHANGES = 2000  # in one action
+
+
+def open_run(folder: str | Path) -> tuple[Run, list[str]]:
+    """The run with its events by recording and start, and the events' names. Raises LoxoError as read_run does."""
+    run = read_run(folder)
+    codes, _ = pd.factorize(run.events["recording"], sort=True)
+    order = np.lexsort((run.events["end_s"], run.events["start_s"], codes))
+    run = dataclasses.replace(run, events=run.events.iloc[order].reset_index(drop=True))
+    return run, event_names(run)
+
+
+def event_names(run: Run) -> list[str]:
+    """A name for each event, out of its recording's table, its times and its label."""
+    tables = {
+        recording: table or recording
+        for recording, table in zip(run.recordings["recording"], run.recordings["table"], strict=True)
+    }
+    names: list[str] = []
+    seen: set[str] = set()
+    columns = (run.events[name] for name in ("recording", "start_s", "end_s", "label"))
+    for recording, start, end, label in zip(*columns, strict=True):
+        text = f"{tables[recording]}\t{start:.6f}\t{end:.6f}\t{label}"
+        name = hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        while name in seen:  # the very same event twice
+            name += "+"
+        seen.add(name)
+        names.append(name)
+    return names
+
+
+class Session:
+    """Opens a run for a reviewer. `recordings`: a folder in which moved recordings are looked for by name.
+
+    Raises LoxoError when the folder is no run, its journals are damaged, or the reviewer has it open elsewhere.
+    """
+
+    def __init__(self, folder: str | Path, reviewer: str, recordings: str | Path | None = None) -> None:
+        self.reviewer = reviewer.strip()
+        self.run, self.names = open_run(folder)
+        self.places = Places(self.run, recordings)
+        self.row_of = {name: row for row, name in enumerate(self.names)}
+        events = self.run.events
+        hours = events["start_time"].dt.hour.fillna(-1).to_numpy(np.int8)
+        lot = np.array([int(name[:15], 16) for name in self.names], np.uint64)
+        self.columns = Columns(
+            events["label"].to_numpy(), events["site"].fillna("").to_numpy(), hours, events["score"].to_numpy(), lot
+        )
+        self.recording = events["recording"].to_numpy()
+        self.bounds = {name: events[name].to_numpy() for name in BOUNDS}
+        borders = (
+            [0, *np.flatnonzero(self.recording[1:] != self.recording[:-1]) + 1, len(events)] if len(events) else []
+        )
+        self._span = {self.recording[first]: (int(first), int(past)) for first, past in pairwise(borders)}
+        self._longest = float((self.bounds["end_s"] - self.bounds["start_s"]).max()) if len(events) else 0.0
+        self._durations = dict(zip(self.run.recordings["recording"], self.run.recordings["duration_s"], strict=True))
+        self.journal = Journal(journal_path(self.run.folder, self.reviewer), self.reviewer)
+        self.verdict = np.zeros(len(events), np.int8)  # 0: none, else 1 + the place in VERDICTS
+        self.noted = np.zeros(len(events), bool)
+        self.drawn: list[str] = []
+        self.strangers = 0
+        self._others: dict[Path, tuple[tuple[int, int], Decisions]] = {}
+        self._fits: dict[str, Fit] | None = None
+        self._lock = threading.RLock()
+        self._see(self.journal.decisions.by_event)
+        self.refresh()
+
+    def close(self) -> None:
+        self.journal.close()
+
+    # -- decisions
+
+    @property
+    def decisions(self) -> dict[str, Decision]:
+        return self.journal.decisions.by_event
+
+    def act(self, changes: Sequence[dict[str, Any]]) -> list[int]:
+        """Records an action on the disk and returns the rows that it changed.
+
+        A change is {"row": r, field: value ...}, or {"beside": r, ...} for a missed event, drawn in the recording of
+        row r. Raises LoxoError, and records nothing, when one of them is not right.
+        """
+        with self._lock:
+            if not 0 < len(changes) <= MOST_CHANGES:
+                raise LoxoError(f"One action changes 1 to {MOST_CHANGES} events, not {len(changes)}.")
+            ready = [self._ready(change) for change in changes]
+            self.journal.add(ready)
+            return self._see(change["event"] for change in ready)
+
+    def undo(self) -> list[int]:
+        """Takes back the last action; the rows that it had changed."""
+        with self._lock:
+            return self._see(change["event"] for change in self.journal.undo() or ())
+
+    def redo(self) -> list[int]:
+        with self._lock:
+            return self._see(change["event"] for change in self.journal.redo() or ())
+
+    def _see(self, events: Iterable[str]) -> list[int]:
+        """Brings the arrays up to what the journal says of these events."""
+        rows = []
+        for event in events:
+            decision = self.decisions.get(event)
+            row = self.row_of.get(event)
+            if row is None and event.startswith(DRAWN):
+                self.drawn.append(event)
+                row = self.row_of[event] = len(self.names) + len(self.drawn) - 1
+            if row is None:
+                self.strangers += 1
+                continue
+            rows.append(row)
+            if row < len(self.names):
+                verdict = decision.verdict if decision else None
+                self.verdict[row] = VERDICTS.index(verdict) + 1 if verdict else 0
+                self.noted[row] = bool(decision and decision.note)
+        self._fits = None
+        return rows
+
+    def _ready(self, change: dict[str, Any]) -> dict[str, Any]:
+        """A change as the journal takes it, checked."""
+        ready = {name: value for name, value in change.items() if name not in ("row", "beside")}
+        drawing = "beside" in change
+        row = self.check_row(change["beside"] if drawing else change.get("row"))
+        recording = self.recording_of(row)
+        if drawing:
+            ready |= {"event": DRAWN + uuid.uuid4().hex[:16], "recording": recording, "verdict": "yes"}
+        else:
+            ready["event"] = self.name_of(row)
+        for name in ("label", "note"):
+            if ready.get(name) is not None:
+                ready[name] = str(ready[name]).strip()
+        label, note = ready.get("label"), ready.get("note") or ""
+        if (drawing or ready.get("verdict") == "other") and not label:
+            raise LoxoError("What is it? Another event needs a label.")
+        if label is not None and (len(label) > LONGEST_LABEL or not label.isprintable()):
+            raise LoxoError(f"A label has at most {LONGEST_LABEL} characters, in one line.")
+        if len(note) > LONGEST_NOTE:
+            raise LoxoError(f"A note has at most {LONGEST_NOTE} characters.")
+        self._check_bounds(ready, {} if drawing else self._bounds_of(row), self._durations[recording])
+        return ready
+
+    @staticmethod
+    def _check_bounds(ready: dict[str, Any], now: dict[str, float], duration_s: float) -> None:
+        changed = [name for name in BOUNDS if ready.get(name) is not None]
+        for name in changed:
+            ready[name] = round(float(ready[name]), 6)
+        start, end, low, high = (float(ready.get(name, now.get(name, math.nan))) for name in BOUNDS)
+        if changed and not 0 <= start < end <= duration_s + 0.01:
+            raise LoxoError(f"An event lies within its recording (0 to {duration_s:.1f} s) and ends after it starts.")
+        if changed and (low < 0 or high <= low):
+            raise LoxoError("An event's upper frequency lies above its lower one, and both above 0 Hz.")
+
+    # -- rows
+
+    def check_row(self, row: Any) -> int:
+        if not isinstance(row, int) or not 0 <= row < len(self.names) + len(self.drawn):
+            raise LoxoError(f"There is no event {row!r} in this run.")
+        if not self.stands(row):
+            raise LoxoError("That event was drawn, and the drawing undone.")
+        return row
+
+    def stands(self, row: int) -> bool:
+        """Whether it was detected, or drawn and not undone."""
+        return row < len(self.names) or self.name_of(row) in self.decisions
+
+    def name_of(self, row: int) -> str:
+        return self.names[row] if row < len(self.names) else self.drawn[row - len(self.names)]
+
+    def recording_of(self, row: int) -> str:
+        if row < len(self.names):
+            return str(self.recording[row])
+        return self.decisions[self.name_of(row)].recording or ""
+
+    def home_of(self, row: int) -> tuple[float, float]:
+        """Start and end as detected, or as drawn, whatever was moved since."""
+        if row < len(self.names):
+            return float(self.bounds["start_s"][row]), float(self.bounds["end_s"][row])
+        bounds = self._bounds_of(row)
+        return bounds["start_s"], bounds["end_s"]
+
+    def _bounds_of(self, row: int) -> dict[str, float]:
+        """As they stand: detected, then as this reviewer moved them."""
+        decision = self.decisions.get(self.name_of(row), Decision())
+        found = {name: float(self.bounds[name][row]) for name in BOUNDS} if row < len(self.names) else {}
+        return found | {name: value for name in BOUNDS if (value := getattr(decision, name)) is not None}
+
+    def detail(self, row: int) -> dict[str, Any]:
+        """What the page shows of an event."""
+        recording, decision = self.recording_of(row), self.decisions.get(self.name_of(row))
+        detected = row < len(self.names)
+        score = float(self.columns.score[row]) if detected else math.nan
+        time = self.run.events["start_time"].iloc[row] if detected else None
+        others = []
+        if decision and decision.verdict:
+            others = [
+                f"{name}: {category(theirs[self.name_of(row)])}"
+                for name, theirs in self.people().items()
+                if name != self.reviewer and self.name_of(row) in theirs and theirs[self.name_of(row)].verdict
+            ]
+        return {
+            "row": row,
+            "name": self.name_of(row),
+            "recording": base_name(recording),
+            "label": str(self.columns.label[row]) if detected else (decision.label if decision else ""),
+            "site": str(self.columns.site[row]) if detected else "",
+            "time": None if time is None or pd.isna(time) else time.isoformat(timespec="seconds"),
+            "score": None if math.isnan(score) else round(score, 4),
+            "detected": _finite({name: float(self.bounds[name][row]) for name in BOUNDS}) if detected else None,
+            **_finite(self._bounds_of(row)),
+            "duration": float(self._durations[recording]),
+            "verdict": decision.verdict if decision else None,
+            "other": decision.label if decision and detected else None,
+            "note": decision.note if decision else "",
+            "others": others,
+        }
+
+    def around(self, row: int, start_s: float, end_s: float) -> list[dict[str, Any]]:
+        """The other events of the same recording between two times."""
+        recording = self.recording_of(row)
+        rows: list[int] = []
+        if recording in self._span:
+            first, past = self._span[recording]
+            starts = self.bounds["start_s"][first:past]
+            begin = first + int(np.searchsorted(starts, start_s - self._longest))
+            stop = first + int(np.searchsorted(starts, end_s))
+            rows = [r for r in range(begin, stop) if self.bounds["end_s"][r] > start_s]
+        for place, event in enumerate(self.drawn, len(self.names)):
+            decision = self.decisions.get(event)
+            if decision and decision.recording == recording:
+                rows.append(place)
+        details = (self.detail(r) for r in rows if r != row)
+        return [d for d in details if d["end_s"] > start_s and d["start_s"] < end_s]
+
+    # -- queues
+
+    def queue(self, filter: Filter) -> Rows:
+        """The rows that pass the filter, in its order. Drawn events come last."""
+        with self._lock:
+            if filter.status in ("second", "disputed"):
+                self.refresh()
+            mask = kept(filter, self.columns) & self._has_status(filter.status)
+            rows = ordered(np.flatnonzero(mask), filter, self.columns, self.uncertainty)
+            return np.concatenate((rows, np.array(self._drawn_rows(filter), np.intp)))
+
+    def letters(self, rows: Rows) -> str:
+        """The first letter of each row's verdict, "-" where there is none."""
+        detected = rows[rows < len(self.names)]
+        letters = np.array(["-", *(verdict[0] for verdict in VERDICTS)])
+        drawn = (self.decisions.get(self.name_of(int(row)), Decision()) for row in rows[len(detected) :])
+        return "".join(letters[self.verdict[detected]]) + "".join((d.verdict or "-")[0] for d in drawn)
+
+    def _has_status(self, status: str) -> NDArray[np.bool_]:
+        if status in VERDICTS:
+            return self.verdict == VERDICTS.index(status) + 1
+        if status == "noted":
+            return self.noted
+        if status == "drawn":
+            return np.zeros(len(self.names), bool)
+        if status in ("second", "disputed"):
+            mask = np.zeros(len(self.names), bool)
+            people = self.people()
+            others = (theirs for name, theirs in people.items() if name != self.reviewer)
+            wanted = (
+                (event for theirs in others for event, decision in theirs.items() if decision.verdict)
+                if status == "second"
+                else (event for event, answer in finals(people).items() if answer.verdict == "disputed")
+            )
+            rows = [row for event in wanted if (row := self.row_of.get(event)) is not None and row < len(self.names)]
+            mask[rows] = True
+            return mask & (self.verdict == 0) if status == "second" else mask
+        return {"open": self.verdict == 0, "decided": self.verdict > 0}.get(status, np.ones(len(self.names), bool))
+
+    def _drawn_rows(self, filter: Filter) -> list[int]:
+        if filter.status not in ("all", "drawn") or filter.sample is not None:
+            return []
+        standing = [(row, self.decisions.get(event)) for row, event in enumerate(self.drawn, len(self.names))]
+        return [row for row, decision in standing if decision and filter.label in (None, decision.label)]
+
+    def uncertainty(self) -> NDArray[np.float64]:
+        """(events,): 1 where right and wrong are equally likely, 0 where all is clear, by the fit of the decisions so
+        far, or by the score where there are too few."""
+        p = np.nan_to_num(self.columns.score, nan=0.5)
+        for label, curve in self.fits().items():
+            of = self.columns.label == label
+            p[of] = curve.probability(p[of])
+        return 1 - np.abs(2 * p - 1)
+
+    def fits(self) -> dict[str, Fit]:
+        """P(correct | score) of each class, from this reviewer's decisions."""
+        with self._lock:
+            if self._fits is None:
+                decided = np.isin(self.verdict, [VERDICTS.index(name) + 1 for name in ("yes", "no", "other")])
+                right = self.verdict == 1
+                fits = {
+                    label: fit(self.columns.score[of], right[of])
+                    for label in self.run.labels
+                    if (of := decided & (self.columns.label == label)).any()
+                }
+                self._fits = {label: curve for label, curve in fits.items() if curve is not None}
+            return self._fits
+
+    # -- other reviewers
+
+    def refresh(self) -> None:
+        """Reads the journals of others that have changed."""
+        with self._lock:
+            for path in journals(self.run.folder):
+                if path == self.journal.path:
+                    continue
+                stat = path.stat()
+                stamp = (stat.st_size, stat.st_mtime_ns)
+                if path not in self._others or self._others[path][0] != stamp:
+                    self._others[path] = (stamp, read_journal(path))
+
+    def people(self) -> dict[str, dict[str, Decision]]:
+        """Everybody's decisions by event."""
+        return by_reviewer([self.journal.decisions, *(decisions for _, decisions in self._others.values())])
+
+
+def _finite(values: dict[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -1,0 +1,104 @@
+"""Spectrograms as bytes that the page colours: the server computes levels, the browser contrast and colour map.
+
+A picture is uint8 (rows, columns), the lowest frequency first. A level of LEVEL_DB[0] dB or less over the median of its
+row is 0, LEVEL_DB[1] or more is 255: against its own median, hum and the fall towards high frequencies do not hide a
+call. Column k is centred on `start_s + k * hop_s`; row k covers [k, k + 1) x row_hz from 0 Hz.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.audio.recording import Recording, RecordingError, stream
+
+LEVEL_DB = (-10.0, 41.0)  # 0.2 dB a step
+MAX_COLUMNS = 4000  # of one picture, whatever the length of the event
+FLOOR_STRIDE = 4  # columns; the median does not need all of them
+
+
+@dataclass(frozen=True)
+class Band:
+    """A range of frequencies from 0 Hz and the resolution it is shown with."""
+
+    high_hz: float  # inf: up to what the recording holds
+    window_s: float
+    rows: int  # at most
+
+
+BANDS = {"250": Band(250.0, 0.85, 320), "2000": Band(2000.0, 0.064, 256), "full": Band(np.inf, 0.064, 320)}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Levels (rows, columns), and where they lie."""
+
+    levels: NDArray[np.uint8]
+    start_s: float
+    hop_s: float
+    row_hz: float
+
+
+def stretch(recording: Recording, sample_rate: int, start_s: float, end_s: float) -> NDArray[np.float32]:
+    """Samples from start_s to end_s, as far as they can be decoded. Raises RecordingError when none can."""
+    blocks = stream(recording, sample_rate, start=round(start_s * sample_rate), stop=round(end_s * sample_rate))
+    samples = list(blocks)
+    if not samples:
+        raise RecordingError(
+            blocks.fault or f"{recording.path}: {start_s:g} s does not lie within its {recording.duration_s:g} s."
+        )
+    return np.concatenate(samples)
+
+
+def picture(recording: Recording, band: Band, start_s: float, end_s: float, hop_s: float) -> Picture:
+    """The spectrogram from start_s to end_s (clipped to the recording), a column every hop_s or, of long ones, rarer.
+
+    Raises RecordingError when nothing of it can be read.
+    """
+    nyquist = recording.sample_rate / 2
+    high = min(band.high_hz, nyquist)
+    # A narrow band does not need the whole rate: decoding and transforming less is what makes the page quick.
+    rate = min(int(2.4 * high), recording.sample_rate)
+    hop = max(round(max(hop_s, (end_s - start_s) / MAX_COLUMNS) * rate), 1)
+    window = max(round(band.window_s * rate), 16)
+    start, half = max(start_s, 0.0), window / 2 / rate
+    before = max(start - half, 0.0)
+    samples = stretch(recording, rate, before, min(end_s, recording.duration_s) + half)
+    first = round((start - before) * rate)
+    columns = max((len(samples) - first) // hop, 1)
+    padded = np.pad(samples, (window // 2 - first if first < window // 2 else 0, window))
+    power = _powers(padded, window, hop, columns, rows=band.rows, high=high, rate=rate)
+    level = 10 * np.log10(power + 1e-20)
+    level -= np.median(level[:, ::FLOOR_STRIDE], axis=1, keepdims=True)
+    scaled = (level - LEVEL_DB[0]) * (255 / (LEVEL_DB[1] - LEVEL_DB[0]))
+    return Picture(np.clip(scaled, 0, 255).astype(np.uint8), start, hop / rate, high / power.shape[0])
+
+
+def _powers(
+    samples: NDArray[np.float32], window: int, hop: int, columns: int, *, rows: int, high: float, rate: int
+) -> NDArray[np.float32]:
+    """(rows, columns) up to `high` Hz."""
+    length = 1 << (window - 1).bit_length()  # zero-padded: more rows than the window resolves, but smooth ones
+    frames = np.lib.stride_tricks.sliding_window_view(samples, window)[: columns * hop : hop]
+    taper = np.hanning(window + 2)[1:-1].astype(np.float32)
+    bins = min(round(high / rate * length), length // 2 + 1)
+    power = np.empty((bins, len(frames)), np.float32)
+    for begin in range(0, len(frames), 256):  # bounded memory
+        spectrum = np.fft.rfft(frames[begin : begin + 256] * taper, length, axis=1)[:, :bins]
+        power[:, begin : begin + 256] = (spectrum.real**2 + spectrum.imag**2).T
+    if bins <= rows:
+        return power
+    edges = np.linspace(0, bins, rows + 1).round().astype(int)[:-1]
+    return np.maximum.reduceat(power, edges, axis=0)  # the strongest: a thin line must not drown in its row
+
+
+def thumbnail(picture: Picture, columns: int, rows: int) -> NDArray[np.uint8]:
+    """(rows, columns) of a picture made smaller: the strongest in each cell. Never larger than the picture."""
+    levels = picture.levels
+    for axis, size in ((0, rows), (1, columns)):
+        if levels.shape[axis] > size:
+            edges = np.linspace(0, levels.shape[axis], size + 1).round().astype(int)[:-1]
+            levels = np.maximum.reduceat(levels, edges, axis=axis)
+    return levels

@@ -1,0 +1,37 @@
+// Talking to the server. What it refuses becomes an Error with its sentence; when it is gone, "offline" is announced.
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name !== 'AbortError') window.dispatchEvent(new Event('offline-server'));
+    throw new Error('The server does not answer.', { cause: error });
+  }
+  window.dispatchEvent(new Event('online-server'));
+  if (answer.ok) return answer;
+  let sentence = `The server answers ${answer.status}.`;
+  try {
+    const text = await answer.text();
+    sentence = text.startsWith('{') ? JSON.parse(text).error : text || sentence;
+  } catch { /* the sentence above must do */ }
+  throw new Error(sentence);
+}
+
+export const getJson = async (path) => (await ask(path)).json();
+export const getBytes = async (path) => (await ask(path)).arrayBuffer();
+export const post = async (path, content = {}) =>
+  (await ask(path, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(content),
+  })).json();
+
+// A picture's message: header, levels (rows x columns, lowest frequency first), frame scores (classes x steps).
+export function unpack(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const [rows, columns] = header.shape;
+  const levels = new Uint8Array(buffer, 4 + length, rows * columns);
+  const [classes, steps] = header.score_shape;
+  const scores = new Uint8Array(buffer, 4 + length + rows * columns, classes * steps);
+  return { ...header, rows, columns, levels, classes, steps, heat: scores };
+}

@@ -1,0 +1,164 @@
+// Small spectrograms: the strip of neighbours under the large picture, and the grid to decide on many at once.
+
+import { painted, table } from './paint.js';
+import { MARKS } from './view.js';
+import { clock, count, element } from './words.js';
+
+const PAGE = 60; // tiles of the grid
+const STRIP = 4; // neighbours on either side
+const VERDICTS = { y: 'yes', n: 'no', u: 'unsure', o: 'other' };
+
+export class Tiles {
+  constructor(store, settings, onFault) { Object.assign(this, { store, settings, onFault }); }
+
+  make(row, onclick) {
+    const canvas = element('canvas', { width: 200, height: 90 });
+    const tile = element('button', { type: 'button', class: 'tile', 'data-row': row, onclick }, canvas, element('span'));
+    this.refresh(tile);
+    this.fill(tile, canvas).catch((error) => { tile.title = error.message; });
+    return tile;
+  }
+
+  async fill(tile, canvas) {
+    const event = await this.store.detail(Number(tile.dataset.row));
+    this.refresh(tile);
+    const picture = await this.store.thumb(event);
+    const { map, low, range } = this.settings;
+    painted(picture.levels, picture.rows, picture.columns, table(map, picture.db, low, low + range + 6), canvas);
+    const c = canvas.getContext('2d');
+    const home = event.detected ?? event;
+    const x = (s) => (s - picture.start + picture.hop / 2) / picture.hop;
+    c.strokeStyle = 'rgba(255, 255, 255, 0.75)';
+    for (const edge of [home.start_s, home.end_s]) {
+      c.beginPath();
+      c.moveTo(Math.round(x(edge)) + 0.5, canvas.height);
+      c.lineTo(Math.round(x(edge)) + 0.5, canvas.height - 6);
+      c.stroke();
+    }
+  }
+
+  refresh(tile) {
+    const event = this.store.details.get(Number(tile.dataset.row));
+    if (!event) return;
+    const letter = event.verdict?.[0];
+    for (const known of 'ynuo') tile.classList.toggle(`verdict-${known}`, known === letter);
+    const mark = letter ? `${MARKS[VERDICTS[letter]]} ` : '';
+    const score = event.score === null ? '' : ` ${event.score.toFixed(2)}`;
+    tile.querySelector('span').textContent = `${mark}${event.other ?? event.label}${score}`;
+    tile.title ||= [event.site, event.recording, clock(event.start_s, 1)].filter(Boolean).join(' · ');
+  }
+}
+
+export class Strip {
+  constructor(box, tiles, open) { Object.assign(this, { box, tiles, open, made: new Map() }); }
+
+  show(row) {
+    const { rows, place } = this.tiles.store;
+    const at = place.get(row);
+    const wanted = at === undefined ? [] : rows.slice(Math.max(at - STRIP, 0), at + STRIP + 1);
+    const made = new Map(wanted.map((r) => [r, this.made.get(r) ?? this.tiles.make(r, () => this.open(r))]));
+    this.made = made;
+    this.box.replaceChildren(...made.values());
+    for (const [r, tile] of made) {
+      tile.classList.toggle('current', r === row);
+      tile.tabIndex = -1;
+      this.tiles.refresh(tile);
+    }
+  }
+}
+
+export class Grid {
+  // on: {decide(rows, verdict), open(row)}
+  constructor(section, tiles, on) {
+    Object.assign(this, { section, tiles, on, page: 0, selected: new Set(), focus: 0 });
+    this.box = section.querySelector('#tiles');
+    this.text = section.querySelector('#grid-text');
+    for (const button of section.querySelectorAll('[data-verdict]')) {
+      button.addEventListener('click', () => this.decide(button.dataset.verdict));
+    }
+    section.querySelector('#grid-all').addEventListener('click', () => this.selectAll());
+    section.querySelector('#grid-previous').addEventListener('click', () => this.turn(-1));
+    section.querySelector('#grid-next').addEventListener('click', () => this.turn(1));
+  }
+
+  get rows() { return this.tiles.store.rows.slice(this.page * PAGE, (this.page + 1) * PAGE); }
+
+  async show(row) {
+    const place = this.tiles.store.place.get(row) ?? 0;
+    this.page = Math.floor(place / PAGE);
+    this.focus = place % PAGE;
+    await this.fill();
+  }
+
+  async fill() {
+    this.selected.clear();
+    await this.tiles.store.fetchDetails(this.rows);
+    this.box.replaceChildren(...this.rows.map((row) => this.tiles.make(row, (e) => this.click(row, e))));
+    this.focus = Math.min(this.focus, Math.max(this.rows.length - 1, 0));
+    this.mark();
+    this.box.children[this.focus]?.focus();
+  }
+
+  click(row, e) {
+    const at = this.rows.indexOf(row);
+    if (e.shiftKey) {
+      for (let k = Math.min(at, this.focus); k <= Math.max(at, this.focus); k++) this.selected.add(this.rows[k]);
+    } else this.toggle(row);
+    this.focus = at;
+    this.mark();
+  }
+
+  toggle(row) { if (!this.selected.delete(row)) this.selected.add(row); }
+
+  mark() {
+    const { store } = this.tiles;
+    for (const tile of this.box.children) {
+      tile.setAttribute('aria-pressed', this.selected.has(Number(tile.dataset.row)));
+      this.tiles.refresh(tile);
+    }
+    const pages = Math.max(Math.ceil(store.rows.length / PAGE), 1);
+    this.text.textContent = `${count(this.selected.size, 'event')} selected · page ${this.page + 1} of ${pages}`;
+  }
+
+  selectAll() {
+    const all = this.rows.every((row) => this.selected.has(row));
+    this.selected = new Set(all ? [] : this.rows);
+    this.mark();
+  }
+
+  turn(pages) {
+    const last = Math.ceil(this.tiles.store.rows.length / PAGE) - 1;
+    const page = Math.min(Math.max(this.page + pages, 0), Math.max(last, 0));
+    if (page === this.page) return;
+    this.page = page;
+    this.focus = 0;
+    this.fill().catch(this.tiles.onFault);
+  }
+
+  async decide(verdict) {
+    if (!this.selected.size) return;
+    await this.on.decide([...this.selected], verdict);
+    this.selected.clear();
+    this.mark();
+  }
+
+  // Whether the key was for the grid.
+  key(e) {
+    const columns = getComputedStyle(this.box).gridTemplateColumns.split(' ').length;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+    if (key in steps) {
+      this.focus = Math.min(Math.max(this.focus + steps[key], 0), this.rows.length - 1);
+      this.box.children[this.focus]?.focus();
+    } else if (key === 'x' || key === ' ') {
+      this.toggle(this.rows[this.focus]);
+      this.mark();
+    } else if (key === 'a') this.selectAll();
+    else if (key === 'PageDown') this.turn(1);
+    else if (key === 'PageUp') this.turn(-1);
+    else if (key === 'Enter') this.on.open(this.rows[this.focus]);
+    else if (key in VERDICTS && key !== 'o') this.decide(VERDICTS[key]);
+    else return false;
+    return true;
+  }
+}

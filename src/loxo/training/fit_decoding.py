@@ -1,0 +1,91 @@
+"""After training: how scores become events, and what an event's score is worth, fitted on the validation windows.
+
+For each class, every combination of a few lengths of smoothing, edges and splits is tried on the frame scores; the best
+event AP wins, the preset's own values where nothing is better. Calibration is then fitted on the events that these
+give, and the threshold is the calibrated score of the highest F1. Durations and frequencies stay the preset's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
+from loxo.evaluation.matching import Matching, Truth
+from loxo.evaluation.metrics import Curve, average_precision, matching_curve
+from loxo.models.config import Calibration, Decoding, ModelConfig
+from loxo.training.validation import Floats, ValidationWindows, matched
+
+SMOOTHING = (0, 3, 5)  # steps
+EDGES = (0.3, 0.5, 0.7)
+SPLITS = (0.0, 0.5, 0.8)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came out for one class, for the record."""
+
+    decoding: Decoding
+    calibration: Calibration
+    figures: dict[str, Any]
+
+
+def fit_decoding(
+    scores: Floats, validation: ValidationWindows, config: ModelConfig
+) -> tuple[ModelConfig, dict[str, dict[str, Any]]]:
+    """The config with decoding and calibration of every class, and what each reached on the validation windows.
+
+    scores: (windows, classes, steps), 0-1.
+    """
+    fits = {
+        label: fit_class(scores[:, k], validation.truth[label], config.decoding.get(label, Decoding()), config)
+        for k, label in enumerate(config.classes)
+    }
+    decoding = {label: fit.decoding for label, fit in fits.items()}
+    calibration = {label: fit.calibration for label, fit in fits.items()}
+    figures = {label: fit.figures for label, fit in fits.items()}
+    return replace(config, decoding={**config.decoding, **decoding}, calibration=calibration), figures
+
+
+def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig) -> Fit:
+    """scores: one class's, (windows, steps)."""
+    best, matching, area = start, matched(scores, start, truth, config), -1.0
+    for decoding in _candidates(start, config.step_samples / config.sample_rate):
+        one = matched(scores, decoding, truth, config)
+        reached = average_precision(matching_curve(one)) or 0.0
+        if reached > area:
+            best, matching, area = decoding, one, reached
+    calibration = fit_calibration(*judged_scores(matching))
+    threshold, f1 = _threshold(matching_curve(matching), start.threshold)
+    probability = float(calibrated(np.array([threshold]), calibration)[0])
+    figures = {
+        "event_ap": round(area, 4),
+        "f1": round(f1, 4),
+        "threshold": round(probability, 4),
+        "events": matching.events,
+        "detections": int(_above(matching, threshold)),
+    }
+    return Fit(replace(best, threshold=round(probability, 4)), calibration, figures)
+
+
+def _candidates(start: Decoding, step_s: float) -> Iterator[Decoding]:
+    yield start
+    for steps, edge, split in product(SMOOTHING, EDGES, SPLITS):
+        yield replace(start, smooth_s=round(steps * step_s, 6), edge=edge, split=split)
+
+
+def _threshold(points: Curve, otherwise: float) -> tuple[float, float]:
+    """(raw score, F1) half way between the lowest event to be listed at the highest F1 and the next lower one."""
+    if not len(points):
+        return otherwise, 0.0
+    k = int(np.argmax(points.f1))
+    below = points.threshold[k + 1] if k + 1 < len(points) else 0.0
+    return float(points.threshold[k] + below) / 2, float(points.f1[k])
+
+
+def _above(matching: Matching, threshold: float) -> int:
+    return int((matching.score[matching.judged] >= threshold).sum())

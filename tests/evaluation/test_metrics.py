@@ -1,0 +1,239 @@
+"""Figures by hand, with the arithmetic, and equal to outside implementations."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from cases import by_chance, found, truth
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loxo.evaluation.intervals import bootstrap
+from loxo.evaluation.matching import HIT, match
+from loxo.evaluation.metrics import (
+    at_rate,
+    average_precision,
+    average_precision_by,
+    best_f1,
+    border_errors,
+    curve,
+    events_ap,
+    matching_curve,
+    ratios,
+    recall_by_snr,
+)
+from loxo.evaluation.psds import psds
+from loxo.evaluation.segments import Frames, frame_truth, presence, segment_scores
+from loxo.events.table import events_frame
+
+
+def points(*score_and_right, events):
+    score, right = (np.array([row[k] for row in score_and_right]) for k in range(2))
+    return curve(score.astype(float), right.astype(bool), events)
+
+
+FIVE = [(0.9, 1), (0.8, 0), (0.8, 1), (0.6, 0), (0.5, 1)]
+
+
+def test_curve_takes_equal_scores_at_once():
+    whole = points(*FIVE, events=4)
+    assert whole.threshold.tolist() == [0.9, 0.8, 0.6, 0.5]
+    assert whole.hits.tolist() == [1, 2, 2, 3] and whole.false.tolist() == [0, 1, 2, 2]
+    assert whole.recall.tolist() == [0.25, 0.5, 0.5, 0.75]
+    assert whole.precision.tolist() == [1.0, 2 / 3, 0.5, 0.6]
+    # AP: 1/4 x 1 at .9, 1/4 x 2/3 at .8, nothing at .6, 1/4 x 3/5 at .5; the fourth event is never reached
+    assert average_precision(whole) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
+    # F1: 2 x hits / (events + hits + false): 2/5, 4/7, 4/8, 6/9
+    assert best_f1(whole) == {"threshold": 0.5, **ratios(3, 2, 4)}
+    assert ratios(3, 2, 4)["f1"] == pytest.approx(2 * 0.6 * 0.75 / (0.6 + 0.75))
+
+
+def test_recall_at_false_positives_an_hour():
+    whole = points(*FIVE, events=4)
+    # Two hours: 0.1/h allows none (down to .9); 0.5/h one (.8); 1/h two (.5, the whole list); 5.7/h eleven: it has two
+    got = [at_rate(whole, rate, 2.0) for rate in (0.1, 0.5, 1.0, 5.7)]
+    assert [row["allowed"] for row in got] == [0, 1, 2, 11]
+    assert [row["threshold"] for row in got] == [0.9, 0.8, 0.5, 0.5]
+    assert [row["recall"] for row in got] == [0.25, 0.5, 0.75, 0.75]
+    assert [row["list_ends_before"] for row in got] == [False, False, False, True]
+    wrong_first = at_rate(points((0.9, 0), (0.8, 1), events=1), 0.1, 2.0)
+    assert wrong_first["threshold"] is None and wrong_first["recall"] == 0.0
+
+
+def test_nothing_to_find_or_nothing_found():
+    assert average_precision(points((0.5, 0), events=0)) is None
+    empty = curve(np.zeros(0), np.zeros(0, bool), 3)
+    assert average_precision(empty) == 0.0 and len(empty) == 0 and best_f1(empty) is None
+    assert at_rate(empty, 1.0, 5.0)["recall"] == 0.0 and at_rate(empty, 1.0, 5.0)["list_ends_before"]
+    assert ratios(0, 0, 0) == {"hits": 0, "false": 0, "events": 0, "precision": None, "recall": None, "f1": None}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6))
+def test_ap_of_groups_is_the_ap_of_each(seed):
+    rng = np.random.default_rng(seed)
+    n, groups = int(rng.integers(0, 60)), 5
+    group, score, right = rng.integers(0, groups, n), rng.integers(0, 8, n) / 8, rng.random(n) < 0.5
+    events = np.bincount(group[right], minlength=groups) + rng.integers(0, 3, groups)
+    got = average_precision_by(group, score, right, events)
+    for k in range(groups):
+        alone = average_precision(curve(score[group == k], right[group == k], int(events[k])))
+        assert (alone is None and np.isnan(got[k])) or got[k] == pytest.approx(alone)
+
+
+def test_onset_and_offset_errors():
+    # Onsets late by .5, early by 1, late by 1; offsets early by .5, late by 1 and 3. The clip label is left out.
+    given_truth = truth((10, 20), (30, 40), (50, 60), (90, 100), clip=[3])
+    matching = match(given_truth, calls := found((10.5, 19.5, 0.9), (29, 41, 0.9), (51, 63, 0.9), (95, 97, 0.9)))
+    errors = border_errors(matching, given_truth, calls)
+    assert errors["onset_s"] == {"n": 3, "median": 0.5, "quartiles": [-0.25, 0.75], "median_absolute": 1.0}
+    assert errors["offset_s"] == {"n": 3, "median": 1.0, "quartiles": [0.25, 2.0], "median_absolute": 1.0}
+    assert border_errors(match(given_truth, found()), given_truth, found())["onset_s"]["median"] is None
+
+
+def test_recall_by_signal_to_noise():
+    given_truth = truth((0, 1), (10, 11), (20, 21), (30, 31), (40, 41))
+    matching = match(given_truth, found((0, 1, 0.9), (20, 21, 0.3)))
+    rows = recall_by_snr(matching, np.array([-1.0, 0.0, 4.9, 5.0, np.nan]))
+    assert [(row["from_db"], row["found"], row["events"]) for row in rows] == [(-5.0, 1, 1), (0.0, 1, 2), (5.0, 0, 1)]
+    assert [row["found"] for row in recall_by_snr(matching, np.zeros(5), threshold=0.5)] == [1]
+
+
+def test_event_ap_of_tables_for_a_training_run():
+    row = {"recording": "w0", "end_s": 5.0, "start_s": 0.0}
+    true = events_frame([{**row, "label": "rumble"}, {**row, "label": "rumble", "start_s": 20.0, "end_s": 24.0}])
+    called = events_frame([{**row, "label": "rumble", "score": 0.9}, {**row, "label": "gunshot", "score": 0.9}])
+    assert events_ap(true, called, ("rumble", "gunshot")) == {"rumble": 0.5, "gunshot": None}
+
+
+# -- segments and frames
+
+
+def test_segments_by_hand():
+    # Segments of 10 s. Event 5-21: segments 0, 1, 2. Marginal 40-45: segment 4 is left out. Called: 18-22 (.8) is 1 and
+    # 2; 42-52 (.9) is 4 (out) and 5 (false); 60-70 (.5) is 6 alone, borders do not touch.
+    given_truth = truth((5, 21), (40, 45), marginal=[1])
+    got = segment_scores(given_truth, found((18, 22, 0.8), (42, 52, 0.9), (60, 70, 0.5)), 10.0)
+    assert {key: got[key] for key in ("hits", "false", "events")} == {"hits": 2, "false": 2, "events": 3}
+    assert got["precision"] == 0.5 and got["recall"] == pytest.approx(2 / 3)
+    # AP: at .9 one wrong; at .8 two of three are found with precision 2/3
+    assert got["ap"] == pytest.approx(2 / 3 * 2 / 3)
+
+
+def test_hours_of_the_clock_join_recordings_of_a_site():
+    # Site 0: recordings at 0:50 and 1:10, each 30 min; event at 15 min of the first = 1:05, detection at 10 min of
+    # the second = 1:20: the same hour. Site 1 has a detection at 0:00: a false hour.
+    given_truth = truth((900, 905), recording=[0])
+    calls = found((600, 605, 0.9), (0, 5, 0.8), recording=[1, 2])
+    got = presence(given_truth, calls, np.array([0, 0, 1]), np.array([3000.0, 4200.0, 0.0]))
+    assert (got["hits"], got["false"], got["events"]) == (1, 1, 1)
+
+
+def test_frame_truth_is_the_share_that_is_covered():
+    assert frame_truth([(0.5, 1.5), (1.2, 2.25)], 4, 1.0).tolist() == [0.5, 1.0, 0.25, 0.0]
+    assert frame_truth([(0.25, 0.75), (3.5, 9.0)], 4, 0.5).tolist() == [0.5, 0.5, 0.0, 0.0]
+    assert frame_truth([], 3, 1.0).tolist() == [0.0] * 3
+
+
+def test_ap_equals_torchmetrics():
+    torch = pytest.importorskip("torch")
+    reference = pytest.importorskip("torchmetrics.functional.classification").binary_average_precision
+    rng = np.random.default_rng(0)
+    for n, levels in ((500, 50), (2000, 5000)):
+        score = rng.integers(1, levels, n) / levels
+        positive = rng.random(n) < score**2
+        wanted = float(reference(torch.tensor(score), torch.tensor(positive.astype(int))))
+        assert average_precision(curve(score, positive, int(positive.sum()))) == pytest.approx(wanted, abs=1e-6)
+        frames = Frames()
+        for part in np.array_split(np.arange(n), 3):
+            frames.add(score[part], positive[part])
+        frames.add(np.full(9, 0.5), np.zeros(9, bool), keep=np.zeros(9, bool))
+        assert frames.result() == {"ap": pytest.approx(wanted, abs=1e-4), "frames": n, "positive": positive.sum()}
+    assert Frames().result() == {"ap": None, "frames": 0, "positive": 0}
+
+
+def test_segment_ap_equals_torchmetrics():
+    torch = pytest.importorskip("torch")
+    reference = pytest.importorskip("torchmetrics.functional.classification").binary_average_precision
+    given_truth, calls = by_chance(3, events=60, recordings=1, length=3000, marginal=0, regions=0, levels=500)
+    dense = np.zeros((2, 4000))
+    for start, end in zip(given_truth.start, given_truth.end, strict=True):
+        dense[0, int(start) : int(np.ceil(end))] = 1
+    for start, end, score in zip(calls.start, calls.end, calls.score, strict=True):
+        part = dense[1, int(start) : int(np.ceil(end))]
+        np.maximum(part, score, out=part)
+    called = dense[1] > 0
+    wanted = float(reference(torch.tensor(dense[1][called]), torch.tensor(dense[0][called].astype(int))))
+    found_share = dense[0][called].sum() / dense[0].sum()  # torchmetrics is shown only what was called
+    assert segment_scores(given_truth, calls, 1.0)["ap"] == pytest.approx(wanted * found_share, abs=1e-6)
+
+
+# -- polyphonic sound detection score
+
+
+def test_psds_by_hand():
+    # One hour. Events 0-10 and 20-30. Detections: 1-10 (.9) lies in the first (10/10 of it is right) and covers 9/10;
+    # 40-45 (.8) is wrong; 20-24 (.7) is right and covers 4/10; 24-29 (.6) is right, together 9/10 >= .7: found at .6.
+    given_truth = truth((0, 10), (20, 30))
+    calls = found((1, 10, 0.9), (40, 45, 0.8), (20, 24, 0.7), (24, 29, 0.6))
+    # Recall is 1/2 from no false positive on, 1 from 1 an hour on: (1/2 x 1 + 1 x 9) / 10
+    assert psds({"rumble": (given_truth, calls)}, 1.0) == pytest.approx(0.95)
+    # Two classes, the other with recall 0: the mean is half of that; less the spread (half of the recall) it is nothing
+    nothing = (truth((0, 1)), found())
+    both = {"rumble": (given_truth, calls), "gunshot": nothing}
+    assert psds(both, 1.0) == pytest.approx(0.475)
+    assert psds(both, 1.0, spread_weight=1.0) == pytest.approx(0.0)
+    # A detection that lies in events by less than 70 % is wrong and finds nothing: 5-20 by 5/15
+    assert psds({"rumble": (truth((0, 10)), found((5, 20, 0.9)))}, 1.0) == 0.0
+    assert psds({"rumble": (truth(), found((5, 20, 0.9)))}, 1.0) is None
+
+
+def test_psds_equals_sed_scores_eval():
+    reference = pytest.importorskip("sed_scores_eval", reason="sed_scores_eval is not installed")
+    given_truth, calls = by_chance(5, events=30, recordings=4, length=300, marginal=0, regions=0, levels=10**6)
+    spans = {f"r{r}": [] for r in range(4)}
+    for r, a, b in zip(given_truth.recording, given_truth.start, given_truth.end, strict=True):
+        spans[f"r{r}"].append((a, b, "rumble"))
+    scores = {}
+    for r in range(4):
+        mine = calls.recording == r
+        of_it = list(zip(calls.start[mine], calls.end[mine], calls.score[mine], strict=True))
+        borders = np.unique(np.concatenate([[0.0, 400.0], calls.start[mine], calls.end[mine]]))
+        level = [max([s for a, b, s in of_it if a <= t < b], default=0) for t in borders[:-1]]
+        scores[f"r{r}"] = pd.DataFrame({"onset": borders[:-1], "offset": borders[1:], "rumble": level})
+    rule = {"dtc_threshold": 0.7, "gtc_threshold": 0.7, "cttc_threshold": None, "alpha_ct": 0, "alpha_st": 0}
+    lengths = dict.fromkeys(spans, 400.0)
+    wanted = reference.intersection_based.psds(scores, spans, lengths, max_efpr=10.0, **rule)[0]
+    assert psds({"rumble": (given_truth, calls)}, 4 * 400 / 3600) == pytest.approx(wanted, abs=0.02)
+
+
+# -- intervals
+
+
+def test_intervals_surround_the_figure_and_do_not_depend_on_chance():
+    given_truth, calls = by_chance(1, events=400, recordings=40, length=1500)
+    matching = match(given_truth, calls)
+    hours = np.full(40, 1500 / 3600)
+    one, again = (bootstrap(matching, 40, hours, (1.0, 20.0)) for _ in range(2))
+    assert one == again and one["draws"] == 1000
+    whole = matching_curve(matching)
+    for name, value in (
+        ("ap", average_precision(whole)),
+        ("recall", whole.recall[-1]),
+        ("precision", whole.precision[-1]),
+    ):
+        low, high = one[name]
+        assert low < value < high and high - low < 0.25
+    low, high = one["recall_at"][1]
+    assert low <= at_rate(whole, 20.0, hours.sum())["recall"] <= high
+
+
+def test_intervals_by_recording_are_as_wide_as_recordings_differ():
+    # Of two recordings one has all events found, the other none: half of the draws take one of each, and 2.5 % and
+    # 97.5 % are the draws of the same recording twice.
+    spans = [(10 * k, 10 * k + 5) for k in range(10)]
+    given_truth = truth(*spans, *spans, recording=[0] * 10 + [1] * 10)
+    matching = match(given_truth, found(*((a, b, 0.5) for a, b in spans)))
+    assert bootstrap(matching, 2, None, (1.0,))["recall"] == [0.0, 1.0]
+    assert bootstrap(matching, 2, None, (1.0,))["recall_at"] == [None]
+    assert bootstrap(match(given_truth, found()), 1, None, ())["recall"] is None
+    assert (matching.verdict == HIT).all()

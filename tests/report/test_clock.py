@@ -1,0 +1,57 @@
+from datetime import UTC, date, datetime, timedelta, timezone
+
+import pytest
+
+from loxo.errors import LoxoError
+from loxo.report.clock import Clock, parse_coordinates, parse_zone, sun_times
+
+
+def test_zones():
+    assert parse_zone("UTC") is UTC
+    assert parse_zone("+01:00") == timezone(timedelta(hours=1)) and parse_zone("-3") == timezone(-timedelta(hours=3))
+    with pytest.raises(LoxoError, match="no time zone 'Africa/Nowhere'"):
+        parse_zone("Africa/Nowhere")
+
+
+def test_wall_clock():
+    naive, aware = datetime(2020, 1, 1, 23), datetime(2020, 1, 1, 23, tzinfo=UTC)
+    east = parse_zone("Africa/Brazzaville")  # UTC + 1
+    assert Clock().local(naive) == naive and Clock().local(aware) == naive
+    assert Clock(east).local(naive) == naive  # taken as being in the zone
+    assert Clock(east).local(aware) == datetime(2020, 1, 2)
+    assert Clock(east, UTC).local(naive) == datetime(2020, 1, 2)  # the recorder's clock showed UTC
+
+
+def test_sunrise_of_an_almanac():
+    """Greenwich at midsummer 2024: 4:43 and 21:21 British summer time; midnight sun at Tromso."""
+    day = date(2024, 6, 21)
+    [(_, rise, sink)] = sun_times((51.48, 0.0), parse_zone("Europe/London"), [day])
+    assert abs(rise - datetime(2024, 6, 21, 4, 43)) < timedelta(minutes=2)
+    assert abs(sink - datetime(2024, 6, 21, 21, 21)) < timedelta(minutes=2)
+    assert sun_times((69.65, 18.96), parse_zone("Europe/Oslo"), [day]) == [(day, None, None)]
+
+
+def test_coordinates(tmp_path):
+    assert parse_coordinates("2.2, 16.5") == {"": (2.2, 16.5)}
+    table = tmp_path / "sites.csv"
+    table.write_text("Site,Lat,Lon\nnn01a,2.1,16.4\nnn02a,-2.2,16.6\n")
+    assert parse_coordinates(str(table)) == {"nn01a": (2.1, 16.4), "nn02a": (-2.2, 16.6)}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [("95,16", "latitude must lie"), ("2.2,x", "no latitude and longitude"), ("nowhere.csv", "neither LAT,LON")],
+)
+def test_bad_coordinates(given, sentence):
+    with pytest.raises(LoxoError, match=sentence):
+        parse_coordinates(given)
+
+
+def test_bad_tables_of_coordinates(tmp_path):
+    table = tmp_path / "sites.csv"
+    table.write_text("name,lat,lon\na,1,2\n")
+    with pytest.raises(LoxoError, match="columns site, lat, lon"):
+        parse_coordinates(str(table))
+    table.write_text("site,lat,lon\na,1,2\nb,1,\n")
+    with pytest.raises(LoxoError, match="line 3"):
+        parse_coordinates(str(table))

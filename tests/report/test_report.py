@@ -1,0 +1,166 @@
+"""The page and what lies beside it, as a user gets them."""
+
+import re
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from report_runs import event, recording, season, write_run
+
+from loxo import cli
+from loxo.errors import LoxoError
+from loxo.report.report import report
+
+LOADS = {"src", "href", "xlink:href", "data", "poster", "srcset", "action"}
+
+
+class Page(HTMLParser):
+    """Whatever a page would load, and what a reader reads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.words: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.loads += [value or "" for name, value in attributes if name in LOADS]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def assert_self_contained(path):
+    text = path.read_text(encoding="utf-8")
+    page = Page(text)
+    assert all(load.startswith(("#", "data:")) for load in page.loads)
+    assert not re.search(r"url\((?!\s*['\"]?(#|data:))|@import", text)
+    assert not page.tags & {"script", "link", "iframe", "object", "embed", "img"}
+    assert "default-src 'none'" in text  # and a browser is told so
+    return page
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Two sites with sound, of which one recording is gone: (run folder, figures folder, report)."""
+    folder = tmp_path_factory.mktemp("sound")
+    names = ["a_20200101_000000.wav", "b_20200101_060000.wav", "b_20200102_060000.wav"]
+    rng = np.random.default_rng(0)
+    for name in names[:2]:
+        soundfile.write(folder / name, 0.01 * rng.standard_normal(120 * 4000), 4000)
+    paths = [str(folder / name) for name in names]
+    rows = [recording(path, 120 / 3600) for path in paths]
+    events = [event(path, start, score=start / 100) for path in paths for start in (30.0, 60.0, 90.0)]
+    events += [event(paths[0], 20.5, "gunshot", 0.8, 0.6)]
+    run = write_run(folder / "run", rows, events)
+    return report(run, folder / "out" / "page.html", figures=folder / "figures")
+
+
+def test_the_page_loads_nothing(sound):
+    page = assert_self_contained(sound.page)
+    words = " ".join(page.words)
+    assert ("Survey report: run" in words and "1–2 Jan 2020" in words.replace("1 – 2", "1–2")) or "Jan 2020" in words
+    assert "svg" in page.tags and "table" in page.tags
+
+
+def test_tables_and_figures_lie_beside_it(sound):
+    names = {path.name for path in sound.page.parent.iterdir()}
+    assert names == {"page.html", *(f"page.{t}.csv" for t in ("effort", "gaps", "problems", "rates", "hours"))}
+    rates = pd.read_csv(sound.page.with_suffix(".rates.csv")).set_index(["label", "site"])
+    assert rates.loc[("rumble", "b"), "events"] == 6 and rates.loc[("rumble", "all sites"), "events"] == 9
+    assert rates.loc[("rumble", "b"), "per_day"] == 24 * 6 / (240 / 3600)
+    hours = pd.read_csv(sound.page.with_suffix(".hours.csv"))
+    assert hours[["site", "date", "hour", "rumble"]].to_numpy().tolist() == [
+        ["a", "2020-01-01", 0, 3],
+        ["b", "2020-01-01", 6, 3],
+        ["b", "2020-01-02", 6, 3],
+    ]
+    stems = {path.stem for path in sound.figures}
+    assert {"effort", "rates", "activity-rumble", "activity-rumble-by-site", "examples-rumble"} <= stems
+    for path in sound.figures:
+        assert path.read_bytes().startswith(b"<?xml" if path.suffix == ".svg" else b"\x89PNG")
+
+
+def test_recordings_that_are_gone_are_named_and_others_shown(sound):
+    text = sound.page.read_text()
+    assert "b_20200102_060000.wav: the recording is not there any more" in text
+    assert "strongest" in text and "· a_20200101_000000.wav" in text
+    assert any("1 recording " in note and "--recordings" in note for note in sound.notes)
+
+
+def test_the_same_run_gives_the_same_page(tmp_path):
+    run = season(tmp_path / "run", sites=1, days=9)
+    pages = [report(run, tmp_path / name / "page.html").page.read_bytes() for name in ("one", "other")]
+    assert pages[0] == pages[1]
+
+
+def test_a_season_with_sun(tmp_path):
+    run = season(tmp_path / "run", sites=2, days=10, hours=8)
+    made = report(run, coordinates="2.2,16.5", time_zone="Africa/Brazzaville")
+    assert made.page == run / "report.html"
+    assert_self_contained(made.page)
+    sun = pd.read_csv(run / "report.sun.csv")
+    assert sun["sunrise"].str.startswith(("05:", "06:")).all() and sun["sunset"].str.startswith(("17:", "18:")).all()
+    effort = pd.read_csv(run / "report.effort.csv")
+    record = pd.read_json(run / "run.json", typ="series")
+    analysed = sum(row["analysed_s"] for row in record["recordings"]) / 3600
+    assert effort["analysed_h"].sum() == pytest.approx(analysed, rel=1e-4)
+    hours = pd.read_csv(run / "report.hours.csv")
+    assert hours["analysed_h"].sum() == pytest.approx(analysed, rel=1e-4)
+    assert hours["rumble"].sum() == (pd.read_csv(run / "events.csv")["label"] == "rumble").sum()
+
+
+def test_hostile_names_are_text(tmp_path):
+    name = "<script>alert(1)</script>$x^2$&\"'_20200101_000000.wav"
+    rows = [recording(name, 1), recording("<img src=http://x>.wav", analysed=0, reason="<b onload=x>: empty.")]
+    made = report(write_run(tmp_path / "<run>", rows, [event(name, 1.0, "<i>rumble")]), tmp_path / "p.html")
+    page = assert_self_contained(made.page)
+    assert not page.tags & {"b", "i"} and "<script>alert(1)</script>" in " ".join(page.words)
+
+
+def test_no_start_times_no_events_nothing_analysed(tmp_path):
+    made = report(write_run(tmp_path / "a", [recording("clip.wav", 1)], [event("clip.wav", 3)]))
+    assert any("no start time in their names" in note for note in made.notes)
+    assert "None of the recordings has a start time" in made.page.read_text()
+    assert pd.read_csv(tmp_path / "a" / "report.rates.csv")["per_day"].iloc[0] == 24
+    assert report(write_run(tmp_path / "b", [recording("a_20200101_000000.wav", 1)], [])).page.exists()
+    failed = [recording("a_20200101_000000.wav", analysed=0, reason="empty.")]
+    assert "empty." in report(write_run(tmp_path / "c", failed, [])).page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"coordinates": "1,2"}, "--time-zone"),
+        ({"clock_zone": "UTC"}, "--time-zone"),
+        ({"time_zone": "Mars"}, "no time zone"),
+        ({"out": "page.pdf"}, "end its name with .html"),
+        ({"recordings": "nowhere"}, "no such folder"),
+    ],
+)
+def test_bad_options(tmp_path, options, sentence):
+    run = write_run(tmp_path / "run", [recording("a_20200101_000000.wav", 1)], [])
+    with pytest.raises(LoxoError, match=sentence):
+        report(run, **options)
+    assert not list(run.glob("report*"))
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    run = write_run(tmp_path / "run", [recording("clip.wav", 1)], [])
+    for arguments, code, words in (
+        ([run], 0, "the report is"),
+        ([run, run], 0, "comparison.html"),
+        ([tmp_path], 2, "no run of `loxo detect`"),
+        ([run, run, run], 2, "compares two"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["loxo", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        assert (stopped.value.code or 0) == code and words in captured.out + captured.err

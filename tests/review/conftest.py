@@ -1,0 +1,22 @@
+"""Makes fakerun.py importable, and gives each test a run folder of its own."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fakerun import make_run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory) -> Path:
+    return make_run(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def run(made, tmp_path) -> Path:
+    """A copy of the run; the recordings are shared."""
+    return Path(shutil.copytree(made, tmp_path / "march"))

@@ -1,0 +1,282 @@
+"""The page's server: what it answers to the reviewer, and what it refuses to everybody else."""
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from loxo.review.app import create_app
+from loxo.review.guard import LARGEST_BODY
+from loxo.review.session import Session
+
+TOKEN = "a-token-of-the-test"
+HOST = "http://127.0.0.1:8750"
+
+
+@pytest.fixture
+def session(run):
+    session = Session(run, "Ana")
+    yield session
+    session.close()
+
+
+@pytest.fixture
+def stranger(session):
+    """Somebody without the token."""
+    with TestClient(create_app(session, TOKEN), base_url=HOST) as client:
+        yield client
+
+
+@pytest.fixture
+def page(stranger):
+    assert stranger.get("/", params={"token": TOKEN}).status_code == 200
+    return stranger
+
+
+def rows(page, **filter):
+    return page.get("/api/queue", params=filter).json()["rows"]
+
+
+# -- what the page asks
+
+
+def test_the_page_and_what_it_is_made_of(page):
+    html = page.get("/").text
+    assert "Loxo" in html and "http://" not in html.replace("http://www.w3.org", "") and "https://" not in html
+    for name, kind in (("style.css", "text/css"), ("js/main.js", "text/javascript"), ("icon.svg", "image/svg")):
+        answer = page.get(f"/static/{name}")
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith(kind)
+    about = page.get("/api/run").json()
+    assert (about["reviewer"], about["events"], about["labels"]) == ("Ana", 8, ["rumble", "gunshot"])
+    assert about["sites"] == ["nn01a", "nn02b"]
+
+
+def test_lists_are_sorted_and_filtered(page):
+    def scores(**filter):
+        found = rows(page, **filter)
+        details = page.get("/api/events", params={"rows": ",".join(map(str, found))}).json() if found else []
+        return [event["score"] for event in details]
+
+    assert scores() == [0.93, 0.88, 0.85, 0.71, 0.55, 0.42, 0.35, 0.31]
+    assert scores(falling=False) == scores()[::-1]
+    assert scores(label="gunshot") == [0.88, 0.35]
+    assert scores(site="nn02b", score_min=0.5) == [0.85, 0.55]
+    assert scores(score_max=0.4) == [0.35, 0.31]
+    assert scores(sort="time", falling=False) == [0.93, 0.71, 0.88, 0.42, 0.85, 0.55, 0.35, 0.31]
+    assert scores(sort="uncertainty")[:2] == [0.55, 0.42]
+    assert scores(hour_from=17, hour_to=19) == [0.85, 0.55, 0.35, 0.31]
+    assert scores(hour_from=22, hour_to=4) == [0.93, 0.88, 0.71, 0.42]  # over midnight
+    assert page.get("/api/queue", params={"sort": "beauty"}).status_code == 400
+    assert page.get("/api/queue", params={"hour_to": 77}).status_code == 400
+    assert page.get("/api/queue", params={"score_min": "x"}).json() == {"error": "The request is not understood."}
+
+
+def test_a_sample_is_spread_over_the_scores_and_the_same_for_everybody(page):
+    one = rows(page, sample=2, status="all")
+    assert len(one) == 4 and rows(page, sample=2, status="all") == one
+    assert set(one) <= set(rows(page, sample=3, status="all"))
+
+
+def test_decisions_undo_and_what_is_left(page, session):
+    first, second = rows(page)[:2]
+    done = page.post("/api/act", json={"changes": [{"row": first, "verdict": "yes"}]}).json()
+    assert done[0]["verdict"] == "yes" and first not in rows(page) and rows(page, status="yes") == [first]
+    assert b'"verdict":"yes"' in session.journal.path.read_bytes()
+    page.post("/api/act", json={"changes": [{"row": second, "verdict": "other", "label": " frog "}]})
+    moved = page.post("/api/act", json={"changes": [{"row": first, "start_s": 11.5, "note": "faint"}]}).json()[0]
+    assert (moved["start_s"], moved["detected"]["start_s"], moved["note"]) == (11.5, 12.0, "faint")
+    assert rows(page, status="noted") == [first] and rows(page, status="other") == [second]
+    answer = page.get("/api/queue", params={"status": "all"}).json()
+    assert answer["verdicts"] == "yo------"
+    for left in ([first], [second], [first]):
+        assert [event["row"] for event in page.post("/api/undo", json={}).json()] == left
+    assert page.post("/api/undo", json={}).json() == [] and len(rows(page)) == 8
+    assert page.post("/api/redo", json={}).json()[0]["verdict"] == "yes"
+
+
+def test_many_at_once_are_one_action(page):
+    found = rows(page, label="rumble")
+    page.post("/api/act", json={"changes": [{"row": row, "verdict": "no"} for row in found]})
+    assert rows(page, label="rumble") == []
+    assert len(page.post("/api/undo", json={}).json()) == len(found) == 6
+
+
+def test_a_missed_event_is_drawn_shown_and_undone(page):
+    box = {"beside": 0, "label": "rumble", "start_s": 95.0, "end_s": 99.0, "low_hz": 10.0, "high_hz": 90.0}
+    drawn = page.post("/api/act", json={"changes": [box]}).json()[0]
+    assert drawn["row"] == 8 and drawn["verdict"] == "yes" and drawn["detected"] is None
+    assert rows(page, status="drawn") == [8] and rows(page, status="all")[-1] == 8
+    assert 8 in [event["row"] for event in page.get("/api/around/2").json()]
+    assert page.get("/api/picture/8").status_code == 200
+    assert page.post("/api/undo", json={}).json() == [{"row": 8, "gone": True}]
+    assert rows(page, status="drawn") == [] and page.get("/api/picture/8").status_code == 400
+    assert page.post("/api/redo", json={}).json()[0]["row"] == 8
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"row": 99, "verdict": "yes"},
+        {"row": -1, "verdict": "yes"},
+        {"verdict": "yes"},
+        {"row": 0, "verdict": "perhaps"},
+        {"row": 0, "verdict": "other"},
+        {"row": 0, "verdict": "other", "label": "a\tb"},
+        {"row": 0, "label": "x" * 61},
+        {"row": 0, "note": "x" * 2001},
+        {"row": 0, "start_s": 18.0},
+        {"row": 0, "end_s": 1e6},
+        {"row": 0, "start_s": -1.0},
+        {"row": 0, "low_hz": 500.0},
+        {"row": 0, "event": "drawn-x"},
+        {"row": 0, "recording": "/etc/passwd"},
+        {"beside": 0, "label": "rumble", "start_s": 1.0},
+        {"beside": 0, "start_s": 1.0, "end_s": 2.0, "low_hz": 1.0, "high_hz": 2.0},
+    ],
+)
+def test_what_is_no_decision_is_refused_whole(page, session, change):
+    before = session.journal.path.read_bytes()
+    answer = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "yes"}, change]})
+    assert answer.status_code == 400 and answer.json()["error"]
+    assert session.journal.path.read_bytes() == before
+
+
+def test_pictures_and_sounds(page):
+    assert len(page.get("/api/picture/0?band=full").content) > 50000
+    assert len(page.get("/api/thumb/3").content) > 5000
+    wav = page.get("/api/sound/0?start=10&end=20&speed=8")
+    assert wav.headers["content-type"] == "audio/wav" and wav.content[:4] == b"RIFF"
+    for bad in ("picture/0?band=9", "picture/99", "sound/0?start=1&end=nan", "sound/0?start=5&end=1", "thumb/x"):
+        assert page.get(f"/api/{bad}").status_code == 400, bad
+    assert page.get("/api/sound/0?start=0&end=9&speed=3").status_code == 400
+    assert page.get("/api/events?rows=" + ",".join(["1"] * 501)).status_code == 400
+
+
+def test_a_second_reviewer_decides_blind_and_agreement_is_measured(run, page, session):
+    page.post("/api/act", json={"changes": [{"row": row, "verdict": "yes"} for row in (0, 1, 2)]})
+    ben = Session(run, "Ben")
+    with TestClient(create_app(ben, "other"), base_url=HOST) as second:
+        second.get("/?token=other")
+        waiting = rows(second, status="second", sort="time", falling=False)
+        assert waiting == [0, 1, 2]
+        assert second.get("/api/events?rows=0").json()[0]["others"] == []  # not before the own decision
+        second.post("/api/act", json={"changes": [{"row": 0, "verdict": "no"}, {"row": 1, "verdict": "yes"}]})
+        assert second.get("/api/events?rows=0").json()[0]["others"] == ["Ana: yes"]
+        assert rows(second, status="disputed") == [0]
+        found = second.get("/api/results").json()
+    ben.close()
+    assert found["reviewers"] == {"Ana": 3, "Ben": 2} and found["disputed"] == 1
+    assert (found["agreement"][0]["events"], found["agreement"][0]["agreed"]) == (2, 1)
+
+
+# -- what everybody else asks
+
+PATHS = ["/", "/api/run", "/api/queue", "/api/picture/0", "/api/sound/0?start=0&end=5", "/static/style.css", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_without_the_token_there_is_nothing(stranger, path):
+    assert stranger.get(path).status_code == 401
+    for wrong in ("", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ä" * 10):
+        assert stranger.get("/", params={"token": wrong}, follow_redirects=False).status_code == 401
+    name = stranger.app.cookie
+    assert stranger.get(path, headers={"cookie": f"{name}=wrong"}).status_code == 401
+    assert stranger.get(path, headers={"cookie": f'{name}="\\777; a=b'}).status_code == 401
+    assert not stranger.cookies
+
+
+def test_the_token_opens_only_as_cookie_and_leaves_the_address_bar(stranger):
+    answer = stranger.get("/", params={"token": TOKEN}, follow_redirects=False)
+    assert answer.status_code == 303 and answer.headers["location"] == "/"
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    stranger.cookies.clear()
+    assert stranger.get("/api/run", params={"token": TOKEN}).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8750", "10.0.0.1", "localhost@evil.example", "[", ""]
+)
+def test_foreign_names_of_this_computer_are_refused(page, host):
+    assert page.get("/api/run", headers={"host": host}).status_code == 403
+    assert page.get(f"/?token={TOKEN}", headers={"host": host}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost:9999", "127.0.0.1", "[::1]:8750"])
+def test_names_of_loopback_are_its_own_whatever_the_forwarded_port(page, host):
+    cookie = {"cookie": f"{page.app.cookie}={TOKEN}"}
+    assert page.get("/api/run", headers={"host": host} | cookie).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+def test_other_pages_are_refused(page, session, headers):
+    change = {"changes": [{"row": 0, "verdict": "no"}]}
+    assert page.post("/api/act", json=change, headers=headers).status_code == 403
+    assert page.get("/api/run", headers=headers).status_code == 403
+    assert session.decisions == {}
+    assert page.post("/api/act", json=change, headers={"origin": HOST}).status_code == 200
+
+
+def test_forms_and_huge_bodies_are_refused(page, session):
+    as_form = page.post("/api/act", content='{"changes": []}', headers={"content-type": "text/plain"})
+    assert as_form.status_code == 415
+    huge = b'{"changes": [' + b" " * LARGEST_BODY + b"]}"
+    as_json = {"content-type": "application/json"}
+    assert page.post("/api/act", content=huge, headers=as_json).status_code == 413
+    assert page.post("/api/act", content=iter([huge[:1000]] * 400), headers=as_json).status_code == 413  # undeclared
+    assert page.post("/api/act", content=b"{}", headers=as_json | {"content-length": "-5"}).status_code == 413
+    assert page.post("/api/act", content=b"\xff\x00{", headers=as_json).status_code == 400
+    many = {"changes": [{"row": 0, "verdict": "no"}] * 2001}
+    assert page.post("/api/act", json=many).status_code == 400
+    assert session.decisions == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/..%2fapp.py",
+        "/static/%2e%2e/%2e%2e/session.py",
+        "/static//etc/passwd",
+        "/static/js/../../app.py",
+        "/static/..\\app.py",
+        "/static/js",
+        "/api/picture/..%2f..%2fetc%2fpasswd",
+        "/api/sound/%2fetc%2fpasswd?start=0&end=1",
+        "/../../etc/passwd",
+        "/docs",
+        "/openapi.json",
+    ],
+)
+def test_no_path_leads_anywhere_else(page, path):
+    answer = page.get(path)
+    assert answer.status_code in (400, 404) and "root:" not in answer.text and "import" not in answer.text
+
+
+def test_answers_forbid_framing_sniffing_and_the_network(page):
+    for path in ("/", "/api/run", "/static/js/main.js", "/nowhere"):
+        headers = page.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
+
+
+def test_an_open_host_takes_bare_addresses_but_no_foreign_names(session):
+    with TestClient(create_app(session, TOKEN, "0.0.0.0"), base_url="http://192.168.1.5:8750") as client:
+        assert client.get("/", params={"token": TOKEN}).status_code == 200
+        assert client.get("/api/run").status_code == 200
+        assert client.get("/api/run", headers={"host": "evil.example"}).status_code == 403
+
+
+def test_undecodable_numbers_do_no_harm(page):
+    body = b'{"changes": [{"row": 0, "start_s": NaN}]}'
+    assert page.post("/api/act", content=body, headers={"content-type": "application/json"}).status_code == 400
+    assert np.isfinite(page.get("/api/events?rows=0").json()[0]["start_s"])

@@ -1,0 +1,254 @@
+"""The page in headless Chromium, as a reviewer uses it: by keys and mouse, through a killed server, to the tables."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakerun import NAMES
+
+from loxo import read_raven
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt-get install chromium)")
+
+
+class Server:
+    """`loxo review` as its own process."""
+
+    def __init__(self, run: Path, *options: str) -> None:
+        self.run, self.options = run, options
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-c", "from loxo.cli import main; main()", "review", str(self.run), "--no-browser"]
+        environment = os.environ | {"COLUMNS": "200"}
+        self.process = subprocess.Popen(
+            [*command, "--port", "0", "--reviewer", "Ana", *self.options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        lines = []
+        for line in self.process.stdout:
+            lines.append(line)
+            if match := re.search(r"http://\S+", line):
+                self.address = match[0]
+                return
+        pytest.fail("".join(lines))
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> str:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        rest = self.process.stdout.read()
+        self.process.wait(30)
+        self.process.stdout.close()
+        return rest
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def server(run):
+    server = Server(run)
+    yield server
+    assert server.stop(signal.SIGINT) == "" and server.process.returncode == 0  # Ctrl-C: quietly
+
+
+@pytest.fixture
+def page(browser, server):
+    """The opened page. Any error on its console fails the test, but for requests to a server that was killed."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    faults: list[str] = []
+    page.faults = faults
+    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    foreign: list[str] = []
+    page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
+    page.goto(server.address)
+    shown(page, 0)
+    yield page
+    context.close()
+    assert [fault for fault in faults if "ERR_CONNECTION_REFUSED" not in fault] == []
+    assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
+
+
+def shown(page, row) -> None:
+    page.wait_for_selector(f'body[data-shown="{row}"]')
+
+
+def saved(page, actions: int) -> None:
+    page.wait_for_selector(f'body[data-actions="{actions}"]')
+
+
+def listed(page, text: str) -> None:
+    page.locator("#list-size").filter(has_text=text).wait_for()
+
+
+def journal(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "review" / "ana.jsonl").read_text().splitlines()][1:]
+
+
+def changes(run: Path) -> list[dict]:
+    return [change for line in journal(run) if "changes" in line for change in line["changes"]]
+
+
+def edge(page, share_of_window: float) -> tuple[float, float]:
+    """A point of the spectrogram: the event's middle height, a share of the 30 s shown."""
+    box = page.locator("#view").bounding_box()
+    return box["x"] + 58 + share_of_window * (box["width"] - 72), box["y"] + 0.62 * box["height"]
+
+
+def test_open_listen_decide_drag_undo_reload_kill_resume_export(page, server, run):
+    assert page.title().endswith("Loxo review") and "token" not in page.url
+    assert page.locator("#what").inner_text() == "rumble 0.93"
+    pixels = page.evaluate(
+        "() => { const c = document.getElementById('view'); const d = c.getContext('2d')"
+        ".getImageData(60, 12, c.width - 80, 300).data; return new Set(new Uint32Array(d.buffer)).size }"
+    )
+    assert pixels > 100  # a spectrogram is there, no empty box
+
+    page.keyboard.press("2")  # listen, at 4x
+    page.wait_for_selector('body[data-playing="4"]')
+    page.keyboard.press(" ")
+    page.wait_for_selector('body[data-playing=""]', state="attached")
+    page.keyboard.press("5")  # pitch-shifted
+    page.wait_for_selector('body[data-playing="pitched"]')
+    page.keyboard.press("Escape")
+
+    x, y = edge(page, 17.0 / 30 - 14.5 / 30 + 0.5)  # the end edge, at 17 s; 14.5 s is in the middle
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 40, y, steps=4)
+    page.mouse.up()
+    saved(page, 1)
+    (moved,) = changes(run)
+    assert moved["end_s"] > 17.5 and set(moved) == {"event", "end_s"}
+
+    page.keyboard.press("y")  # decide by keys
+    saved(page, 2)
+    shown(page, 2)
+    page.keyboard.press("n")
+    shown(page, 4)
+    page.keyboard.press("u")
+    shown(page, 1)
+    assert [change.get("verdict") for change in changes(run)] == [None, "yes", "no", "unsure"]
+
+    page.keyboard.press("z")  # undo goes back to the event
+    shown(page, 4)
+    assert page.locator('#decide [aria-pressed="true"]').count() == 0
+    page.keyboard.press("Shift+Z")
+    shown(page, 4)
+    page.wait_for_selector('#decide [data-verdict="unsure"][aria-pressed="true"]')
+    page.keyboard.press("ArrowRight")
+    shown(page, 1)
+
+    page.keyboard.press("o")  # another label
+    page.locator("#naming input").fill("engine")
+    page.keyboard.press("Enter")
+    shown(page, 5)
+    page.keyboard.press("t")
+    page.keyboard.type("far away")
+    page.keyboard.press("Enter")
+    saved(page, 7)
+    assert changes(run)[-1]["note"] == "far away"
+
+    page.reload()  # the place is kept
+    shown(page, 5)
+    assert page.locator("#note").input_value() == "far away"
+
+    server.stop(signal.SIGKILL)  # in the middle
+    page.keyboard.press("y")
+    page.wait_for_selector("#offline:visible")
+    assert page.locator('#decide [aria-pressed="true"]').count() == 0  # not shown as decided
+    server.start()
+    page.goto(server.address)
+    page.wait_for_selector("body[data-shown]")
+    listed(page, "4 events")
+    assert page.locator("#note").input_value() == "far away"
+
+    page.keyboard.press("r")
+    page.locator("#export-button").click()
+    page.wait_for_selector("#exported strong")
+    table = read_raven(run / "reviewed" / "tables" / f"{NAMES[0]}.selections.txt")
+    assert table["label"].tolist() == ["rumble", "engine"] and table["end_s"].iloc[0] == pytest.approx(moved["end_s"])
+
+
+def test_reject_many_in_the_grid_and_take_it_back_at_once(page, run):
+    page.keyboard.press("g")
+    page.locator("#tiles .tile").nth(7).wait_for()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")
+    page.locator("#tiles .tile").nth(5).click(modifiers=["Shift"])
+    assert page.locator('#tiles [aria-pressed="true"]').count() == 5
+    page.keyboard.press("n")
+    saved(page, 1)
+    assert len(changes(run)) == 5 and {change["verdict"] for change in changes(run)} == {"no"}
+    assert page.locator("#tiles .verdict-n").count() == 5
+    page.keyboard.press("z")
+    saved(page, 2)
+    assert page.locator("#tiles .verdict-n").count() == 0 and journal(run)[-1]["undo"] == 1
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#single:visible")
+
+
+def test_draw_a_missed_event_and_move_edges_by_keys(page, run):
+    page.keyboard.press("d")
+    x, y = edge(page, 0.7)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 90, y + 40, steps=4)
+    page.mouse.up()
+    page.wait_for_selector("#naming[open]")
+    page.keyboard.press("Enter")
+    saved(page, 1)
+    (drawn,) = changes(run)
+    assert drawn["event"].startswith("drawn-") and drawn["label"] == "rumble" and drawn["recording"].endswith(".wav")
+    assert 19 < drawn["start_s"] < drawn["end_s"] < 25 and 0 < drawn["low_hz"] < drawn["high_hz"] < 250
+    page.keyboard.press("a")
+    page.keyboard.press("l")
+    page.keyboard.press("l")
+    saved(page, 4)
+    assert [change.get("start_s") or change.get("end_s") for change in changes(run)[1:]] == [11.9, 17.1, 17.2]
+    page.keyboard.press("d")  # without a mouse
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#naming[open]")
+    page.keyboard.press("2")
+    saved(page, 5)
+    assert changes(run)[-1]["label"] == "gunshot"
+
+
+def test_filters_views_and_a_recording_that_is_gone(page, server, run):
+    page.locator("[name=label]").select_option("gunshot")
+    listed(page, "2 events")
+    shown(page, 2)
+    assert page.locator('#bands [aria-pressed="true"]').inner_text() == "0–2 kHz"
+    page.evaluate("document.activeElement.blur()")
+    for key in ("b", "+", "-", "m", ".", ","):
+        page.keyboard.press(key)
+    page.locator("[name=order]").select_option("uncertainty true")
+    page.locator("[name=label]").select_option("")
+    listed(page, "8 events")
+    shown(page, 5)
+    page.locator("[name=site]").select_option("nn02b")
+    page.locator("[name=score_min]").fill("0.9")
+    page.locator("[name=score_min]").press("Enter")
+    page.wait_for_selector("#empty:visible")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    page.wait_for_selector("#help[open]")

@@ -1,0 +1,181 @@
+"""What was decided outlives kills, torn lines and second thoughts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from loxo.errors import LoxoError
+from loxo.review.journal import Journal, journal_path, read_journal
+from loxo.review.merge import by_reviewer, final, finals, without_doubles
+
+
+def said(journal):
+    return {event: decision.verdict for event, decision in journal.decisions.by_event.items()}
+
+
+def test_decisions_are_there_after_opening_again(tmp_path):
+    path = journal_path(tmp_path, "Ana María")
+    journal = Journal(path, "Ana María")
+    journal.add([{"event": "a", "verdict": "yes"}, {"event": "b", "verdict": "no"}])
+    journal.add([{"event": "a", "start_s": 1.5, "note": "faint"}])
+    journal.close()
+    again = Journal(path, "Ana María")
+    assert said(again) == {"a": "yes", "b": "no"}
+    assert (again.decisions.by_event["a"].start_s, again.decisions.by_event["a"].note) == (1.5, "faint")
+    again.close()
+
+
+def test_undo_and_redo_without_limit_also_after_opening_again(tmp_path):
+    path = tmp_path / "ana.jsonl"
+    journal = Journal(path, "Ana")
+    for verdict in ("yes", "no", "unsure"):
+        journal.add([{"event": "a", "verdict": verdict}])
+    journal.add([{"event": "b", "verdict": "no"}, {"event": "a", "verdict": None}])
+    journal.undo()
+    assert said(journal) == {"a": "unsure"}
+    journal.close()
+    journal = Journal(path, "Ana")
+    for expected in ({"a": "no"}, {"a": "yes"}, {}):
+        journal.undo()
+        assert said(journal) == expected
+    assert journal.undo() is None
+    for expected in ({"a": "yes"}, {"a": "no"}, {"a": "unsure"}, {"a": None, "b": "no"}):
+        journal.redo()
+        assert said(journal) == expected
+    journal.undo()
+    journal.add([{"event": "c", "verdict": "yes"}])  # something new: what was undone is gone for good
+    assert journal.redo() is None
+    journal.close()
+
+
+def test_a_torn_last_line_is_dropped_and_the_next_decision_stands_on_a_line_of_its_own(tmp_path):
+    path = tmp_path / "ana.jsonl"
+    journal = Journal(path, "Ana")
+    journal.add([{"event": "a", "verdict": "yes"}])
+    journal.close()
+    whole = path.read_bytes()
+    for cut in (0, 1, 20, whole.index(b"\n"), whole.index(b"\n") + 1, len(whole) - 30, len(whole) - 2, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        journal = Journal(path, "Ana")
+        assert said(journal) == {}
+        journal.add([{"event": "b", "verdict": "no"}])
+        journal.close()
+        assert {event: d.verdict for event, d in read_journal(path).by_event.items()} == {"b": "no"}
+        assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_damaged_line_in_the_middle_is_told(tmp_path):
+    path = tmp_path / "ana.jsonl"
+    journal = Journal(path, "Ana")
+    journal.add([{"event": "a", "verdict": "yes"}])
+    journal.close()
+    lines = path.read_bytes().splitlines(keepends=True)
+    for bad in (b"{]\n", b'{"undo":5,"at":""}\n', b'{"action":1,"at":"","changes":[{"event":1}]}\n', b"[]\n"):
+        path.write_bytes(lines[0] + lines[1] + bad + lines[1])
+        with pytest.raises(LoxoError, match="line 3: the journal of decisions is damaged"):
+            Journal(path, "Ana")
+
+
+def test_one_journal_is_written_by_one_server(tmp_path):
+    journal = Journal(tmp_path / "ana.jsonl", "Ana")
+    with pytest.raises(LoxoError, match="another `loxo review`"):
+        Journal(tmp_path / "ana.jsonl", "Ana")
+    journal.close()
+    Journal(tmp_path / "ana.jsonl", "Ana").close()
+
+
+def test_a_name_without_a_letter_is_refused(tmp_path):
+    with pytest.raises(LoxoError, match="no letter"):
+        journal_path(tmp_path, "../..")
+    assert journal_path(tmp_path, "../../etc/passwd").parent == tmp_path / "review"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from loxo.review.journal import Journal
+journal = Journal(Path(sys.argv[1]), "Ana")
+for k in range(100000):
+    journal.add([{"event": f"e{k}", "verdict": "no"}])
+    print(k, flush=True)
+"""
+
+
+def test_sigkill_loses_nothing_that_was_answered_for(tmp_path):
+    path = tmp_path / "ana.jsonl"
+    for kill_at in (1, 7, 40):
+        path.unlink(missing_ok=True)
+        writer = subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True)
+        seen = -1
+        while seen < kill_at:
+            seen = int(writer.stdout.readline())
+        os.kill(writer.pid, signal.SIGKILL)
+        rest = writer.stdout.read().split("\n")
+        seen = max([seen, *(int(line) for line in rest[:-1])])
+        writer.wait()
+        writer.stdout.close()
+        journal = Journal(path, "Ana")
+        assert set(said(journal)) >= {f"e{k}" for k in range(seen + 1)}
+        journal.close()
+
+
+def two(tmp_path, ana, ben):
+    journals = []
+    for name, changes in (("Ana", ana), ("Ben", ben)):
+        journal = Journal(tmp_path / f"{name}.jsonl", name)
+        for change in changes:
+            journal.add([change])
+        journal.close()
+        journals.append(read_journal(tmp_path / f"{name}.jsonl"))
+    return by_reviewer(journals)
+
+
+def test_reviewers_are_merged(tmp_path):
+    people = two(
+        tmp_path,
+        [
+            {"event": "both", "verdict": "yes"},
+            {"event": "one", "verdict": "no"},
+            {"event": "half", "verdict": "yes", "start_s": 1.0},
+            {"event": "apart", "verdict": "yes"},
+            {"event": "named", "verdict": "other", "label": "frog"},
+        ],
+        [
+            {"event": "both", "verdict": "yes", "note": "clear"},
+            {"event": "half", "verdict": "unsure"},
+            {"event": "apart", "verdict": "no"},
+            {"event": "named", "verdict": "other", "label": "frog"},
+        ],
+    )
+    answers = finals(people)
+    verdicts = {event: answer.verdict for event, answer in answers.items()}
+    assert verdicts == {"both": "yes", "one": "no", "half": "yes", "apart": "disputed", "named": "other"}
+    assert answers["half"].bounds == {"start_s": 1.0} and answers["named"].label == "frog"
+    assert answers["both"].note == "Ben: clear" and answers["apart"].reviewers == "Ana: yes; Ben: no"
+
+
+def test_of_one_person_on_two_computers_the_latest_decision_counts(tmp_path):
+    first, second = (Journal(tmp_path / name, "Ana") for name in ("z.jsonl", "a.jsonl"))
+    first.add([{"event": "a", "verdict": "yes"}])
+    second.add([{"event": "a", "verdict": "no"}])
+    first.decisions.by_event.update(
+        {"a": first.decisions.by_event["a"].__class__(verdict="yes", at="2001-01-01T00:00:00+00:00")}
+    )
+    people = by_reviewer([second.decisions, first.decisions])
+    assert final([("Ana", people["Ana"]["a"])]).verdict == "no"
+    first.close()
+    second.close()
+
+
+def test_two_drawings_of_one_event_are_one():
+    drawn = [
+        {"recording": "r", "label": "rumble", "start_s": 1.0, "end_s": 5.0},
+        {"recording": "r", "label": "rumble", "start_s": 1.5, "end_s": 5.5},
+        {"recording": "r", "label": "gunshot", "start_s": 1.0, "end_s": 5.0},
+        {"recording": "r", "label": "rumble", "start_s": 4.5, "end_s": 9.0},
+    ]
+    assert without_doubles(drawn) == [drawn[0], *drawn[2:]]

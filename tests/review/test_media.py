@@ -1,0 +1,156 @@
+"""What is shown and played: frequencies and times where they belong."""
+
+import io
+import json
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from loxo.audio.recording import probe
+from loxo.errors import LoxoError
+from loxo.review.audio import OUTPUT_RATE, PITCH, sound
+from loxo.review.media import Media
+from loxo.review.session import Session
+from loxo.review.spectrogram import BANDS, picture, thumbnail
+
+RATE = 4000
+
+
+@pytest.fixture
+def tone(tmp_path):
+    """Faint noise with a tone of 20 Hz and its second harmonic from 20 to 25 s, and a click at 30 s."""
+    t = np.arange(40 * RATE) / RATE
+    samples = 0.001 * np.random.default_rng(0).standard_normal(len(t))
+    inside = (t >= 20) & (t < 25)
+    samples[inside] += 0.1 * np.sin(2 * np.pi * 20 * t[inside]) + 0.05 * np.sin(2 * np.pi * 40 * t[inside])
+    samples[30 * RATE : 30 * RATE + 40] = 0.5
+    path = tmp_path / "tone.wav"
+    soundfile.write(path, samples, RATE)
+    return probe(path)
+
+
+@pytest.mark.parametrize("start", [0.0, 3.7, 18.0])
+def test_a_call_lies_where_it_was(tone, start):
+    shown = picture(tone, BANDS["250"], start, start + 22, 0.04)
+    assert shown.start_s == start
+    row = round(20 / shown.row_hz - 0.5)
+    seconds = shown.start_s + np.arange(shown.levels.shape[1]) * shown.hop_s
+    loud = (shown.levels[row - 2 : row + 3].max(axis=0) > 200) & (seconds < 28)
+    assert seconds[loud].min() == pytest.approx(max(20, start), abs=0.5)
+    assert seconds[loud].max() == pytest.approx(min(25, seconds[-1]), abs=0.55)
+    column = int((22 - start) / shown.hop_s)
+    assert (shown.levels[:, column].argmax() + 0.5) * shown.row_hz == pytest.approx(20, abs=1.5)
+
+
+@pytest.mark.parametrize("band", BANDS)
+def test_bands_and_sizes(tone, band):
+    shown = picture(tone, BANDS[band], -5.0, 55.0, 0.04)
+    rows, columns = shown.levels.shape
+    assert shown.start_s == 0.0 and rows <= BANDS[band].rows
+    assert rows * shown.row_hz == pytest.approx(min(BANDS[band].high_hz, RATE / 2))
+    assert columns * shown.hop_s == pytest.approx(40, abs=1)
+    click = shown.levels[:, round(30 / shown.hop_s)]
+    assert click.mean() > shown.levels.mean() + 30
+    small = thumbnail(shown, 200, 90)
+    assert small.shape == (90, 200) and small.max() == shown.levels.max()
+
+
+def heard(wav: bytes) -> tuple[np.ndarray, float]:
+    """The samples, and the strongest frequency between 5 Hz and 1 kHz."""
+    samples, rate = soundfile.read(io.BytesIO(wav))
+    assert rate == OUTPUT_RATE
+    power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+    hertz = np.fft.rfftfreq(len(samples), 1 / rate)
+    power[(hertz < 5) | (hertz > 1000)] = 0
+    return samples, hertz[power.argmax()]
+
+
+@pytest.mark.parametrize("speed", [1, 4, 8, 16])
+def test_faster_is_higher_and_shorter(tone, speed):
+    samples, strongest = heard(sound(tone, 20.0, 25.0, speed=speed))
+    assert len(samples) == 5 * OUTPUT_RATE // speed
+    assert strongest == pytest.approx(20 * speed, rel=0.02)
+    assert 0.5 < np.abs(samples).max() <= 1
+
+
+def test_pitch_shifted_is_higher_at_its_own_duration_and_harmonics_stay_harmonics(tone):
+    samples, strongest = heard(sound(tone, 20.0, 25.0, pitched=True))
+    assert len(samples) == 5 * OUTPUT_RATE
+    assert strongest == pytest.approx(20 * PITCH, rel=0.02)
+    power = np.abs(np.fft.rfft(samples * np.hanning(len(samples)))) ** 2
+    hertz = np.fft.rfftfreq(len(samples), 1 / OUTPUT_RATE)
+    tonal = sum(power[np.abs(hertz - k * 20 * PITCH) < 12].sum() for k in (1, 2))
+    assert tonal > 0.9 * power.sum()
+    # Where the call begins, it begins in the sound too.
+    longer, _ = heard(sound(tone, 15.0, 25.0, pitched=True))
+    level = np.abs(longer).reshape(100, -1).max(axis=1)
+    assert np.flatnonzero(level > 0.3)[0] / 10 == pytest.approx(5.0, abs=0.3)
+
+
+def unpacked(message: bytes):
+    length = struct.unpack("<I", message[:4])[0]
+    head = json.loads(message[4 : 4 + length])
+    rows, columns = head["shape"]
+    levels = np.frombuffer(message, np.uint8, rows * columns, 4 + length).reshape(rows, columns)
+    scores = np.frombuffer(message, np.uint8, -1, 4 + length + rows * columns).reshape(head["score_shape"])
+    return head, levels, scores
+
+
+def test_a_picture_brings_the_frame_scores_of_its_stretch(run):
+    session = Session(run, "Ana")
+    media = Media(session)
+    row = 1  # the rumble of 50 to 53.5 s
+    head, levels, scores = unpacked(media.picture(row, "250"))
+    assert levels.shape == tuple(head["shape"]) and head["scores"]["labels"] == ["rumble", "gunshot"]
+    steps = head["scores"]["start"] + (np.arange(scores.shape[1]) + 0.5) * head["scores"]["hop"]
+    assert steps[0] == pytest.approx(51.75 - 30, abs=0.4) and steps[-1] == pytest.approx(51.75 + 30, abs=0.4)
+    assert 50 < steps[np.where(np.abs(steps - 52) < 5, scores[0], 0).argmax()] < 53.5
+    assert scores[0].max() == round(0.71 * 255)
+    assert media.picture(row, "250") is media.picture(row, "250")
+    for path in (run / "scores").glob("*.npz"):
+        path.unlink()
+    head, _, scores = unpacked(Media(session).picture(row, "250"))
+    assert "scores" not in head and scores.size == 0
+    session.close()
+
+
+def test_moved_recordings_are_found_and_missing_ones_told(run, made, tmp_path):
+    moved = tmp_path / "card" / "deep"
+    moved.mkdir(parents=True)
+    events = (run / "events.csv").read_text()
+    (run / "events.csv").write_text(events.replace(str(made.parent), "/gone"))
+    (run / "run.json").write_text((run / "run.json").read_text().replace(str(made.parent), "/gone"))
+    for table in (run / "tables").iterdir():
+        table.write_text(table.read_text().replace(str(made.parent), "/gone"))
+    session = Session(run, "Ana")
+    with pytest.raises(LoxoError, match="--recordings"):
+        Media(session).picture(0, "250")
+    session.close()
+    session = Session(run, "Ana", tmp_path / "card")
+    with pytest.raises(LoxoError, match="no recording of that name lies below"):
+        Media(session).picture(0, "250")
+    session.close()
+    for recording in (made.parent / "recordings").iterdir():
+        (moved / recording.name).symlink_to(recording)
+    session = Session(run, "Ana", tmp_path / "card")
+    assert len(Media(session).picture(0, "250")) > 10000
+    session.close()
+
+
+def test_a_damaged_recording_is_shown_as_far_as_it_goes(run, made, tmp_path):
+    name = "nn01a_20180126_030000.wav"
+    root = tmp_path / "card"
+    root.mkdir()
+    content = (made.parent / "recordings" / name).read_bytes()
+    session = Session(run, "Ana", root)
+    session.places.find = lambda recording: root / name
+    (root / name).write_bytes(content[: 60 * RATE * 2])  # 60 s
+    assert unpacked(Media(session).picture(1, "250"))[0]["shape"][1] > 100
+    with pytest.raises(LoxoError, match="does not lie within"):
+        Media(session).picture(3, "250")
+    (root / name).write_bytes(b"no sound at all")
+    with pytest.raises(LoxoError, match="text file, not audio"):
+        Media(session).sound(0, 0, 10, 8, False)
+    session.close()

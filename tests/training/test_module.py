@@ -1,0 +1,112 @@
+"""Loss, averaged weights and optimiser of a step, and the windows' order."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from loxo.models.config import HTSATConfig
+from loxo.models.registry import build
+from loxo.training.config import LossConfig, TrainingConfig
+from loxo.training.dataset import Numbers, SimulatedWindows
+from loxo.training.module import WeightAverage, build_optimiser, loss_of, window_loss
+from loxo.training.targets import IGNORED
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(HTSATConfig.preset("default", embed_dim=8, num_heads=(1, 2, 4), depths=(1, 1, 1)))
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return 3 * torch.randn(4, 2, 16, generator=generator), torch.rand(4, 2, 16, generator=generator).round()
+
+
+def test_the_plain_loss_is_cross_entropy_of_frames_and_clips(batch):
+    logits, targets = batch
+    expected = F.binary_cross_entropy_with_logits(logits, targets)
+    expected += 0.1 * F.binary_cross_entropy_with_logits(logits.amax(2), targets.amax(2))
+    assert window_loss(logits, targets, LossConfig(), "max") == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_without_gammas_and_margin_all_losses_are_the_plain_one(batch):
+    logits, targets = batch
+    soft = 0.2 + 0.6 * targets
+    plain = loss_of(logits, soft, LossConfig())
+    for kind in ("focal", "asymmetric"):
+        config = LossConfig(kind=kind, gamma=0, positive_gamma=0, margin=0)
+        torch.testing.assert_close(loss_of(logits, soft, config), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_focal_and_asymmetric_weigh_down_what_is_easy():
+    logits, targets = torch.tensor([-3.0, 0.0, 3.0, 12.0]), torch.zeros(4)
+    for config in (LossConfig(kind="focal"), LossConfig(kind="asymmetric")):
+        share = loss_of(logits, targets, config) / loss_of(logits, targets, LossConfig())
+        assert share[0] < 0.01 and share[0] < share[1] < share[2] and torch.isfinite(share).all()
+    p = 1 / (1 + math.exp(-3))
+    focal = loss_of(torch.tensor([3.0]), torch.ones(1), LossConfig(kind="focal"))
+    assert float(focal) == pytest.approx((1 - p) ** 2 * -math.log(p), rel=1e-4)
+    asymmetric = loss_of(torch.tensor([3.0]), torch.zeros(1), LossConfig(kind="asymmetric"))
+    assert float(asymmetric) == pytest.approx((p - 0.05) ** 2 * -math.log(1 - p + 0.05), rel=1e-4)
+
+
+def test_ignored_steps_change_nothing(batch):
+    logits, targets = batch
+    targets[:, :, :4] = IGNORED
+    logits.requires_grad_()
+    window_loss(logits, targets, LossConfig(clip_weight=0), "max").backward()
+    assert not logits.grad[:, :, :4].any() and logits.grad[:, :, 4:].all()
+    rest = window_loss(logits[:, :, 4:], targets[:, :, 4:], LossConfig(clip_weight=0), "max")
+    torch.testing.assert_close(window_loss(logits, targets, LossConfig(clip_weight=0), "max"), rest)
+    nothing = window_loss(logits.detach(), torch.full_like(targets, IGNORED), LossConfig(), "max")
+    assert float(nothing) == 0
+
+
+def test_the_average_follows_weights_and_copies_tables(model):
+    average, moving = WeightAverage(model, 0.9), copy.deepcopy(model)
+    average.update(moving)
+    first = moving.tscam_conv.weight.detach().clone()
+    with torch.no_grad():
+        moving.tscam_conv.weight += 1
+    average.update(moving)
+    torch.testing.assert_close(average.model.tscam_conv.weight, first + 0.1)
+    index = average.model.layers[0].blocks[0].attn.relative_position_index
+    for _ in range(50):
+        average.update(moving)
+    assert torch.equal(index, moving.layers[0].blocks[0].attn.relative_position_index)
+    assert not average.model.training and not average.model.tscam_conv.weight.requires_grad
+
+
+def test_warm_up_then_cosine_and_no_decay_where_there_should_be_none(model):
+    config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0)
+    optimiser, schedule = build_optimiser(model, config)
+    rates = []
+    for _ in range(100):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        schedule.step()
+    assert rates[0] == pytest.approx(0.1) and rates[10] == 1.0 and rates[55] == pytest.approx(0.5) and rates[99] < 0.001
+    decayed, free = ({id(p) for p in group["params"]} for group in optimiser.param_groups)
+    for name, parameter in model.named_parameters():
+        none = name.endswith("bias") or "norm" in name or "bn0" in name or "bias_table" in name
+        assert (id(parameter) in free) is none and (id(parameter) in decayed) is not none, name
+
+
+def test_the_order_of_windows_goes_on_wherever_it_begins():
+    whole = list(Numbers(0, 6, 2))
+    assert whole == list(range(12)) and whole[6:] == list(Numbers(3, 6, 2)) and len(Numbers(3, 6, 2)) == 6
+    two = [list(Numbers(0, 3, 2, rank, 2)) for rank in (0, 1)]
+    assert two == [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
+
+
+def test_a_window_is_a_function_of_seed_and_number():
+    config = HTSATConfig.preset("default")
+    first, second = (SimulatedWindows(config, None, 10, seed=5) for _ in range(2))
+    waveform, targets = first[7]
+    assert waveform.shape == (config.window_samples,) and targets.shape == (2, config.steps)
+    assert torch.equal(waveform, second[7][0]) and torch.equal(targets, second[7][1])
+    assert not torch.equal(waveform, first[6][0])
