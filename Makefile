@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-model clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-windows bench-review clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,24 @@ bench-real: install  ## the bundled model on real recordings, scored by the pack
 
 bench-day: install  ## speed and memory over a simulated file of 24 h
 	$(BIN)/python benchmarks/one_day.py
+
+bench-windows: install  ## milliseconds for a training window out of an hour's WAV or FLAC
+	$(BIN)/python benchmarks/recorded_windows.py
+
+bench-review: install  ## the review page on a run of 100,000 events: opening, and from a key to the next event
+	$(BIN)/python benchmarks/review_scale.py
+
+bench-accuracy: install  ## models and classical detectors: a simulated survey, and real recordings (MODELS, PACK)
+	$(BIN)/python benchmarks/bench_accuracy.py --models $(or $(MODELS),default) $(if $(wildcard $(PACK)/manifest.csv),--pack $(PACK) --backgrounds $(PACK)/manifest.csv) $(ACCURACY)
+
+bench-speed: install  ## each stage of detection, beside what the machine can do (idle, 5 minutes)
+	$(BIN)/python benchmarks/bench_speed.py
+
+bench-scale: install  ## 1, 2 and 4 workers; 1,000 to 100,000 tiny files (idle, an hour)
+	$(BIN)/python benchmarks/bench_scale.py
+
+bench-startup: install  ## --help, import, the first event of a minute of sound
+	$(BIN)/python benchmarks/bench_startup.py
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py

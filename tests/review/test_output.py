@@ -60,6 +60,18 @@ def test_all_decisions_are_one_table(reviewed):
 def test_training_tables_part_calls_stretches_without_and_what_is_open(reviewed):
     folder = export(reviewed).folder / "training"
     assert [path.name for path in (folder / "tables").iterdir()] == [f"{NAMES[0]}.selections.txt"]
+    assert not (folder / "incomplete").exists()  # nothing true so far in the recording that is not done
+    session = Session(reviewed, "Ana")
+    session.undo()
+    session.act([{"row": 3, "verdict": None}])
+    session.close()
+    export(reviewed)
+    assert [path.name for path in (folder / "incomplete").iterdir()] == [f"{NAMES[0]}.selections.txt"]
+    assert list((folder / "tables").iterdir()) == []
+    session = Session(reviewed, "Ana")
+    session.undo()
+    session.close()
+    export(reviewed)
     negatives = read_raven(folder / "hard_negatives.selections.txt")
     assert [path.rpartition("/")[2][:5] for path in negatives["recording"]] == ["nn01a", "nn02b"]
     assert negatives["start_s"].tolist() == [110.0, 8.0]

@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import random
 import signal
+import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,7 +86,35 @@ def test_a_run_leaves_a_model_its_settings_and_curves(run):
     assert {"event_ap", "event_ap_rumble", "frame_ap_gunshot", "loader_wait_share"} <= validations[0].keys()
     assert 0 <= float(validations[1]["loader_wait_share"]) <= 1
     assert len(list((folder / "pictures").glob("step_00000[24]_window_*.png"))) == 4
-    assert list((folder / "logs/tensorboard").iterdir())
+
+
+def test_tensorboard_reads_the_curves_of_an_interrupted_run_without_repetition(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = dataclasses.replace(SMALL, log=LogConfig(pictures=0), checkpoint_steps=10, epoch_steps=10)
+
+    def stop(step, steps, figures):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", on_progress=stop)
+    train(config, tmp_path / "run", resume=True)
+    board = EventAccumulator(str(tmp_path / "run/logs/tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [1, 2, 3, 4]
+    assert [event.step for event in board.Scalars("validation/event_ap")] == [4]
+
+
+def test_weights_and_biases_gets_the_curves_where_it_is_installed(tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, log=LogConfig(pictures=0, tensorboard=False, wandb=True), steps=1)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(LoxoError, match="pip install wandb"):
+        train(config, tmp_path / "run")
+    told = []
+    fake = SimpleNamespace(log=lambda figures, step: told.append((step, figures)), finish=lambda: told.append("end"))
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **options: fake))
+    train(config, tmp_path / "run")
+    assert told[0][0] == 1 and "train/loss" in told[0][1] and "validation/event_ap" in told[1][1] and told[-1] == "end"
 
 
 def test_the_model_is_the_best_and_brings_its_decoding_and_calibration(run):
@@ -225,3 +255,25 @@ def test_numbers_that_are_none_end_the_run(tmp_path):
 def test_devices_that_are_not_there_are_told(tmp_path):
     with pytest.raises(LoxoError, match="accelerator=tpu"):
         train(dataclasses.replace(SMALL, accelerator="tpu"), tmp_path / "run")
+
+
+@pytest.mark.parametrize(("room", "full"), [(2000, "last.ckpt"), (10, "training.csv"), (80, "logs/tensorboard")])
+def test_a_full_disk_ends_the_run_in_one_sentence_and_it_goes_on_with_room(tmp_path, room, full):
+    """As the system tells it: no file may grow beyond `room` bytes any more."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(step, steps, figures):
+        if step == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+
+    often = 2 if full == "last.ckpt" else 100
+    config = dataclasses.replace(SMALL, checkpoint_steps=often, epoch_steps=4, log=LogConfig(pictures=0))
+    try:
+        with pytest.raises(LoxoError, match=full) as told:
+            train(config, tmp_path / "run", on_progress=fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(told.value) and "File too large" in str(told.value)
+    train(config, tmp_path / "run", resume=True)
+    assert [step for step, _ in losses(tmp_path / "run")] == [1, 2, 3, 4]

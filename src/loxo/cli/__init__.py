@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from loxo.cli import (  # noqa: F401 (a command is there once imported)
+    calibrate,
     convert,
     demo,
     detect,

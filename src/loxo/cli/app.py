@@ -22,7 +22,7 @@ AFTER_CTRL_C = {
 
 ORDER = (  # of the commands in the help, as a user meets them
     *("demo", "detect", "review", "report", "show", "evaluate"),
-    *("train", "fetch", "simulate", "info", "convert"),
+    *("train", "calibrate", "fetch", "simulate", "info", "convert"),
 )
 
 

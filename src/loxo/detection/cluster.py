@@ -14,7 +14,9 @@ folder can be resumed.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import pickle
 import queue
 import threading
 import time
@@ -42,8 +44,9 @@ LOCAL = "local:"
 class Cluster:
     """Does tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
 
-    def __init__(self, address: str, load: Load, sha256: str) -> None:
-        self.address, self.model = address, SentModel(sha256, _portable(load))
+    def __init__(self, address: str, load: Load) -> None:
+        load = _portable(load)
+        self.address, self.model = address, SentModel(hashlib.sha256(pickle.dumps(load)).hexdigest(), load)
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
         with _connected(self.address) as client:
@@ -219,7 +222,7 @@ def _connected(address: str) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class SentModel:
-    """A model as it travels: its hash, and a picklable function that makes it."""
+    """A model as it travels: a picklable function that makes it, and the hash of that."""
 
     sha256: str
     load: Load

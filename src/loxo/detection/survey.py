@@ -114,7 +114,7 @@ def survey(
     with RunFolder(Path(out), parameters, problems) as folder, _sigterm_as_ctrl_c():
         entries = folder.plan(found, roots)
         todo = [entry for entry in entries if not folder.finished(entry)]
-        pool = _pool(load, first, todo, workers, cluster, sha256)
+        pool = _pool(load, first, todo, workers, cluster)
         _go(folder, entries, todo, pool, options, shard_minutes, on_progress)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
 
@@ -159,11 +159,11 @@ def _arithmetic(model: nn.Module) -> dict[str, str]:
     return {"precision": str(dtype).removeprefix("torch."), "torch": torch.__version__}
 
 
-def _pool(load: Load, model: Any, todo: Sequence[Entry], workers: int, cluster: str | None, sha256: str) -> Pool:
+def _pool(load: Load, model: Any, todo: Sequence[Entry], workers: int, cluster: str | None) -> Pool:
     if cluster is not None:
         from loxo.detection.cluster import Cluster
 
-        return Cluster(cluster, load, sha256)
+        return Cluster(cluster, load)
     useful = max(len(todo), sum(entry.size for entry in todo) // WORKER_BYTES)
     workers = min(workers, useful)
     return Processes(load, workers) if workers > 1 else Here(lambda: model)

@@ -5,7 +5,9 @@
     events.csv                   the same, of all recordings, in the columns of every events.csv
     decisions.csv                every event of the run: as detected, what was decided and by whom, notes
     results.json                 counts, P(correct | score), thresholds, estimates with intervals, agreement
-    training/tables/             for `loxo train`: true events, of recordings that are reviewed to the end or hold any
+    training/tables/             for `loxo train`: the true events of recordings in which every event is decided: the
+                                 rest is background
+    training/incomplete/         true events of the other recordings: calls may hide in what is not decided there
     training/hard_negatives.selections.txt   rejected events: stretches that hold no call and sound like one
     training/undecided.selections.txt        unsure, disputed and unreviewed events of the same recordings: neither
 
@@ -106,15 +108,17 @@ def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, D
     of_touched = table[table["recording"].isin(touched)]
     complete = touched - set(of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))]["recording"])
     for recording, listed in _tables(run).items():
-        if recording in by_recording or recording in complete:
+        if recording in complete:
             raven(by_recording.get(recording, true[:0]), f"training/tables/{listed}")
+        elif recording in by_recording:
+            raven(by_recording[recording], f"training/incomplete/{listed}")
     seconds = zip(run.recordings["recording"], run.recordings["duration_s"], strict=True)
     durations = {paths[name]: float(duration) for name, duration in seconds}
     rejected = of_touched[of_touched["verdict"] == "no"].assign(label=HARD_NEGATIVE)
     raven(rejected, f"training/hard_negatives{TABLE_SUFFIX}", durations)
     undecided = of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))].assign(label=UNDECIDED)
     raven(undecided, f"training/undecided{TABLE_SUFFIX}", durations)
-    for old in [*folder.glob(f"tables/**/*{TABLE_SUFFIX}"), *folder.glob(f"training/tables/**/*{TABLE_SUFFIX}")]:
+    for old in folder.rglob("*" + TABLE_SUFFIX):
         if old.relative_to(folder).as_posix() not in files:
             old.unlink()
     return Export(folder, files, len(true), found)

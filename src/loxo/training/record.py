@@ -10,6 +10,7 @@ import csv
 import io
 import os
 import pickle
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -107,6 +108,39 @@ def _figure(value: Any) -> Any:
     return f"{value:.8g}" if isinstance(value, float) else value
 
 
+class Board:
+    """Figures in a file of TensorBoard's; not by its own writer, whose thread prints a traceback on a full disk."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """A new file; what older files have after `step` is not shown any more."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[import-untyped]
+        from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
+
+        self.folder = folder
+        with told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = (folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}").open("wb")
+            self.records = RecordWriter(self.file)
+            self.records.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+            start = Event(wall_time=time.time(), step=step + 1, session_log=SessionLog(status=SessionLog.START))
+            self.records.write(start.SerializeToString())
+            self.file.flush()
+
+    def add(self, step: int, figures: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in figures.items()]
+        event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
+        with told(self.folder):
+            self.records.write(event.SerializeToString())
+            self.file.flush()
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.file.close()
+
+
 class Curves:
     """The run's figures: `training.csv` by step, `validation.csv` by validation, TensorBoard's files, W&B."""
 
@@ -115,15 +149,8 @@ class Curves:
         columns = ("step", "loss", "event_ap", *by_class, "loader_wait_share")
         self.training = Table(out / "logs/training.csv", ("step", "loss", "learning_rate", "seconds", "waited_s"), step)
         self.validation = Table(out / "logs/validation.csv", columns, step)
-        self.path = out / "logs/tensorboard"
-        self.board = self.wandb = None
-        if config.log.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            with told(self.path):
-                self.board = SummaryWriter(str(self.path), purge_step=step + 1 if step else None)
-        if config.log.wandb:
-            self.wandb = _wandb(out, config)
+        self.board = Board(out / "logs/tensorboard", step) if config.log.tensorboard else None
+        self.wandb = _wandb(out, config) if config.log.wandb else None
 
     def step(self, row: Mapping[str, Any]) -> None:
         self.training.add(row)
@@ -134,27 +161,21 @@ class Curves:
         self._send("validation", row)
 
     def _send(self, group: str, row: Mapping[str, Any]) -> None:
-        figures = {f"{group}/{name}": value for name, value in row.items() if name != "step"}
+        figures = {f"{group}/{name}": value for name, value in row.items() if name != "step" and value is not None}
         if self.board is not None:
-            with told(self.path):
-                for name, value in figures.items():
-                    self.board.add_scalar(name, value, row["step"])
+            self.board.add(row["step"], figures)
         if self.wandb is not None:
             self.wandb.log(figures, step=row["step"])
 
     def keep(self) -> None:
         self.training.keep()
         self.validation.keep()
-        if self.board is not None:
-            with told(self.path):
-                self.board.flush()
 
     def close(self) -> None:
         self.training.close()
         self.validation.close()
         if self.board is not None:
-            with suppress(OSError):
-                self.board.close()
+            self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
 

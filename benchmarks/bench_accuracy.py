@@ -1,0 +1,275 @@
+"""Accuracy of models and classical detectors on a simulated survey, and on the real recordings of a pack.
+
+    python benchmarks/bench_accuracy.py --models default runs/mine/model.safetensors --backgrounds PACK/manifest.csv
+    python benchmarks/bench_accuracy.py --hours 168 --file-hours 24          # the full survey: 7 x 24 h
+    python benchmarks/bench_accuracy.py --only real --pack PACK --part measure
+
+Simulated survey: forest densities, weak calls and hard negatives as `loxo simulate` makes them, seeds that training
+does not use, in that part of --backgrounds that training keeps out (the same split); or, with --survey-backgrounds, in
+others. Without backgrounds, in made-up noise. Kept in --work and used again.
+
+Every detector's decoding and calibration are fitted by the same grid (loxo.training.fit_decoding.fit_class) on the same
+validation recordings: simulated with another seed, in backgrounds of the training side. With --as-shipped models keep
+their own. Then all are run over the survey and scored by loxo.evaluation: one-to-one at IoU >= 0.3, intervals by
+bootstrap over recordings.
+
+Real pack: files of --part in manifest.csv, each with its events. Faint events are marginal (they count neither way);
+gunshots, many of them marked by a clip or a peak only, are quoted at 10 % overlap. False positives are counted in all
+files of the part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import record
+from classical import detectors as classical_detectors
+from loxo.audio.recording import read
+from loxo.detection.scores import frame_scores
+from loxo.detection.survey import survey
+from loxo.errors import LoxoError
+from loxo.evaluation.evaluate import Evaluation, evaluate
+from loxo.evaluation.matching import HIT10, IOU30, Regions, Truth, match
+from loxo.evaluation.metrics import border_errors, recall_by_snr
+from loxo.events.reader import read_events
+from loxo.models.config import Decoding
+from loxo.models.weights import load_model
+from loxo.simulation.background import Backgrounds
+from loxo.simulation.simulate import simulate
+from loxo.training.fit_decoding import fit_class
+
+SURVEY_SEED, VALIDATION_SEED = 770_001, 770_002  # training draws its windows from another generator
+VALIDATION_RATES = {"rumbles_per_hour": 40.0, "gunshots_per_hour": 25.0, "negatives_per_hour": 40.0}
+VALIDATION_FILE_H = 0.1
+AT_RATE = 1.0  # false positives an hour at which borders and recall by signal-to-noise are quoted
+Row = tuple[str, Callable[[], Any]]  # a name, and what gives the detector
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", default=["default"], help="names, model files; NAME=FILE for a label")
+    parser.add_argument("--no-classical", action="store_true")
+    parser.add_argument("--as-shipped", action="store_true", help="models keep their own decoding and calibration")
+    parser.add_argument("--only", choices=("simulated", "real"))
+    parser.add_argument("--hours", type=float, default=12.0)
+    parser.add_argument("--file-hours", type=float, default=1.0)
+    parser.add_argument("--validation-hours", type=float, default=2.0)
+    parser.add_argument("--rumbles-per-hour", type=float, help="by default a forest's")
+    parser.add_argument("--gunshots-per-hour", type=float, help="by default a forest's")
+    parser.add_argument("--backgrounds", type=Path, help="what training had: its split is used")
+    parser.add_argument("--survey-backgrounds", type=Path, help="for the survey, in place of the part kept out")
+    parser.add_argument("--validation-share", type=float, default=0.06, help="that training kept out")
+    parser.add_argument("--training-seed", type=int, default=3)
+    parser.add_argument("--pack", type=Path)
+    parser.add_argument("--part", default="measure")
+    parser.add_argument("--work", type=Path, default=Path("runs/bench-accuracy"))
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    options = parser.parse_args()
+    if options.only == "real" and options.pack is None:
+        parser.error("--only real needs --pack")
+    torch.set_num_threads(1)
+    folders = make_data(options)
+    rows = [tuned(row, options, folders["validation"]) for row in all_rows(options)]
+    result: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}}
+    if options.only != "real":
+        result["simulated"] = measure("simulated", rows, folders["survey"], folders["survey"] / "truth.txt", options)
+    if options.pack is not None and options.only != "simulated":
+        result["real"] = measure("real", rows, *real_part(options), options)
+    record.write("accuracy", result, options.out)
+
+
+# -- data
+
+
+def make_data(options: argparse.Namespace) -> dict[str, Path]:
+    """The folders of the survey and of the validation recordings, made where they are not there yet."""
+    train = kept_out = None
+    if options.backgrounds is not None:
+        everything = Backgrounds(options.backgrounds)
+        train, kept_out = everything.split(options.validation_share, options.training_seed)
+    if options.survey_backgrounds is not None:
+        kept_out = Backgrounds(options.survey_backgrounds)
+    rates = {f"{name}_per_hour": getattr(options, f"{name}_per_hour") for name in ("rumbles", "gunshots")}
+    rates = {name: rate for name, rate in rates.items() if rate is not None}
+    folders = {"validation": options.work / "validation", "survey": options.work / "survey"}
+    if not (folders["validation"] / "simulation.json").exists():
+        print(f"making {options.validation_hours:g} h for validation")
+        sizes = {"file_hours": VALIDATION_FILE_H, **VALIDATION_RATES}
+        simulate(folders["validation"], options.validation_hours, VALIDATION_SEED, backgrounds=train, **sizes)
+    if options.only != "real" and not (folders["survey"] / "simulation.json").exists():
+        print(f"making a survey of {options.hours:g} h")
+        size = {"file_hours": options.file_hours, **rates}
+        simulate(folders["survey"], options.hours, SURVEY_SEED, backgrounds=kept_out, **size)
+    return folders
+
+
+def real_part(options: argparse.Namespace) -> tuple[Path, Path]:
+    """A folder with links to the pack's files of the part, and the truth about them as a table."""
+    folder = options.work / f"real-{options.part}"
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "files").mkdir(parents=True)
+    with (options.pack / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == options.part]
+    if not rows:
+        raise LoxoError(f"{options.pack}/manifest.csv: no file is of part {options.part!r}.")
+    names = {row["file"]: row["file"].replace("/", "-") for row in rows}
+    for file, name in names.items():
+        (folder / "files" / name).symlink_to((options.pack / file).resolve())
+    with (folder / "truth.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("recording", "start_s", "end_s", "label", "marginal"))
+        for row in rows:
+            if row["label"] in ("rumble", "gunshot") and row["start_s"]:
+                marginal = "yes" if row["confidence"].startswith("faint") else ""
+                writer.writerow((names[row["file"]], row["start_s"], row["end_s"], row["label"], marginal))
+    return folder / "files", folder / "truth.csv"
+
+
+# -- detectors
+
+
+def all_rows(options: argparse.Namespace) -> list[Row]:
+    rows: list[Row] = []
+    for given in options.models:
+        name, _, path = given.rpartition("=")
+        rows.append((name or Path(path).stem, partial(load_model, path)))
+    if not options.no_classical:
+        rows += [(name, partial(_same, detector)) for name, detector in classical_detectors().items()]
+    return rows
+
+
+def _same(detector: Any) -> Any:
+    return detector
+
+
+def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
+    """The detector with decoding and calibration fitted on the validation recordings."""
+    name, load = row
+    detector = load()
+    if options.as_shipped and detector.config.architecture != "classical":
+        return name, partial(_same, detector)
+    config = detector.config
+    files = sorted(path for path in validation.iterdir() if path.suffix in (".flac", ".wav"))
+    scores = [frame_scores(detector, [read(path, config.sample_rate)]) for path in files]
+    steps = min(part.shape[1] for part in scores)  # files are of one length, but for the last one
+    whole = [k for k, part in enumerate(scores) if part.shape[1] - steps <= 1]
+    stacked = np.stack([scores[k][:, :steps] for k in whole])
+    decoding, calibration = {}, {}
+    for k, label in enumerate(config.classes):
+        truth = validation_truth([files[k] for k in whole], label)
+        fit = fit_class(stacked[:, k], truth, config.decoding.get(label, Decoding()), config)
+        decoding[label], calibration[label] = fit.decoding, fit.calibration
+        print(f"{name}: {label}: event AP {fit.figures['event_ap']:.3f} on validation, {fit.decoding}")
+    detector.config = dataclasses.replace(config, decoding=decoding, calibration=calibration, curves={})
+    return name, partial(_same, detector)
+
+
+def validation_truth(files: list[Path], label: str) -> Truth:
+    """The events of a class, recordings numbered as in `files`."""
+    parts = [read_events(path.with_suffix(".selections.txt")) for path in files]
+    chosen = [table[table["label"] == label] for table in parts]
+    recording = np.repeat(np.arange(len(files)), [len(table) for table in chosen])
+    start, end = (np.concatenate([table[name].to_numpy(float) for table in chosen]) for name in ("start_s", "end_s"))
+    none = np.zeros(len(start), bool)
+    nowhere = Regions(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    return Truth(recording, start, end, ~none, none, nowhere)
+
+
+# -- measuring
+
+
+def measure(what: str, rows: list[Row], recordings: Path, truth: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Runs every detector over the recordings, prints the table, and returns the figures."""
+    runs = []
+    for name, load in rows:
+        run = options.work / f"{what}-runs" / name.replace("/", "-")
+        shutil.rmtree(run, ignore_errors=True)
+        print(f"{what}: {name}: {survey([recordings], name, run, load=load, threshold=0.0, keep_scores=True)}")
+        runs.append(run)
+    found = evaluate([truth], runs, recordings=recordings, exhaustive=True, classes=["rumble", "gunshot"])
+    report = found.report
+    events = {label: count["events"] for label, count in report["truth"]["classes"].items()}
+    print(f"\n{what}: {report['truth']['recordings']} recordings, {report['truth']['hours']:.2f} h, events {events}\n")
+    names = [name for name, _ in rows]
+    result = {}
+    for label in events:
+        criterion = HIT10.name if what == "real" and label == "gunshot" else IOU30.name
+        parts = [
+            detector["classes"][label] | at_rate(found, k, label) for k, detector in enumerate(report["detectors"])
+        ]
+        print_class(label, criterion, names, parts)
+        result[label] = {"criterion": criterion, "detectors": dict(zip(names, map(_kept, parts), strict=True))}
+    return {"truth": report["truth"], "rule": report["rule"], "notes": report["notes"], "classes": result}
+
+
+def at_rate(found: Evaluation, number: int, label: str) -> dict[str, Any]:
+    """Borders and recall by SNR at the threshold that gives AT_RATE, in place of those of everything listed."""
+    one = next(one for one in found.case.classes if one.label == label)
+    matching = found.matchings[number][label]
+    rates = found.report["detectors"][number]["classes"][label]["criteria"][IOU30.name]["at"]
+    threshold = next(at["threshold"] for at in rates if at["rate"] == AT_RATE)
+    threshold = np.inf if threshold is None else threshold
+    listed = one.found[number].above(threshold)
+    borders = border_errors(match(one.truth, listed, IOU30), one.truth, listed)
+    return {"borders": borders, "snr": recall_by_snr(matching, one.snr_db, threshold)}
+
+
+def _kept(part: dict[str, Any]) -> dict[str, Any]:
+    """Without what only pictures need."""
+    criteria = {
+        name: {key: value for key, value in figures.items() if key != "curve"}
+        for name, figures in part["criteria"].items()
+    }
+    left_out = ("by_recording", "worst_misses", "worst_false", "criteria")
+    return {**{key: value for key, value in part.items() if key not in left_out}, "criteria": criteria}
+
+
+def print_class(label: str, criterion: str, names: list[str], parts: list[dict[str, Any]]) -> None:
+    rates = [f"recall at {at['rate']:g} / h" for at in parts[0]["criteria"][criterion]["at"]]
+    bins = sorted({(row["from_db"], row["to_db"]) for part in parts for row in part["snr"]})
+    columns = [f"{label} ({criterion})", *rates, "AP", "frame AP", "onset, s", "offset, s", "calibration error"]
+    lines = []
+    for name, part in zip(names, parts, strict=True):
+        figures = part["criteria"][criterion]
+        recalls = [_with(at["recall"], at["recall_95"]) for at in figures["at"]]
+        borders = [_error(part["borders"][side]) for side in ("onset_s", "offset_s")]
+        frames = (part["frames"] or {}).get("ap")
+        ap = _with(figures["ap"], figures["ap_95"])
+        lines.append([name, *recalls, ap, _figure(frames), *borders, _figure(part["reliability"].get("error"))])
+    record.table(columns, lines)
+    if bins:
+        print()
+        lines = []
+        for name, part in zip(names, parts, strict=True):
+            of = {(row["from_db"], row["to_db"]): row for row in part["snr"]}
+            lines.append([name, *(f"{of[b]['recall']:.2f} ({of[b]['events']})" if b in of else None for b in bins)])
+        record.table([f"{label}: recall at {AT_RATE:g} / h by SNR in dB", *(f"{a:g} to {b:g}" for a, b in bins)], lines)
+    print()
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"
+
+
+def _with(value: float | None, interval: Any) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.2f}" if interval is None else f"{value:.2f} ({interval[0]:.2f}-{interval[1]:.2f})"
+
+
+def _error(spread: dict[str, Any]) -> str | None:
+    return None if spread.get("median") is None else f"{spread['median']:+.2f}"
+
+
+if __name__ == "__main__":
+    main()

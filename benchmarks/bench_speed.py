@@ -1,0 +1,285 @@
+"""How fast detection is, stage by stage and whole, beside what this machine can do at most.
+
+    python benchmarks/bench_speed.py [--model default] [--minutes 30] [--rate 8000] [--rounds 5]
+
+Everything runs in one thread of one process on a simulated WAV (so: 16 bit, the page cache warm). Each round runs
+every stage and every limit once, in another order; medians and quartiles are over rounds. Speeds are times real time
+per core: seconds of sound over seconds of the processor. `whole` is loxo.detection.detect.analyse and the writing of
+a table; `loxo detect` is the command in a process of its own, start-up included, with its peak memory.
+
+Limits: matrix products of 1024 x 1024 float32 in torch; real Fourier transforms of 1024 float32 in torch; reading a
+file of 256 MB from the page cache; writing as much, flushed to the disk. A share is what a stage gets of its limit: the
+network's multiply-accumulates, the front end's Fourier transforms, the bytes that reading takes in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import soxr
+import torch
+
+import record
+from loxo.audio.recording import probe, stream
+from loxo.detection.decode import decode
+from loxo.detection.detect import analyse
+from loxo.detection.scores import frame_scores
+from loxo.detection.shards import GROUP
+from loxo.events.raven import write_raven
+from loxo.models.info import measure
+from loxo.models.weights import load_model
+from loxo.models.windows import hop_steps, window_starts
+from loxo.simulation.simulate import simulate
+
+BLOCK_S, OVERLAP = 30.0, 0.5  # as in detection
+MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--rate", type=int, default=8000, help="of the recording; the model has its own")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--disk-mb", type=int, default=DISK_BYTES >> 20)
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        simulate(Path(folder) / "sound", options.minutes / 60, 5, sample_rate=options.rate, file_hours=24, format="wav")
+        [path] = sorted((Path(folder) / "sound").glob("*.wav"))
+        model: Any = load_model(options.model)
+        work, amounts = stages(path, model, Path(folder))
+        bounds, sizes = limits(Path(folder), options.disk_mb << 20)
+        times = interleaved(work | bounds, options.rounds)
+        command, peaks = command_times(path, options.model, Path(folder), options.rounds)
+    seconds = options.minutes * 60
+    result = report(times, command, peaks, amounts, sizes, seconds)
+    record.write("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
+
+
+def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """What is timed, by name; and how much work is in it: bytes, transforms and multiply-accumulates."""
+    config = model.config
+    recording = probe(path)
+    raw = list(stream(recording, recording.sample_rate))
+    samples = np.concatenate(list(stream(recording, config.sample_rate)))
+    hop = hop_steps(OVERLAP, config.steps)
+    starts = window_starts(-(-len(samples) // config.step_samples), config.steps, hop)
+    windows = np.zeros((len(starts), config.window_samples), np.float32)
+    for window, start in zip(windows, starts, strict=True):
+        part = samples[start * config.step_samples :][: config.window_samples]
+        window[: len(part)] = part
+    groups = [torch.from_numpy(windows[k : k + GROUP]) for k in range(0, len(windows), GROUP)]
+    with torch.inference_mode():
+        images = [model.bands(group) for group in groups]
+    scores = frame_scores(model, [samples])
+    events = decode(scores, config, threshold=0.05).assign(recording=str(path))
+    table = analyse(path, model, threshold=0.05).events
+
+    def read() -> None:
+        for _ in stream(recording, recording.sample_rate):
+            pass
+
+    def resample() -> None:
+        resampler = soxr.ResampleStream(recording.sample_rate, config.sample_rate, 1, dtype="float32", quality="HQ")
+        for block in raw:
+            resampler.resample_chunk(block)
+        resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+    def front_end() -> None:
+        with torch.inference_mode():
+            for group in groups:
+                model.bands(group)
+
+    def network() -> None:
+        with torch.inference_mode():
+            for image in images:
+                model.network(image)
+
+    def whole() -> None:
+        write_raven(analyse(path, model).events, folder / "whole.selections.txt")
+
+    operations, _ = measure(model)
+    work: dict[str, Callable[[], Any]] = {
+        "read": read,
+        "resample": resample,
+        "front end": front_end,
+        "network": network,
+        "decode": lambda: decode(scores, config),
+        "write": lambda: write_raven(table, folder / "t.selections.txt"),
+        "whole": whole,
+    }
+    if recording.sample_rate == config.sample_rate:
+        del work["resample"]
+    amounts = {"bytes": path.stat().st_size, "operations": operations * len(windows), "events": len(events)}
+    amounts["flops of transforms"] = transforms_of(model, groups[0][:1]) * len(windows)
+    return work, amounts
+
+
+def transforms_of(model: Any, window: torch.Tensor) -> float:
+    """Operations of the Fourier transforms in one window's image, as they are called."""
+    flops, stft = 0.0, torch.stft
+
+    def counted(waveform: torch.Tensor, n_fft: int, *args: Any, **named: Any) -> torch.Tensor:
+        nonlocal flops
+        spectrum = stft(waveform, n_fft, *args, **named)
+        flops += spectrum.shape[-1] * transform_flops(n_fft)
+        return spectrum
+
+    with torch.inference_mode(), mock.patch.object(torch, "stft", counted):
+        model.bands(window)
+    return flops
+
+
+def transform_flops(size: int) -> float:
+    """The usual count of a real transform: 2.5 N log2 N."""
+    return 2.5 * size * math.log2(size)
+
+
+def limits(folder: Path, disk_bytes: int) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+    """What is timed to know the machine, by name; and the work in it."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(MATRIX, MATRIX, generator=generator) for _ in range(2))
+    signal = torch.randn(512, TRANSFORM, generator=generator)
+    data, file = np.random.default_rng(0).bytes(disk_bytes), folder / "disk"
+
+    def write() -> None:
+        import os
+
+        with file.open("wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+
+    def read() -> None:
+        with file.open("rb", buffering=0) as handle:
+            while handle.read(1 << 20):
+                pass
+
+    write()
+    work: dict[str, Callable[[], Any]] = {
+        "limit: matrix product": lambda: [a @ b for _ in range(8)],
+        "limit: transform": lambda: [torch.fft.rfft(signal) for _ in range(8)],
+        "limit: read": read,
+        "limit: write": write,
+    }
+    sizes = {
+        "limit: matrix product": 8 * 2.0 * MATRIX**3,
+        "limit: transform": 8 * len(signal) * transform_flops(TRANSFORM),
+        "limit: read": float(disk_bytes),
+        "limit: write": float(disk_bytes),
+    }
+    return work, sizes
+
+
+def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """(seconds of the processor, seconds on the clock) of each in each round, after one round to warm up."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
+    shuffle = random.Random(0).shuffle
+    order = list(work)
+    for turn in range(rounds + 1):
+        shuffle(order)
+        for name in order:
+            processor, clock = time.process_time(), time.perf_counter()
+            work[name]()
+            if turn:
+                times[name].append((time.process_time() - processor, time.perf_counter() - clock))
+    return times
+
+
+def command_times(path: Path, model: str, folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of the processor and peak megabytes of `loxo detect` in a process of its own."""
+    seconds, peaks = [], []
+    for turn in range(rounds):
+        out = str(folder / f"run{turn}")
+        code = (
+            "import resource, sys\nfrom loxo.cli import main\n"
+            f"sys.argv = ['loxo', 'detect', {str(path)!r}, '--out', {out!r}, '--model', {model!r}, '--workers', '1']\n"
+            "try:\n    main()\nexcept SystemExit as stopped:\n    assert not stopped.code, stopped\n"
+            "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        )
+        before = _children()
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        seconds.append(_children() - before)
+        peaks.append(float(done.stdout.rsplit("PEAK", 1)[1]))
+    return seconds, peaks
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def report(
+    times: dict[str, list[tuple[float, float]]],
+    command: list[float],
+    peaks: list[float],
+    amounts: dict[str, float],
+    sizes: dict[str, float],
+    seconds: float,
+) -> dict[str, Any]:
+    """Prints the tables and returns what is in them."""
+    # Disks are waited for: their limits are by the clock, everything else by the processor.
+    taken = {
+        name: [pair["read" in name or "limit: write" in name] for pair in values] for name, values in times.items()
+    }
+    per_second = {name: record.spread([size / max(t, 1e-9) for t in taken[name]]) for name, size in sizes.items()}
+    speeds = {name: record.spread([seconds / max(t, 1e-9) for t in taken[name]]) for name in taken if name not in sizes}
+    speeds["loxo detect"] = record.spread([seconds / t for t in command])
+    reached = {
+        "network": ("limit: matrix product", 2 * amounts["operations"]),
+        "front end": ("limit: transform", amounts["flops of transforms"]),
+        "read": ("limit: read", amounts["bytes"]),
+    }
+    # Shares are taken within rounds, so that what else the machine does falls on both.
+    shares = {}
+    for name, (limit, amount) in reached.items():
+        pairs = zip(taken[name], taken[limit], strict=True)
+        shares[name] = record.spread([100 * (amount / own) / (sizes[limit] / bound) for own, bound in pairs])
+    total = record.spread(taken["whole"])["median"]
+    print(f"\n{seconds / 60:g} min of sound, {amounts['events']} events in the table that is written\n")
+    rows = []
+    for name, speed in speeds.items():
+        share = f"{100 * record.spread(taken[name])['median'] / total:.1f} %" if name in taken else None
+        limit = record.words(shares[name], "{:.1f}") + " %" if name in shares else None
+        rows.append((name, record.words(speed, "{:,.0f}"), share, limit))
+    record.table(["stage", "x real time per core (quartiles)", "of the whole", "of the machine's limit"], rows)
+    print()
+    units = {"limit: matrix product": "GFLOP/s", "limit: transform": "GFLOP/s", "limit: read": "GB/s"}
+    rows = [
+        (
+            name.removeprefix("limit: "),
+            record.words({k: v / 1e9 for k, v in of.items()}, "{:.2f}"),
+            units.get(name, "GB/s"),
+        )
+        for name, of in per_second.items()
+    ]
+    record.table(["limit of the machine", "median (quartiles)", "unit"], rows)
+    peak = record.spread(peaks)
+    print(f"\npeak memory of `loxo detect`: {record.words(peak, '{:.0f}')} MB")
+    return {
+        "seconds_of_sound": seconds,
+        "amounts": amounts,
+        "x_real_time_per_core": speeds,
+        "limits_per_second": per_second,
+        "percent_of_limit": shares,
+        "peak_mb": peak,
+        "seconds": {name: [list(pair) for pair in values] for name, values in times.items()},
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Thousands of damaged recordings through one run: no crash, no hang, no silent loss.
+
+    python benchmarks/damaged_files.py [--files 2000] [--seed 0] [--keep DIR]
+
+Sound recordings of SECONDS in all formats are cut at every kind of place, or get flipped header bytes, wrong sizes,
+zeros, random bytes, missing or doubled stretches. All of them go through `survey` in two worker processes with a toy
+model. For each of them the run must say either that it is whole, and then all of it must have been analysed, or what is
+wrong with it (truncated, failed, or a note). A worker process that dies, or is silent for more than 10 s, is a fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import struct
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from loxo.detection import workers
+from loxo.detection.survey import survey
+from toy import ToyModel, write_recording
+
+SECONDS, RATE = 20.0, 8000
+HANG_S = 10.0
+FORMATS: dict[str, dict[str, str]] = {
+    "pcm16.wav": {"subtype": "PCM_16"},
+    "pcm24.wav": {"subtype": "PCM_24"},
+    "float.wav": {"subtype": "FLOAT"},
+    "long.rf64": {"format": "RF64", "subtype": "PCM_16"},
+    "long.w64": {"format": "W64", "subtype": "PCM_16"},
+    "apple.aiff": {"format": "AIFF", "subtype": "PCM_16"},
+    "free.flac": {"format": "FLAC"},
+    "vorbis.ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus.ogg": {"format": "OGG", "subtype": "OPUS"},
+    "layer3.mp3": {"format": "MP3"},
+}
+FRAME_BYTES = {"pcm16.wav": 2, "pcm24.wav": 3, "float.wav": 4, "long.rf64": 2, "long.w64": 2, "apple.aiff": 2}
+HEADER_BYTES = 200
+
+Damage = Callable[[bytearray, random.Random], None]
+
+
+def cut_in_header(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(HEADER_BYTES) :]
+
+
+def cut_anywhere(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(HEADER_BYTES, len(data)) :]
+
+
+def cut_at_the_end(data: bytearray, rng: random.Random) -> None:
+    del data[len(data) - rng.randrange(1, 64) :]
+
+
+def flip_header_bits(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.choice((1, 1, 2, 8))):
+        data[rng.randrange(min(HEADER_BYTES, len(data)))] ^= 1 << rng.randrange(8)
+
+
+def wrong_sizes(data: bytearray, rng: random.Random) -> None:
+    """A length of four bytes somewhere in the header becomes another one."""
+    places = [k for k in range(0, 120, 2) if k != 0]
+    value = rng.choice((0, 1, 3, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, len(data) // 3, len(data) * 5))
+    struct.pack_into(rng.choice("<>") + "I", data, rng.choice(places), value)
+
+
+def zeros(data: bytearray, rng: random.Random) -> None:
+    first = rng.randrange(len(data))
+    last = min(first + rng.choice((16, 512, 4096, 65536)), len(data))
+    data[first:last] = bytes(last - first)
+
+
+def noise(data: bytearray, rng: random.Random) -> None:
+    first = rng.randrange(len(data))
+    last = min(first + rng.choice((1, 16, 512, 4096)), len(data))
+    data[first:last] = rng.randbytes(last - first)
+
+
+def all_noise(data: bytearray, rng: random.Random) -> None:
+    data[rng.choice((0, 4, 12, 44)) :] = rng.randbytes(rng.randrange(1, 5000))
+
+
+def lost_stretch(data: bytearray, rng: random.Random) -> None:
+    first = rng.randrange(len(data))
+    del data[first : first + rng.choice((1, 3, 512, 4096))]
+
+
+def doubled_stretch(data: bytearray, rng: random.Random) -> None:
+    first = rng.randrange(len(data))
+    data[first:first] = data[first : first + rng.choice((1, 3, 512, 4096))]
+
+
+def nothing(data: bytearray, rng: random.Random) -> None:
+    pass
+
+
+DAMAGES: tuple[Damage, ...] = (
+    *(cut_in_header, cut_anywhere, cut_anywhere, cut_at_the_end, flip_header_bits, flip_header_bits, wrong_sizes),
+    *(wrong_sizes, zeros, noise, all_noise, lost_stretch, doubled_stretch, nothing),
+)
+
+
+def make_damaged(folder: Path, files: int, seed: int) -> dict[str, tuple[str, str]]:
+    """Damaged recordings; for each name its format and its damage."""
+    rng = random.Random(seed)
+    sound = {}
+    with tempfile.TemporaryDirectory() as place:
+        for name, options in FORMATS.items():
+            sound[name] = write_recording(Path(place) / name, SECONDS, RATE, **options).read_bytes()
+    folder.mkdir(parents=True)
+    made = {}
+    for k in range(files):
+        kind = list(FORMATS)[k % len(FORMATS)]
+        damage = DAMAGES[k // len(FORMATS) % len(DAMAGES)]
+        data = bytearray(sound[kind])
+        damage(data, rng)
+        name = f"{k:05d}_{damage.__name__}_{kind}"
+        (folder / name).write_bytes(data)
+        made[name] = kind, damage.__name__
+    return made
+
+
+def is_silent_loss(kind: str, size: int, item: dict[str, object]) -> bool:
+    """Whether a recording counts as whole without a word although much of its file was not analysed."""
+    if item["status"] != "done" or item["notes"]:
+        return False
+    seconds = float(item["analysed_s"])  # type: ignore[arg-type]
+    if kind in FRAME_BYTES:  # all bytes after the header are samples, at whatever rate the header now says
+        rates = {RATE, *(RATE ^ 1 << bit for bit in range(32))}
+        return not any(seconds * rate * FRAME_BYTES[kind] >= size - 1024 for rate in rates if rate > 0)
+    return seconds < SECONDS - 1.0
+
+
+def prove(folder: Path, files: int, seed: int) -> Counter[str]:
+    """Makes, analyses and judges; how many ended how. SystemExit where something is not as it must be."""
+    made = make_damaged(folder / "damaged", files, seed)
+    patient, workers.SILENCE_S = workers.SILENCE_S, HANG_S
+    try:
+        survey([folder / "damaged"], "toy", folder / "run", load=ToyModel, workers=2)
+    finally:
+        workers.SILENCE_S = patient
+    record = json.loads((folder / "run" / "run.json").read_text())
+    faults, ends = [], Counter[str]()
+    for item in record["recordings"]:
+        path = Path(item["recording"])
+        kind, damage = made.pop(path.name)
+        ends[item["status"] if not item["notes"] or item["status"] != "done" else "done, with a note"] += 1
+        said = " ".join([item["reason"] or "", *item["notes"]])
+        if "worker process" in said:
+            faults.append(f"{path.name}: {said}")
+        elif "the analysis failed with" in said:
+            faults.append(f"{path.name}: not foreseen: {said}")
+        elif is_silent_loss(kind, path.stat().st_size, item):
+            faults.append(f"{path.name}: silent loss ({item['analysed_s']} s of {path.stat().st_size} bytes)")
+        elif damage == "nothing" and (item["status"] != "done" or said):
+            faults.append(f"{path.name}: a sound recording was found wanting: {said}")
+    faults += [f"{name}: it is not in run.json" for name in made]
+    if faults:
+        raise SystemExit(f"{len(faults)} faults:\n" + "\n".join(faults[:40]))
+    return ends
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="an empty folder for the files and the run")
+    args = parser.parse_args()
+    folder = args.keep or Path(tempfile.mkdtemp())
+    began = time.monotonic()
+    try:
+        ends = prove(folder, args.files, args.seed)
+    finally:
+        if args.keep is None:
+            shutil.rmtree(folder)
+    spent = time.monotonic() - began
+    print(f"{args.files} damaged recordings in {spent:.0f} s: {dict(ends)}; no crash, no hang, no silent loss")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Runs of `loxo detect` whose processes are killed at random moments, and resumed until they are done.
+
+    python benchmarks/kill_detection.py [--kills 100] [--recordings 50] [--seed 0]
+
+A third of the kills (SIGKILL) hit the process of the run, a third its worker processes, a third the workers of a local
+Dask cluster. A run that has lost its process is started again in the same folder. While it goes on, every file that can
+be seen in the folder is read again and again: none may ever be torn. When it is done, tables, events.csv and frame
+scores are compared, byte for byte, with those of a run that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from loxo.detection.survey import survey
+from loxo.detection.workers import process_context
+from toy import ToyModel, write_recording
+
+PAUSE_S = 0.01  # of the model for every batch of four windows: a recording takes long enough to be hit
+SHARD_MINUTES = 0.25
+MAIN, WORKER, DASK = "the run", "a worker", "a Dask worker"
+
+
+def make_card(folder: Path, recordings: int) -> Path:
+    """Recordings of one to six shards."""
+    for k in range(recordings):
+        write_recording(folder / f"site{k % 3}" / f"r{k:03d}.wav", seconds=8 + 13 * (k % 6), seed=k)
+    return folder
+
+
+def victim(card: str, out: str, cluster: str | None, pause_s: float = PAUSE_S) -> None:
+    """A run, in a process of its own."""
+    survey(
+        [card],
+        "toy",
+        out,
+        load=partial(ToyModel, pause_s),
+        workers=2,
+        cluster=cluster,
+        shard_minutes=SHARD_MINUTES,
+        keep_scores=True,
+    )
+
+
+class Watcher(threading.Thread):
+    """Reads all files of a run folder that can be seen, over and over."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(daemon=True)
+        self.folder, self.torn, self.read, self.ended = folder, [], 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.02):
+            self.look()
+
+    def look(self) -> None:
+        for path in list(self.folder.rglob("*")):
+            # The journal alone is appended to: its last line may be half there, and is then not counted.
+            if path.name.startswith(".") or path.name == "journal.jsonl" or not path.is_file():
+                continue
+            try:
+                self._check(path)
+                self.read += 1
+            except FileNotFoundError:
+                pass
+            except Exception as error:
+                self.torn.append(f"{path}: {error!r}")
+
+    def _check(self, path: Path) -> None:
+        if path.suffix == ".npz":
+            with np.load(path) as arrays:
+                assert all(len(np.atleast_1d(arrays[name])) for name in arrays.files if name != "fault")
+            return
+        text = path.read_text()
+        if path.suffix == ".json":
+            json.loads(text)
+        else:
+            lines = text.split("\n")
+            separator = "," if path.suffix == ".csv" else "\t"
+            assert lines[-1] == "" and len({line.count(separator) for line in lines[:-1]}) == 1, "incomplete"
+
+    def stop(self) -> None:
+        self.ended.set()
+        self.join()
+        self.look()
+
+
+def processes_of(run: int) -> list[int]:
+    """The worker processes of a run: its children, and those that the server of forks has made for it."""
+    from multiprocessing import forkserver
+
+    found = []
+    for parent in (run, forkserver._forkserver._forkserver_pid):  # type: ignore[attr-defined]
+        with suppress(psutil.Error):
+            for child in psutil.Process(parent).children(recursive=True):
+                with suppress(psutil.Error):
+                    if child.pid != run and "resource_tracker" not in " ".join(child.cmdline()):
+                        found.append(child.pid)
+    return sorted(set(found))
+
+
+def state_of(out: Path) -> tuple[int, int]:
+    """Changes as soon as a shard or a recording is done."""
+    with suppress(FileNotFoundError):
+        lines = (out / "journal.jsonl").read_bytes().count(b"\n")
+        return lines, len(list(out.glob("parts/*/*.npz")))
+    return 0, 0
+
+
+def kill_and_resume(card: Path, out: Path, kinds: list[str], rng: random.Random, every_s: float) -> dict[str, int]:
+    """One run, killed as `kinds` say until none are left (they are taken from the list) or it is done; how often."""
+    killed = dict.fromkeys((MAIN, WORKER, DASK), 0)
+    watcher = Watcher(out)
+    watcher.start()
+    done = False
+    while not done:
+        cluster = "local:2" if kinds and kinds[-1] == DASK else None
+        process = process_context().Process(target=victim, args=(str(card), str(out), cluster))
+        state = state_of(out)
+        process.start()
+        while process.is_alive():
+            process.join(rng.uniform(0, 2 * every_s))
+            if not kinds or not process.is_alive():
+                process.join()
+                break
+            targets = [process.pid] if kinds[-1] == MAIN else processes_of(process.pid)
+            # Workers are killed at work: a run whose workers cannot even start ends, and says so.
+            at_work = kinds[-1] == MAIN or state_of(out) != state
+            if at_work and targets and (kinds[-1] == DASK) == (cluster is not None and kinds[-1] != MAIN):
+                with suppress(ProcessLookupError):
+                    os.kill(rng.choice(targets), signal.SIGKILL)
+                    killed[kinds.pop()] += 1
+        if process.exitcode not in (0, -signal.SIGKILL):
+            raise SystemExit(f"the run ended with {process.exitcode}")
+        done = process.exitcode == 0
+    watcher.stop()
+    if watcher.torn:
+        raise SystemExit("torn: " + "; ".join(watcher.torn[:5]))
+    print(f"  {out.name}: {killed}, {watcher.read} times a file was read, none torn", flush=True)
+    return killed
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What must not depend on anything that has happened."""
+    names = [*folder.glob("tables/**/*.txt"), *folder.glob("scores/**/*.npz"), *folder.glob("events*")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in names}
+
+
+def prove(folder: Path, kinds: list[str], recordings: int, seed: int, every_s: float = 0.7) -> dict[str, int]:
+    """Kills, resumes and compares; how often what was killed. SystemExit where something is not as it must be."""
+    card = make_card(folder / "card", recordings)
+    victim(str(card), str(folder / "undisturbed"), None, 0.0)
+    expected = results(folder / "undisturbed")
+    rng = random.Random(seed)
+    kinds = list(kinds)
+    kinds.sort(key=lambda kind: (kind != DASK, rng.random()))  # taken from the end: a Dask cluster is started last
+    total = dict.fromkeys((MAIN, WORKER, DASK), 0)
+    rounds = 0
+    while kinds:
+        out = folder / f"run{rounds}"
+        for kind, count in kill_and_resume(card, out, kinds, rng, every_s).items():
+            total[kind] += count
+        record = json.loads((out / "run.json").read_text())
+        if any(item["status"] != "done" for item in record["recordings"]):  # killed three times in one shard
+            victim(str(card), str(out), None, 0.0)
+        if results(out) != expected:
+            raise SystemExit(f"{out}: the results differ from those of the undisturbed run")
+        if any((out / name).exists() for name in ("parts", ".lock")):
+            raise SystemExit(f"{out}: something was left behind")
+        rounds += 1
+    print(f"{rounds} runs of {recordings} recordings, {len(expected)} files each: all identical")
+    return total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--recordings", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        kinds = [(MAIN, WORKER, DASK)[k % 3] for k in range(args.kills)]
+        total = prove(Path(folder), kinds, args.recordings, args.seed)
+    print(f"{sum(total.values())} kills in {time.monotonic() - began:.0f} s: {total}")
+
+
+if __name__ == "__main__":
+    main()

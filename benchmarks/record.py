@@ -1,0 +1,62 @@
+"""What every benchmark writes down: machine, versions, date, and the spread of what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("loxo", "torch", "numpy", "scipy", "soundfile", "soxr", "pandas")
+RESULTS = Path("runs/benchmarks")
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, memory and load, and the versions of what computes."""
+    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    names = [line.split(":", 1)[1].strip() for line in about.splitlines() if line.startswith("model name")]
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+    return {
+        "processor": names[0] if names else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(pages / 1e9, 1),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+    }
+
+
+def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """NAME-DATE.json with the result and the machine; a second one of the day gets a number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, number = f"{name}-{date.today().isoformat()}", 1
+    path = folder / f"{stem}.json"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.json"
+    path.write_text(json.dumps({"date": date.today().isoformat(), "machine": machine(), **result}, indent=1) + "\n")
+    print(f"\nwritten to {path}")
+    return path
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else list(values) * 3
+    return {"median": middle, "low": low, "high": high, "rounds": len(values)}
+
+
+def words(of: dict[str, float], form: str = "{:.1f}") -> str:
+    """ "12.0 (11.5-12.4)" """
+    return f"{form.format(of['median'])} ({form.format(of['low'])}-{form.format(of['high'])})"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints Markdown."""
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for row in rows:
+        print(f"| {' | '.join('–' if cell is None else str(cell) for cell in row)} |")

@@ -1,0 +1,116 @@
+"""What a model's scores are worth on annotated recordings: calibration and operating curves, written into its file.
+
+The model searches the recordings, its uncalibrated events are matched with the true ones, and for each class three
+things are fitted: the share of right events at each score, which becomes the event's score; the recall and the false
+positives an hour at each threshold, from which `loxo detect --max-fp-per-hour` chooses; and the threshold itself.
+Weights and borders of events stay as they are. Recordings that the model was trained on make it look better than it is.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from loxo.detection.progress import Progress
+from loxo.detection.survey import survey
+from loxo.errors import LoxoError
+from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores, operating_curve, reliability
+from loxo.evaluation.inputs import gather, read_detections, read_truth
+from loxo.evaluation.matching import IOU30, Criterion, match
+from loxo.models.config import Calibration, Decoding, OperatingCurve
+from loxo.models.weights import load_model, save_model
+
+
+@dataclass(frozen=True)
+class ClassFit:
+    """What came out for one class."""
+
+    events: int  # true ones
+    detections: int  # of any score, that count
+    fp_per_hour: float  # at the threshold
+    recall: float
+    threshold: float  # of the calibrated score
+    error: float | None  # expected calibration error on these very recordings
+
+
+def calibrate(
+    model: str | Path,
+    truth: Sequence[str | Path],
+    recordings: Sequence[str | Path],
+    out: str | Path,
+    *,
+    max_fp_per_hour: float | None = None,
+    data: str | None = None,
+    criterion: Criterion = IOU30,
+    workers: int = 1,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> dict[str, ClassFit]:
+    """Writes the model of `model` with a calibration for `truth` and `recordings` into the file `out`.
+
+    max_fp_per_hour: the default threshold of each class becomes the lowest that lists at most so many false events an
+    hour; without it the thresholds list the same events as before. data: one sentence on the recordings, for those who
+    use the curves; made from the numbers if not given. Raises LoxoError when nothing can be matched, for a class
+    without true events, or when files cannot be read or written.
+    """
+    network = load_model(model)
+    before = network.config
+    network.config = replace(before, calibration={}, curves={})
+    with tempfile.TemporaryDirectory() as folder:
+        raw = Path(folder) / "raw.safetensors"
+        save_model(network, raw, network.provenance)
+        run = Path(folder) / "run"
+        summary = survey(recordings, raw, run, threshold=0.0, workers=workers, on_progress=on_progress)
+        case = gather(read_truth(truth), [read_detections(run)], classes=before.classes)
+    if case.hours is None:
+        raise LoxoError(f"{summary.folder}: how many hours were searched is not known; nothing can be calibrated.")
+    fits: dict[str, ClassFit] = {}
+    decoding: dict[str, Decoding] = dict(before.decoding)
+    calibration: dict[str, Calibration] = {}
+    curves: dict[str, OperatingCurve] = {}
+    for one in case.classes:
+        if not one.truth.events:
+            raise LoxoError(f"The tables hold no {one.label}: give recordings in which every class occurs.")
+        scores, right = judged_scores(match(one.truth, one.found[0], criterion))
+        calibration[one.label] = fit_calibration(scores, right)
+        said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
+        worth = calibrated(scores, calibration[one.label])
+        curve = operating_curve(worth, right, one.truth.events, case.hours, f"{said}; {criterion}")
+        curves[one.label] = curve
+        threshold = _threshold(curve, max_fp_per_hour)
+        if threshold is None:
+            known = before.calibration.get(one.label)
+            listed = decoding.get(one.label, Decoding()).threshold
+            threshold = _moved(listed, known, calibration[one.label])
+        decoding[one.label] = replace(decoding.get(one.label, Decoding()), threshold=round(threshold, 6))
+        above = worth >= threshold
+        fits[one.label] = ClassFit(
+            events=one.truth.events,
+            detections=len(worth),
+            fp_per_hour=float((above & ~right).sum() / case.hours),
+            recall=float((above & right).sum() / one.truth.events),
+            threshold=threshold,
+            error=reliability(worth, right).error,
+        )
+    network.config = replace(before, decoding=decoding, calibration=calibration, curves=curves)
+    provenance: dict[str, Any] = {**network.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
+    save_model(network, out, provenance)
+    return fits
+
+
+def _threshold(curve: OperatingCurve, max_fp_per_hour: float | None) -> float | None:
+    """The lowest threshold of the curve with at most so many false positives an hour."""
+    if max_fp_per_hour is None:
+        return None
+    kept = [t for t, rate in zip(curve.threshold, curve.fp_per_hour, strict=True) if rate <= max_fp_per_hour]
+    return min(kept, default=max(curve.threshold))
+
+
+def _moved(threshold: float, before: Calibration | None, now: Calibration) -> float:
+    """The threshold that lists what `threshold` listed, on the new scale."""
+    import numpy as np
+
+    raw = threshold if before is None else float(np.interp(threshold, before.probability, before.raw))
+    return float(calibrated(np.array([raw]), now)[0])
