@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-windows bench-review clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-kill-training bench-kill bench-damaged bench-files bench-windows bench-review clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,18 @@ bench-scale: install  ## 1, 2 and 4 workers; 1,000 to 100,000 tiny files (idle, 
 
 bench-startup: install  ## --help, import, the first event of a minute of sound
 	$(BIN)/python benchmarks/bench_startup.py
+
+bench-kill-training: install  ## a small training run killed ten times, beside one left in peace
+	$(BIN)/python benchmarks/kill_training.py
+
+bench-kill: install  ## 100 kills of runs over 50 recordings: the run, its workers, Dask workers
+	$(BIN)/python benchmarks/kill_detection.py
+
+bench-damaged: install  ## 2,000 damaged recordings of all formats: no crash, no hang, no silent loss
+	$(BIN)/python benchmarks/damaged_files.py
+
+bench-files: install  ## what the bookkeeping of a run over 10,000 short recordings costs
+	$(BIN)/python benchmarks/many_files.py
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py

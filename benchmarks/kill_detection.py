@@ -190,10 +190,11 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--recordings", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=(MAIN, WORKER, DASK), help="kill nothing else")
     args = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        kinds = [(MAIN, WORKER, DASK)[k % 3] for k in range(args.kills)]
+        kinds = [args.only or (MAIN, WORKER, DASK)[k % 3] for k in range(args.kills)]
         total = prove(Path(folder), kinds, args.recordings, args.seed)
     print(f"{sum(total.values())} kills in {time.monotonic() - began:.0f} s: {total}")
 

@@ -83,7 +83,7 @@ def compare(whole: Path, killed: Path) -> None:
         assert max(differences) < 1e-4
     models = [load_model(out / "model.safetensors") for out in (whole, killed)]
     parameters = zip(*(model.parameters() for model in models), strict=True)
-    print(f"weights: they differ by at most {max(float((a - b).abs().max()) for a, b in parameters):.2g}")
+    print(f"weights: they differ by at most {max(float((a - b).detach().abs().max()) for a, b in parameters):.2g}")
     assert models[0].config == models[1].config, "decoding or calibration differ"
     print("decoding and calibration: the same")
 

@@ -76,9 +76,8 @@ def measure(card: Path, out: Path) -> None:
     print("memory: " + ", ".join(f"{size:.0f} MB after {finished}" for finished, size in sorted(memory.items())))
     began, used = time.perf_counter(), time.process_time()
     assert survey([card], "toy", out, load=ToyModel).resumed == count
-    print(
-        f"resumed: {time.perf_counter() - began:.1f} s on the clock, {time.process_time() - used:.1f} s of processor time"
-    )
+    wall, processor = time.perf_counter() - began, time.process_time() - used
+    print(f"resumed: {wall:.1f} s on the clock, {processor:.1f} s of processor time")
 
 
 def main() -> None:

@@ -18,7 +18,20 @@ from loxo.models.weights import find_model
 from loxo.training.schema import KEYS
 
 RATE = 4000
-COMMANDS = ("demo", "detect", "train", "simulate", "info", "convert")
+COMMANDS = (
+    "demo",
+    "detect",
+    "review",
+    "report",
+    "show",
+    "evaluate",
+    "train",
+    "calibrate",
+    "fetch",
+    "simulate",
+    "info",
+    "convert",
+)
 
 
 @pytest.fixture

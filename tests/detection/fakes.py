@@ -68,3 +68,18 @@ class DeadlyModel(FakeModel):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.02)
         return super().forward(waveform)
+
+
+class HangingModel(FakeModel):
+    """Never comes back when it hears full scale for the first time."""
+
+    def __init__(self, marker: Path) -> None:
+        super().__init__()
+        self.marker = marker
+
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        if waveform.abs().amax() > 0.99 and not self.marker.exists():
+            self.marker.touch()
+            while True:
+                time.sleep(1)
+        return super().forward(waveform)

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fakes import RATE, STEP, DeadlyModel, FakeModel
+from fakes import RATE, STEP, DeadlyModel, FakeModel, HangingModel
 
+from loxo.detection import workers
 from loxo.detection.journal import Journal
 from loxo.detection.survey import Progress, survey
 from loxo.errors import LoxoError
@@ -169,6 +170,8 @@ def test_bad_options_and_nothing_to_do(card, tmp_path):
             survey([card], "fake", tmp_path / "run", load=FakeModel, **options)
     with pytest.raises(LoxoError, match="no such file"):
         survey([tmp_path / "none"], "fake", tmp_path / "run", load=FakeModel)
+    with pytest.raises(LoxoError, match="copy it to the storage"):
+        survey([card], "fake", "s3://bucket/run", load=FakeModel)
     assert not (tmp_path / "run").exists()
     assert len(survey([card, tmp_path / "none"], "fake", tmp_path / "run", load=FakeModel).problems) == 3
 
@@ -198,6 +201,16 @@ def test_a_killed_worker_loses_nothing(tmp_path):
     summary = survey([tmp_path / "card"], "fake", tmp_path / "other", load=DeadlyModel, workers=2)
     assert summary.recordings == 2
     assert [(path.name, "3 times" in why) for path, why in summary.problems] == [("1.wav", True)]
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "SILENCE_S", 2.0)
+    for k in range(3):
+        record(tmp_path / "card" / f"{k}.wav", level=1.1 if k == 1 else 0.5)
+    load = partial(HangingModel, tmp_path / "marker")
+    summary = survey([tmp_path / "card"], "fake", tmp_path / "run", load=load, workers=2)
+    assert (summary.recordings, summary.problems) == (3, []) and (tmp_path / "marker").exists()
+    assert "second attempt" in (tmp_path / "run/run.json").read_text()
 
 
 def test_a_journal_takes_up_after_a_torn_line(tmp_path):

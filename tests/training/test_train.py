@@ -257,7 +257,7 @@ def test_devices_that_are_not_there_are_told(tmp_path):
         train(dataclasses.replace(SMALL, accelerator="tpu"), tmp_path / "run")
 
 
-@pytest.mark.parametrize(("room", "full"), [(2000, "last.ckpt"), (10, "training.csv"), (80, "logs/tensorboard")])
+@pytest.mark.parametrize(("room", "full"), [(2000, "last.ckpt"), (10, "training.csv"), (200, "logs/tensorboard")])
 def test_a_full_disk_ends_the_run_in_one_sentence_and_it_goes_on_with_room(tmp_path, room, full):
     """As the system tells it: no file may grow beyond `room` bytes any more."""
     resource = pytest.importorskip("resource")

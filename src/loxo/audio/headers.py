@@ -43,7 +43,7 @@ def read_data_chunk(file: BinaryIO) -> DataChunk | None:
 
 
 def lacks_last_page(file: BinaryIO) -> bool:
-    """Whether an OGG file stops before the end of the page that is marked as its last: it was cut off."""
+    """Whether an OGG file stops before the end of the page that is marked as its last, or that page is damaged."""
     if _at(file, 0, 4) != b"OggS":
         return False
     tail = _at(file, max(file.seek(0, io.SEEK_END) - 2 * 65307, 0), -1)  # twice the largest page
@@ -51,7 +51,47 @@ def lacks_last_page(file: BinaryIO) -> bool:
     if len(page) < 27 or not page[5] & 4:
         return True
     lengths = page[27 : 27 + page[26]]  # of the page's segments
-    return len(lengths) < page[26] or len(page) < 27 + len(lengths) + sum(lengths)
+    end = 27 + page[26] + sum(lengths)
+    if len(page) < end:
+        return True
+    return _ogg_checksum(page[:22] + bytes(4) + page[26:end]) != struct.unpack_from("<I", page, 22)[0]
+
+
+def ogg_seconds(file: BinaryIO, rate: int) -> float | None:
+    """Where an OGG file's last page ends by the file's own count; None for another format, or where it does not say.
+
+    Decoders leave out damaged pages without a word: what they give is shorter then.
+    """
+    head = _at(file, 0, 200)
+    if head[:4] != b"OggS":
+        return None
+    tail = _at(file, max(file.seek(0, io.SEEK_END) - 2 * 65307, 0), -1)
+    last = tail.rfind(b"OggS")
+    if last < 0 or len(tail) < last + 14:
+        return None
+    (count,) = struct.unpack_from("<q", tail, last + 6)
+    opus = head.find(b"OpusHead")
+    if opus >= 0 and len(head) >= opus + 12:  # counts at 48 kHz, whatever the rate, and a start that is not given out
+        return float(count - struct.unpack_from("<H", head, opus + 10)[0]) / 48000
+    return float(count) / rate if b"\x01vorbis" in head and count > 0 else None
+
+
+def _ogg_checksum(page: bytes) -> int:
+    """A decoder leaves out a page with another one, without a word. Only ever needed for a single page."""
+    value = 0
+    for byte in page:
+        value = (value << 8) & 0xFFFFFFFF ^ _OGG_TABLE[value >> 24 ^ byte]
+    return value
+
+
+def _ogg_entry(value: int) -> int:
+    value <<= 24
+    for _ in range(8):
+        value = (value << 1) & 0xFFFFFFFF ^ (0x04C11DB7 if value & 0x80000000 else 0)
+    return value
+
+
+_OGG_TABLE = [_ogg_entry(byte) for byte in range(256)]
 
 
 def _chunk(offset: int, promised: int | None, size: int, length_field: int | None = None) -> DataChunk:
@@ -110,6 +150,8 @@ def _w64(file: BinaryIO, size: int) -> DataChunk | None:
 
 
 def _at(file: BinaryIO, position: int, count: int) -> bytes:
+    if position >= 1 << 62:  # a damaged length; more than a file can be asked for
+        return b""
     file.seek(position)
     return file.read(count)
 

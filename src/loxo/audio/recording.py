@@ -27,12 +27,15 @@ from loxo.audio.finding import COMPRESSED_SUFFIXES as COMPRESSED_SUFFIXES
 from loxo.audio.finding import SUFFIXES as SUFFIXES
 from loxo.audio.finding import WAVE_SUFFIXES as WAVE_SUFFIXES
 from loxo.audio.finding import find_recordings as find_recordings
-from loxo.audio.headers import DataChunk, lacks_last_page, read_data_chunk
+from loxo.audio.headers import DataChunk, lacks_last_page, ogg_seconds, read_data_chunk
+from loxo.audio.mpeg import seconds_of_frames
 from loxo.audio.remote import Info, StorageError
 from loxo.audio.storage import RangeFile, is_url, open_binary
 from loxo.errors import LoxoError
 
 BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
+LOWEST_RATE, HIGHEST_RATE = 10, 4_000_000  # Hz; what a header gives beyond is damage
+LOST_S, LOST_MP3_S = 0.05, 0.5  # less may be what a decoder leaves out at start and end
 BLOCK_S = 30.0
 CONTEXT_SAMPLES = 1024  # output samples on either side that the resampling filter can reach
 RESCUE_FRAMES = 256  # a block that cannot be decoded whole is read again in pieces of this length
@@ -60,6 +63,7 @@ class Recording:
     subtype: str  # libsndfile's name of the sample format, such as PCM_16; by PyAV: the codec's
     missing_frames: int = 0  # promised by the header, not in the file
     unfinished: bool = False  # cut off, without a word about how much is missing
+    unreachable_s: float = 0.0  # of a compressed file, which decoders leave out without a word
     note: str | None = None  # something odd that loses nothing, one sentence
     length_field: int | None = None  # byte offset of a WAV's length that must not be believed
     foreign: bool = False  # libsndfile cannot read it, PyAV can
@@ -74,6 +78,12 @@ class Recording:
     def fault(self) -> str | None:
         """One sentence when the file is shorter than its header says."""
         again = "Copy it again from the card if there is a longer one."
+        if self.unreachable_s:
+            return (
+                f"{self.path}: the file holds {self.duration_s + self.unreachable_s:.1f} s, but only "
+                f"{self.duration_s:.1f} s can be read: parts are missing or damaged, and times behind them are too "
+                "early. Copy it again from the card."
+            )
         if self.unfinished:
             return f"{self.path}: the file is cut off after {self.duration_s:.1f} s: its end is missing. {again}"
         if not self.missing_frames:
@@ -133,6 +143,15 @@ def probe(path: str | Path) -> Recording:
     rate, channels, frames, subtype = sound.sample_rate, sound.channels, sound.frames, sound.subtype
     if frames <= 0:
         raise RecordingError(f"{path}: the file has a header but holds no samples. Copy it again, or leave it out.")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise RecordingError(
+            f"{path}: the header is damaged: it gives a sample rate of {rate} Hz. Copy the file again."
+        )
+    by_frames = None
+    if subtype == "MPEG_LAYER_III" or start.startswith(b"OggS"):
+        with open_binary(path, known) as file:
+            by_frames = seconds_of_frames(file, size) if subtype == "MPEG_LAYER_III" else ogg_seconds(file, rate)
+    unreachable_s = (by_frames or 0.0) - frames / rate
     note = None
     if chunk and chunk.promised is None:
         note = f"{path}: the header does not say how long the recording is; all {frames / rate:.1f} s in it were read."
@@ -145,6 +164,7 @@ def probe(path: str | Path) -> Recording:
         missing_frames=_missing_frames(chunk, frames, channels * BYTES.get(subtype, 0)),
         unfinished=unfinished or sound.unfinished,
         note=note,
+        unreachable_s=unreachable_s if unreachable_s > (LOST_MP3_S if subtype == "MPEG_LAYER_III" else LOST_S) else 0.0,
         length_field=length_field,
         foreign=kind is not None,
         size=size,

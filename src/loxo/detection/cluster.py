@@ -21,7 +21,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONNECT_S = 30
+REVIVE_S = 20.0  # without a worker, before a cluster here is given new ones: their nannies have ended too
 LOOK_S = 5.0  # between two looks at how many threads the cluster has, and whether a task hangs
 PER_SHARD = 8  # a task may take so many times its audio's length, and SILENCE_S, before it counts as hung
 LOCAL = "local:"
@@ -49,9 +50,9 @@ class Cluster:
         self.address, self.model = address, SentModel(hashlib.sha256(pickle.dumps(load)).hexdigest(), load)
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        with _connected(self.address) as client:
+        with _connected(self.address) as (client, revive):
             client.register_plugin(_plugin(self.model), name=self.model.name)
-            run = _Run(client, self.model, source, options)
+            run = _Run(client, revive, self.model, source, options)
             try:
                 while run.fill() or run.running:
                     yield from run.wait()
@@ -72,14 +73,16 @@ class _Job:
 class _Run:
     """The tasks under way on a cluster."""
 
-    def __init__(self, client: Any, model: SentModel, source: Source, options: Options) -> None:
-        self.client, self.model, self.source, self.options = client, model, source, options
+    def __init__(
+        self, client: Any, revive: Callable[[], None] | None, model: SentModel, source: Source, options: Options
+    ) -> None:
+        self.client, self.revive, self.model, self.source, self.options = client, revive, model, source, options
         self.running: dict[str, _Job] = {}  # by Dask's key
         self.done: queue.Queue[str] = queue.Queue()
         self.again: deque[Task] = deque()
         self.alone: deque[Task] = deque()  # for their last attempt
         self.attempts: dict[tuple[int, int], int] = {}
-        self.threads, self.counted_at = 1, 0.0
+        self.threads, self.counted_at, self.none_since = 1, 0.0, 0.0
 
     def fill(self) -> bool:
         """Hands over as many tasks as there are threads; whether any is under way."""
@@ -148,7 +151,12 @@ class _Run:
         self.counted_at = time.monotonic()
         self._check_scheduler()
         try:
-            self.threads = max(sum(self.client.nthreads().values()), 1)
+            threads = sum(self.client.nthreads().values())
+            self.none_since = 0.0 if threads else self.none_since or time.monotonic()
+            if self.revive is not None and self.none_since and time.monotonic() - self.none_since > REVIVE_S:
+                self.none_since = 0.0
+                self.revive()
+            self.threads = max(threads, 1)
         except Exception as error:
             self._check_scheduler(error)  # else it is being connected again
 
@@ -180,8 +188,9 @@ def _limit_s(task: Task) -> float:
 
 
 @contextmanager
-def _connected(address: str) -> Iterator[Any]:
-    """A client of the cluster, which is closed at the end, and with it a cluster of processes here."""
+def _connected(address: str) -> Iterator[tuple[Any, Callable[[], None] | None]]:
+    """A client of the cluster, which is closed at the end, and with it a cluster of processes here; for such a one
+    also how to give it new workers when all are lost."""
     try:
         import dask
         from distributed import Client, LocalCluster
@@ -199,14 +208,19 @@ def _connected(address: str) -> Iterator[Any]:
                 cluster = LocalCluster(
                     n_workers=int(count),
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address=":0",  # any port: the usual one may be taken
                     memory_limit=0,
                     silence_logs=logging.CRITICAL,
                 )
             except (OSError, RuntimeError, TimeoutError) as error:
                 raise LoxoError(f"The cluster {address!r} cannot be started ({error}). Try fewer processes.") from error
+
+            def revive() -> None:
+                cluster.scale(0)
+                cluster.scale(int(count))
+
             with cluster, Client(cluster) as client:
-                yield client
+                yield client, revive
         return
     with dask.config.set(settings):
         try:
@@ -217,7 +231,7 @@ def _connected(address: str) -> Iterator[Any]:
                 "docs/cluster.md."
             ) from error
         with client:
-            yield client
+            yield client, None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from loxo.models.windows import hop_steps, window_weight
 if TYPE_CHECKING:
     from torch import nn
 
-GROUP = 4  # windows a CPU takes at once; no larger size was faster on one core
+GROUP = 4  # windows a CPU takes at once; larger sizes were no faster on one core, beyond noise
 CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
 SHARD_MINUTES = 60.0
 UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one

@@ -91,6 +91,10 @@ def survey(
     something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
     reached. Ctrl-C and SIGTERM raise KeyboardInterrupt and leave a folder that can be resumed, as does every failure.
     """
+    if "://" in str(out):
+        raise LoxoError(
+            f"{out}: a run folder lies on a disk. Give a local one, and copy it to the storage when the run is done."
+        )
     threshold = float(threshold) if isinstance(threshold, int) else threshold
     options = Options(threshold, float(overlap), batch_size, keep_scores, names)
     formats = parse_formats(formats)

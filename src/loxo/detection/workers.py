@@ -223,14 +223,15 @@ class _Worker:
         self.task: Task | None = None
         self.dead = False
         self._seen, self._seen_at = -1.0, time.monotonic()
-        for attempt in range(STARTS):
+        for attempt in range(KILLED_STARTS):
             self.process = context.Process(target=_serve, args=(theirs, load, options, self.beat), daemon=True)
             try:
                 self.process.start()
                 break
             except (OSError, EOFError) as error:  # the server of forks has died; the next attempt starts a new one
-                if attempt == STARTS - 1:
+                if attempt == KILLED_STARTS - 1:
                     raise LoxoError(f"No worker process can be started ({error}). Use fewer workers.") from error
+                time.sleep(POLL_S)  # until it has gone for good
         theirs.close()
 
     @property

@@ -27,7 +27,7 @@ RISE = 1e-5  # smallest step from one point to the next
 def fit_calibration(scores: Floats, right: Bools, method: str = "auto") -> Calibration:
     """P(right | raw score), from raw scores in 0-1 and whether each detection was right, both (detections,).
 
-    method: "isotonic" (pool adjacent violators on bins of equal mass), "platt" (a logistic curve over the scores'
+    method: "isotonic" (pool adjacent violators on bins), "platt" (a logistic curve over the scores'
     logits, its targets drawn in as by one more right and one more wrong one), or "auto": Platt's where there are
     fewer than 200 detections or fewer than 20 of either kind. With none at all the probability is the score itself.
     Raises LoxoError for an unknown method and for scores that do not lie in 0-1.
@@ -55,7 +55,11 @@ def calibrated(scores: Floats, calibration: Calibration) -> Floats:
 def _isotonic(scores: Floats, right: Bools) -> Calibration:
     order = np.lexsort((right, scores))
     scores, right = scores[order], right[order]
-    borders = np.unique(np.linspace(0, len(scores), MOST_POINTS + 1).astype(int))
+    # Bins of equal mass, the right ones together as heavy as the wrong ones: in a long list of doubtful events the few
+    # that are right would else all end in one bin.
+    mass = np.cumsum(np.where(right, 1 / max(right.sum(), 1), 1 / max((~right).sum(), 1)))
+    borders = np.unique(np.concatenate([[0], np.searchsorted(mass, np.linspace(0, mass[-1], MOST_POINTS + 1)[1:-1])]))
+    borders = np.append(borders, len(scores))
     starts = np.unique(np.searchsorted(scores, scores[borders[:-1]]))  # equal scores stay together
     weight = np.diff(starts, append=len(scores)).astype(float)
     mean = np.add.reduceat(scores, starts) / weight

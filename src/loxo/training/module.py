@@ -80,7 +80,7 @@ def _mean_where_sure(values: Tensor, targets: Tensor) -> Tensor:
 class WeightAverage:
     """The exponential moving average of a model's weights; `model` is ready to use, in eval mode.
 
-    The first update copies. Tables of whole numbers are copied always: a mean would round them to other ones.
+    The first update copies. Tables of whole numbers are always copied: they have no mean.
     """
 
     def __init__(self, model: FrameModel, decay: float) -> None:

@@ -127,7 +127,7 @@ class Board:
             self.file.flush()
 
     def add(self, step: int, figures: Mapping[str, float]) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
+        from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
 
         values = [Summary.Value(tag=name, simple_value=value) for name, value in figures.items()]

@@ -135,9 +135,11 @@ function go(step) {
 // -- deciding
 
 // Puts changes on the disk, one action after the other; true when they are there.
+let waiting = 0; // actions that are not on the disk yet
 function act(changes, onlyHere = true) {
+  waiting += 1;
   const turn = busy.then(async () => {
-    const events = await store.act(changes);
+    const events = await store.act(changes).finally(() => { waiting -= 1; });
     document.body.dataset.actions = Number(document.body.dataset.actions ?? 0) + 1;
     changed(events, onlyHere);
     return true;
@@ -148,7 +150,7 @@ function act(changes, onlyHere = true) {
 
 function changed(events) {
   const mine = events.find((event) => event.row === current?.row && !event.gone);
-  if (mine) {
+  if (mine && !waiting) { // else what is shown is ahead of the disk: a second press of a key builds on the first
     current = mine;
     view.event = mine;
   }
@@ -350,7 +352,7 @@ async function openList(wanted) {
   const form = $('filters');
   sessionStorage.setItem('loxo-filter', JSON.stringify(Object.fromEntries(new FormData(form))));
   try {
-    await store.open(filterOf(form));
+    if (!await store.open(filterOf(form))) return;
   } catch (error) { fail(error); return; }
   $('list-size').textContent = count(store.rows.length, 'event');
   current = null;

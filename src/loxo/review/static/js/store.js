@@ -33,13 +33,17 @@ export class Store {
     this.thumbs = new Kept(400);
   }
 
+  // True when the list is there; false when another was asked for in the meantime.
   async open(filter) {
+    const turn = (this.turn = Symbol('turn'));
     const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== '' && value !== null));
     const { rows, verdicts } = await getJson(`/api/queue?${query}`);
+    if (turn !== this.turn) return false;
     this.rows = rows;
     this.place = new Map(rows.map((row, k) => [row, k]));
     this.verdicts = new Map();
     for (let k = 0; k < rows.length; k++) if (verdicts[k] !== '-') this.verdicts.set(rows[k], verdicts[k]);
+    return true;
   }
 
   get decided() { return this.verdicts.size; }
