@@ -143,6 +143,8 @@ def kill_and_resume(card: Path, out: Path, kinds: list[str], rng: random.Random,
                 with suppress(ProcessLookupError):
                     os.kill(rng.choice(targets), signal.SIGKILL)
                     killed[kinds.pop()] += 1
+                    if cluster is not None:  # whose new workers take seconds to start
+                        state = state_of(out)
         if process.exitcode not in (0, -signal.SIGKILL):
             raise SystemExit(f"the run ended with {process.exitcode}")
         done = process.exitcode == 0

@@ -165,7 +165,7 @@ def test_open_listen_decide_drag_undo_reload_kill_resume_export(page, server, ru
     page.keyboard.press("t")
     page.keyboard.type("far away")
     page.keyboard.press("Enter")
-    saved(page, 7)
+    saved(page, 8)
     assert changes(run)[-1]["note"] == "far away"
 
     page.reload()  # the place is kept

@@ -111,7 +111,7 @@ class TrainingConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    steps: int = key(4500, "optimiser steps", least=1)
+    steps: int = key(5600, "optimiser steps", least=1)
     batch_size: int = key(16, "windows that a device takes at once", least=1)
     accumulate: int = key(1, "batches that make one step", least=1)
     learning_rate: float = key(1.5e-3, "the highest, after the warm-up; then it falls as a cosine to 0", least=0)
