@@ -26,7 +26,6 @@ import torch
 from torch import Tensor, nn
 from transformers import ClapAudioConfig, ClapAudioModel
 
-from loxo.machine import keep_freed_memory
 from loxo.models.checkpoints import load_weights
 from loxo.models.config import HTSATConfig
 from loxo.models.htsat import HTSAT
@@ -46,7 +45,6 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a tiny model")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    keep_freed_memory()  # as Loxo does; both sides gain
     torch.manual_seed(0)
     model, clap = same_weights("small" if options.small else "full")
     waveform = 0.1 * torch.randn(options.batch, model.config.window_samples)
