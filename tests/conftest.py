@@ -1,9 +1,12 @@
-"""What tests share: the shared folder of reference data beside the repository, where it is present."""
+"""What tests share: the command, and the folder of reference data beside the repository, where it is present."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+from loxo import cli
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -22,3 +25,19 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def golden(shared: Path) -> Path:
     return shared / "golden"
+
+
+@pytest.fixture
+def loxo(monkeypatch, capsys):
+    """Runs `loxo ARGS` in this process: (exit code, standard output, standard error)."""
+
+    def run(*args) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["loxo", *map(str, args)])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        return int(stopped.value.code or 0), captured.out, captured.err
+
+    return run

@@ -34,22 +34,6 @@ COMMANDS = (
 )
 
 
-@pytest.fixture
-def loxo(monkeypatch, capsys):
-    """Runs `loxo ARGS` in this process: (exit code, standard output, standard error)."""
-
-    def run(*args) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["loxo", *map(str, args)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
-
-
 def rumble(seconds: float = 8.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
     """Noise with a gliding 20 Hz line and its harmonics in the middle."""
     rng = np.random.default_rng(seed)

@@ -1,27 +1,10 @@
 """`loxo detect`: what its options lead to, and what cannot be asked for."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import soundfile
-
-from loxo import cli
-
-
-@pytest.fixture
-def loxo(monkeypatch, capsys):
-    def run(*args) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["loxo", *map(str, args)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):

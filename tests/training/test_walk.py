@@ -6,13 +6,12 @@ import json
 import logging
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from loxo import LoxoError, cli
+from loxo import LoxoError
 from loxo.files import write_atomically
 from loxo.simulation.simulate import simulate
 from loxo.training.config import DataConfig, TrainingConfig
@@ -23,22 +22,6 @@ from loxo.training.train import train
 TINY = "model={embed_dim: 8, num_heads: [1, 2, 4], depths: [1, 1, 1], window_samples: 20480, image_frames: 128}"
 SMALL = (TINY, "steps=3", "epoch_steps=2", "batch_size=2", "data.validation_windows=12", "data.validation_share=0.4")
 QUICK = (*SMALL, "workers=0", "precision=32-true", "log.pictures=1", "log.tensorboard=false")
-
-
-@pytest.fixture
-def loxo(monkeypatch, capsys):
-    """Runs `loxo ARGS` in this process: (exit code, standard output, standard error)."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["loxo", *map(str, args)])
-        monkeypatch.setenv("COLUMNS", "200")
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
