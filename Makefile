@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-kill-training bench-kill bench-damaged bench-files bench-windows bench-review clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-kill-training bench-kill bench-damaged bench-files bench-windows bench-review bench-evaluate clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ bench-damaged: install  ## 2,000 damaged recordings of all formats: no crash, no
 
 bench-files: install  ## what the bookkeeping of a run over 10,000 short recordings costs
 	$(BIN)/python benchmarks/many_files.py
+
+bench-evaluate: install  ## evaluation of a million events: time and memory
+	$(BIN)/python benchmarks/bench_evaluate.py
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py
