@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -80,8 +79,3 @@ def progress_bar(unit: str) -> Iterator[tuple[Progress, TaskID]]:
     )
     with Progress(*columns, console=errors, transient=False) as bar:
         yield bar, bar.add_task(unit, total=None, note="")
-
-
-def default_workers() -> int:
-    """As many processes as this one may use cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from loxo.cli.app import app, console, default_workers, progress_bar
+from loxo.cli.app import app, console, progress_bar
+from loxo.machine import usable_cores
 
 
 @app.command()
@@ -45,7 +46,7 @@ def calibrate(
             out,
             max_fp_per_hour=max_fp_per_hour,
             data=data,
-            workers=workers or default_workers(),
+            workers=workers or usable_cores(),
             on_progress=on_progress,
         )
     for label, fit in fits.items():

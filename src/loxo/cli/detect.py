@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from loxo.cli.app import app, console, default_workers, errors, progress_bar
+from loxo.cli.app import app, console, errors, progress_bar
+from loxo.machine import usable_cores
 
 TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
 
@@ -199,7 +200,7 @@ def detect(
             threshold=given,
             overlap=overlap,
             batch_size=batch_size,
-            workers=workers or default_workers(),
+            workers=workers or usable_cores(),
             cluster=cluster,
             shard_minutes=shard_minutes,
             keep_scores=keep_scores,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loxo.errors import LoxoError
+from loxo.report.run import agreeing
 
 AUDIO = (
     *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf"),
@@ -25,16 +26,6 @@ def parts(name: str) -> tuple[str, ...]:
     if dot and suffix in AUDIO:
         pieces[-1] = stem
     return tuple(reversed(pieces))
-
-
-def agreeing(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many parts agree, from the file's name on."""
-    count = 0
-    for a, b in zip(one, other, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
 
 
 def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

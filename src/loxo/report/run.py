@@ -179,7 +179,7 @@ class Places:
         found = [path for path in self._below.get(base_name(recording), []) if path.is_file()]
         # Of several files of that name, the one whose folders agree most with those of the recording's path.
         parts = Path(recording).parts[::-1]
-        return max(found, key=lambda path: _agreeing(parts, path.parts[::-1]), default=None)
+        return max(found, key=lambda path: agreeing(parts, path.parts[::-1]), default=None)
 
     def _from_table(self, recording: str) -> Path | None:
         """The absolute path of the recording when it was analysed, which the first row of its table tells."""
@@ -194,7 +194,8 @@ class Places:
             return None
 
 
-def _agreeing(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+def agreeing(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many parts agree, from the beginning on."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

@@ -18,12 +18,10 @@ A run that was interrupted, killed, or stopped by a full disk goes on with `resu
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
 import platform
-import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,6 +36,7 @@ from lightning.fabric import Fabric
 import loxo
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
+from loxo.machine import keep_freed_memory, usable_cores
 from loxo.models.base import FrameModel
 from loxo.models.checkpoints import load_weights
 from loxo.models.config import ModelConfig
@@ -52,7 +51,6 @@ from loxo.training.sources import Sources, build_sources, simulated_share
 
 __all__ = ["TrainingConfig", "recorded_config", "train"]
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 RECORD = "run.json"
 
 
@@ -135,19 +133,14 @@ def _fabric(config: TrainingConfig) -> Fabric:
 
 
 def _suit_the_machine(workers: int) -> None:
-    """Leaves a core to each loader process, and on Linux lets the C library keep the memory that a step frees.
+    """Leaves a core to each loader process, and keeps the memory that a step frees.
 
     Threads that wait for each other on a core that is taken cost more than they bring; whoever has set OMP_NUM_THREADS
-    has decided. And by default every large tensor is mapped anew and cleared page by page, a tenth of a step and more.
+    has decided.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    torch.set_num_threads(int(wanted) if wanted.isdigit() and int(wanted) else max(1, cores - workers))
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library than glibc does it its own way
-            library = ctypes.CDLL(None)
-            library.mallopt(M_MMAP_MAX, 0)
-            library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    torch.set_num_threads(int(wanted) if wanted.isdigit() and int(wanted) else max(1, usable_cores() - workers))
+    keep_freed_memory()
 
 
 # ---------------------------------------------------------------- the beginning
