@@ -61,7 +61,6 @@ def started(run: Path) -> tuple[subprocess.Popen[str], str, float]:
         "--no-browser",
         "--port=0",
     ]
-    command += ["--no-browser", "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     for line in server.stdout:
@@ -119,6 +118,7 @@ def main() -> None:
         print(f"{options.events} events, load average {load:.1f} on {os.cpu_count()} cores")
         print(f"command to address        {opening:7.2f} s")
         print(f"address to first event    {first:7.0f} ms")
+        print(f"both                      {opening + first / 1000:7.2f} s")
         print(f"key to next event, median {np.median(waits):7.0f} ms ({len(waits)} decisions)")
         print(f"                     95 % {np.quantile(waits, 0.95):7.0f} ms")
         print(f"                  slowest {waits.max():7.0f} ms")

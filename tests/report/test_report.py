@@ -13,6 +13,7 @@ from report_runs import event, recording, season, write_run
 from loxo import cli
 from loxo.errors import LoxoError
 from loxo.report.report import report
+from loxo.report.run import Places, read_run
 
 LOADS = {"src", "href", "xlink:href", "data", "poster", "srcset", "action"}
 
@@ -91,6 +92,28 @@ def test_recordings_that_are_gone_are_named_and_others_shown(sound):
     assert "b_20200102_060000.wav: the recording is not there any more" in text
     assert "strongest" in text and "· a_20200101_000000.wav" in text
     assert any("1 recording " in note and "--recordings" in note for note in sound.notes)
+
+
+def test_recordings_on_a_web_server_are_drawn_by_range_and_a_silent_one_is_asked_once(serve, tmp_path):
+    name = "a_20200101_000000.wav"
+    soundfile.write(tmp_path / name, 0.01 * np.random.default_rng(0).standard_normal(1200 * 4000), 4000)
+    data = (tmp_path / name).read_bytes()
+    server = serve({f"/{name}": data})
+    gone = [f"http://127.0.0.1:1/{hour}_20200102_0{hour}0000.wav" for hour in range(3)]
+    urls = [f"{server.url}/{name}", *gone]
+    events = [event(url, 600.0 + start, score=start / 100) for url in urls for start in (20.0, 60.0)]
+    run = write_run(tmp_path / "run", [recording(url, 1200 / 3600) for url in urls], events)
+    made = report(run, tmp_path / "page.html")
+    text = made.page.read_text()
+    assert f"· {name}" in text and server.bytes_sent < len(data) / 2
+    assert text.count("127.0.0.1:1 did not answer for another recording") == 2
+    assert_self_contained(made.page)
+
+    copies = tmp_path / "copies"  # a copy at hand is taken, and nobody asked
+    copies.mkdir()
+    (copies / "2_20200102_020000.wav").write_bytes(data)
+    found = Places(read_run(run), copies)
+    assert found.find(gone[2]) == copies / "2_20200102_020000.wav" and found.find(gone[1]) is None
 
 
 def test_the_same_run_gives_the_same_page(tmp_path):

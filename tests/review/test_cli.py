@@ -1,27 +1,8 @@
 """`loxo review` as a command: faults in one line, export without a browser, a journal that is open elsewhere."""
 
 import socket
-import sys
 
-import pytest
-
-from loxo import cli
 from loxo.review.session import Session
-
-
-@pytest.fixture
-def loxo(monkeypatch, capsys):
-    """Runs `loxo review ARGS` in this process: (exit code, standard output, standard error)."""
-
-    def run(*args) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["loxo", "review", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-            raise SystemExit(0)
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return run
 
 
 def test_faults_are_one_sentence(loxo, run, tmp_path):
@@ -35,7 +16,7 @@ def test_faults_are_one_sentence(loxo, run, tmp_path):
             ((run, "--reviewer", "Ana"), "another `loxo review` has this journal open"),
             ((run, "--reviewer", "///"), "no letter or digit"),
         ):
-            code, _, err = loxo(*args, "--no-browser")
+            code, _, err = loxo("review", *args, "--no-browser")
             assert code == 2 and words in err and "Traceback" not in err, args
     session.close()
 
@@ -44,5 +25,5 @@ def test_export_without_a_browser(loxo, run):
     session = Session(run, "Ana")
     session.act([{"row": 0, "verdict": "yes"}])
     session.close()
-    code, out, _ = loxo(run, "--export")
+    code, out, _ = loxo("review", run, "--export")
     assert code == 0 and out.startswith("1 true event") and (run / "reviewed" / "events.csv").is_file()

@@ -53,7 +53,12 @@ def review(
     from loxo.review.guard import is_loopback
     from loxo.review.server import serve
 
-    def on_address(address: str, session: Session) -> None:
+    def on_address(address: str) -> None:
+        if not is_loopback(host):
+            errors.print("Other computers can reach this page, by whoever has its token; nothing is encrypted.")
+        console.print(f"Open {address} (Ctrl-C stops)", markup=False, highlight=False, soft_wrap=True)
+
+    def on_open(session: Session) -> None:
         console.print(
             f"{len(session.names)} events, {len(session.decisions)} of them seen by {session.reviewer}: "
             f"{session.journal.path}",
@@ -61,9 +66,6 @@ def review(
             highlight=False,
             soft_wrap=True,
         )
-        if not is_loopback(host):
-            errors.print("Other computers can reach this page, by whoever has its token; nothing is encrypted.")
-        console.print(f"Open {address} (Ctrl-C stops)", markup=False, highlight=False, soft_wrap=True)
 
     serve(
         run,
@@ -74,4 +76,5 @@ def review(
         reviewer=reviewer,
         sample=sample,
         on_address=on_address,
+        on_open=on_open,
     )

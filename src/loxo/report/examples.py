@@ -1,18 +1,25 @@
 """Events worth a look: the strongest, the typical and the doubtful of a label, with their sound.
 
+Those on object storage or a web server are read by byte range, unless a copy is at hand.
+
 Failure policy: a recording that is not where it was, or cannot be read, is passed over and named; the next event in the
-same order is shown instead.
+same order is shown instead. A server that does not answer is asked once: a report is also made where there is no
+network.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.audio.recording import RecordingError, probe, read
+from loxo.audio.recording import probe, read
+from loxo.audio.storage import is_url
+from loxo.errors import LoxoError
 from loxo.report.plots import RUMBLE_BAND_HZ
 from loxo.report.run import Places
 
@@ -42,13 +49,14 @@ class Example:
 class Examples:
     shown: dict[str, list[Example]] = field(default_factory=dict)  # by label, in the order of KINDS
     missing: dict[str, str] = field(default_factory=dict)  # recording -> why it could not be shown
+    silent: set[str] = field(default_factory=set)  # servers and buckets that do not answer
 
 
 def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
     """Rows of one label's events for each kind, the best first, recordings taken in turn so that one does not fill all.
 
     Typical is nearest the median score. Doubtful is a `weight` nearest 0.5 where that is a probability, or the lowest
-    score.
+    score; of weights that are equally near, as where a reviewer has decided all, the lowest score too.
     """
     score = events["score"].fillna(0.0).to_numpy(float)
     if not len(score):
@@ -56,7 +64,7 @@ def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
     orders = {
         "strongest": -score,
         "typical": np.abs(score - np.median(score)),
-        "doubtful": np.abs(events["weight"].to_numpy(float) - 0.5) if calibrated else score,
+        "doubtful": np.abs(events["weight"].to_numpy(float) - 0.5) + 1e-6 * score if calibrated else score,
     }
     recording = events["recording"].to_numpy()
     chosen: dict[str, list[int]] = {}
@@ -95,7 +103,7 @@ def take(
         event: dict[str, Any] = {str(name): value for name, value in events.iloc[row].items()}
         if event["recording"] in result.missing:
             continue
-        example = _read(kind, event, places, result.missing)
+        example = _read(kind, event, places, result)
         if example is not None:
             result.shown.setdefault(label, []).append(example)
             found.append(row)
@@ -104,14 +112,18 @@ def take(
     return found
 
 
-def _read(kind: str, event: dict[str, Any], places: Places, missing: dict[str, str]) -> Example | None:
+def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) -> Example | None:
     name = event["recording"]
-    path = places.find(name)
-    if path is None:
-        missing[name] = f"{name}: the recording is not there any more."
+    path: str | Path | None = places.find(name)
+    server = urlsplit(name).netloc if is_url(name) else None
+    if path is None and server is None:
+        result.missing[name] = f"{name}: the recording is not there any more."
+        return None
+    if path is None and server in result.silent:
+        result.missing[name] = f"{name}: {server} did not answer for another recording, and was not asked again."
         return None
     try:
-        recording = probe(path)
+        recording = probe(name if path is None else path)
         band = "low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full"
         rate = LOW_RATE if band == "low" else min(FULL_RATE, recording.sample_rate)
         length = event["end_s"] - event["start_s"]
@@ -119,7 +131,9 @@ def _read(kind: str, event: dict[str, Any], places: Places, missing: dict[str, s
         middle = (event["start_s"] + event["end_s"]) / 2
         start = float(np.clip(middle - shown / 2, 0, max(recording.duration_s - shown, 0)))
         samples = read(recording, rate, start, shown)
-    except RecordingError as error:
-        missing[name] = str(error)
+    except LoxoError as error:
+        result.missing[name] = str(error)
+        if server is not None and getattr(error, "transient", False):
+            result.silent.add(server)
         return None
     return Example(kind, event, band, samples, rate, start)

@@ -125,7 +125,8 @@ def activity(
     """Rates by date and hour of day, and beside it by hour of day over all dates."""
     days = _days(cells)
     count = int((days[-1] - days[0]) // DAY_US) + 1
-    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.5))
+    figure.set_layout_engine("constrained", wspace=0.05)  # the bar's label must not touch what stands beside it
     map_width = float(np.clip(count / 7, 1.2, 4.2))
     axes = list(figure.subplots(1, 2, sharey=True, width_ratios=(map_width, 1.0)))
     rates = grid(cells, column, days)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import Names, base_name
+from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS, DTYPES
 
@@ -63,7 +64,7 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
                 "duration_s": pd.Series([float(row["duration_s"]) for row in rows], dtype="float64"),
                 "analysed_s": pd.Series([float(row["analysed_s"]) for row in rows], dtype="float64"),
                 "reason": pd.Series([row.get("reason") or "" for row in rows], dtype="object"),
-                "table": pd.Series([row.get("table") for row in rows], dtype="object"),
+                "table": pd.Series([_table(row) for row in rows], dtype="object"),
             }
         )
         parameters, status = dict(record["parameters"]), str(record["status"])
@@ -82,6 +83,18 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
     table["site"] = pd.Series([site or "" for site, _ in parts], dtype="object")
     table["start"] = pd.Series(starts, dtype="datetime64[us]")
     return Run(folder, status, parameters, problems, table, _read_events(folder / EVENTS, table))
+
+
+def check_run(folder: str | Path) -> None:
+    """Raises LoxoError when this is no run folder, without reading it."""
+    if not (Path(folder) / RECORD).is_file():
+        _read_record(Path(folder))
+
+
+def check_root(root: str | Path | None) -> None:
+    """Raises LoxoError when a folder in which recordings are to be found is none."""
+    if root is not None and not Path(root).is_dir():
+        raise LoxoError(f"{root}: there is no such folder to look for recordings in.")
 
 
 def _naive(start: datetime) -> datetime:
@@ -113,14 +126,16 @@ def _read_events(path: Path, recordings: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     events = read_events_csv(path)
-    rows = recordings.set_index("recording")
-    unknown = ~events["recording"].isin(rows.index)
-    if unknown.any():
-        name = events.loc[unknown, "recording"].iloc[0]
+    # By recording, not by event: of many events few recordings are looked up.
+    codes, named = pd.factorize(events["recording"])
+    places = pd.Index(recordings["recording"]).get_indexer(named)
+    if (places < 0).any():
+        name = named[int((places < 0).argmax())]
         raise LoxoError(f"{path}: it has events of {name!r}, which {RECORD} does not list. Run `loxo detect` again.")
-    events["site"] = events["recording"].map(rows["site"]).astype("object")
-    offset = pd.to_timedelta((events["start_s"] * 1e6).round().astype("int64"), unit="us")
-    events["start_time"] = (events["recording"].map(rows["start"]) + offset).astype("datetime64[us]")
+    rows = places[codes]
+    events["site"] = pd.Series(recordings["site"].to_numpy(object)[rows], dtype="object")
+    offset = (events["start_s"].to_numpy() * 1e6).round().astype("timedelta64[us]")
+    events["start_time"] = recordings["start"].to_numpy()[rows] + offset
     return events
 
 
@@ -132,7 +147,8 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
     import pandas as pd
 
     wanted = COLUMNS[: COLUMNS.index("high_hz") + 1]
-    kinds = {name: ("str" if DTYPES[name] == "object" else "float64") for name in wanted}
+    # Categories: each name is made into a str once, not once an event.
+    kinds = {name: ("category" if DTYPES[name] == "object" else "float64") for name in wanted}
     try:
         events = pd.read_csv(
             path, usecols=list(wanted), dtype=kinds, keep_default_na=False, na_values={n: [""] for n in wanted[1:]}
@@ -158,18 +174,16 @@ class Places:
 
     def __init__(self, run: Run, root: str | Path | None = None) -> None:
         self.run, self.root = run, None if root is None else Path(root)
-        if self.root is not None and not self.root.is_dir():
-            raise LoxoError(f"{self.root}: there is no such folder to look for recordings in.")
+        check_root(root)
         self._tables = dict(zip(run.recordings["recording"], run.recordings["table"], strict=True))
         self._below: dict[str, list[Path]] | None = None
 
     def find(self, recording: str) -> Path | None:
-        """The file, or None where it is not to be found; None for a URL: a report does not wait for a network."""
-        if "://" in recording:
-            return None
-        for path in (Path(recording), self._from_table(recording)):
-            if path is not None and path.is_file():
-                return path
+        """The file, or None where it is not to be found. Of a URL, a copy below the root."""
+        if not is_url(recording):
+            for path in (Path(recording), self._from_table(recording)):
+                if path is not None and path.is_file():
+                    return path
         if self.root is None:
             return None
         if self._below is None:
@@ -192,6 +206,11 @@ class Places:
             return Path(row[header.index("Begin Path")])
         except (OSError, ValueError, IndexError):
             return None
+
+
+def _table(row: dict[str, Any]) -> str | None:
+    """The Raven table of a recording, where it lies or would lie: it names the recording in the run."""
+    return row.get("table") or (f"tables/{row['name']}.selections.txt" if row.get("name") else None)
 
 
 def agreeing(one: tuple[str, ...], other: tuple[str, ...]) -> int:

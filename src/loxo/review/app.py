@@ -1,10 +1,10 @@
-"""The page's server: a FastAPI application over one session. See guard.py for who may ask it anything.
+"""What the page asks: a FastAPI application over one session. See guard.py for who may ask it anything, front.py for
+the page itself.
 
-    GET  /                       the page; /static/NAME what it is made of
     GET  /api/run                what does not change: classes, sites, reviewer, bands, speeds
-    GET  /api/queue?...          the rows that pass a filter (loxo.review.queue.Filter), in its order, and a letter each
+    GET  /api/queue?...          the rows that pass a filter (loxo.review.queue.Filter), in its order, and a letter
+                                 each; the row to begin with (of the event `at`, or the first) and details around it
     GET  /api/events?rows=1,2    details of up to MOST_ROWS events
-    GET  /api/find/NAME          the row of an event
     GET  /api/picture/ROW?band=  spectrogram and frame scores, /api/thumb/ROW?band= a small one (loxo.review.media)
     GET  /api/around/ROW         the other events within the picture
     GET  /api/sound/ROW?...      WAV
@@ -16,8 +16,9 @@ What is wrong with a request or a recording is answered with 400 and {"error": o
 
 from __future__ import annotations
 
+import json
 import math
-from importlib.resources import files
+from concurrent.futures import Future
 from typing import Annotated, Any, Literal
 
 from fastapi import Body, Depends, FastAPI, Request, Response
@@ -27,7 +28,8 @@ from pydantic import BaseModel, ConfigDict
 
 from loxo.errors import LoxoError
 from loxo.review.audio import PITCH, SPEEDS
-from loxo.review.guard import Guard
+from loxo.review.front import Front
+from loxo.review.guard import App, Guard
 from loxo.review.media import LONGEST_CONTEXT_S, Media
 from loxo.review.output import write_export
 from loxo.review.queue import ORDERS, STATUSES, Filter
@@ -36,19 +38,20 @@ from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS
 
 MOST_ROWS = 500  # details in one answer
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+BEFORE, AFTER = 10, 90  # the row that the page begins with: details that come with a list
 
 
 def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: int | None = None) -> Guard:
-    """The application, guarded by a token. `host` is the one it will listen on; `sample`: what the page begins with."""
+    """The whole application, guarded by a token. `host` is the one it will listen on; `sample`: see Front."""
+    api: Future[App] = Future()
+    api.set_result(create_api(session))
+    return Guard(Front(api, sample), token, host)
+
+
+def create_api(session: Session) -> App:
+    """What the page asks of a session."""
     app = FastAPI(title="Loxo review", docs_url=None, redoc_url=None, openapi_url=None)
     media = Media(session)
-    static = _static()
 
     @app.exception_handler(LoxoError)
     def fault(request: Request, error: LoxoError) -> JSONResponse:
@@ -57,16 +60,6 @@ def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: in
     @app.exception_handler(RequestValidationError)
     def misfit(request: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse({"error": "The request is not understood."}, 400)
-
-    @app.get("/")
-    def page() -> Response:
-        return static_file("index.html")
-
-    @app.get("/static/{name:path}")
-    def static_file(name: str) -> Response:
-        if name not in static:
-            return Response("There is no such file.", 404)
-        return Response(static[name], media_type=TYPES["." + name.rpartition(".")[2]])
 
     @app.get("/api/run")
     def run() -> dict[str, Any]:
@@ -84,24 +77,28 @@ def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: in
             "speeds": SPEEDS,
             "pitch": PITCH,
             "context": LONGEST_CONTEXT_S,
-            "sample": sample,
             "strangers": session.strangers,
             "running": session.run.status == "running",
         }
 
     @app.get("/api/queue")
-    def queue(filter: Annotated[Filter, Depends()]) -> dict[str, Any]:
+    def queue(filter: Annotated[Filter, Depends()], at: str | None = None) -> Response:
         rows = session.queue(filter)
-        return {"rows": rows.tolist(), "verdicts": session.letters(rows)}
+        place = session.place_of(at, rows)
+        around = rows[max(place - BEFORE, 0) : place + AFTER].tolist()
+        content = {
+            "rows": rows.tolist(),
+            "verdicts": session.letters(rows),
+            "row": int(rows[place]) if len(rows) else None,
+            "events": [session.detail(row) for row in around],
+        }
+        # Encoded here: FastAPI would look at each of a hundred thousand numbers.
+        return Response(json.dumps(content), media_type="application/json")
 
     @app.get("/api/events")
     def events(rows: str) -> list[dict[str, Any]]:
         numbers = _numbers(rows)
         return [session.detail(session.check_row(row)) for row in numbers]
-
-    @app.get("/api/find/{name}")
-    def find(name: str) -> dict[str, int | None]:
-        return {"row": session.row_of.get(name)}
 
     @app.get("/api/picture/{row}")
     def picture(row: int, band: str = "250") -> Response:
@@ -148,7 +145,7 @@ def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: in
         written = write_export(session.run, session.names, session.people(), session.places)
         return {"folder": str(written.folder), "files": len(written.files), "events": written.events}
 
-    return Guard(app, token, host)
+    return app
 
 
 class _Change(BaseModel):
@@ -175,14 +172,3 @@ def _numbers(text: str) -> list[int]:
     if len(numbers) > MOST_ROWS:
         raise LoxoError(f"At most {MOST_ROWS} rows at once, not {len(numbers)}.")
     return numbers
-
-
-def _static() -> dict[str, bytes]:
-    """The page's files by name, read once: what is not among them cannot be asked for."""
-    root = files("loxo.review") / "static"
-    found = {}
-    for folder in (root, root / "js"):
-        for file in folder.iterdir():
-            if file.is_file() and "." + file.name.rpartition(".")[2] in TYPES:
-                found[("js/" if folder.name == "js" else "") + file.name] = file.read_bytes()
-    return found

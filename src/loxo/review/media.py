@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from loxo.audio.recording import Recording, probe
+from loxo.audio.storage import is_url
 from loxo.detection.scorefile import KeptScores, read_scores
 from loxo.errors import LoxoError
 from loxo.review.audio import sound
@@ -95,9 +96,9 @@ class Media:
         return self._recordings.get(name, lambda: probe(self._path(name)))
 
     def _path(self, name: str) -> str | Path:
-        if "://" in name:
-            return name
         path = self.session.places.find(name)
+        if path is None and is_url(name):
+            return name
         if path is None:
             where = self.session.places.root
             raise LoxoError(

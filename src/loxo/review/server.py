@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import secrets
 import socket
 import threading
 import webbrowser
 from collections.abc import Callable
+from concurrent.futures import Future
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from loxo.errors import LoxoError
-from loxo.review.session import Session
+from loxo.report.run import check_root, check_run
+from loxo.review.front import Front
+from loxo.review.guard import App, Guard
+from loxo.review.journal import journal_path
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from loxo.review.session import Session
 
 PORT = 8750  # tried first, so that a forwarded port stays the same
 
@@ -25,30 +37,34 @@ def serve(
     recordings: str | Path | None = None,
     reviewer: str | None = None,
     sample: int | None = None,
-    on_address: Callable[[str, Session], None] | None = None,
+    on_address: Callable[[str], None] | None = None,
+    on_open: Callable[[Session], None] | None = None,
 ) -> None:
     """Serves the review page of a run folder until Ctrl-C; every decision is on the disk by then.
 
     `host` is the address to listen on, `port` the port (None: PORT, or any free one). `recordings` is a folder where
     moved recordings are found by name. `reviewer` names the journal (None: the name of the user's account), `sample`
-    makes the page begin with so many events of each class. `on_address` is told the address, token included.
+    makes the page begin with so many events of each class. `on_address` is told the address, token included, while the
+    run is being read, `on_open` the session when it has been.
     Raises LoxoError when the run or the port cannot be opened.
     """
-    try:
-        import uvicorn
+    for name in ("fastapi", "uvicorn"):
+        if find_spec(name) is None:
+            raise LoxoError(f"The review page needs {name}: pip install 'loxo[review]'.")
+    import uvicorn
 
-        from loxo.review.app import create_app
-    except ImportError as error:
-        raise LoxoError(f"The review page needs {error.name}: pip install 'loxo[review]'.") from error
-    listener = _listen(host, port)
-    with listener:
-        session = Session(run, reviewer or _account(), recordings)
-        token = secrets.token_urlsafe(24)
+    reviewer = reviewer or _account()
+    check_run(run)  # what is quickly known is said before a browser opens
+    check_root(recordings)
+    journal_path(Path(run), reviewer)
+    token = secrets.token_urlsafe(24)
+    api: Future[App] = Future()
+    with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(session, token, host, sample),
+                Guard(Front(api, sample), token, host),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -57,17 +73,64 @@ def serve(
                 timeout_graceful_shutdown=2,
             )
         )
+        opening = _Opening(api, server, (run, reviewer, recordings), on_open)
         try:
             if on_address is not None:
-                on_address(address, session)
+                on_address(address)
             if browser:
                 # The port is open already: the browser waits until the first request is answered.
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            opening.start()
             server.run(sockets=[listener])
         except KeyboardInterrupt:
             pass
         finally:
-            session.close()
+            opening.close()
+    if opening.fault is not None:
+        raise opening.fault
+
+
+class _Opening(threading.Thread):
+    """Reads the run while the browser loads the page. What goes wrong stops the server and stays in `fault`."""
+
+    def __init__(
+        self,
+        api: Future[App],
+        server: uvicorn.Server,
+        wanted: tuple[str | Path, str, str | Path | None],
+        on_open: Callable[[Session], None] | None,
+    ) -> None:
+        super().__init__(name="loxo-opening")
+        self.api, self.server, self.wanted, self.on_open = api, server, wanted, on_open
+        self.session: Session | None = None
+        self.fault: BaseException | None = None
+
+    def run(self) -> None:
+        # What is imported and read now stays until the end: walking through it in search of garbage would cost a
+        # tenth of the time here, and a reviewer's patience later on.
+        gc.disable()
+        try:
+            from loxo.review.app import create_api
+            from loxo.review.session import Session
+
+            self.session = Session(*self.wanted)
+            self.api.set_result(create_api(self.session))
+            if self.on_open is not None:
+                self.on_open(self.session)
+            gc.freeze()
+        except BaseException as error:  # told by the thread that serves
+            self.fault = error
+            if not self.api.done():
+                self.api.set_exception(error)
+            self.server.should_exit = True
+        finally:
+            gc.enable()
+
+    def close(self) -> None:
+        if self.ident is not None:
+            self.join()
+        if self.session is not None:
+            self.session.close()
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

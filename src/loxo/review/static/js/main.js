@@ -1,27 +1,30 @@
-// The page: what is shown, the keys, and what happens at each.
+// The page: what is shown, and what happens at each key and button (keys.js, tools.js).
 
 import { getJson } from './api.js';
 import { askLabel, help, results } from './dialogs.js';
-import { MAPS } from './maps.js';
+import { listen } from './keys.js';
 import { Player } from './player.js';
 import { bandOf, Store } from './store.js';
 import { Grid, Strip, Tiles } from './tiles.js';
+import { pressed, tools } from './tools.js';
 import { View } from './view.js';
 import { clock, count, element, wallClock } from './words.js';
 
 const $ = (id) => document.getElementById(id);
-const CONTEXTS = [10, 20, 30, 60];
-const EDGE_S = 0.1; // a press of a key moves an edge by so much
 const MARGIN_S = 1; // heard before and after an event
-const KEYS = { y: 'yes', n: 'no', u: 'unsure' };
 
-const run = await getJson('/api/run');
+const store = new Store();
+const form = $('filters');
+const before = JSON.parse(sessionStorage.getItem('loxo-filter') ?? 'null'); // of this window, at a reload
+// Asked for at once, together: the first event waits for both. The place that a reload had left is in the address.
+const [run, first] = await Promise.all([
+  getJson('/api/run'), store.open(filterOf(before ?? Object.fromEntries(new FormData(form))), location.hash.slice(1)),
+]).catch((error) => { $('empty-text').textContent = error.message; throw error; });
 const settings = {
   context: 30, map: 'magma', low: 4, range: 22, mode: run.speeds.length > 2 ? String(run.speeds[2]) : '1',
   ...JSON.parse(localStorage.getItem('loxo-review') ?? '{}'),
 };
 const keep = () => localStorage.setItem('loxo-review', JSON.stringify(settings));
-const store = new Store();
 let current = null; // the event shown
 let band = {}; // chosen by hand, for a label
 let busy = Promise.resolve(); // actions go to the disk one after the other
@@ -40,7 +43,7 @@ const player = new Player(() => { view.cursor = null; view.draw(); document.body
 const tiles = new Tiles(store, settings, fail);
 const strip = new Strip($('strip'), tiles, (row) => show(row));
 const grid = new Grid($('grid'), tiles, {
-  decide: (rows, verdict) => act(rows.map((row) => ({ row, verdict })), false),
+  decide: (rows, verdict) => act(rows.map((row) => ({ row, verdict }))),
   open: (row) => { toggleGrid(false); show(row); },
 });
 
@@ -73,22 +76,22 @@ async function show(row, started = performance.now()) {
     view.show(event, picture, failure);
     describe();
     sections();
-    strip.show(row);
     history.replaceState(null, '', `#${event.name}`);
     requestAnimationFrame(() => {
       document.body.dataset.shown = row;
       document.body.dataset.milliseconds = Math.round(performance.now() - started);
+      setTimeout(() => afterwards(row, turn).catch(fail)); // once it is painted
     });
-    afterwards(row, turn).catch(fail); // the next key need not wait for it
   } catch (error) { fail(error); }
 }
 
-// What else belongs to an event that is shown: its surroundings, and those that come next.
+// What else belongs to an event that is shown: those that come next, its neighbours and its surroundings. The next key
+// need not wait for it.
 async function afterwards(row, turn) {
-  const others = await store.around(row);
   if (turn !== show.turn) return;
-  view.setOthers(others);
-  await store.prefetch(row, bandFor);
+  strip.show(row);
+  const [others] = await Promise.all([store.around(row), store.prefetch(row, bandFor, (picture) => view.layer(picture))]);
+  if (turn === show.turn) view.setOthers(others);
 }
 
 function describe() {
@@ -136,12 +139,12 @@ function go(step) {
 
 // Puts changes on the disk, one action after the other; true when they are there.
 let waiting = 0; // actions that are not on the disk yet
-function act(changes, onlyHere = true) {
+function act(changes, leaving = false) {
   waiting += 1;
   const turn = busy.then(async () => {
     const events = await store.act(changes).finally(() => { waiting -= 1; });
     document.body.dataset.actions = Number(document.body.dataset.actions ?? 0) + 1;
-    changed(events, onlyHere);
+    if (!leaving) changed(events); // else the next event is drawn at once, and this one for nobody
     return true;
   }).catch((error) => { fail(error); reshow(); return false; });
   busy = turn;
@@ -167,12 +170,11 @@ async function decide(verdict, label) {
   deciding = true;
   const started = performance.now();
   try {
-    const place = store.place.get(current.row);
-    const saved = await act([{ row: current.row, verdict, ...(label ? { label } : {}) }]);
-    if (saved && verdict) {
-      if (store.rows[place + 1] !== undefined) await show(store.rows[place + 1], started);
-      else await go(1);
-    }
+    const next = store.rows[store.place.get(current.row) + 1];
+    const leaving = Boolean(verdict) && next !== undefined;
+    const saved = await act([{ row: current.row, verdict, ...(label ? { label } : {}) }], leaving);
+    if (saved && leaving) await show(next, started);
+    else if (saved && verdict) await go(1);
   } finally { deciding = false; }
 }
 
@@ -198,7 +200,6 @@ async function back(which) {
 }
 
 async function moveEdge(edge, step) {
-  if (!current) return;
   const value = view.limited(edge, current[edge] + step);
   Object.assign(current, { [edge]: value });
   view.draw();
@@ -257,10 +258,6 @@ const playEvent = (mode = settings.mode) => play(mode, current.start_s - MARGIN_
 
 // -- tools
 
-function pressed(group, name, value) {
-  for (const button of group.children) button.setAttribute('aria-pressed', button.dataset[name] === String(value));
-}
-
 function setContext(seconds) {
   settings.context = seconds;
   keep();
@@ -274,8 +271,6 @@ function setBand(name) {
   show(current.row);
 }
 
-function nextOf(list, value, step = 1) { return list[(list.indexOf(value) + step + list.length) % list.length]; }
-
 function setMap(name) {
   settings.map = $('map').value = name;
   keep();
@@ -287,41 +282,6 @@ function setLevels() {
   settings.range = Number($('range').value);
   keep();
   view.draw();
-}
-
-function tools() {
-  const modes = [...run.speeds.map((speed) => [String(speed), `${speed}x`]), ['pitched', 'pitch']];
-  $('modes').append(...modes.map(([mode, text], k) => element('button', {
-    type: 'button', 'data-mode': mode, 'aria-pressed': mode === settings.mode, onclick: () => playEvent(mode),
-    title: mode === 'pitched' ? `frequencies times ${run.pitch}, in real time` : `play at ${text} speed`,
-  }, text, element('kbd', {}, k + 1))));
-  $('bands').append(...Object.entries(run.bands).map(([name, high]) => element('button', {
-    type: 'button', 'data-band': name, onclick: () => setBand(name),
-  }, high === null ? 'full' : high >= 1000 ? `0–${high / 1000} kHz` : `0–${high} Hz`)));
-  $('contexts').append(...CONTEXTS.map((seconds) => element('button', {
-    type: 'button', 'data-context': seconds, 'aria-pressed': seconds === settings.context, onclick: () => setContext(seconds),
-  }, `${seconds} s`)));
-  $('map').append(...Object.keys(MAPS).map((name) => element('option', { value: name }, name)));
-  $('map').value = settings.map;
-  $('map').addEventListener('change', () => { setMap($('map').value); $('map').blur(); });
-  $('low').value = settings.low;
-  $('range').value = settings.range;
-  for (const slider of [$('low'), $('range')]) slider.addEventListener('input', setLevels);
-  for (const button of $('decide').querySelectorAll('[data-verdict]')) {
-    button.addEventListener('click', () => (button.dataset.verdict === 'other' ? decideOther() : decide(button.dataset.verdict)));
-  }
-  $('undo-button').addEventListener('click', () => back('undo'));
-  $('draw-button').addEventListener('click', () => setDrawing(!view.drawing));
-  $('note').addEventListener('change', () => act([{ row: current.row, note: $('note').value }]));
-  $('note').addEventListener('keydown', (e) => {
-    if (e.key === 'Enter') $('note').blur();
-    if (e.key === 'Escape') { $('note').value = current.note; $('note').blur(); }
-  });
-  $('grid-button').addEventListener('click', () => toggleGrid());
-  $('results-button').addEventListener('click', () => openResults());
-  $('help-button').addEventListener('click', () => help($('help')));
-  $('filters-button').addEventListener('click', () => toggleFilters());
-  for (const button of document.querySelectorAll('button')) button.addEventListener('click', () => button.blur());
 }
 
 const openResults = () => busy.then(() => results($('results'), fail)).catch(fail);
@@ -341,96 +301,56 @@ function toggleGrid(open = $('grid-button').getAttribute('aria-pressed') !== 'tr
 
 // -- the list
 
-function filterOf(form) {
-  const values = Object.fromEntries(new FormData(form));
-  const [sort, falling] = values.order.split(' ');
-  delete values.order;
+// What the server is asked, out of the form's values.
+function filterOf({ order, ...values }) {
+  const [sort, falling] = order.split(' ');
   return { ...values, sort, falling };
 }
 
-async function openList(wanted) {
-  const form = $('filters');
-  sessionStorage.setItem('loxo-filter', JSON.stringify(Object.fromEntries(new FormData(form))));
+async function openList() {
+  const values = Object.fromEntries(new FormData(form));
+  sessionStorage.setItem('loxo-filter', JSON.stringify(values));
   try {
-    if (!await store.open(filterOf(form))) return;
-  } catch (error) { fail(error); return; }
+    const row = await store.open(filterOf(values));
+    if (row !== undefined) await begin(row);
+  } catch (error) { fail(error); }
+}
+
+// Shows a list that has just been opened.
+async function begin(row) {
   $('list-size').textContent = count(store.rows.length, 'event');
   current = null;
   $('empty-text').textContent = store.rows.length ? '' : 'No event passes the filter. Press F to change it, R for the results.';
   sections();
   progress();
   if (!store.rows.length) { document.body.dataset.shown = 'none'; return; }
-  let row = store.rows[0];
-  if (wanted) { // where a reload had left
-    const found = await getJson(`/api/find/${encodeURIComponent(wanted)}`).catch(() => ({}));
-    if (store.place.has(found.row)) row = found.row;
-  }
   if (!$('grid').hidden) await grid.show(row).catch(fail);
   await show(row);
 }
 
 function filters() {
-  const form = $('filters');
   for (const label of run.labels) form.label.append(element('option', { value: label }, label));
   for (const site of run.sites) form.site.append(element('option', { value: site }, site));
-  if (run.sample) form.sample.value = run.sample;
-  const before = JSON.parse(sessionStorage.getItem('loxo-filter') ?? '{}');
-  for (const [name, value] of Object.entries(before)) if (form[name]) form[name].value = value;
+  for (const [name, value] of Object.entries(before ?? {})) if (form[name]) form[name].value = value;
   form.addEventListener('change', () => openList());
   form.addEventListener('submit', (e) => e.preventDefault());
 }
 
-// -- keys
+// -- keys and buttons
 
-const SINGLE = {
-  o: decideOther, d: () => setDrawing(!view.drawing), t: () => $('note').focus(), b: () => setBand(nextOf(Object.keys(run.bands), bandFor(current))),
-  m: () => setMap(nextOf(Object.keys(MAPS), settings.map)),
-  ArrowLeft: () => go(-1), ArrowRight: () => go(1), Backspace: () => decide(null),
-  '+': () => setContext(nextOf(CONTEXTS, settings.context, settings.context === 10 ? 0 : -1)),
-  '-': () => setContext(nextOf(CONTEXTS, settings.context, settings.context === 60 ? 0 : 1)),
-  ',': () => { $('low').stepDown(); setLevels(); }, '.': () => { $('low').stepUp(); setLevels(); },
-  Enter: () => view.drawing && drawnByKey(), Escape: () => { setDrawing(false); player.stop(); },
+const page = {
+  run, settings, view, grid, player, band: () => bandFor(current), current: () => current,
+  decide, decideOther, drawnByKey, moveEdge, setDrawing, go, back, play, playEvent,
+  setBand, setContext, setLevels, setMap, toggleFilters, toggleGrid, openResults, help: () => help($('help')),
+  note: (text) => act([{ row: current.row, note: text }]),
 };
-SINGLE['='] = SINGLE['+'];
-const EDGES = { a: ['start_s', -1], s: ['start_s', 1], k: ['end_s', -1], l: ['end_s', 1] };
-
-function singleKey(e, key) {
-  const modes = [...run.speeds.map(String), 'pitched'];
-  if (!current) return false;
-  if (key in KEYS) decide(KEYS[key]);
-  else if (key in EDGES) moveEdge(EDGES[key][0], EDGES[key][1] * (e.shiftKey ? EDGE_S / 10 : EDGE_S));
-  else if (key === ' ') {
-    if (player.playing) player.stop();
-    else if (e.shiftKey) play(settings.mode, ...view.window);
-    else playEvent();
-  } else if (key >= '1' && key <= String(modes.length)) playEvent(modes[key - 1]);
-  else if (key in SINGLE) SINGLE[key]();
-  else return false;
-  return true;
-}
-
-document.addEventListener('keydown', (e) => {
-  if (e.altKey || document.querySelector('dialog[open]')) return;
-  const typing = e.target.matches?.('input:not([type="range"]), select, textarea');
-  if (typing) { if (e.key === 'Escape') e.target.blur(); return; }
-  const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
-  if ((e.ctrlKey || e.metaKey) && key !== 'z') return;
-  const isGrid = !$('grid').hidden;
-  let taken = true;
-  if (key === 'z') back(e.shiftKey ? 'redo' : 'undo');
-  else if (key === 'g') toggleGrid();
-  else if (key === 'r') openResults();
-  else if (key === '?') help($('help'));
-  else if (key === 'f') { toggleFilters(true); $('filters').status.focus(); }
-  else if (isGrid) { if (key === 'Escape') toggleGrid(false); else taken = grid.key(e); }
-  else taken = singleKey(e, key);
-  if (taken) e.preventDefault();
-});
-
 $('run-name').textContent = run.name;
 document.title = `${run.name} – Loxo review`;
 filters();
-tools();
+tools(page);
+listen(page);
 if (run.running) tell('The run is still going on: start again later for the events to come.');
 if (run.strangers) tell(`${count(run.strangers, 'earlier decision')} on events that this run no longer has.`, true);
-await openList(location.hash.slice(1));
+const restored = JSON.stringify(Object.fromEntries(new FormData(form)));
+if (before && JSON.stringify(before) !== restored) await openList(); // it was another run's, which had other sites
+else await begin(first);

@@ -24,26 +24,38 @@ class Kept { // the last `size` promises; one that fails is forgotten
   }
 }
 
+class Places { // of rows in the list; an array, since a map of a hundred thousand takes long to fill
+  constructor(rows) {
+    this.at = new Int32Array(rows.reduce((most, row) => Math.max(most, row + 1), 0)).fill(-1);
+    for (let k = 0; k < rows.length; k++) this.at[rows[k]] = k;
+  }
+  get(row) { const place = this.at[row]; return place >= 0 ? place : undefined; }
+  has(row) { return this.get(row) !== undefined; }
+}
+
 export class Store {
   constructor() {
     this.rows = [];
+    this.place = new Places([]);
     this.verdicts = new Map(); // of the rows in the list
     this.details = new Map();
     this.pictures = new Kept(16);
     this.thumbs = new Kept(400);
   }
 
-  // True when the list is there; false when another was asked for in the meantime.
-  async open(filter) {
+  // The list that passes a filter: the row to begin with (of the event `at`, or the first), null where the list is
+  // empty, undefined when another was asked for in the meantime.
+  async open(filter, at = '') {
     const turn = (this.turn = Symbol('turn'));
-    const query = new URLSearchParams(Object.entries(filter).filter(([, value]) => value !== '' && value !== null));
-    const { rows, verdicts } = await getJson(`/api/queue?${query}`);
-    if (turn !== this.turn) return false;
+    const query = new URLSearchParams(Object.entries({ ...filter, at }).filter(([, value]) => value !== '' && value !== null));
+    const { rows, verdicts, row, events } = await getJson(`/api/queue?${query}`);
+    if (turn !== this.turn) return undefined;
     this.rows = rows;
-    this.place = new Map(rows.map((row, k) => [row, k]));
+    this.place = new Places(rows);
+    for (const event of events) if (!this.details.has(event.row)) this.details.set(event.row, event);
     this.verdicts = new Map();
     for (let k = 0; k < rows.length; k++) if (verdicts[k] !== '-') this.verdicts.set(rows[k], verdicts[k]);
-    return true;
+    return row;
   }
 
   get decided() { return this.verdicts.size; }
@@ -75,14 +87,15 @@ export class Store {
 
   around(row) { return getJson(`/api/around/${row}`); }
 
-  async prefetch(row, bandFor) {
+  // `ready` is given each picture that comes next, to be painted before it is asked for.
+  async prefetch(row, bandFor, ready) {
     const place = this.place.get(row);
     if (place === undefined) return;
     for (const step of AHEAD) {
       const next = this.rows[place + step];
       if (next === undefined) continue;
       const event = await this.detail(next);
-      await this.picture(next, bandFor(event)).catch(() => {}); // told when it is shown
+      await this.picture(next, bandFor(event)).then(ready, () => {}); // what fails is told when it is shown
     }
   }
 

@@ -25,8 +25,18 @@ export class View {
 
   show(event, picture, failure = '') {
     if (this.event?.row !== event.row) this.others = [];
-    Object.assign(this, { event, picture, failure, drag: null, layer: null });
+    Object.assign(this, { event, picture, failure, drag: null });
     this.draw();
+  }
+
+  // The picture's levels in colours, kept with it: painted ahead, showing it is only putting it there.
+  layer(picture) {
+    const { map, low, range } = this.settings;
+    const pixels = table(map, picture.db, low, low + range);
+    if (picture.layer?.pixels !== pixels) {
+      picture.layer = { pixels, canvas: painted(picture.levels, picture.rows, picture.columns, pixels) };
+    }
+    return picture.layer.canvas;
   }
 
   setOthers(others) { this.others = others; this.draw(); }
@@ -76,7 +86,8 @@ export class View {
     c.clip();
     if (this.picture) this.drawSpectrogram(c);
     else this.drawFailure(c, w, h);
-    for (const other of this.others) this.drawBox(c, other, false);
+    const [from, to] = this.window;
+    for (const other of this.others) if (other.end_s > from && other.start_s < to) this.drawBox(c, other, false);
     this.drawBox(c, { ...this.event, ...this.drag?.bounds }, true);
     if (this.drag?.fresh) this.drawBox(c, { ...this.drag.fresh, verdict: null, label: 'new' }, true);
     c.restore();
@@ -86,15 +97,15 @@ export class View {
   }
 
   drawSpectrogram(c) {
-    const { picture, settings } = this;
-    const pixels = table(settings.map, picture.db, settings.low, settings.low + settings.range);
-    if (this.layer?.pixels !== pixels) {
-      this.layer = { pixels, canvas: painted(picture.levels, picture.rows, picture.columns, pixels) };
-    }
-    const first = this.x(picture.start - picture.hop / 2);
-    const past = this.x(picture.start + (picture.columns - 0.5) * picture.hop);
+    const { picture } = this;
+    const [from, to] = this.window;
+    const start = picture.start - picture.hop / 2;
+    const first = Math.max(Math.floor((from - start) / picture.hop), 0);
+    const past = Math.min(Math.ceil((to - start) / picture.hop), picture.columns);
+    if (past <= first) return;
+    const [x0, x1] = [first, past].map((column) => this.x(start + column * picture.hop));
     c.imageSmoothingEnabled = true;
-    c.drawImage(this.layer.canvas, first, TOP, past - first, this.layout().h);
+    c.drawImage(this.layer(picture), first, 0, past - first, picture.rows, x0, TOP, x1 - x0, this.layout().h);
   }
 
   drawFailure(c, w, h) {
@@ -162,10 +173,12 @@ export class View {
     c.rect(LEFT, y, w, labels.length * HEAT);
     c.clip();
     c.imageSmoothingEnabled = false;
-    this.heat ??= document.createElement('canvas');
-    painted(picture.heat, picture.classes, picture.steps, table(this.settings.map), this.heat, false);
+    const pixels = table(this.settings.map);
+    if (picture.heatLayer?.pixels !== pixels) {
+      picture.heatLayer = { pixels, canvas: painted(picture.heat, picture.classes, picture.steps, pixels, undefined, false) };
+    }
     const first = this.x(start), past = this.x(start + picture.steps * hop);
-    c.drawImage(this.heat, first, y, past - first, labels.length * HEAT);
+    c.drawImage(picture.heatLayer.canvas, first, y, past - first, labels.length * HEAT);
     c.restore();
     c.fillStyle = INK.text;
     c.textAlign = 'right';

@@ -1,0 +1,63 @@
+// The keys. Each does what a button does too; dialogs.js lists them for the reader.
+
+import { MAPS } from './maps.js';
+import { CONTEXTS, modesOf } from './tools.js';
+
+const EDGE_S = 0.1; // a press moves an edge by so much
+const VERDICTS = { y: 'yes', n: 'no', u: 'unsure' };
+const EDGES = { a: ['start_s', -1], s: ['start_s', 1], k: ['end_s', -1], l: ['end_s', 1] };
+
+const $ = (id) => document.getElementById(id);
+const nextOf = (list, value, step = 1) => list[(list.indexOf(value) + step + list.length) % list.length];
+
+// `page` holds what the page can do; see main.js.
+export function listen(page) {
+  const single = ofOneEvent(page);
+  const always = {
+    g: () => page.toggleGrid(), r: page.openResults, '?': page.help,
+    f: () => { page.toggleFilters(true); $('filters').status.focus(); },
+  };
+  document.addEventListener('keydown', (e) => {
+    if (e.altKey || document.querySelector('dialog[open]')) return;
+    const typing = e.target.matches?.('input:not([type="range"]), select, textarea');
+    if (typing) { if (e.key === 'Escape') e.target.blur(); return; }
+    const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+    if ((e.ctrlKey || e.metaKey) && key !== 'z') return;
+    let taken = true;
+    if (key === 'z') page.back(e.shiftKey ? 'redo' : 'undo');
+    else if (key in always) always[key]();
+    else if (!$('grid').hidden) { if (key === 'Escape') page.toggleGrid(false); else taken = page.grid.key(e); }
+    else taken = single(e, key);
+    if (taken) e.preventDefault();
+  });
+}
+
+// Whether a key was for the event that is shown.
+function ofOneEvent(page) {
+  const { settings, run, view, player } = page;
+  const modes = modesOf(run);
+  const acts = {
+    o: page.decideOther, d: () => page.setDrawing(!view.drawing), t: () => $('note').focus(),
+    b: () => page.setBand(nextOf(Object.keys(run.bands), page.band())),
+    m: () => page.setMap(nextOf(Object.keys(MAPS), settings.map)),
+    ArrowLeft: () => page.go(-1), ArrowRight: () => page.go(1), Backspace: () => page.decide(null),
+    '+': () => page.setContext(nextOf(CONTEXTS, settings.context, settings.context === CONTEXTS[0] ? 0 : -1)),
+    '-': () => page.setContext(nextOf(CONTEXTS, settings.context, settings.context === CONTEXTS.at(-1) ? 0 : 1)),
+    ',': () => { $('low').stepDown(); page.setLevels(); }, '.': () => { $('low').stepUp(); page.setLevels(); },
+    Enter: () => view.drawing && page.drawnByKey(), Escape: () => { page.setDrawing(false); player.stop(); },
+  };
+  acts['='] = acts['+'];
+  return (e, key) => {
+    if (!page.current()) return false;
+    if (key in VERDICTS) page.decide(VERDICTS[key]);
+    else if (key in EDGES) page.moveEdge(EDGES[key][0], EDGES[key][1] * (e.shiftKey ? EDGE_S / 10 : EDGE_S));
+    else if (key === ' ') {
+      if (player.playing) player.stop();
+      else if (e.shiftKey) page.play(settings.mode, ...view.window);
+      else page.playEvent();
+    } else if (key >= '1' && key <= String(modes.length)) page.playEvent(modes[key - 1]);
+    else if (key in acts) acts[key]();
+    else return false;
+    return true;
+  };
+}

@@ -1,0 +1,66 @@
+"""The page while the run is still being read, and when it cannot be read."""
+
+import threading
+from concurrent.futures import Future
+
+import pytest
+from starlette.testclient import TestClient
+
+from loxo.errors import LoxoError
+from loxo.review.app import create_api
+from loxo.review.front import Front
+from loxo.review.session import Session
+
+
+def test_the_page_is_there_before_the_run_and_what_is_asked_of_the_run_waits(run):
+    api = Future()
+    page = TestClient(Front(api, sample=30))
+    html = page.get("/").text
+    assert 'name="sample" value="30"' in html and "The run is being read" in html
+    assert page.get("/static/js/store.js").headers["content-type"].startswith("text/javascript")
+    assert 'rel="modulepreload" href="/static/js/store.js"' in html
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(page.get("/api/run")))
+    asking.start()
+    session = Session(run, "Ana")
+    assert asking.is_alive() and not answers
+    api.set_result(create_api(session))
+    asking.join(20)
+    assert answers[0].json()["events"] == 8
+    assert page.get("/static/nothing.js").status_code == 404
+    session.close()
+
+
+def test_why_a_run_cannot_be_opened_is_told_in_the_page():
+    api = Future()
+    api.set_exception(LoxoError("events.csv: this is no table of events."))
+    answer = TestClient(Front(api)).get("/api/queue")
+    assert answer.status_code == 400 and answer.json() == {"error": "events.csv: this is no table of events."}
+
+
+def test_a_list_begins_where_a_reload_had_left(run):
+    session = Session(run, "Ana")
+    api = Future()
+    api.set_result(create_api(session))
+    page = TestClient(Front(api))
+    rows = page.get("/api/queue").json()["rows"]
+    wanted = session.names[rows[3]]
+    answer = page.get("/api/queue", params={"at": wanted}).json()
+    assert answer["row"] == rows[3] and rows[3] in [event["row"] for event in answer["events"]]
+    assert page.get("/api/queue", params={"at": "never"}).json()["row"] == rows[0]
+    assert page.get("/api/queue", params={"score_min": 0.99}).json() == {
+        "rows": [],
+        "verdicts": "",
+        "row": None,
+        "events": [],
+    }
+    session.close()
+
+
+@pytest.mark.parametrize("method", ["post", "put", "delete"])
+def test_the_page_s_files_are_only_read(run, method):
+    session = Session(run, "Ana")
+    api = Future()
+    api.set_result(create_api(session))
+    assert getattr(TestClient(Front(api)), method)("/static/style.css").status_code in (404, 405)
+    session.close()
