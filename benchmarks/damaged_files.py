@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from loxo.detection import workers
 from loxo.detection.survey import survey
 from toy import ToyModel, write_recording
 
@@ -139,11 +138,7 @@ def is_silent_loss(kind: str, size: int, item: dict[str, object]) -> bool:
 def prove(folder: Path, files: int, seed: int) -> Counter[str]:
     """Makes, analyses and judges; how many ended how. SystemExit where something is not as it must be."""
     made = make_damaged(folder / "damaged", files, seed)
-    patient, workers.SILENCE_S = workers.SILENCE_S, HANG_S
-    try:
-        survey([folder / "damaged"], "toy", folder / "run", load=ToyModel, workers=2)
-    finally:
-        workers.SILENCE_S = patient
+    survey([folder / "damaged"], "toy", folder / "run", load=ToyModel, workers=2, patience_minutes=HANG_S / 60)
     record = json.loads((folder / "run" / "run.json").read_text())
     faults, ends = [], Counter[str]()
     for item in record["recordings"]:

@@ -18,6 +18,7 @@ from loxo.detection.survey import survey
 from loxo.errors import LoxoError
 from loxo.events.raven import read_raven
 from loxo.models.config import Calibration, OperatingCurve
+from loxo.report.run import read_run
 
 FORMATS = "raven,audacity,kaleidoscope"
 CURVE = OperatingCurve(threshold=(0.9, 0.1), fp_per_hour=(0.5, 60.0), recall=(0.4, 0.9), data="Tests.")
@@ -144,6 +145,12 @@ def test_formats_may_change_when_a_run_is_resumed(run, tmp_path):
     card = [run.parent / "card"]
     survey(card, "fake", tmp_path / "run", load=Calibrated, threshold=0.2, formats="csv")
     assert not (tmp_path / "run/tables").exists() and (tmp_path / "run/events.csv").is_file()
+    recordings = json.loads((tmp_path / "run/run.json").read_text())["recordings"]
+    assert {item["table"] for item in recordings} == {None}
+    assert sum(item["name"] is not None for item in recordings) == 3
+    assert list(read_run(tmp_path / "run").recordings["table"].dropna()) == [
+        f"tables/{item['name']}.selections.txt" for item in recordings if item["name"]
+    ]
     again = survey(card, "fake", tmp_path / "run", load=Calibrated, threshold=0.2, formats="raven,audacity,parquet")
     survey(card, "fake", tmp_path / "whole", load=Calibrated, threshold=0.2, formats="raven,audacity,parquet")
     assert again.resumed == 3

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from fakes import RATE, STEP, DeadlyModel, FakeModel, HangingModel
@@ -165,13 +166,16 @@ def test_what_is_no_run_is_refused(card, tmp_path):
 
 
 def test_bad_options_and_nothing_to_do(card, tmp_path):
-    for options in ({"threshold": 2.0}, {"overlap": 1.0}, {"batch_size": 0}, {"workers": 0}):
+    for options in ({"threshold": 2.0}, {"overlap": 1.0}, {"batch_size": 0}, {"workers": 0}, {"patience_minutes": 0}):
         with pytest.raises(LoxoError):
             survey([card], "fake", tmp_path / "run", load=FakeModel, **options)
     with pytest.raises(LoxoError, match="no such file"):
         survey([tmp_path / "none"], "fake", tmp_path / "run", load=FakeModel)
-    with pytest.raises(LoxoError, match="copy it to the storage"):
-        survey([card], "fake", "s3://bucket/run", load=FakeModel)
+    for out in ("https://example.org/run", "s3://bucket"):
+        with pytest.raises(LoxoError, match="cannot be written there"):
+            survey([card], "fake", out, load=FakeModel)
+    with pytest.raises(LoxoError, match="needs none"):
+        survey([card], "fake", tmp_path / "run", load=FakeModel, work=tmp_path / "work")
     assert not (tmp_path / "run").exists()
     assert len(survey([card, tmp_path / "none"], "fake", tmp_path / "run", load=FakeModel).problems) == 3
 
@@ -203,13 +207,21 @@ def test_a_killed_worker_loses_nothing(tmp_path):
     assert [(path.name, "3 times" in why) for path, why in summary.problems] == [("1.wav", True)]
 
 
-def test_a_worker_that_hangs_is_replaced(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "SILENCE_S", 2.0)
+@pytest.mark.parametrize("stop", [False, True])
+def test_a_worker_that_hangs_is_replaced(tmp_path, stop, monkeypatch):
+    marker, silent_s = tmp_path / "marker", workers._Worker.silent_s
+
+    def of_the_hung_one(worker):  # the others may be as slow as this machine likes
+        return silent_s(worker) if marker.exists() and marker.read_text() == str(worker.process.pid) else 0.0
+
+    monkeypatch.setattr(workers._Worker, "silent_s", of_the_hung_one)
     for k in range(3):
         record(tmp_path / "card" / f"{k}.wav", level=1.1 if k == 1 else 0.5)
-    load = partial(HangingModel, tmp_path / "marker")
-    summary = survey([tmp_path / "card"], "fake", tmp_path / "run", load=load, workers=2)
-    assert (summary.recordings, summary.problems) == (3, []) and (tmp_path / "marker").exists()
+    load = partial(HangingModel, marker, stop)
+    options = {"workers": 2, "patience_minutes": 1 / 60}
+    summary = survey([tmp_path / "card"], "fake", tmp_path / "run", load=load, **options)
+    assert (summary.recordings, summary.problems) == (3, [])
+    assert not psutil.pid_exists(int(marker.read_text()))
     assert "second attempt" in (tmp_path / "run/run.json").read_text()
 
 

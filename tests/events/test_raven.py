@@ -42,10 +42,23 @@ def test_what_is_written(tmp_path):
     header, first, second = (tmp_path / "a.txt").read_text().splitlines()
     assert tuple(header.split("\t")) == HEADER
     assert first.split("\t") == [
-        *("1", "Spectrogram 1", "1", "0.333333", "5.123456", "10", "150.5", "rumble", "rumble", "0.9"),
+        *("1", "Spectrogram 1", "1", "0.333333", "5.123456", "10.0", "150.5", "rumble", "rumble", "0.9"),
         *("/data/nn01_20200101_000000.wav", "0.333333", "nn01_20200101_000000.wav"),
     ]
     assert second.startswith("2\tSpectrogram 1\t1\t10.333333\t15.123456\t")
+
+
+@pytest.mark.filterwarnings("ignore")  # its own
+def test_an_independent_reader_finds_the_same_events(tmp_path):
+    found = events_frame([{**row, "low_hz": 10.0, "high_hz": 40.0} for row in rows(5)])  # whole numbers only
+    write_raven(found, tmp_path / "a.txt")
+    dtypes = pd.read_csv(tmp_path / "a.txt", sep="\t").dtypes
+    assert [dtypes[f"{end} Freq (Hz)"].kind for end in ("Low", "High")] == ["f", "f"]
+    crowsetta = pytest.importorskip("crowsetta")
+    boxes = crowsetta.formats.bbox.Raven.from_file(tmp_path / "a.txt", annot_col="Common Name").to_bbox()
+    ours = read_raven(tmp_path / "a.txt")
+    theirs = [(box.onset, box.offset, box.low_freq, box.high_freq, box.label) for box in boxes]
+    assert theirs == list(ours[["start_s", "end_s", "low_hz", "high_hz", "label"]].itertuples(index=False, name=None))
 
 
 def test_no_events_give_a_header_only_and_read_back(tmp_path):

@@ -137,7 +137,8 @@ def passes(error: BaseException) -> bool:
         from botocore import exceptions
         from botocore.parsers import ResponseParserError
 
-        kinds += (exceptions.HTTPClientError, exceptions.IncompleteReadError, ResponseParserError)
+        kinds += (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
+        kinds += (ResponseParserError,)
     except ImportError:  # the web alone needs no botocore
         pass
     return isinstance(error, kinds)

@@ -16,7 +16,12 @@ TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The wo
 
 @app.command()
 def detect(
-    out: Annotated[Path, typer.Option(help="Run folder: tables, events.csv, run.json. The same command resumes it.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            help="Run folder, or s3://bucket/prefix: tables, events.csv, run.json. The same command resumes it."
+        ),
+    ],
     paths: Annotated[
         list[str] | None, typer.Argument(help="Recordings, folders, patterns, lists (.txt), s3:// and https:// URLs.")
     ] = None,
@@ -126,7 +131,23 @@ def detect(
             rich_help_panel=WORK,
         ),
     ] = 60.0,
+    patience_minutes: Annotated[
+        float,
+        typer.Option(
+            help="A worker that tells nothing for so long is given up; its work is done by another.",
+            min=0.1,
+            rich_help_panel=WORK,
+        ),
+    ] = 10.0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=WORK)] = "cpu",
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --out s3://...: the folder on this computer for what is not put there yet. By default one in "
+            "your cache.",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
 ) -> None:
     """Find rumbles and gunshots in recordings of any length, rate and number.
 
@@ -173,7 +194,7 @@ def detect(
             kept, _ = read_run_config(from_scores)
             given = _say(choose(kept, max_fp_per_hour, review_budget, lambda: hours_of(from_scores)))
         names = Names(name_pattern, time_zone) if name_pattern or time_zone else None
-        _again(from_scores, out, given, changes, format, names)
+        _again(from_scores, out, work, given, changes, format, names)
         return
 
     from loxo.detection.survey import Progress as SurveyProgress
@@ -203,16 +224,18 @@ def detect(
             workers=workers or usable_cores(),
             cluster=cluster,
             shard_minutes=shard_minutes,
+            patience_minutes=patience_minutes,
             keep_scores=keep_scores,
             formats=format,
             names=Names(name_pattern, time_zone),
             device=device,
+            work=work,
             on_progress=on_progress,
         )
     _end(str(summary), [sentence for _, sentence in summary.problems], out)
 
 
-def _again(run: Path, out: Path, threshold: Any, changes: Any, formats: str, names: Any) -> None:
+def _again(run: Path, out: str, work: Path | None, threshold: Any, changes: Any, formats: str, names: Any) -> None:
     from loxo.detection.rescore import rescore
 
     with progress_bar("decoding") as (bar, task):
@@ -221,13 +244,20 @@ def _again(run: Path, out: Path, threshold: Any, changes: Any, formats: str, nam
             bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
 
         summary = rescore(
-            run, out, threshold=threshold, changes=changes, formats=formats, names=names, on_progress=on_progress
+            run,
+            out,
+            threshold=threshold,
+            changes=changes,
+            formats=formats,
+            names=names,
+            work=work,
+            on_progress=on_progress,
         )
     _end(str(summary), [sentence for _, sentence in summary.problems], out)
 
 
 def _only(
-    table: Path, model: str, out: Path, recordings: Sequence[str], overlap: float, batch_size: int, device: str
+    table: Path, model: str, out: str, recordings: Sequence[str], overlap: float, batch_size: int, device: str
 ) -> None:
     from loxo.detection.only import score_table
 
@@ -256,7 +286,7 @@ def _say(choice: Any) -> dict[str, float]:
     return thresholds
 
 
-def _end(summary: str, problems: Sequence[str], out: Path) -> None:
+def _end(summary: str, problems: Sequence[str], out: str | Path) -> None:
     for sentence in problems:
         errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{summary}: {out}", highlight=False, soft_wrap=True)

@@ -6,20 +6,23 @@ that come later are used. The model is sent to each worker once, those that come
 hash. What is found comes back to this process, which alone writes the run folder; recordings are read by the workers,
 under the same path as here.
 
-Failure policy: as in workers.py. Dask notices workers that die or lose the network, and does their task again
-elsewhere a few times before it gives up; a task that takes far longer than its audio counts as hung, and its worker is
-restarted if it has a nanny. What has failed ATTEMPTS times is set aside. When the scheduler is lost, the run ends; the
-folder can be resumed.
+Failure policy: as in workers.py. Dask notices workers that die, and does their task again elsewhere a few times before
+it gives up. A worker tells every BEAT_S how far it is, through the scheduler; one that has begun a task and tells
+nothing for `patience_s` hangs, or has lost the network: its nanny restarts it, or the cluster does without it, and the
+task is done elsewhere. A task that nobody begins has far longer, in proportion to its audio: workers may be busy for
+others. What has failed ATTEMPTS times is set aside. When the scheduler is lost, the run ends, and can be resumed.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import pickle
 import queue
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.detection.tasks import ATTEMPTS, JOIN, Load, Options, Result, Task, perform
-from loxo.detection.workers import POLL_S, SILENCE_S, OnSeconds, Source
+from loxo.detection.workers import PATIENCE_S, POLL_S, OnSeconds, Seconds, Source
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -37,28 +40,32 @@ if TYPE_CHECKING:
 
 CONNECT_S = 30
 REVIVE_S = 20.0  # without a worker, before a cluster here is given new ones: their nannies have ended too
-LOOK_S = 5.0  # between two looks at how many threads the cluster has, and whether a task hangs
-PER_SHARD = 8  # a task may take so many times its audio's length, and SILENCE_S, before it counts as hung
+LOOK_S = 5.0  # between two looks at how many threads the cluster has
+BEAT_S = 2.0  # between two signs of life of a task
+PER_SHARD = 8  # so many times its audio's length, and the patience, may go by before a task is begun
 LOCAL = "local:"
 
 
 class Cluster:
     """Does tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
 
-    def __init__(self, address: str, load: Load) -> None:
+    def __init__(self, address: str, load: Load, patience_s: float = PATIENCE_S) -> None:
         load = _portable(load)
         self.address, self.model = address, SentModel(hashlib.sha256(pickle.dumps(load)).hexdigest(), load)
+        self.patience_s = patience_s
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
         with _connected(self.address) as (client, revive):
             client.register_plugin(_plugin(self.model), name=self.model.name)
-            run = _Run(client, revive, self.model, source, options)
+            run = _Run(client, revive, self.model, source, options, self.patience_s)
+            client.subscribe_topic(run.topic, run.beat)
             try:
                 while run.fill() or run.running:
                     yield from run.wait()
-                    on_seconds({})
+                    on_seconds(run.seconds())
             finally:
                 with suppress(Exception):  # a scheduler that has gone
+                    client.unsubscribe_topic(run.topic)
                     client.cancel([job.future for job in run.running.values()], force=True)
                     client.unregister_worker_plugin(self.model.name)
 
@@ -67,17 +74,28 @@ class Cluster:
 class _Job:
     task: Task
     future: Any
-    since: float
+    since: float  # it was handed over, or gave a sign of life
+    begun: bool = False
+    done_s: float = 0.0  # seconds of audio
+    whole_s: float = 0.0  # of its recording
 
 
 class _Run:
     """The tasks under way on a cluster."""
 
     def __init__(
-        self, client: Any, revive: Callable[[], None] | None, model: SentModel, source: Source, options: Options
+        self,
+        client: Any,
+        revive: Callable[[], None] | None,
+        model: SentModel,
+        source: Source,
+        options: Options,
+        patience_s: float,
     ) -> None:
         self.client, self.revive, self.model, self.source, self.options = client, revive, model, source, options
+        self.patience_s, self.topic = patience_s, f"loxo-{uuid.uuid4()}"
         self.running: dict[str, _Job] = {}  # by Dask's key
+        self.numbers = itertools.count()
         self.done: queue.Queue[str] = queue.Queue()
         self.again: deque[Task] = deque()
         self.alone: deque[Task] = deque()  # for their last attempt
@@ -97,9 +115,26 @@ class _Run:
         return bool(self.running)
 
     def _submit(self, task: Task) -> None:
-        future = self.client.submit(_work, self.model.sha256, task, self.options, pure=False, retries=0)
-        self.running[future.key] = _Job(task, future, time.monotonic())
+        key = f"{self.topic}-{next(self.numbers)}"
+        future = self.client.submit(
+            _work, self.model.sha256, task, self.options, self.topic, key, key=key, pure=False, retries=0
+        )
+        self.running[key] = _Job(task, future, time.monotonic())
         future.add_done_callback(lambda future: self.done.put(future.key))
+
+    def beat(self, event: tuple[float, tuple[str, float, float]]) -> None:
+        """Takes in a task's sign of life: its key, seconds done, seconds of its recording. In a thread of Dask's."""
+        key, done_s, whole_s = event[1]
+        job = self.running.get(key)
+        if job is not None:
+            job.since, job.begun, job.done_s, job.whole_s = time.monotonic(), True, done_s, whole_s
+
+    def seconds(self) -> Seconds:
+        seconds: Seconds = {}
+        for job in list(self.running.values()):
+            done_s, whole_s = seconds.get(job.task.index, (0.0, 0.0))
+            seconds[job.task.index] = done_s + job.done_s, max(whole_s, job.whole_s)
+        return seconds
 
     def wait(self) -> Iterator[tuple[Task, Result]]:
         """The results that come within POLL_S."""
@@ -161,9 +196,9 @@ class _Run:
             self._check_scheduler(error)  # else it is being connected again
 
     def _late(self) -> Iterator[tuple[Task, Result]]:
-        """Gives up tasks that take too long, and restarts their workers."""
+        """Gives up tasks of which nothing is heard, and restarts their workers."""
         now = time.monotonic()
-        late = [key for key, job in self.running.items() if now - job.since > _limit_s(job.task)]
+        late = [key for key, job in self.running.items() if now - job.since > self._limit_s(job)]
         if not late:
             return
         try:
@@ -177,14 +212,24 @@ class _Run:
                 self.running[key].since = now
                 continue
             job = self.running.pop(key)
-            with suppress(Exception):  # without a nanny a worker cannot be restarted
+            try:
                 self.client.cancel([job.future], force=True)
-                self.client.restart_workers([worker], timeout=CONNECT_S, raise_for_error=False)
+                # Not client.restart_workers, which refuses workers without a nanny; these are removed.
+                self.client.sync(
+                    self.client.scheduler.restart_workers,
+                    workers=[worker],
+                    timeout=CONNECT_S,
+                    wait_for_workers=False,
+                    on_error="return",
+                    stimulus_id=self.topic,
+                )
+            except Exception as error:  # what cannot be restarted may hang once more, and is then set aside
+                self._check_scheduler(error)
             yield from self._failed(job.task, "gave no sign of life")
 
-
-def _limit_s(task: Task) -> float:
-    return SILENCE_S + (0 if task.shard == JOIN else PER_SHARD * 60 * task.shard_minutes)
+    def _limit_s(self, job: _Job) -> float:
+        waiting = not job.begun and job.task.shard != JOIN
+        return self.patience_s + (PER_SHARD * 60 * job.task.shard_minutes if waiting else 0.0)
 
 
 @contextmanager
@@ -293,9 +338,19 @@ class _NoModel:
         self.reason = reason
 
 
-def _work(sha256: str, task: Task, options: Options) -> Result | _NoModel:
+def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel:
     import torch
+    from distributed import get_worker
 
+    worker, told_at = get_worker(), 0.0
+
+    def advance(done_s: float, whole_s: float) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= BEAT_S:
+            told_at = time.monotonic()
+            worker.log_event(topic, (key, done_s, whole_s))
+
+    advance(0.0, 0.0)
     torch.set_num_threads(1)
     with _lock:
         if sha256 not in _models:
@@ -307,4 +362,4 @@ def _work(sha256: str, task: Task, options: Options) -> Result | _NoModel:
             except Exception as error:
                 return _NoModel(f"{type(error).__name__}: {error}")
         model = _models[sha256]
-    return perform(task, model, options)
+    return perform(task, model, options, advance)

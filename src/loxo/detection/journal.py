@@ -7,6 +7,7 @@ again. Only where the lines lie is held in memory, not the events.
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loxo.audio.storage import RangeFile, is_url
 from loxo.errors import LoxoError
 from loxo.files import atomic_file
 
@@ -114,11 +116,12 @@ class Journal:
         )
 
 
-def read_journal(path: Path) -> Iterator[tuple[Entry, list[Row]]]:
-    """The recordings of a run and their events, one after the other, without changing or holding the file. What was
-    done twice in an interrupted run comes twice, the later state last. Raises LoxoError when it cannot be read."""
+def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
+    """The recordings of a run and their events, one after the other, without changing or holding the file, or object.
+    What was done twice in an interrupted run comes twice, the later state last. Raises LoxoError when it cannot be
+    read."""
     try:
-        with path.open("rb") as file:
+        with io.BufferedReader(RangeFile(str(path))) if is_url(path) else Path(path).open("rb") as file:
             for line in file:
                 try:
                     values = json.loads(line)

@@ -27,13 +27,14 @@ import numpy as np
 
 from loxo.audio.filenames import base_name
 from loxo.audio.recording import Recording, find_recordings, probe, stream
+from loxo.audio.storage import is_url, join, write_bytes
 from loxo.detection.decode import calibrated, smooth, smoothing_reach
+from loxo.detection.remotefolder import check_place
 from loxo.detection.scorefile import rounded
 from loxo.detection.scores import frame_scores
 from loxo.errors import LoxoError
 from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
 from loxo.events.rows import events_of
-from loxo.files import write_atomically
 from loxo.models.config import Decoding
 from loxo.models.windows import hop_steps
 
@@ -49,7 +50,7 @@ ROW = "loxo row"  # a column that tells after reading which row an event comes f
 class Scored:
     """What became of a table."""
 
-    table: Path  # as written
+    table: Path | str  # as written
     rows: int
     scored: int
     problems: list[str]  # sentences
@@ -69,19 +70,20 @@ def score_table(
     device: str = "cpu",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
-    """Writes `table` (Raven, or CSV with a header) into the folder `out`, with the scores of its events.
+    """Writes `table` (Raven, or CSV with a header) with its events' scores into the folder or s3:// address `out`.
 
     Its recordings are looked for by the path in the table, by that path from the table's folder, and by name in
     `recordings` (files, folders, as in survey). `model` is a name, a path or a model. `on_progress` is called with the
     recordings done and those there are.
     Raises LoxoError for a table or model that cannot be read, a bad option, or a folder that cannot be written.
     """
-    table, out = Path(table), Path(out)
+    table = Path(table)
+    check_place(out, None)
     text = read_text(table)
     delimiter = delimiter_of(first_line(text))
     cells = parse_table(table, text, delimiter)
-    target = out / table.name
-    if target.exists() and target.samefile(table):
+    target = join(out, table.name)
+    if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
         raise LoxoError(f"{out}: the table itself lies in this folder. Give another one, so that it is not replaced.")
     loaded, about = _load(model, device)
     places = _places(cells)
@@ -102,10 +104,10 @@ def score_table(
         scores |= {row: value for (row, _), value in zip(rows, values, strict=True) if value is not None}
     if on_progress is not None:
         on_progress(len(places.by_recording), len(places.by_recording))
-    write_atomically(target, _with_scores(cells, text, delimiter, loaded.config.classes, scores).encode())
+    write_bytes(target, _with_scores(cells, text, delimiter, loaded.config.classes, scores).encode())
     record = {**about, "table": str(table), "overlap": overlap, "batch_size": batch_size, "problems": problems}
-    write_atomically(out / "only.json", (json.dumps(record, indent=1) + "\n").encode())
-    return Scored(target, len(cells.rows), len(scores), problems)
+    write_bytes(join(out, "only.json"), (json.dumps(record, indent=1) + "\n").encode())
+    return Scored(target if is_url(target) else Path(target), len(cells.rows), len(scores), problems)
 
 
 def score_events(

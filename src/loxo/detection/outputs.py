@@ -54,16 +54,16 @@ def parse_formats(formats: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in wanted)
 
 
-def table_path(folder: Path, name: str, format: str) -> Path:
-    """Where the file of one recording lies, in a format of FOLDERS."""
-    return folder / FOLDERS[format] / (name + WRITERS[format].suffix)
+def table_name(name: str, format: str) -> str:
+    """Where the file of one recording lies below the run's folder, in a format of FOLDERS."""
+    return f"{FOLDERS[format]}/{name}{WRITERS[format].suffix}"
 
 
 def write_recording(folder: Path, name: str, path: str, events: pd.DataFrame, formats: Sequence[str]) -> None:
     """The files of one recording (none in most formats). `path` is absolute. Raises LoxoError where it cannot write."""
     for format in formats:
         if format in FOLDERS:
-            WRITERS[format].write(events.assign(recording=path), table_path(folder, name, format))
+            WRITERS[format].write(events.assign(recording=path), folder / table_name(name, format))
 
 
 def write_run(
@@ -72,11 +72,14 @@ def write_run(
     events: Callable[[Finished], Sequence[Cells]],
     formats: Sequence[str],
     provenance: Mapping[str, Any],
+    *,
+    is_there: Callable[[str], bool] | None = None,
 ) -> None:
     """The tables of the whole run, and those of single recordings that are not there yet, in constant memory.
 
     `recordings` come in the order of the tables, silent ones too; `events` gives the rows of one as its journal keeps
-    them. `provenance` (the run's parameters) goes along where a format can hold it.
+    them. `provenance` (the run's parameters) goes along where a format can hold it. `is_there` tells which tables, by
+    their names below the folder, need not be written; without it, those that are files there.
     Raises LoxoError where it cannot write; then the tables of the run are as they were.
     """
     writers: list[RunWriter] = [CsvRun(folder)]
@@ -87,6 +90,11 @@ def write_run(
     if "parquet" in formats:
         writers.append(ParquetRun(folder, provenance))
     single = [format for format in formats if format in FOLDERS]
+    if is_there is None:
+
+        def is_there(name: str) -> bool:
+            return (folder / name).is_file()
+
     with ExitStack() as stack:
         for writer in writers:
             stack.enter_context(writer)
@@ -94,7 +102,7 @@ def write_run(
             rows = events(recording)
             for writer in writers:
                 writer.add(recording, rows)
-            missing = [format for format in single if not table_path(folder, recording.name, format).is_file()]
+            missing = [format for format in single if not is_there(table_name(recording.name, format))]
             if missing:
                 frame = events_of_cells(recording.path, rows)
                 write_recording(folder, recording.name, recording.path, frame, missing)

@@ -23,8 +23,8 @@ from loxo.detection.detect import Analysis
 from loxo.detection.frequency import measure
 from loxo.detection.journal import FAILED, Entry, Row, read_journal
 from loxo.detection.outputs import parse_formats
+from loxo.detection.remotefolder import check_place, open_run
 from loxo.detection.runconfig import ByClass, RunConfig, changed, read_run_config, recorded
-from loxo.detection.runfolder import RunFolder
 from loxo.detection.scorefile import read_score_file, score_path
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
@@ -48,17 +48,19 @@ def rescore(
     changes: Mapping[str, ByClass] | None = None,
     formats: Sequence[str] | str = ("raven",),
     names: Names | None = None,
+    work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Decodes the kept scores of the folder `run` into the folder `out`. See this module's docstring.
 
     `threshold` as in loxo.detect; `changes` are other decoding parameters, see `changed`; without them they are the
-    model's own, as in the old run. `names` as in analyse; None: as the old run read them. `on_progress` is called
-    with the recordings done and those there are. The same call again resumes.
+    model's own, as in the old run. `names` as in analyse; None: as the old run read them. `out` and `work` as in
+    survey. `on_progress` is called with the recordings done and those there are. The same call again resumes.
     Raises LoxoError when `run` is no run, has kept no scores, or is `out`; else as survey does.
     """
     from loxo.detection.survey import _summary
 
+    check_place(out, work)
     source = Path(run).absolute()
     config, parameters = read_run_config(source)
     source = Path(parameters.get("from_scores") or source)  # of a run that was itself decoded from scores
@@ -80,7 +82,7 @@ def rescore(
         "formats": list(parse_formats(formats)),
     }
     kept = {entry.path: entry for entry, _ in read_journal(source / "journal.jsonl")}.values()
-    with RunFolder(Path(out), parameters, []) as folder:
+    with open_run(out, parameters, [], work) as folder:
         entries = [dataclasses.replace(entry, files=()) for entry in kept]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         status = "interrupted"

@@ -1,6 +1,7 @@
 """The folder of a run.
 
-    run.json        model and its hash, version, every parameter, and for each recording status, seconds and reason
+    run.json        model and its hash, version, every parameter, and for each recording status, seconds and reason, and
+                    the `name` of its files
     events.csv      the events of all recordings, sorted; beside it the tables of the run in other formats (outputs.py)
     tables/         a Raven selection table for each recording that could be read, named after it: the path below the
                     folder that was given, or the bare name of a file that was given, with .selections.txt for its
@@ -32,7 +33,7 @@ from typing import Any
 from loxo.audio.storage import is_url, size_and_version
 from loxo.detection.journal import DONE, FAILED, TRUNCATED, Entry, Journal
 from loxo.detection.lock import only_run
-from loxo.detection.outputs import FOLDERS, Finished, table_path, write_run
+from loxo.detection.outputs import FOLDERS, Finished, table_name, write_run
 from loxo.detection.parts import Parts
 from loxo.detection.scorefile import write_scores
 from loxo.detection.tasks import Analysis, Outcome
@@ -40,7 +41,6 @@ from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import left_to_the_system, write_atomically
 
-TABLE_SUFFIX = ".selections.txt"
 # Two calls may share a folder only if these are equal. What else is recorded changes no more than float noise, or only
 # the form of the output.
 MUST_AGREE = ("version", "model_sha256", "threshold", "decoding", "overlap", "keep_scores", "names", "from_scores")
@@ -57,6 +57,7 @@ class RunFolder:
 
     def __init__(self, folder: Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]]) -> None:
         self.folder, self.parameters, self.problems = folder, parameters, list(problems)
+        self.place: Path | str = folder  # as users know it
         self._held = ExitStack()
         self._to_disk_at = 0.0
         self._left = 0  # recordings whose files were left to the system
@@ -64,19 +65,20 @@ class RunFolder:
         self._empty: dict[str, bytes] = {}  # what a table without events looks like, by format
 
     def __enter__(self) -> RunFolder:
-        record = self.folder / "run.json"
         try:
-            self._check(record)
+            self._check_contents()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(only_run(self.folder))
-            self._check(record)
+            self._check_contents()
+            self._fetch()
+            self._check_parameters()
+            self._open_journal()
+            self._record("running")
         except OSError as error:
+            self._held.close()
             raise LoxoError(
                 f"{self.folder}: this cannot be the folder of a run ({error.strerror}). Give one you may write to."
             ) from error
-        try:
-            self.journal = Journal(self.folder / "journal.jsonl")
-            self._record("running")
         except BaseException:
             self._held.close()
             raise
@@ -86,27 +88,38 @@ class RunFolder:
         self.journal.close()
         self._held.close()
 
-    def _check(self, record: Path) -> None:
-        """Raises LoxoError when the folder holds anything but a run with these parameters."""
+    def _check_contents(self) -> None:
+        """Raises LoxoError when the folder holds anything but a run."""
+        if (self.folder / "run.json").is_file() or not self.folder.is_dir():
+            return
+        if any(not path.name.startswith(".") for path in self.folder.iterdir()):
+            raise LoxoError(f"{self.folder}: the folder is not empty and holds no run of Loxo. Give another name.")
+
+    def _check_parameters(self) -> None:
+        """Raises LoxoError when the folder holds a run with other parameters."""
+        record = self.folder / "run.json"
+        if not record.is_file():
+            return
         try:
-            if record.is_file():
-                before = json.loads(record.read_text(encoding="utf-8"))["parameters"]
-                differences = [
-                    difference
-                    for name in MUST_AGREE
-                    for difference in _differences(name, before.get(name), self.parameters.get(name))
-                ]
-            elif self.folder.is_dir() and any(not path.name.startswith(".") for path in self.folder.iterdir()):
-                raise LoxoError(f"{self.folder}: the folder is not empty and holds no run of Loxo. Give another name.")
-            else:
-                return
-        except (ValueError, KeyError, TypeError) as error:
+            before = json.loads(record.read_text(encoding="utf-8"))["parameters"]
+            differences = [
+                difference
+                for name in MUST_AGREE
+                for difference in _differences(name, before.get(name), self.parameters.get(name))
+            ]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LoxoError(f"{record}: this is no run of Loxo, or it is damaged. Give another folder.") from error
         if differences:
             raise LoxoError(
-                f"{self.folder}: the folder holds a run with other parameters ({'; '.join(differences)}). "
+                f"{self.place}: the folder holds a run with other parameters ({'; '.join(differences)}). "
                 "Give another folder, or the same parameters to resume."
             )
+
+    def _fetch(self) -> None:
+        """Gets what is needed of a run that lies elsewhere (remotefolder.py)."""
+
+    def _open_journal(self) -> None:
+        self.journal = Journal(self.folder / "journal.jsonl")
 
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
         """An entry for each recording, with a name of its own; names of earlier calls stay. `given` is what the
@@ -135,10 +148,17 @@ class RunFolder:
         before = self.journal.entries.get(entry.path)
         if before is None or before.status == FAILED or (before.size, before.version) != (entry.size, entry.version):
             return False
+        return all(self._is_there(name, size) for name, size in before.files)
+
+    def _is_there(self, name: str, size: int | None = None) -> bool:
+        """Whether a file of the run is there, of this size if one is given."""
         try:
-            return all((self.folder / name).stat().st_size == size for name, size in before.files)
+            return (self.folder / name).stat().st_size == size or size is None
         except OSError:
             return False
+
+    def _remove(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
 
     def parts(self, entries: Sequence[Entry], shard_minutes: float) -> Parts:
         """Where the finished shards of these recordings are kept."""
@@ -186,15 +206,15 @@ class RunFolder:
         before = self.journal.entries.get(entry.path)
         try:
             for name, _ in before.files if before is not None else ():
-                (self.folder / name).unlink(missing_ok=True)
+                self._remove(name)
             for format in FOLDERS if before is not None else ():  # of formats that were asked for in another call
-                table_path(self.folder, entry.name, format).unlink(missing_ok=True)
+                self._remove(table_name(entry.name, format))
         except OSError as error:
             raise LoxoError(f"{self.folder}: the run cannot write there any more ({error.strerror}).") from error
 
     def _keep_table(self, entry: Entry, analysis: Analysis, format: str) -> tuple[str, int]:
         writer = WRITERS[format]
-        name = f"{FOLDERS[format]}/{entry.name}{writer.suffix}"
+        name = table_name(entry.name, format)
         if len(analysis.events):
             return self._write(name, lambda path: writer.write(analysis.events.assign(recording=entry.path), path))
         # Most short recordings hold no event, and their tables are all the same.
@@ -233,7 +253,14 @@ class RunFolder:
             if entry.status != FAILED
         )
         formats = self.parameters["formats"]
-        write_run(self.folder, analysed, lambda done: self.journal.rows(done.path), formats, self.parameters)
+        write_run(
+            self.folder,
+            analysed,
+            lambda done: self.journal.rows(done.path),
+            formats,
+            self.parameters,
+            is_there=self._is_there,
+        )
         self._record(status)
         self.journal.close_compact()
 
@@ -241,6 +268,7 @@ class RunFolder:
         return sorted(self.journal.entries.values(), key=lambda entry: (entry.recording, entry.path))
 
     def _record(self, status: str) -> None:
+        has_table = "raven" in self.parameters["formats"]
         record = {
             "status": status,
             "parameters": self.parameters,
@@ -254,7 +282,8 @@ class RunFolder:
                     "events": entry.events,
                     "reason": entry.reason,
                     "notes": list(entry.notes),
-                    "table": None if entry.status == FAILED else f"tables/{entry.name}{TABLE_SUFFIX}",
+                    "name": None if entry.status == FAILED else entry.name,
+                    "table": table_name(entry.name, "raven") if has_table and entry.status != FAILED else None,
                 }
                 for entry in self._ordered()
             ],

@@ -97,9 +97,9 @@ def score_path(run: str | Path, name: str) -> Path:
 def recordings_with_names(run: str | Path) -> dict[str, str]:
     """The analysed recordings of a run, as given, and the names of their files below `tables/` and `scores/`."""
     return {
-        item["recording"]: item["table"].removeprefix("tables/").removesuffix(TABLE_SUFFIX)
+        item["recording"]: item.get("name") or item["table"].removeprefix("tables/").removesuffix(TABLE_SUFFIX)
         for item in _read_run(run)["recordings"]
-        if item.get("table")
+        if item.get("name") or item.get("table")  # runs of earlier versions have no name
     }
 
 

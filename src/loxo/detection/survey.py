@@ -1,7 +1,8 @@
 """The events of many recordings, in one folder that can be resumed.
 
 Recordings are cut into shards (shards.py, tasks.py), which this process, processes of its own (workers.py) or a cluster
-(cluster.py) does; what comes back goes into the run folder, whose layout runfolder.py describes. Nothing in the folder
+(cluster.py) does; what comes back goes into the run folder, whose layout runfolder.py describes, on a disk or on object
+storage (remotefolder.py). Nothing in the folder
 depends on who did the work, on the length of shards, or on the time of day.
 
 Failure policy: a bad recording never stops the run: it is `failed`, or `truncated` and analysed up to the fault, and
@@ -30,11 +31,12 @@ from loxo.detection.journal import FAILED, Entry
 from loxo.detection.outputs import parse_formats
 from loxo.detection.progress import Progress as Progress
 from loxo.detection.progress import Tracker
+from loxo.detection.remotefolder import check_place, open_run
 from loxo.detection.runconfig import recorded
 from loxo.detection.runfolder import RunFolder
 from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.detection.tasks import Load, Options, Schedule
-from loxo.detection.workers import Here, Pool, Processes
+from loxo.detection.workers import PATIENCE_S, Here, Pool, Processes
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ Found = Path | str  # a file, or a URL
 class Summary:
     """What became of the recordings of a call, those finished by earlier calls included."""
 
-    folder: Path
+    folder: Path | str
     recordings: int  # analysed, whole or in part
     resumed: int  # of these, finished by an earlier call
     hours: float  # analysed
@@ -73,32 +75,33 @@ def survey(
     workers: int = 1,
     cluster: str | None = None,
     shard_minutes: float = SHARD_MINUTES,
+    patience_minutes: float = PATIENCE_S / 60,
     keep_scores: bool = False,
     formats: str | Iterable[str] = ("raven",),
     names: Names = USUAL_NAMES,
     device: str = "cpu",
     load: Load | None = None,
+    work: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`.
+    """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`, which
+    may be an s3:// address: then `work` is the working folder on this computer (remotefolder.py).
 
     `model` is a bundled model's name or a path. `threshold`, `overlap` and `batch_size` as in loxo.detect. `workers`
     processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for N
     processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
-    depend on it. `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the
-    paths. `load`, a picklable function that gives the model, replaces loading it by name.
+    depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
+    `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
+    picklable function that gives the model, replaces loading it by name.
     Raises LoxoError when there is nothing to analyse, for a bad option, when the folder cannot be written, holds
     something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
     reached. Ctrl-C and SIGTERM raise KeyboardInterrupt and leave a folder that can be resumed, as does every failure.
     """
-    if "://" in str(out):
-        raise LoxoError(
-            f"{out}: a run folder lies on a disk. Give a local one, and copy it to the storage when the run is done."
-        )
+    check_place(out, work)
     threshold = float(threshold) if isinstance(threshold, int) else threshold
     options = Options(threshold, float(overlap), batch_size, keep_scores, names)
     formats = parse_formats(formats)
-    _check(options, workers, shard_minutes)
+    _check(options, workers, shard_minutes, patience_minutes)
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
@@ -115,15 +118,15 @@ def survey(
         **_arithmetic(first),
     }
     roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    with RunFolder(Path(out), parameters, problems) as folder, _sigterm_as_ctrl_c():
+    with _sigterm_as_ctrl_c(), open_run(out, parameters, problems, work) as folder:
         entries = folder.plan(found, roots)
         todo = [entry for entry in entries if not folder.finished(entry)]
-        pool = _pool(load, first, todo, workers, cluster)
+        pool = _pool(load, first, todo, workers, cluster, 60 * patience_minutes)
         _go(folder, entries, todo, pool, options, shard_minutes, on_progress)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
 
 
-def _check(options: Options, workers: int, shard_minutes: float) -> None:
+def _check(options: Options, workers: int, shard_minutes: float, patience_minutes: float) -> None:
     if isinstance(options.threshold, float) and not 0 <= options.threshold <= 1:
         raise LoxoError(f"The threshold must lie between 0 and 1, not at {options.threshold}.")
     if not 0 <= options.overlap < 1:
@@ -132,6 +135,8 @@ def _check(options: Options, workers: int, shard_minutes: float) -> None:
         raise LoxoError("The batch size and the number of workers must be at least 1.")
     if not shard_minutes > 0:
         raise LoxoError(f"A shard must have a length in minutes above 0, not {shard_minutes}.")
+    if not patience_minutes > 0:
+        raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
 
 
 def _load(model: str | Path, load: Load | None, device: str) -> tuple[Load, str, Any]:
@@ -163,14 +168,14 @@ def _arithmetic(model: nn.Module) -> dict[str, str]:
     return {"precision": str(dtype).removeprefix("torch."), "torch": torch.__version__}
 
 
-def _pool(load: Load, model: Any, todo: Sequence[Entry], workers: int, cluster: str | None) -> Pool:
+def _pool(load: Load, model: Any, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float) -> Pool:
     if cluster is not None:
         from loxo.detection.cluster import Cluster
 
-        return Cluster(cluster, load)
+        return Cluster(cluster, load, patience_s)
     useful = max(len(todo), sum(entry.size for entry in todo) // WORKER_BYTES)
     workers = min(workers, useful)
-    return Processes(load, workers) if workers > 1 else Here(lambda: model)
+    return Processes(load, workers, patience_s) if workers > 1 else Here(lambda: model)
 
 
 def _go(
@@ -234,7 +239,7 @@ def _summary(folder: RunFolder, asked: Sequence[Entry], resumed: int, problems: 
         if entry.reason is not None
     ]
     return Summary(
-        folder=folder.folder,
+        folder=folder.place,
         recordings=sum(entry.status != FAILED for entry in entries),
         resumed=resumed,
         hours=sum(entry.analysed_s for entry in entries) / 3600,

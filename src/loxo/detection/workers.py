@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 POLL_S = 0.5  # between two looks at how far the processes are
-SILENCE_S = 600.0  # without a batch of windows done, or a model loaded: the process hangs. The slowest computers in use
+PATIENCE_S = 600.0  # without a batch of windows done, or a model loaded: the process hangs. The slowest computers
 # need seconds for a batch; what takes longer is a file server that has gone away.
 STARTS = 3  # processes in a row that may give up before they have loaded the model
 KILLED_STARTS = 20  # or be killed from outside
@@ -81,10 +81,11 @@ class Here:
 
 
 class Processes:
-    """Does tasks in `workers` processes; `load` must be picklable. They end with the run, however it ends."""
+    """Does tasks in `workers` processes; `load` must be picklable. They end with the run, however it ends. One that
+    gives no sign of life for `patience_s` is replaced."""
 
-    def __init__(self, load: Load, workers: int) -> None:
-        self.load, self.workers = load, workers
+    def __init__(self, load: Load, workers: int, patience_s: float = PATIENCE_S) -> None:
+        self.load, self.workers, self.patience_s = load, workers, patience_s
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
         run = _Run(self, source, options)
@@ -161,7 +162,7 @@ class _Run:
             if isinstance(message, _NoModel):
                 raise LoxoError(f"A worker process cannot load the model: {message.reason}")
             yield task, message
-        elif worker.dead or worker.silent_s() > SILENCE_S:
+        elif worker.dead or worker.silent_s() > self.pool.patience_s:
             how = "ended without a word, perhaps for want of memory" if worker.dead else "gave no sign of life"
             self.busy.remove(worker)
             ready, code = worker.ready, worker.end()

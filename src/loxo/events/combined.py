@@ -24,7 +24,7 @@ from typing import IO, Any, Protocol, Self
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
-from loxo.events.raven import HEADER
+from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import COLUMNS
 from loxo.files import atomic_file, atomic_path
 
@@ -94,7 +94,8 @@ class RavenRun(_Files):
             self.selections += 1
             begin, end = (_seconds(self.before_ns + round(float(cells[k]) * 1e9)) for k in (START, END))
             row = (
-                *(str(self.selections), "Spectrogram 1", "1", begin, end, cells[LOW], cells[HIGH]),
+                *(str(self.selections), "Spectrogram 1", "1", begin, end),
+                *(frequency_cell(float(cells[k])) if cells[k] else "" for k in (LOW, HIGH)),
                 *(cells[LABEL], cells[LABEL], cells[SCORE], recording.path, f"{float(cells[START]):.6f}"),
                 base_name(recording.path),
             )

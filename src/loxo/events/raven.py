@@ -75,8 +75,8 @@ def write_raven(
             "1",
             f"{before + start:.6f}",
             f"{before + end:.6f}",
-            _number(row["low_hz"]),
-            _number(row["high_hz"]),
+            frequency_cell(row["low_hz"]),
+            frequency_cell(row["high_hz"]),
             row["label"],
             row["label"],
             _number(row["score"]),
@@ -109,6 +109,11 @@ def _sequence_starts(events: pd.DataFrame, durations: Mapping[str, float] | None
     for duration in durations.values():
         ends.append(math.fsum((ends[-1], duration)))
     return dict(zip(durations, ends, strict=False))
+
+
+def frequency_cell(value: float) -> str:
+    """Always with a decimal point: readers that go by the look of a column (crowsetta) else take it for integers."""
+    return "" if math.isnan(value) else repr(round(float(value), 6))
 
 
 def _number(value: float) -> str:
