@@ -123,12 +123,12 @@ def inference_variants(model: HTSAT, clap: ClapAudioModel, logmel: Tensor) -> di
 
 
 def training_variants(model: HTSAT, clap: ClapAudioModel, logmel: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """Forward, loss, backward and AdamW, in train mode, without dropout on either side."""
+    """Forward, loss, backward and fused AdamW, the same on either side, in train mode and without dropout."""
     targets = (torch.rand(len(logmel), len(model.config.classes), model.config.steps) < 0.1).float()
     head = copy.deepcopy(model.tscam_conv)
 
     def step(parameters: list[nn.Parameter], logits: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        optimiser = torch.optim.AdamW(parameters, lr=1e-5)
+        optimiser = torch.optim.AdamW(parameters, lr=1e-5, fused=True)
 
         def run() -> Tensor:
             optimiser.zero_grad()

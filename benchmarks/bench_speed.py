@@ -35,12 +35,12 @@ import record
 from loxo.audio.recording import probe, stream
 from loxo.detection.decode import decode
 from loxo.detection.detect import analyse
-from loxo.detection.scores import frame_scores
-from loxo.detection.shards import GROUP
+from loxo.detection.scores import CHUNK, GROUP, frame_scores
 from loxo.events.raven import write_raven
 from loxo.models.info import measure
+from loxo.models.stretch import Stretch
 from loxo.models.weights import load_model
-from loxo.models.windows import hop_steps, window_starts
+from loxo.models.windows import hop_steps
 from loxo.simulation.simulate import simulate
 
 BLOCK_S, OVERLAP = 30.0, 0.5  # as in detection
@@ -77,14 +77,15 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     raw = list(stream(recording, recording.sample_rate))
     samples = np.concatenate(list(stream(recording, config.sample_rate)))
     hop = hop_steps(OVERLAP, config.steps)
-    starts = window_starts(-(-len(samples) // config.step_samples), config.steps, hop)
-    windows = np.zeros((len(starts), config.window_samples), np.float32)
-    for window, start in zip(windows, starts, strict=True):
-        part = samples[start * config.step_samples :][: config.window_samples]
-        window[: len(part)] = part
-    groups = [torch.from_numpy(windows[k : k + GROUP]) for k in range(0, len(windows), GROUP)]
-    with torch.inference_mode():
-        images = [model.bands(group) for group in groups]
+    hop_samples = hop * config.step_samples
+    reach = (CHUNK - 1) * hop_samples + config.window_samples
+    chunks, windows = [], 0
+    for first in range(0, len(samples) - config.window_samples + 1, CHUNK * hop_samples):
+        chunk = torch.from_numpy(samples[first : first + reach])
+        firsts = range(0, len(chunk) - config.window_samples + 1, hop_samples)
+        chunks.append((chunk, [list(firsts[k : k + GROUP]) for k in range(0, len(firsts), GROUP)]))
+        windows += len(firsts)
+    images = [Stretch(model, chunk).bands(group) for chunk, groups in chunks for group in groups]
     scores = frame_scores(model, [samples])
     events = decode(scores, config, threshold=0.05).assign(recording=str(path))
     table = analyse(path, model, threshold=0.05).events
@@ -100,9 +101,10 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
         resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
     def front_end() -> None:
-        with torch.inference_mode():
+        for chunk, groups in chunks:
+            stretch = Stretch(model, chunk)
             for group in groups:
-                model.bands(group)
+                stretch.bands(group)
 
     def network() -> None:
         with torch.inference_mode():
@@ -124,23 +126,23 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     }
     if recording.sample_rate == config.sample_rate:
         del work["resample"]
-    amounts = {"bytes": path.stat().st_size, "operations": operations * len(windows), "events": len(events)}
-    amounts["flops of transforms"] = transforms_of(model, groups[0][:1]) * len(windows)
+    amounts = {"bytes": path.stat().st_size, "operations": operations * windows, "events": len(events)}
+    amounts["flops of transforms"] = transforms_in(front_end)
     return work, amounts
 
 
-def transforms_of(model: Any, window: torch.Tensor) -> float:
-    """Operations of the Fourier transforms in one window's image, as they are called."""
+def transforms_in(work: Callable[[], Any]) -> float:
+    """Operations of the Fourier transforms in some work, as they are called."""
     flops, stft = 0.0, torch.stft
 
     def counted(waveform: torch.Tensor, n_fft: int, *args: Any, **named: Any) -> torch.Tensor:
         nonlocal flops
         spectrum = stft(waveform, n_fft, *args, **named)
-        flops += spectrum.shape[-1] * transform_flops(n_fft)
+        flops += spectrum.shape[-1] * len(waveform) * transform_flops(n_fft)
         return spectrum
 
-    with torch.inference_mode(), mock.patch.object(torch, "stft", counted):
-        model.bands(window)
+    with mock.patch.object(torch, "stft", counted):
+        work()
     return flops
 
 

@@ -48,6 +48,12 @@ class FakeModel(nn.Module):
         logits = logits + self.weight_of_place * torch.linspace(-1, 1, self.config.steps)
         return {"framewise_logits": logits}
 
+    def bands(self, waveform: Tensor) -> Tensor:
+        return waveform
+
+    def network(self, bands: Tensor) -> tuple[Tensor, None]:
+        return self(bands)["framewise_logits"], None
+
 
 class BrokenModel(FakeModel):
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
@@ -71,15 +77,19 @@ class DeadlyModel(FakeModel):
 
 
 class HangingModel(FakeModel):
-    """Never comes back when it hears full scale for the first time."""
+    """Never comes back when it hears full scale for the first time. `stop`: nor does anything in its process, which to
+    all others looks as if the network to it were cut."""
 
-    def __init__(self, marker: Path) -> None:
+    def __init__(self, marker: Path, stop: bool = False) -> None:
         super().__init__()
-        self.marker = marker
+        self.marker, self.stop = marker, stop
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
         if waveform.abs().amax() > 0.99 and not self.marker.exists():
-            self.marker.touch()
+            self.marker.write_text(str(os.getpid()))
+            if self.stop:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                os._exit(1)  # continued at the test's end
             while True:
                 time.sleep(1)
         return super().forward(waveform)

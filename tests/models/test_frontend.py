@@ -75,7 +75,7 @@ def test_two_tones_two_bands_apart_are_resolved(hertz):
     centres = warped_edges(config.low_bands, config.fmin, config.split_hz, 2.0, 0.4)[1:-1]
     nearest = int(np.abs(centres - hertz).argmin())
     seconds = torch.arange(config.window_samples) / config.sample_rate
-    level = frontend.bands(torch.sin(2 * torch.pi * float(centres[nearest]) * seconds)[None])[
+    level = frontend.power(torch.sin(2 * torch.pi * float(centres[nearest]) * seconds)[None])[
         0, 256, : config.low_bands
     ]
     assert int(level.argmax()) == nearest

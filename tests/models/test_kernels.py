@@ -21,7 +21,7 @@ def layers():
 
 
 @pytest.mark.parametrize("frozen", (False, True))
-@pytest.mark.parametrize("rows", (1, 7, kernels.ROWS_AT_ONCE, 2 * kernels.ROWS_AT_ONCE + 3))
+@pytest.mark.parametrize("rows", (1, 7, kernels.ROWS_EXPECTED, 2 * kernels.ROWS_EXPECTED + 3))
 def test_the_same_as_the_plain_layers(layers, frozen, rows):
     first, second = (layer.requires_grad_(not frozen) for layer in layers)
     x = torch.randn(rows, 24)
@@ -30,6 +30,22 @@ def test_the_same_as_the_plain_layers(layers, frozen, rows):
         torch.testing.assert_close(kernels.mlp(x, first, second), second(F.gelu(first(x))), rtol=1e-5, atol=1e-5)
         shaped = kernels.mlp(x.view(1, rows, 1, 24), first, second)
         assert shaped.shape == (1, rows, 1, 24)
+
+
+@pytest.mark.parametrize("images", (1, 2, 5))
+def test_slices_of_a_batch_are_put_together_in_order(images, monkeypatch):
+    monkeypatch.setattr(kernels, "SLICE", 2 * 3 * 4 * torch.float32.itemsize)  # two images
+    batch, sizes = torch.randn(images, 3, 4), []
+
+    def doubled(some):
+        sizes.append(len(some))
+        return 2 * some
+
+    with torch.no_grad():
+        torch.testing.assert_close(kernels.in_slices(doubled, batch), 2 * batch)
+    assert sizes == {1: [1], 2: [2], 5: [2, 2, 1]}[images]
+    kernels.in_slices(doubled, batch)
+    assert sizes[-1] == images  # with gradients: all at once
 
 
 def test_changed_weights_are_laid_out_anew(layers):

@@ -1,10 +1,19 @@
-"""Frame scores of a recording of any length, in constant memory.
+"""Frame scores of a waveform of any length, in constant memory, the same to the bit however the work is cut.
 
 The model sees windows of the length it was trained on, laid by loxo.models.windows: they start at multiples of a hop
-of whole steps, the last one so that it ends with the recording. Where windows overlap, their logits are averaged, each
+of whole steps, the last one so that it ends with the recording. CHUNK of them, one after the other, are a chunk, whose
+front end is computed once for all windows that overlap. Where windows overlap, their logits are averaged, each
 weighted by how far a step is from its window's border, and only then become probabilities. Every position is an
-integer number of steps. A part of a recording's windows can be done elsewhere: `window_logits` is the work on some
-windows, `OverlapAdd` puts the pieces together, in the order of their starts if the last bits are to be the same.
+integer number of steps.
+
+What a chunk gives depends on its samples alone, and sums do not depend on their order:
+
+- On a CPU the model sees GROUP windows at a time, always the same ones: matrix products of another size may use
+  another kernel, which adds in another order. `batch_size` is for GPUs, where results agree between sizes up to float
+  noise.
+- Logits and weights are rounded to multiples of 2^-16 before they are multiplied and added up. The sums of such
+  products are exact in float64.
+- Division and sigmoid come last, once for the whole recording.
 """
 
 from __future__ import annotations
@@ -21,133 +30,127 @@ from loxo.models.windows import hop_steps, window_weight
 if TYPE_CHECKING:
     from torch import nn
 
+    from loxo.models.stretch import Stretch
+
 Scores = NDArray[np.float32]  # (classes, steps)
+
+GROUP = 4  # windows a CPU takes at once; larger sizes were no faster on one core, beyond noise
+CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
+UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one
+LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up 2,000 of them without a rounding
 
 
 def frame_scores(
-    model: nn.Module,
-    blocks: Iterable[NDArray[np.float32]],
-    *,
-    overlap: float = 0.5,
-    batch_size: int = 8,
-    progress: Callable[[int], None] | None = None,
+    model: nn.Module, blocks: Iterable[NDArray[np.float32]], *, overlap: float = 0.5, batch_size: int = 8
 ) -> Scores:
     """Probabilities (classes, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
 
     Step k covers the samples [k, k + 1) x model.config.step_samples; the last may reach beyond the waveform's end.
-    `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again; `batch_size` windows go through
-    the model at once. `progress` is called with the samples taken in so far. A waveform shorter than a window is
-    padded with silence at its end.
+    `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again. A waveform shorter than a
+    window is padded with silence at its end.
     Raises LoxoError for a bad option, or when the model gives anything but finite scores.
     """
-    windows = _Windows(model, overlap, batch_size)
-    seen = 0
-    for block in blocks:
-        windows.add(block)
-        seen += len(block)
-        if progress is not None:
-            progress(seen)
-    return windows.finish()
-
-
-def window_logits(model: nn.Module, waveforms: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits (windows, classes, steps) of windows (windows, window_samples) at the model's rate, on its device.
-
-    Raises LoxoError when the model gives another shape than its config says, or anything but finite numbers.
-    """
-    import torch
-
     config: Any = model.config
-    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-    with torch.inference_mode():
-        output = model(torch.from_numpy(waveforms).to(device))
-        logits: NDArray[np.float32] = output["framewise_logits"].float().cpu().numpy()
-    if logits.shape != (len(waveforms), len(config.classes), config.steps):
-        raise LoxoError(
-            f"The model gave logits of shape {logits.shape}; its config says {len(waveforms)} windows, "
-            f"{len(config.classes)} classes and {config.steps} steps."
-        )
-    if not np.isfinite(logits).all():
-        raise LoxoError("The model gave scores that are no finite numbers: its weights or front end are broken.")
-    return logits
+    if not 0 <= overlap < 1:
+        raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
+    hop = hop_steps(overlap, int(config.steps))
+    sums = WindowSums(model, hop, batch_size=batch_size)
+    step_samples, window = int(config.step_samples), int(config.window_samples)
+    chunk = (CHUNK - 1) * hop * step_samples + window
+    buffer, first = np.zeros(0, np.float32), 0  # the waveform from the step `first` on
+    for block in blocks:
+        buffer = np.concatenate((buffer, block))
+        while len(buffer) >= chunk + hop * step_samples:  # a hop more, so that the last window is not done twice
+            sums.add(first, buffer[:chunk])
+            first += CHUNK * hop
+            buffer = buffer[CHUNK * hop * step_samples :]
+    end = first * step_samples + len(buffer)
+    total = -(-end // step_samples)
+    sums.add(first, buffer)
+    if total > sums.covered:
+        sums.add_last(first, buffer)
+    return probabilities(sums.sums[:, :total], sums.weights[:total])
 
 
-class OverlapAdd:
-    """The weighted mean of windows' logits, (classes, steps), on a time line that grows by doubling."""
-
-    def __init__(self, classes: int, steps: int) -> None:
-        self.steps = steps
-        self.weight = np.array(window_weight(steps))
-        self.sums = np.zeros((classes, steps))
-        self.weights = np.zeros(steps)
-
-    def add(self, step: int, logits: NDArray[np.float32]) -> None:
-        """A window's logits (classes, steps), from the step with which it starts."""
-        while step + self.steps > self.sums.shape[1]:
-            self.sums = np.pad(self.sums, ((0, 0), (0, self.sums.shape[1])))
-            self.weights = np.pad(self.weights, (0, len(self.weights)))
-        self.sums[:, step : step + self.steps] += logits * self.weight
-        self.weights[step : step + self.steps] += self.weight
-
-    def scores(self, total: int) -> Scores:
-        """Probabilities (classes, total) of the first `total` steps, each of which some window must hold."""
-        logits = self.sums[:, :total] / self.weights[:total]
-        return (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
+def probabilities(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Scores:
+    """Of sums of weighted logits (classes, steps) and of weights (steps,)."""
+    return (1 / (1 + np.exp(-np.clip(sums / weights, -80, 80)))).astype(np.float32)
 
 
-class _Windows:
-    """Cuts the waveform into windows, runs the model on batches of them and adds up the weighted logits."""
+class WindowSums:
+    """Sums of windows' weighted logits, (classes, steps), and of weights, from the step `first_step` on.
 
-    def __init__(self, model: nn.Module, overlap: float, batch_size: int) -> None:
-        if not 0 <= overlap < 1:
-            raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
+    `covered` is the step after the last one that a window holds.
+    """
+
+    def __init__(self, model: nn.Module, hop: int, *, first_step: int = 0, batch_size: int = 8) -> None:
         if batch_size < 1:
             raise LoxoError(f"The batch size must be at least 1, not {batch_size}.")
         config: Any = model.config
-        self.model, self.batch_size = model, batch_size
-        self.steps = int(config.steps)
-        self.step_samples, self.window_samples = int(config.step_samples), int(config.window_samples)
-        self.hop = hop_steps(overlap, self.steps)
-        self.sum = OverlapAdd(len(config.classes), self.steps)
-        self.buffer = np.zeros(0, np.float32)  # the waveform from `buffer_start` on
-        self.buffer_start = 0  # samples
-        self.next_step = 0  # where the next window starts
-        self.batch: list[tuple[int, NDArray[np.float32]]] = []
+        self.model, self.hop, self.first_step = model, hop, first_step
+        self.steps, self.step_samples = int(config.steps), int(config.step_samples)
+        self.window = int(config.window_samples)
+        self.device = next((tensor.device for tensor in model.parameters()), "cpu")
+        self.group = GROUP if str(self.device) == "cpu" else min(batch_size, CHUNK)
+        self.weight = np.maximum(np.rint(np.array(window_weight(self.steps)) / UNIT), 1) * UNIT
+        self.sums = np.zeros((len(config.classes), 0))
+        self.weights = np.zeros(0)
+        self.covered = first_step
 
-    def add(self, block: NDArray[np.float32]) -> None:
-        self.buffer = np.concatenate((self.buffer, block))
-        end = self.buffer_start + len(self.buffer)
-        while self.next_step * self.step_samples + self.window_samples <= end:
-            self._window(self.next_step)
-            self.next_step += self.hop
-        # The last window, aligned with the end, starts no earlier than the last one so far.
-        keep = max(self.next_step - self.hop, 0) * self.step_samples
-        self.buffer = self.buffer[keep - self.buffer_start :]
-        self.buffer_start = keep
-
-    def finish(self) -> Scores:
-        end = self.buffer_start + len(self.buffer)
-        total = -(-end // self.step_samples)  # steps, the last one perhaps begun only
-        covered = self.next_step - self.hop + self.steps if self.next_step else 0
-        if total > covered:
-            self._window(max(total - self.steps, 0))
-        self._run()
-        return self.sum.scores(total)
-
-    def _window(self, step: int) -> None:
-        start = step * self.step_samples - self.buffer_start
-        window = self.buffer[start : start + self.window_samples]
-        # A copy in any case: the buffer goes on while the window waits for its batch.
-        padded = np.zeros(self.window_samples, np.float32)
-        padded[: len(window)] = window
-        self.batch.append((step, padded))
-        if len(self.batch) == self.batch_size:
-            self._run()
-
-    def _run(self) -> None:
-        if not self.batch:
+    def add(self, step: int, samples: NDArray[np.float32], on_group: Callable[[int], None] | None = None) -> None:
+        """All whole windows of samples that begin at a step. `on_group` is told the samples done, group by group."""
+        windows = max((len(samples) - self.window) // (self.hop * self.step_samples) + 1, 0)
+        if not windows:
             return
-        logits = window_logits(self.model, np.stack([window for _, window in self.batch]))
-        for (step, _), values in zip(self.batch, logits, strict=True):
-            self.sum.add(step, values)
-        self.batch.clear()
+        stretch = self._stretch(samples)
+        for k in range(0, windows, self.group):
+            some = range(k, min(k + self.group, windows))
+            self._add(stretch, step, [n * self.hop for n in some])
+            if on_group is not None:
+                on_group(some[-1] * self.hop * self.step_samples + self.window)
+
+    def add_last(self, step: int, samples: NDArray[np.float32]) -> None:
+        """The window that ends with the samples, or holds them all and silence after; they begin at a step."""
+        behind = max(-(-len(samples) // self.step_samples) - self.steps, 0)
+        last = samples[behind * self.step_samples :]
+        self._add(self._stretch(np.pad(last, (0, self.window - len(last)))), step + behind, [0])
+
+    def _stretch(self, samples: NDArray[np.float32]) -> Stretch:
+        import torch
+
+        from loxo.models.stretch import Stretch
+
+        return Stretch(self.model, torch.from_numpy(np.ascontiguousarray(samples)).to(self.device))
+
+    def _add(self, stretch: Stretch, step: int, offsets: list[int]) -> None:
+        """Windows of a stretch that begins at a step, each so many steps after it."""
+        logits = self._checked(stretch, offsets).astype(np.float64)
+        logits = np.rint(np.clip(logits, -LOGIT_MAX, LOGIT_MAX) / UNIT) * UNIT
+        for offset, values in zip(offsets, logits, strict=True):
+            self._reach(step + offset, step + offset + self.steps)
+            here = slice(step + offset - self.first_step, step + offset - self.first_step + self.steps)
+            self.sums[:, here] += values * self.weight
+            self.weights[here] += self.weight
+            self.covered = max(self.covered, step + offset + self.steps)
+
+    def _checked(self, stretch: Stretch, offsets: list[int]) -> NDArray[np.float32]:
+        config: Any = self.model.config
+        logits: NDArray[np.float32] = stretch.logits([k * self.step_samples for k in offsets]).float().cpu().numpy()
+        if logits.shape != (len(offsets), len(config.classes), config.steps):
+            raise LoxoError(
+                f"The model gave logits of shape {logits.shape}; its config says {len(offsets)} windows, "
+                f"{len(config.classes)} classes and {config.steps} steps."
+            )
+        if not np.isfinite(logits).all():
+            raise LoxoError("The model gave scores that are no finite numbers: its weights or front end are broken.")
+        return logits
+
+    def _reach(self, first: int, end: int) -> None:
+        """Room for the steps from `first` to `end`; at the end it grows by doubling."""
+        before = max(self.first_step - first, 0)
+        self.first_step -= before
+        missing = end - self.first_step - before - len(self.weights)
+        after = max(missing, len(self.weights)) if missing > 0 else 0
+        if before or after:
+            self.sums = np.pad(self.sums, ((0, 0), (before, after)))
+            self.weights = np.pad(self.weights, (before, after))

@@ -5,14 +5,7 @@ read and resampled by a stream of its own that begins at the chunk's first sampl
 before. A shard is a run of whole chunks. What a chunk gives therefore depends on the recording and on its number alone,
 not on shards, processes or machines.
 
-Three things make that exact to the bit, not only up to float noise:
-
-- On a CPU the model sees GROUP windows at a time, always the same ones: matrix products of another size may use
-  another kernel, which adds in another order. `batch_size` is for GPUs, where results agree between sizes up to float
-  noise.
-- Logits and weights are rounded to multiples of 2^-16 before they are multiplied and added up. The sums of such
-  products are exact in float64, so that the order of addition does not matter.
-- Division and sigmoid come last, once for the whole recording.
+What makes that exact to the bit is told in loxo.detection.scores.
 
 A recording ends where decoding ends: in the first shard with a fault. What later shards found is left out, as it would
 be if the recording were read from start to end.
@@ -28,19 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
-from loxo.detection.scores import Scores, window_logits
+from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
 from loxo.errors import LoxoError
-from loxo.models.windows import hop_steps, window_weight
+from loxo.models.windows import hop_steps
 
 if TYPE_CHECKING:
     from torch import nn
 
-GROUP = 4  # windows a CPU takes at once; larger sizes were no faster on one core, beyond noise
-CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
 SHARD_MINUTES = 60.0
-UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one
-LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up 2,000 of them without a rounding
-
 Advance = Callable[[float], None]  # is told the seconds of a shard that are done
 
 
@@ -122,29 +110,25 @@ def score_shard(
     `advance` is called after every batch with the seconds of the shard that are done. A fault of the recording ends
     the shard early and is told in the part. Raises LoxoError for a bad option or a model that gives no finite scores.
     """
-    if batch_size < 1:
-        raise LoxoError(f"The batch size must be at least 1, not {batch_size}.")
     chunks = shards[number]
     begin = grid.chunk(chunks[0])[0]
-    sums = _Sums(model, grid, begin // grid.step_samples, batch_size)
+    sums = WindowSums(model, grid.hop, first_step=begin // grid.step_samples, batch_size=batch_size)
     end, zeroed, fault = 0, False, None
     for chunk in chunks:
         first, stop = grid.chunk(chunk)
         blocks = stream(recording, grid.rate, start=first, stop=stop)
         samples = np.concatenate([np.zeros(0, np.float32), *blocks])
         zeroed, fault = zeroed or bool(blocks.zeroed), blocks.fault
-        whole = max((len(samples) - grid.window) // (grid.hop * grid.step_samples) + 1, 0)
-        for k in range(min(whole, CHUNK)):
-            start = k * grid.hop * grid.step_samples
-            sums.add(first // grid.step_samples + k * grid.hop, samples[start : start + grid.window])
+
+        def on_group(done: int, before: int = first - begin) -> None:
             if advance is not None:
-                advance((first + start + grid.window - begin) / grid.rate)
+                advance((before + done) / grid.rate)
+
+        sums.add(first // grid.step_samples, samples, on_group)
         end = first + len(samples) if len(samples) else end
         if fault is not None or chunk == grid.chunks - 1:
-            if len(samples):
-                sums.add_last(recording, first, samples)
+            _add_last(sums, grid, recording, first, samples)
             break
-    sums.run()
     used = sums.covered - sums.first_step
     return Part(
         shard=number,
@@ -161,61 +145,16 @@ def score_shard(
     )
 
 
-class _Sums:
-    """Runs the model on windows, in groups, and adds up their weighted logits."""
-
-    def __init__(self, model: nn.Module, grid: Grid, first_step: int, batch_size: int) -> None:
-        device = next((tensor.device.type for tensor in model.parameters()), "cpu")
-        self.model, self.grid, self.first_step = model, grid, first_step
-        self.group = GROUP if device == "cpu" else batch_size
-        self.weight = np.maximum(np.rint(np.array(window_weight(grid.steps)) / UNIT), 1) * UNIT
-        config: Any = model.config
-        self.sums = np.zeros((len(config.classes), 0))
-        self.weights = np.zeros(0)
-        self.pending: list[tuple[int, NDArray[np.float32]]] = []
-        self.covered = first_step  # step after the last one that a window holds
-
-    def add(self, step: int, window: NDArray[np.float32]) -> None:
-        self.pending.append((step, window))
-        self.covered = step + self.grid.steps
-        if len(self.pending) == self.group:
-            self.run()
-
-    def add_last(self, recording: Recording, first: int, samples: NDArray[np.float32]) -> None:
-        """The window that ends with the recording, if there are steps that no window holds yet. `samples` are its
-        last ones, from the sample `first` on."""
-        grid = self.grid
-        total = -(-(first + len(samples)) // grid.step_samples)
-        if total <= self.covered:
-            return
-        step = max(total - grid.steps, 0)
-        before = first - step * grid.step_samples
-        if before > 0:
-            samples = np.concatenate([*stream(recording, grid.rate, start=first - before, stop=first), samples])
-        window = np.zeros(grid.window, np.float32)
-        last = samples[max(-before, 0) :][: grid.window]
-        window[: len(last)] = last
-        if step < self.first_step:  # the shard's steps begin with this window
-            more = self.first_step - step
-            self.sums = np.pad(self.sums, ((0, 0), (more, 0)))
-            self.weights = np.pad(self.weights, (more, 0))
-            self.first_step = step
-        self.add(step, window)
-
-    def run(self) -> None:
-        if not self.pending:
-            return
-        logits = window_logits(self.model, np.stack([window for _, window in self.pending])).astype(np.float64)
-        logits = np.rint(np.clip(logits, -LOGIT_MAX, LOGIT_MAX) / UNIT) * UNIT
-        for (step, _), values in zip(self.pending, logits, strict=True):
-            here = slice(step - self.first_step, step - self.first_step + self.grid.steps)
-            if here.stop > len(self.weights):
-                more = max(here.stop - len(self.weights), len(self.weights))
-                self.sums = np.pad(self.sums, ((0, 0), (0, more)))
-                self.weights = np.pad(self.weights, (0, more))
-            self.sums[:, here] += values * self.weight
-            self.weights[here] += self.weight
-        self.pending.clear()
+def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, samples: NDArray[np.float32]) -> None:
+    """The window that ends with the recording, if there are steps that no window holds yet. `samples` are its last
+    ones, from the sample `first` on; what the window holds before them is read again."""
+    total = -(-(first + len(samples)) // grid.step_samples)
+    if not len(samples) or total <= sums.covered:
+        return
+    before = min(first, max(grid.window + -len(samples) // grid.step_samples * grid.step_samples, 0))
+    if before > 0:
+        samples = np.concatenate([*stream(recording, grid.rate, start=first - before, stop=first), samples])
+    sums.add_last((first - before) // grid.step_samples, samples)
 
 
 @dataclass(frozen=True)
@@ -248,8 +187,7 @@ def join(recording: Recording, grid: Grid, parts: Iterable[Part]) -> Joined:
         stop = min(part.first_step + len(part.weights), total)
         sums[:, part.first_step : stop] += part.sums[:, : stop - part.first_step]
         weights[part.first_step : stop] += part.weights[: stop - part.first_step]
-    logits = np.clip(sums / weights, -80, 80)
-    return Joined((1 / (1 + np.exp(-logits))).astype(np.float32), end, any(part.zeroed for part in parts), fault)
+    return Joined(probabilities(sums, weights), end, any(part.zeroed for part in parts), fault)
 
 
 def _until_fault(parts: Iterable[Part]) -> Iterator[Part]:

@@ -119,9 +119,9 @@ class AST(FrameModel):
         for token in (self.cls_token, self.distillation_token, self.position_embeddings):
             nn.init.trunc_normal_(token, std=0.02)
 
-    def bands(self, waveform: Tensor) -> Tensor:
-        """(batch, window_samples) -> (batch, channels, n_mels, image_frames)"""
-        return self.frontend(waveform).transpose(2, 3)
+    def scaled(self, image: Tensor) -> Tensor:
+        """(batch, channels, image_frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
+        return image.transpose(2, 3)
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, image_frames) -> logits (batch, classes, steps), latent (batch, features)"""

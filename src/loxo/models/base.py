@@ -19,10 +19,12 @@ WINDOWS_AT_ONCE = 8  # of one long waveform: bounds the memory, whatever the len
 class FrameModel(nn.Module):
     """A network that maps a waveform to frame-wise and clip-wise probabilities of each class.
 
-    A subclass implements `bands` and `network` for one window; the rest of Loxo uses only what is defined here.
+    A subclass has a `frontend` and implements `scaled` and `network` for one window; the rest of Loxo uses only what is
+    defined here.
     """
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
+    frontend: nn.Module  # (batch, samples) -> (batch, channels, frames, n_mels)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -31,6 +33,10 @@ class FrameModel(nn.Module):
 
     def bands(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, channels, n_mels, frames), as the network wants them."""
+        return self.scaled(self.frontend(waveform))
+
+    def scaled(self, image: Tensor) -> Tensor:
+        """(batch, channels, frames, n_mels), the front end's -> (batch, channels, n_mels, frames), the network's"""
         raise NotImplementedError
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:

@@ -63,7 +63,7 @@ DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
 
 
 # The front end of the bundled model and of its rivals: 20.48 s at 4 kHz become 512 frames of 128 bands, of which 96
-# resolve 2-4 Hz below 250 Hz.
+# resolve 2-4 Hz below 250 Hz. Their window is 1.02 s long: a new one every 0.16 s loses nothing.
 ELEPHANT_FRONTEND: dict[str, Any] = {
     "sample_rate": 4000,
     "window_samples": 81920,
@@ -74,6 +74,7 @@ ELEPHANT_FRONTEND: dict[str, Any] = {
     "low_bands": 96,
     "fmin": 8.0,
     "split_hz": 250.0,
+    "long_every": 4,
     "short_n_fft": 256,
     "short_fmin": 80.0,
     "fmax": 1900.0,
@@ -106,6 +107,7 @@ class ModelConfig:
     fmax: float = 14000.0
     low_bands: int = 0  # two-resolution only: how many of the bands come from the long window
     split_hz: float = 250.0  # two-resolution only: the highest frequency of the long window
+    long_every: int = 1  # two-resolution only: frames from one long window to the next; those between repeat it
     short_n_fft: int = 256  # two-resolution only: the short window, samples
     short_fmin: float = 80.0  # two-resolution only: the lowest frequency of the short window
     image_frames: int = 1024
@@ -122,6 +124,8 @@ class ModelConfig:
             raise LoxoError(f"Unknown front end {self.frontend!r}: use one of {', '.join(FRONTEND_CHANNELS)}.")
         if self.in_chans != FRONTEND_CHANNELS[self.frontend]:
             raise LoxoError(f"in_chans is {self.in_chans}, but the front end {self.frontend!r} gives another number.")
+        if self.image_frames % self.long_every:
+            raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of long_every ({self.long_every}).")
         if self.clip_pooling not in ("mean", "max"):
             raise LoxoError(f"Unknown clip_pooling {self.clip_pooling!r}: use 'mean' or 'max'.")
         if self.window_samples % self.steps:
@@ -198,8 +202,9 @@ class HTSATConfig(ModelConfig):
         "default": {
             **ELEPHANT_FRONTEND,
             "folds": 1,
-            "patch": (4, 8),
+            "patch": (8, 8),
             "embed_dim": 32,
+            "mlp_ratio": 2.0,
             "depths": (2, 2, 2),
             "num_heads": (2, 4, 8),
             "merges": ((2, 1), (2, 1)),

@@ -69,9 +69,9 @@ class CRNN(FrameModel):
         self.recurrent = nn.GRU(config.channels[-1] * rows, config.hidden, batch_first=True, bidirectional=True)
         self.head = nn.Linear(2 * config.hidden, len(config.classes))
 
-    def bands(self, waveform: Tensor) -> Tensor:
-        """(batch, window_samples) -> (batch, channels, n_mels, image_frames)"""
-        return self.frontend(waveform).transpose(2, 3)
+    def scaled(self, image: Tensor) -> Tensor:
+        """(batch, channels, image_frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
+        return image.transpose(2, 3)
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, image_frames) -> logits (batch, classes, steps), latent (batch, features)"""

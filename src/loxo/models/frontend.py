@@ -163,8 +163,9 @@ class TwoResolutionFrontEnd(nn.Module):
     """Bands from two windows, made independent of a recorder's gain and colour.
 
     The first `low_bands` bands cover fmin-split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,
-    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter. The others
-    cover short_fmin-fmax with a window of short_n_fft samples (64 ms).
+    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter. Frames share
+    one such window, `long_every` at a time, and its centre is theirs. The others cover short_fmin-fmax with a window of
+    short_n_fft samples (64 ms).
 
     Channel 0 is each band's prominence over its own floor, a low quantile of its level in the window: steady hum and
     the slope of the background are gone, calls stand out. Channel 1 keeps what that erases, the shape of the
@@ -182,6 +183,7 @@ class TwoResolutionFrontEnd(nn.Module):
         super().__init__()
         self.frames = config.image_frames
         self.hop = config.hop_length
+        self.every = config.long_every
         self.factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
         low_rate = config.sample_rate / self.factor
         low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
@@ -199,20 +201,38 @@ class TwoResolutionFrontEnd(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, window_samples) -> (batch, 2, image_frames, n_mels), both channels of order 1."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            return normalise(self.bands(waveform.float()))
+        return self.image(self.power(waveform)[:, : self.frames])
 
-    def bands(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, frames, n_mels) mean power density in each band."""
-        reach = self.factor * (len(self.long_window) // 2)
-        padded = F.pad(waveform[:, None], (reach + len(self.taps) // 2,) * 2, mode="reflect")
+    def image(self, power: Tensor) -> Tensor:
+        """(batch, image_frames, n_mels) -> (batch, 2, image_frames, n_mels)"""
+        with torch.autocast(power.device.type, enabled=False):
+            return normalise(power)
+
+    def power(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, samples // hop_length, n_mels) mean power density in each band.
+
+        Needs no window: what overlapping windows of a recording share is computed once.
+        """
+        with torch.autocast(waveform.device.type, enabled=False):
+            frames = waveform.shape[1] // self.hop
+            waveform = waveform.float()
+            long, short = self.long_spectra(waveform), self.short_spectra(waveform)
+            return torch.cat((long.repeat_interleave(self.every, dim=1)[:, :frames], short[:, :frames]), dim=2)
+
+    def long_spectra(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, a frame every `every` hops, low_bands)"""
+        reach = self.factor * (len(self.long_window) // 2) + len(self.taps) // 2
+        middle = (self.every - 1) * self.hop // 2  # of the frames that share a window, from the first one's centre
+        padded = F.pad(waveform[:, None], (reach - middle, reach + middle), mode="reflect")
         slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
-        long = power_spectrum(slow, self.long_window, self.hop // self.factor, center=False)[:, : self.frames]
-        short = power_spectrum(waveform, self.short_window, self.hop, center=True)[:, : self.frames]
+        power = power_spectrum(slow, self.long_window, self.every * self.hop // self.factor, center=False)
         # Power per hertz would differ between the two only by the rate; unit noise reads the same in both this way.
-        long = long @ self.long_filters / (self.long_window.square().sum() / self.factor)
-        short = short @ self.short_filters / self.short_window.square().sum()
-        return torch.cat((long, short), dim=2)
+        return power @ self.long_filters / (self.long_window.square().sum() / self.factor)
+
+    def short_spectra(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, samples // hop_length + 1, n_mels - low_bands)"""
+        power = power_spectrum(waveform, self.short_window, self.hop, center=True)
+        return power @ self.short_filters / self.short_window.square().sum()
 
 
 def normalise(power: Tensor) -> Tensor:

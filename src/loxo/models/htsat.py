@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from loxo.models import kernels
 from loxo.models.base import FrameModel
 from loxo.models.config import HTSATConfig
 from loxo.models.frontend import build_frontend
@@ -39,11 +40,10 @@ class HTSAT(FrameModel):
         self.tscam_conv = nn.Conv2d(config.features, len(config.classes), kernel_size=(rows, 3), padding=(0, 1))
         self.apply(_initialise)
 
-    def bands(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, channels, n_mels, frames), normalised band by band."""
-        bands = self.frontend(waveform)  # (batch, channels, frames, n_mels)
-        b, c, t, m = bands.shape
-        return self.bn0(bands.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
+    def scaled(self, image: Tensor) -> Tensor:
+        """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
+        b, c, t, m = image.shape
+        return self.bn0(image.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
@@ -65,7 +65,7 @@ class HTSAT(FrameModel):
         """(batch, channels, rows, columns) -> tokens (batch, R, C, features) of the last stage, normalised."""
         tokens = self.patch_embed(image)
         for layer in self.layers:
-            tokens = layer(tokens)
+            tokens = kernels.in_slices(layer, tokens)
         return self.norm(tokens)
 
     def unfold(self, tokens: Tensor) -> Tensor:

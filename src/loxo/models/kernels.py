@@ -1,4 +1,4 @@
-"""Linear layers as fast as a CPU can do them when nothing is learnt: by oneDNN, bias and GELU in the same pass.
+"""A network as fast as a CPU can do it when nothing is learnt: linear layers by oneDNN, and the batch in slices.
 
 torch's own linear layer may call another library that leaves a third of the processor unused, and a GELU of its own
 reads and writes the widest tensor of the network once more. The fused operators are those that torch.compile uses.
@@ -10,14 +10,28 @@ Weights that ask for no gradient (`model.requires_grad_(False)`) are laid out fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ROWS_AT_ONCE = 1024  # of an MLP: its hidden tensor then stays in the cache between the two layers
+SLICE = 3 * 2**20  # bytes of tokens: what the layers between make of them, four times as wide, stays in the cache
+ROWS_EXPECTED = 1024  # of a linear layer's input, when its weights are laid out
 _packed: WeakKeyDictionary[nn.Linear, tuple[tuple[int, int], Tensor]] = WeakKeyDictionary()
+
+
+def in_slices(layers: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """layers(tokens), a few images of a batch at a time where nothing is learnt: (B, ...) -> (B, ...)
+
+    What lies between the layers then stays in the processor's cache, and in memory that was in use before: a large
+    tensor otherwise costs as much to map and to clear as to compute.
+    """
+    if torch.is_grad_enabled() or tokens.device.type != "cpu" or _traced():
+        return layers(tokens)
+    images = max(1, SLICE // (tokens[0].numel() * tokens.element_size()))
+    return layers(tokens) if images >= len(tokens) else torch.cat([layers(some) for some in tokens.split(images)])
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
@@ -29,12 +43,7 @@ def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
     """second(gelu(first(x))): (..., in) -> (..., out)"""
     if not (_fusible(x, first) and _fusible(x, second)):
         return F.linear(F.gelu(F.linear(x, first.weight, first.bias)), second.weight, second.bias)
-    rows = x.reshape(-1, x.shape[-1])
-    out = x.new_empty(len(rows), second.out_features)
-    for k in range(0, len(rows), ROWS_AT_ONCE):
-        some = slice(k, k + ROWS_AT_ONCE)
-        out[some] = _pointwise(_pointwise(rows[some], first, "gelu"), second, "none")
-    return out.view(*x.shape[:-1], -1)
+    return _pointwise(_pointwise(x, first, "gelu"), second, "none")
 
 
 def _fusible(x: Tensor, layer: nn.Linear) -> bool:
@@ -44,11 +53,14 @@ def _fusible(x: Tensor, layer: nn.Linear) -> bool:
         and x.dtype == layer.weight.dtype
         and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast()))
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not _traced()
         and torch.backends.mkldnn.is_available()
         and torch.backends.mkldnn.enabled
     )
+
+
+def _traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def bfloat16_is_fast() -> bool:
@@ -69,6 +81,6 @@ def _laid_out(layer: nn.Linear) -> Tensor:
     state = (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
     known = _packed.get(layer)
     if known is None or known[0] != state:
-        known = (state, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS_AT_ONCE))
+        known = (state, torch.ops.mkldnn._reorder_linear_weight(weight.detach(), ROWS_EXPECTED))
         _packed[layer] = known
     return known[1]

@@ -92,8 +92,9 @@ class WindowAttention(nn.Module):
             bias = bias + mask[:, None]  # (W, H, N, N)
         if self.training:
             # A trainable bias keeps scaled_dot_product_attention off its fast kernel: measured slower than this.
-            logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias
-            out = logits.softmax(-1) @ v
+            with torch.autocast(x.device.type, enabled=False):  # it would make the widest tensor, the logits, float32
+                logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias.to(q.dtype)
+                out = logits.softmax(-1) @ v
         elif mask is None:
             # All windows have the same bias: they join the batch, and no tensor is copied.
             q, k, v = (t.flatten(0, 1) for t in (q, k, v))

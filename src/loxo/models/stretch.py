@@ -1,0 +1,46 @@
+"""A stretch of sound that a model reads in windows that overlap: what they share is computed once.
+
+The spectra of the two-resolution front end need no window; only their normalisation does. With windows that overlap
+by a half, that saves nearly half of the front end, and frames near a window's border see the sound beyond it instead
+of its mirror image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from loxo.models.frontend import TwoResolutionFrontEnd
+
+
+class Stretch:
+    """Windows of `waveform` (samples,), float32 at the model's rate and on its device."""
+
+    def __init__(self, model: nn.Module, waveform: Tensor) -> None:
+        self.model: Any = model
+        self.waveform = waveform
+        self.power: Tensor | None = None
+        frontend = getattr(model, "frontend", None)
+        config: Any = model.config
+        if isinstance(frontend, TwoResolutionFrontEnd) and config.step_samples % frontend.hop == 0:
+            with torch.inference_mode():
+                self.power = frontend.power(waveform[None])[0]  # (frames, n_mels)
+
+    def bands(self, firsts: Sequence[int]) -> Tensor:
+        """What the network wants of the windows that begin at these samples, whole steps: (windows, ...)."""
+        config = self.model.config
+        with torch.inference_mode():
+            if self.power is None:
+                windows = [self.waveform[first : first + config.window_samples] for first in firsts]
+                return self.model.bands(torch.stack(windows))
+            frames = [first // config.hop_length for first in firsts]
+            power = torch.stack([self.power[first : first + config.image_frames] for first in frames])
+            return self.model.scaled(self.model.frontend.image(power))
+
+    def logits(self, firsts: Sequence[int]) -> Tensor:
+        """(windows, classes, steps)"""
+        with torch.inference_mode():
+            return self.model.network(self.bands(firsts))[0]
