@@ -6,6 +6,7 @@ sooner at high frequencies, distance a low-pass. Three families, seen in the rea
 `thud`   80-400 Hz for 0.25-0.45 s, no sharp tail (far shots, Elephant Listening Project);
 `sharp`  a sharp onset from 300 Hz up, a tail of 0.5-1.3 s (Belize);
 `close`  broadband, often clipped; its colour, tail and thump are anybody's: weapon, yard, microphone, a mixing desk.
+Automatic fire comes in bursts, and in collections of sounds as a loop: rounds all alike, each cut off before the next.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from loxo.simulation.sounds import Call, Samples, audible, fast_length, normalis
 FAMILIES = ("thud", "sharp", "close")
 COLOUR_HZ = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their own
+LONGEST_FIRE_S = 8.0  # of automatic fire in one event
+PATTERNS = ("single", "pair", "slow series", "double", "automatic")
+PATTERN_SHARES = (0.62, 0.16, 0.08, 0.05, 0.09)
+CLOSE_SHARES = (0.47, 0.1, 0.07, 0.05, 0.31)  # whoever records a gun from near by mostly wants to hear it fire
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class Gunshot:
     thump_s: float = 0.1  # until it has died away to 1/e
     thump: float = 0.0  # its peak re the blast's
     delays_s: tuple[float, ...] = (0.0,)
+    round_s: float = 0.0  # of automatic fire: every round is cut off after this; 0: none is
+    spread: float = 0.15  # of the rounds' levels, standard deviation re their mean
     label_drop_db: float = 18.0
 
 
@@ -120,7 +127,7 @@ def _draw_close(rng: np.random.Generator, drop_db: float) -> Gunshot:
 def draw_pattern(rng: np.random.Generator, family: str | None = None) -> list[tuple[float, Gunshot]]:
     """Shots from one weapon at one place: (delay in seconds, event). Most are single; pairs come 1-3 s apart."""
     shot = draw_gunshot(rng, family)
-    kind = rng.choice(("single", "pair", "slow series", "double", "automatic"), p=(0.62, 0.16, 0.08, 0.05, 0.09))
+    kind = rng.choice(PATTERNS, p=CLOSE_SHARES if shot.family == "close" else PATTERN_SHARES)
     if kind == "single":
         return [(0.0, shot)]
     if kind == "pair":
@@ -129,12 +136,30 @@ def draw_pattern(rng: np.random.Generator, family: str | None = None) -> list[tu
         gaps = rng.uniform(0.55, 2.5, int(rng.integers(2, 6)))
         return [(float(at), shot) for at in np.concatenate([[0.0], np.cumsum(gaps)])]
     if kind == "double":  # both barrels, or a shot and the echo of a ridge
-        delays = np.array([0.0, rng.uniform(0.12, LONGEST_BURST_GAP_S)])
-    else:  # automatic fire, 450-1200 rounds a minute
-        gap = 60.0 / rng.uniform(450, 1200)
-        count = int(rng.integers(3, 25))
-        delays = np.arange(count) * gap + rng.normal(0, 0.04 * gap, count) * (np.arange(count) > 0)
-    return [(0.0, replace(shot, delays_s=tuple(float(delay) for delay in delays)))]
+        return [(0.0, replace(shot, delays_s=(0.0, float(rng.uniform(0.12, LONGEST_BURST_GAP_S)))))]
+    return [(0.0, _automatic(shot, rng))]
+
+
+def _automatic(shot: Gunshot, rng: np.random.Generator) -> Gunshot:
+    """`shot` fired automatically, 450-1200 rounds a minute or at the pace of a finger, in one burst or several."""
+    rounds_a_minute = rng.uniform(450, 1200) if rng.random() < 0.8 else rng.uniform(150, 450)
+    gap = 60.0 / rounds_a_minute
+    loop = rng.random() < 0.35
+    bursts = 1 if rng.random() < 0.5 else int(rng.integers(2, 7))
+    delays: list[float] = []
+    at = 0.0
+    for _ in range(bursts):
+        count = int(rng.integers(2, 12)) if rng.random() < 0.7 else int(rng.integers(10, 60))
+        delays += [at + k * gap for k in range(count)]
+        at = delays[-1] + max(gap, float(rng.uniform(0.15, 0.9 * LONGEST_BURST_GAP_S)))
+    uneven = rng.normal(0, 0.0 if loop else 0.04 * gap, len(delays))
+    uneven[0] = 0.0
+    return replace(
+        shot,
+        delays_s=tuple(float(delay) for delay in np.asarray(delays) + uneven if delay <= LONGEST_FIRE_S),
+        round_s=float(gap * rng.uniform(0.4, 1.05)) if loop or rng.random() < 0.2 else 0.0,
+        spread=0.02 if loop else 0.15,
+    )
 
 
 def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator) -> Call:
@@ -162,8 +187,10 @@ def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator
     if shot.colour_db:
         heard_db = np.interp(np.log2(np.maximum(f, 1.0)), np.log2(COLOUR_HZ), shot.colour_db)
         spectrum *= 10 ** (heard_db / 20)
+    if shot.round_s > 0:
+        spectrum = np.fft.rfft(np.fft.irfft(spectrum, size) * _gate(shot.round_s + lead, size, sample_rate))
     if len(shot.delays_s) > 1:
-        levels = 1 + 0.15 * rng.standard_normal(len(shot.delays_s))
+        levels = 1 + shot.spread * rng.standard_normal(len(shot.delays_s))
         spectrum *= (levels[:, None] * np.exp(-w * np.asarray(shot.delays_s)[:, None])).sum(0)
     spectrum *= _band(shot, w) * np.clip((0.5 * sample_rate - f) / (0.05 * sample_rate), 0, 1)
     samples = np.fft.irfft(spectrum, size)[:n].astype(np.float32)
@@ -207,6 +234,11 @@ def _tail(shot: Gunshot, sample_rate: int, rng: np.random.Generator, size: int) 
     knots = np.arange(0, t[-1] + 0.2, 0.06)
     lumps = np.interp(t, knots, rng.uniform(0.4, 1.6, len(knots)))
     return (out * (1 - np.exp(-t / shot.build_s)) * lumps).astype(np.float32)
+
+
+def _gate(end_s: float, size: int, sample_rate: int) -> Samples:
+    """1 until `end_s`, then 0, with 10 ms in between."""
+    return np.clip((end_s - np.arange(size) / sample_rate) / 0.01, 0, 1).astype(np.float32)
 
 
 def _band(shot: Gunshot, w: NDArray[np.complexfloating]) -> NDArray[np.complexfloating]:

@@ -74,6 +74,8 @@ def glide(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
 NEGATIVES: dict[str, tuple[Generator, float]] = {
     "wind": (weather.wind, 5.0),
     "puff": (weather.puff, 2.0),
+    "buffet": (weather.buffet, 3.0),
+    "slaps": (weather.slaps, 1.5),
     "thunder": (weather.thunder, 2.5),
     "rain": (weather.rain, 2.0),
     "water": (weather.water, 0.7),

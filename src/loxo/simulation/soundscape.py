@@ -34,7 +34,7 @@ from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normali
 if TYPE_CHECKING:
     import pandas as pd
 
-CLIP_SHARE = 0.2  # of the training windows: short clips, as collections of sounds hold them
+CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
 
@@ -143,9 +143,12 @@ def _calls(
         taken.append((start, start + length))
         calls.append((call, start - call.core[0], snr, by_line))
     for _ in range(shots):
-        start = int(rng.integers(0, max(1, samples - sample_rate // 4)))
+        pattern = draw_pattern(rng, shot_family)
+        # Fire may have begun before the scene; of a single shot, what is left would be its tail.
+        fire_s = pattern[0][1].delays_s[-1] if rng.random() < 0.5 else 0.0
+        start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
         snr = draw_snr(rng, gunshot_snr_db)
-        for delay, shot in draw_pattern(rng, shot_family):
+        for delay, shot in pattern:
             call = synthesise_gunshot(shot, sample_rate, rng)
             calls.append((call, start + int(delay * sample_rate) - call.core[0], snr + rng.normal(0, 1.5), False))
     return calls
@@ -190,7 +193,7 @@ def _short_clip(
     recorder = draw_recorder(rng, 0.0)
     if rng.random() < 0.4:
         recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
-    real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.78 else None
+    real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.7 else None
     if real is not None:  # a dog, a saw, a storm, as it is
         background, shots, rumbles, negatives = real[:samples], 0, 0, int(rng.random() < 0.1)
     else:
@@ -200,7 +203,7 @@ def _short_clip(
             if backgrounds is not None and rng.random() < 0.5
             else synthetic_background(rng, length, sample_rate)
         )
-        shots, rumbles = int(which < 0.48), int(0.48 <= which < 0.62)
+        shots, rumbles = int(which < 0.46), int(0.46 <= which < 0.58)
         negatives = int(rng.integers(1, 3)) if which >= 0.62 else int(rng.random() < 0.12)
     scene = compose(
         rng,
@@ -212,7 +215,7 @@ def _short_clip(
         negatives=negatives,
         overlap=0.15,
         gunshot_snr_db=CLIP_SNR_DB,
-        shot_family="close" if rng.random() < 0.75 else None,
+        shot_family="close" if rng.random() < 0.65 else None,
         recorder=recorder,
     )
     return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events

@@ -54,6 +54,38 @@ def puff(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     return negative("puff", out, 2, 120)
 
 
+def buffet(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Gusts that strike a bare microphone: as long as a shot and as loud, up to some hundred hertz, but rough, and
+    swelling for tens of milliseconds where a blast is there at once."""
+    n = int(min(rng.uniform(0.5, 12), longest_s) * sample_rate)
+    out = np.zeros(n, np.float32)
+    corner, slope = np.exp(rng.uniform(np.log(25), np.log(250))), rng.uniform(9, 30)  # Hz, dB per octave
+    for _ in range(int(rng.integers(1, 6))):
+        width = int(rng.uniform(0.12, 1.2) * sample_rate)
+        noise = coloured(rng, width, sample_rate, [3, corner / 4, corner, corner * 8], [-9, -3, 0, -3 * slope])
+        rough = decibels(curve(rng, width, sample_rate, rng.uniform(8, 40), rng.uniform(1, 8)))
+        swell = int(rng.uniform(0.03, 0.25) * sample_rate)
+        bump = noise * rough * ramps(width, min(swell, width // 2), int(width * rng.uniform(0.2, 0.5)))
+        place(out, normalise(bump), int(rng.integers(-width // 2, n)), np.exp(rng.normal(0, 0.7)))
+    if rng.random() < 0.3:  # a membrane against its stop
+        limit = np.float32(rng.uniform(0.3, 0.9) * np.abs(out).max())
+        out = np.clip(out, -limit, limit)
+    return negative("buffet", out, 15, 400)
+
+
+def slaps(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Waves against stones or a hull, flapping leaves: short strokes of noise that rise about as fast as they fall."""
+    n = int(min(rng.uniform(1, 15), longest_s) * sample_rate)
+    out = np.zeros(n, np.float32)
+    low = np.exp(rng.uniform(np.log(80), np.log(600)))
+    for _ in range(int(rng.integers(1, 12))):
+        width = int(rng.uniform(0.06, 0.5) * sample_rate)
+        stroke = band_noise(rng, width, sample_rate, low, low * rng.uniform(2, 10), 9)
+        stroke *= ramps(width, int(width * rng.uniform(0.3, 0.6)), int(width * rng.uniform(0.3, 0.6)))
+        place(out, normalise(stroke), int(rng.integers(0, n)), np.exp(rng.normal(0, 0.8)))
+    return negative("slaps", out, low, min(low * 6, 0.5 * sample_rate))
+
+
 def thunder(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     """Rolling noise at 15-200 Hz for 0.5-15 s; near strokes begin with a crackle."""
     n = int(min(np.exp(rng.uniform(np.log(0.6), np.log(15))), longest_s) * sample_rate)

@@ -109,7 +109,7 @@ def build_optimiser(
         plain = parameter.ndim < 2 or any(part in name for part in TABLES)
         (free if plain else decayed).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
     warmup = min(config.warmup, max(1, config.steps // 10))
 
     def scale(step: int) -> float:
