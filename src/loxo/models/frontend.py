@@ -163,8 +163,8 @@ class TwoResolutionFrontEnd(nn.Module):
     """Bands from two windows, made independent of a recorder's gain and colour.
 
     The first `low_bands` bands cover fmin-split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,
-    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter. Frames share
-    one such window, `long_every` at a time, and its centre is theirs. The others cover short_fmin-fmax with a window of
+    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter;
+    `long_every` frames share one such window and its centre. The others cover short_fmin-fmax with a window of
     short_n_fft samples (64 ms).
 
     Channel 0 is each band's prominence over its own floor, a low quantile of its level in the window: steady hum and

@@ -53,7 +53,8 @@ def save_model(model: FrameModel, path: str | Path, provenance: dict[str, Any] |
 def load_model(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> FrameModel:
     """The model in a file, or the bundled one of that name, in eval mode, with `.config` and `.provenance`.
 
-    Raises LoxoError when there is no such file, it is no Loxo model, or it is damaged.
+    Its weights ask for no gradient, so that kernels.py may lay them out for the processor; to train it, call
+    `model.requires_grad_(True)` first. Raises LoxoError when there is no such file, or it is no Loxo model or damaged.
     """
     path = find_model(name_or_path)
     tensors: dict[str, torch.Tensor] = {}
@@ -75,4 +76,4 @@ def load_model(name_or_path: str | Path = "default", device: str | torch.device 
     except RuntimeError as error:
         raise LoxoError(f"{path}: the weights do not fit the config in the file's header. {error}") from error
     model.provenance = header.get("provenance", {})
-    return model.to(device).eval()
+    return model.to(device).eval().requires_grad_(False)
