@@ -47,22 +47,21 @@ def open_run(folder: str | Path) -> tuple[Run, list[str]]:
 
 
 def event_names(run: Run) -> list[str]:
-    """A name for each event, out of its recording's table, its times and its label."""
+    """A name for each event, 16 hexadecimal digits out of its recording's table, its label and its times."""
     tables = {
         recording: table or recording
         for recording, table in zip(run.recordings["recording"], run.recordings["table"], strict=True)
     }
-    columns = (run.events[name].tolist() for name in ("recording", "start_s", "end_s", "label"))
-    texts = [
-        f"{tables[recording]}\t{start:.6f}\t{end:.6f}\t{label}"
-        for recording, start, end, label in zip(*columns, strict=True)
-    ]
-    size = 8
-    # All digests as one text: a hundred thousand calls less on the way to the page.
-    digests = b"".join(
-        [blake2b(text.encode(errors="surrogateescape"), digest_size=size).digest() for text in texts]
-    ).hex()
-    names = [digests[k : k + 2 * size] for k in range(0, len(digests), 2 * size)]
+    events = run.events
+    recordings, where = pd.factorize(events["recording"])
+    labels, which = pd.factorize(events["label"])
+    # Text is digested once for each recording and label; a hundred thousand digests would keep the page waiting.
+    seeds = np.array([[_digest(f"{tables[one]}\t{label}") for label in which] for one in where], np.uint64)
+    mixed = seeds.reshape(len(where), len(which))[recordings, labels]
+    for name in ("start_s", "end_s"):
+        mixed = _mix(mixed ^ np.rint(events[name].to_numpy(float) * 1e6).astype(np.int64).astype(np.uint64))
+    digits = mixed.astype(">u8").tobytes().hex()
+    names = [digits[k : k + 16] for k in range(0, len(digits), 16)]
     if len(set(names)) < len(names):  # the very same event twice
         seen: set[str] = set()
         for row, name in enumerate(names):
@@ -71,6 +70,17 @@ def event_names(run: Run) -> list[str]:
             seen.add(name)
             names[row] = name
     return names
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest())
+
+
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each number's bits spread over all 64, one to one: the finaliser of SplitMix64 (Steele and others 2014)."""
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
 
 
 class Session:
