@@ -40,10 +40,9 @@ from loxo.events.raven import write_raven
 from loxo.models.info import measure
 from loxo.models.stretch import Stretch
 from loxo.models.weights import load_model
-from loxo.models.windows import hop_steps
+from loxo.models.windows import OVERLAP, hop_steps
 from loxo.simulation.simulate import simulate
 
-BLOCK_S, OVERLAP = 30.0, 0.5  # as in detection
 MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
 
 

@@ -10,6 +10,7 @@ import typer
 
 from loxo.cli.app import app, console, errors, progress_bar
 from loxo.machine import usable_cores
+from loxo.models.windows import OVERLAP
 
 TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
 
@@ -111,7 +112,7 @@ def detect(
     overlap: Annotated[
         float,
         typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95, rich_help_panel=WORK),
-    ] = 0.5,
+    ] = OVERLAP,
     batch_size: Annotated[
         int, typer.Option(help="Windows that go through a GPU at once.", min=1, rich_help_panel=WORK)
     ] = 8,

@@ -19,6 +19,7 @@ from loxo.detection.scorefile import rounded
 from loxo.detection.scores import Scores
 from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.events.table import events_frame
+from loxo.models.windows import OVERLAP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,7 @@ def analyse(
     model: nn.Module,
     *,
     threshold: Threshold = None,
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
@@ -113,7 +114,7 @@ def detect(
     model: nn.Module,
     *,
     threshold: Threshold = None,
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,

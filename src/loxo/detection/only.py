@@ -36,7 +36,7 @@ from loxo.errors import LoxoError
 from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
 from loxo.events.rows import events_of
 from loxo.models.config import Decoding
-from loxo.models.windows import hop_steps
+from loxo.models.windows import OVERLAP, hop_steps
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,7 +65,7 @@ def score_table(
     out: str | Path,
     *,
     recordings: Iterable[str | Path] = (),
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     batch_size: int = 8,
     device: str = "cpu",
     on_progress: Callable[[int, int], None] | None = None,
@@ -114,7 +114,7 @@ def score_events(
     recording: Recording,
     model: Any,
     events: Sequence[tuple[float, float]],
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     batch_size: int = 8,
 ) -> list[list[float] | None]:
     """The score in every class of events (start_s, end_s) of one recording; None for one that lies outside it."""

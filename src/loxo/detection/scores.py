@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
-from loxo.models.windows import hop_steps, window_weight
+from loxo.models.windows import OVERLAP, hop_steps, window_weight
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +41,7 @@ LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up
 
 
 def frame_scores(
-    model: nn.Module, blocks: Iterable[NDArray[np.float32]], *, overlap: float = 0.5, batch_size: int = 8
+    model: nn.Module, blocks: Iterable[NDArray[np.float32]], *, overlap: float = OVERLAP, batch_size: int = 8
 ) -> Scores:
     """Probabilities (classes, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
 

@@ -38,6 +38,7 @@ from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.detection.tasks import Load, Options, Schedule
 from loxo.detection.workers import PATIENCE_S, Here, Pool, Processes
 from loxo.errors import LoxoError
+from loxo.models.windows import OVERLAP
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,7 +71,7 @@ def survey(
     out: str | Path,
     *,
     threshold: Threshold = None,
-    overlap: float = 0.5,
+    overlap: float = OVERLAP,
     batch_size: int = 8,
     workers: int = 1,
     cluster: str | None = None,

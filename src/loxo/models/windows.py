@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from functools import cache
 
+OVERLAP = 0.25  # of windows in detection: as good as 0.5 on simulated hours, at two thirds of the work
+
 
 @cache
 def window_weight(steps: int) -> tuple[float, ...]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 SHOWN_S = 120.0  # of a longer recording, unless a duration is given
 MOST_S = 3600.0  # on one picture
 FULL_RATE = 4000  # Hz, the highest that is drawn
-OVERLAP = 0.5  # of windows, as in loxo.detect
 NONE = "none"
 
 
@@ -109,7 +108,7 @@ def _load(model: Any) -> Any:
 def stretch_scores(source: Recording, model: Any, start: float, end: float) -> tuple[Scores, int]:
     """Frame scores (classes, steps) around start to end in seconds, and the step that the first of them is."""
     from loxo.detection.scores import frame_scores
-    from loxo.models.windows import hop_steps
+    from loxo.models.windows import OVERLAP, hop_steps
 
     config = model.config
     hop = hop_steps(OVERLAP, config.steps)
