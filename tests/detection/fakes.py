@@ -48,12 +48,6 @@ class FakeModel(nn.Module):
         logits = logits + self.weight_of_place * torch.linspace(-1, 1, self.config.steps)
         return {"framewise_logits": logits}
 
-    def bands(self, waveform: Tensor) -> Tensor:
-        return waveform
-
-    def network(self, bands: Tensor) -> tuple[Tensor, None]:
-        return self(bands)["framewise_logits"], None
-
 
 class BrokenModel(FakeModel):
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:

@@ -20,8 +20,9 @@ from loxo.detection.shards import join, make_grid, score_recording, score_shard
 from loxo.detection.survey import survey
 from loxo.detection.tasks import JOIN, Options, Schedule, perform
 from loxo.errors import LoxoError
+from loxo.models.windows import OVERLAP, hop_steps
 
-CHUNK_S = shards.CHUNK * STEPS // 2 * STEP / RATE
+CHUNK_S = shards.CHUNK * hop_steps(OVERLAP, STEPS) * STEP / RATE
 
 
 def write(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options: str) -> Path:
@@ -36,7 +37,7 @@ def write(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options
     return path
 
 
-def scores_in_shards(path: Path, minutes: float, order: int = 1, overlap: float = 0.5, batch_size: int = 8):
+def scores_in_shards(path: Path, minutes: float, order: int = 1, overlap: float = OVERLAP, batch_size: int = 8):
     model, recording = FakeModel(weight_of_place=3.0), probe(path)
     grid = make_grid(recording, model.config, overlap)
     pieces = grid.shards(minutes)
@@ -86,11 +87,11 @@ def test_a_cut_recording_ends_at_the_same_place_in_shards(tmp_path, name, kept):
 def test_a_recording_that_changes_is_noticed(tmp_path):
     path = write(tmp_path / "a.wav", 3 * CHUNK_S)
     model, recording = FakeModel(), probe(path)
-    grid = make_grid(recording, model.config, 0.5)
+    grid = make_grid(recording, model.config, OVERLAP)
     part = score_shard(model, recording, grid, grid.shards(0.01), 0)
     write(path, 4 * CHUNK_S)
     with pytest.raises(RecordingError, match="changed"):
-        join(probe(path), make_grid(probe(path), model.config, 0.5), [part])
+        join(probe(path), make_grid(probe(path), model.config, OVERLAP), [part])
     for options in ({"overlap": 1.0}, {"overlap": -0.1}):
         with pytest.raises(LoxoError):
             make_grid(recording, model.config, **options)
@@ -182,7 +183,7 @@ def test_a_run_goes_on_inside_a_long_recording(tmp_path):
     assert len(list((tmp_path / "run/parts").rglob("*.npz"))) == 4
     (next((tmp_path / "run/parts").rglob("0002.npz"))).write_bytes(b"torn")
     run(tmp_path / "run", load=Counting)
-    assert sum(calls) == 3 * shards.CHUNK - 1  # windows: the torn shard, and the two that were not done
+    assert sum(calls) == 3 * shards.CHUNK  # windows: the torn shard, and the two that were not done
     assert not (tmp_path / "run/parts").exists()
     for name in ("events.csv", "tables/day.selections.txt"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

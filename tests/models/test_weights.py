@@ -16,6 +16,8 @@ def test_a_model_file_gives_back_the_model(model, tmp_path):
     loaded = load_model(path)
     assert loaded.config == model.config and loaded.provenance == {"data": "none"} and not loaded.training
     waveform = 0.1 * torch.randn(1, model.config.window_samples)
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+    loaded.requires_grad_(True)
     assert torch.equal(loaded(waveform)["framewise_logits"], model(waveform)["framewise_logits"])
 
 

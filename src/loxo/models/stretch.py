@@ -31,11 +31,10 @@ class Stretch:
 
     def bands(self, firsts: Sequence[int]) -> Tensor:
         """What the network wants of the windows that begin at these samples, whole steps: (windows, ...)."""
-        config = self.model.config
         with torch.inference_mode():
             if self.power is None:
-                windows = [self.waveform[first : first + config.window_samples] for first in firsts]
-                return self.model.bands(torch.stack(windows))
+                return self.model.bands(self._windows(firsts))
+            config = self.model.config
             frames = [first // config.hop_length for first in firsts]
             power = torch.stack([self.power[first : first + config.image_frames] for first in frames])
             return self.model.scaled(self.model.frontend.image(power))
@@ -43,4 +42,9 @@ class Stretch:
     def logits(self, firsts: Sequence[int]) -> Tensor:
         """(windows, classes, steps)"""
         with torch.inference_mode():
+            if self.power is None:  # any module that answers as a model does, a classical detector for one
+                return self.model(self._windows(firsts))["framewise_logits"]
             return self.model.network(self.bands(firsts))[0]
+
+    def _windows(self, firsts: Sequence[int]) -> Tensor:
+        return torch.stack([self.waveform[first : first + self.model.config.window_samples] for first in firsts])
