@@ -207,10 +207,12 @@ def command_times(path: Path, model: str, folder: Path, rounds: int) -> tuple[li
     for turn in range(rounds):
         out = str(folder / f"run{turn}")
         code = (
-            "import resource, sys\nfrom loxo.cli import main\n"
+            "import re, sys\nfrom loxo.cli import main\n"
             f"sys.argv = ['loxo', 'detect', {str(path)!r}, '--out', {out!r}, '--model', {model!r}, '--workers', '1']\n"
             "try:\n    main()\nexcept SystemExit as stopped:\n    assert not stopped.code, stopped\n"
-            "print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+            # Not ru_maxrss, which begins with what the process that started this one held.
+            "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1)\n"
+            "print('PEAK', int(peak) / 1024)\n"
         )
         before = _children()
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
