@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench-files: install  ## what the bookkeeping of a run over 10,000 short recordi
 
 bench-evaluate: install  ## evaluation of a million events: time and memory
 	$(BIN)/python benchmarks/bench_evaluate.py
+
+bench-walk: install  ## simulate, train, detect, evaluate: the default preset (hours; PACK, or WALK="--presets ...")
+	$(BIN)/python benchmarks/full_walk.py --backgrounds $(PACK)/manifest.csv $(WALK)
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py

@@ -50,7 +50,8 @@ def main() -> None:
         run = train(preset, options)
         result = judge(preset, run, truths, options)
         results[preset] = result
-        figures = [f"{result[judged][label][key]:.3f}" for judged in truths for label in LABELS for key in KEYS]
+        values = [result[judged][label][key] for judged in truths for label in LABELS for key in KEYS]
+        figures = [None if value is None else f"{value:.3f}" for value in values]  # None: no such event
         size = f"{result['parameters'] / 1e6:.2f} M", f"{result['operations'] / 1e9:.2f} G"
         rows.append((preset, *size, result["steps"], f"{result['training_s'] / 60:.0f} min", *figures))
     columns = [f"{judged}: {label}, {key} AP" for judged in truths for label in LABELS for key in KEYS]
@@ -112,7 +113,6 @@ def judge(preset: str, run: Path, truths: dict[str, Path], options: argparse.Nam
             label: {
                 "frame": classes[label]["frames"]["ap"],
                 "event": classes[label]["criteria"]["iou30"]["ap"],
-                "events": classes[label]["events"],
             }
             for label in LABELS
         }

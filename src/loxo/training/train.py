@@ -211,7 +211,7 @@ def _finish(loop: Loop, path: Path) -> None:
     events = {label: truth.events for label, truth in validation.truth.items()}
     hours = len(validation) * model.config.window_samples / model.config.sample_rate / 3600
     provenance = {
-        "training": config_to_dict(config),
+        "training": _without_folders(config_to_dict(config)),
         "step": loop.best_step,
         "validation": {k: round(v, 4) for k, v in model.provenance["validation"].items()},
         "decoding": {
@@ -223,6 +223,15 @@ def _finish(loop: Loop, path: Path) -> None:
         "date": datetime.now(UTC).date().isoformat(),
     }
     save_model(model, path, provenance)
+
+
+def _without_folders(training: dict[str, Any]) -> dict[str, Any]:
+    """The settings with files by name only: a model travels further than the folders it was trained in."""
+    data = dict(training["data"])
+    for key in ("tables", "recordings", "hard_negatives"):
+        data[key] = [Path(path).name for path in data[key]]
+    data["backgrounds"] = data["backgrounds"] and Path(data["backgrounds"]).name
+    return {**training, "data": data, "init_from": training["init_from"] and Path(training["init_from"]).name}
 
 
 def _versions() -> dict[str, str]:
