@@ -161,7 +161,7 @@ def test_a_worker_that_hangs_is_restarted_and_its_shard_done_elsewhere(scheduler
 def test_a_worker_that_cannot_be_reached_any_more_is_done_without(tmp_path, monkeypatch):
     """It is stopped as a whole, and there is no nanny that could restart it: to the others its network is gone."""
     with two_workers("--no-nanny") as address:
-        # Either Loxo gives the task to the other worker, and notes it, or the scheduler does, when the connection breaks.
+        # Loxo gives the task to the other worker, and notes it; or the scheduler does, when the connection breaks.
         assert len(hang(address, tmp_path, True, monkeypatch)) <= 1
 
 
