@@ -30,6 +30,7 @@ from loxo.simulation.simulate import simulate
 
 SEED = 880_001  # of the recordings; training draws its windows from another generator
 VALIDATION_SHARE, TRAINING_SEED = 0.06, 3  # defaults of `loxo train`, which give the split
+LABELS, KEYS = ("rumble", "gunshot"), ("frame", "event")
 
 
 def main() -> None:
@@ -59,9 +60,6 @@ def main() -> None:
     record.table(["preset", "parameters", "operations a window", "steps", "training", *columns], rows)
     about = {key: str(value) for key, value in vars(options).items()}
     record.write("walk", {"options": about, "presets": results}, options.out)
-
-
-LABELS, KEYS = ("rumble", "gunshot"), ("frame", "event")
 
 
 def make_recordings(options: argparse.Namespace) -> dict[str, Path]:

@@ -51,8 +51,6 @@ def frame_scores(
     Raises LoxoError for a bad option, or when the model gives anything but finite scores.
     """
     config: Any = model.config
-    if not 0 <= overlap < 1:
-        raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
     hop = hop_steps(overlap, int(config.steps))
     sums = WindowSums(model, hop, batch_size=batch_size)
     step_samples, window = int(config.step_samples), int(config.window_samples)
@@ -64,8 +62,7 @@ def frame_scores(
             sums.add(first, buffer[:chunk])
             first += CHUNK * hop
             buffer = buffer[CHUNK * hop * step_samples :]
-    end = first * step_samples + len(buffer)
-    total = -(-end // step_samples)
+    total = first + -(-len(buffer) // step_samples)
     sums.add(first, buffer)
     if total > sums.covered:
         sums.add_last(first, buffer)

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
 from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
-from loxo.errors import LoxoError
 from loxo.models.windows import hop_steps
 
 if TYPE_CHECKING:
@@ -84,8 +83,6 @@ class Part:
 
 def make_grid(recording: Recording, config: Any, overlap: float) -> Grid:
     """Raises LoxoError for an overlap below 0, or of 1 and more."""
-    if not 0 <= overlap < 1:
-        raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
     return Grid(
         samples=recording.samples_at(config.sample_rate),
         rate=config.sample_rate,

@@ -2,8 +2,8 @@
 
 Recordings are cut into shards (shards.py, tasks.py), which this process, processes of its own (workers.py) or a cluster
 (cluster.py) does; what comes back goes into the run folder, whose layout runfolder.py describes, on a disk or on object
-storage (remotefolder.py). Nothing in the folder
-depends on who did the work, on the length of shards, or on the time of day.
+storage (remotefolder.py). Nothing in the folder depends on who did the work, on the length of shards, or on the time
+of day.
 
 Failure policy: a bad recording never stops the run: it is `failed`, or `truncated` and analysed up to the fault, and
 among the summary's problems. A later call with the same parameters passes over finished recordings whose size and time
@@ -38,7 +38,7 @@ from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.detection.tasks import Load, Options, Schedule
 from loxo.detection.workers import PATIENCE_S, Here, Pool, Processes
 from loxo.errors import LoxoError
-from loxo.models.windows import OVERLAP
+from loxo.models.windows import OVERLAP, check_overlap
 
 if TYPE_CHECKING:
     from torch import nn
@@ -130,8 +130,7 @@ def survey(
 def _check(options: Options, workers: int, shard_minutes: float, patience_minutes: float) -> None:
     if isinstance(options.threshold, float) and not 0 <= options.threshold <= 1:
         raise LoxoError(f"The threshold must lie between 0 and 1, not at {options.threshold}.")
-    if not 0 <= options.overlap < 1:
-        raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {options.overlap}.")
+    check_overlap(options.overlap)
     if options.batch_size < 1 or workers < 1:
         raise LoxoError("The batch size and the number of workers must be at least 1.")
     if not shard_minutes > 0:

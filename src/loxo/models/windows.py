@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from functools import cache
 
+from loxo.errors import LoxoError
+
 OVERLAP = 0.25  # of windows in detection: as good as 0.5 on simulated hours, at two thirds of the work
 
 
@@ -22,8 +24,15 @@ def window_weight(steps: int) -> tuple[float, ...]:
     return tuple(math.sin(math.pi * (k + 0.5) / steps) ** 2 for k in range(steps))
 
 
+def check_overlap(overlap: float) -> None:
+    """Raises LoxoError for an overlap below 0, or of 1 and more."""
+    if not 0 <= overlap < 1:
+        raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
+
+
 def hop_steps(overlap: float, steps: int) -> int:
-    """From one window's start to the next one's, when they share `overlap` (0 <= overlap < 1) of their length."""
+    """From one window's start to the next one's, when they share `overlap` of their length. Raises as check_overlap."""
+    check_overlap(overlap)
     return max(round(steps * (1 - overlap)), 1)
 
 

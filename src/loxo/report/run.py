@@ -210,7 +210,11 @@ class Places:
 
 def _table(row: dict[str, Any]) -> str | None:
     """The Raven table of a recording, where it lies or would lie: it names the recording in the run."""
-    return row.get("table") or (f"tables/{row['name']}.selections.txt" if row.get("name") else None)
+    if row.get("table") or not row.get("name"):
+        return row.get("table")
+    from loxo.detection.outputs import table_name
+
+    return table_name(row["name"], "raven")
 
 
 def agreeing(one: tuple[str, ...], other: tuple[str, ...]) -> int:

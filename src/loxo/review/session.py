@@ -53,11 +53,11 @@ def event_names(run: Run) -> list[str]:
         for recording, table in zip(run.recordings["recording"], run.recordings["table"], strict=True)
     }
     events = run.events
-    recordings, where = pd.factorize(events["recording"])
-    labels, which = pd.factorize(events["label"])
+    recording_codes, recordings = pd.factorize(events["recording"])
+    label_codes, labels = pd.factorize(events["label"])
     # Text is digested once for each recording and label; a hundred thousand digests would keep the page waiting.
-    seeds = np.array([[_digest(f"{tables[one]}\t{label}") for label in which] for one in where], np.uint64)
-    mixed = seeds.reshape(len(where), len(which))[recordings, labels]
+    seeds = np.array([[_digest(f"{tables[one]}\t{label}") for label in labels] for one in recordings], np.uint64)
+    mixed = seeds.reshape(len(recordings), len(labels))[recording_codes, label_codes]
     for name in ("start_s", "end_s"):
         mixed = _mix(mixed ^ np.rint(events[name].to_numpy(float) * 1e6).astype(np.int64).astype(np.uint64))
     digits = mixed.astype(">u8").tobytes().hex()

@@ -203,7 +203,7 @@ def _short_clip(
             if backgrounds is not None and rng.random() < 0.5
             else synthetic_background(rng, length, sample_rate)
         )
-        shots, rumbles = int(which < 0.46), int(0.46 <= which < 0.58)
+        shots, rumbles = int(which < 0.46), int(0.46 <= which < 0.58)  # up to 0.62: little but noise
         negatives = int(rng.integers(1, 3)) if which >= 0.62 else int(rng.random() < 0.12)
     scene = compose(
         rng,
