@@ -35,7 +35,7 @@ weights: install  ## train the bundled default again (PACK: folder with manifest
 bench-real: install  ## the bundled model on real recordings, scored by the pack's own scorer
 	$(BIN)/python benchmarks/real_recordings.py --pack $(PACK)
 
-bench-day: install  ## speed and memory over a simulated file of 24 h
+bench-day: install  ## speed and memory over a simulated file of 24 h: WAV and FLAC, 1 and 2 workers, both runtimes
 	$(BIN)/python benchmarks/one_day.py
 
 bench-windows: install  ## milliseconds for a training window out of an hour's WAV or FLAC

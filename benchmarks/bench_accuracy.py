@@ -58,6 +58,7 @@ Row = tuple[str, Callable[[], Any]]  # a name, and what gives the detector
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=["default"], help="names, model files; NAME=FILE for a label")
+    parser.add_argument("--runtimes", nargs="*", default=["auto"], help="torch, openvino: each model by each of them")
     parser.add_argument("--no-classical", action="store_true")
     parser.add_argument("--as-shipped", action="store_true", help="models keep their own decoding and calibration")
     parser.add_argument("--only", choices=("simulated", "real"))
@@ -142,7 +143,9 @@ def all_rows(options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for given in options.models:
         name, _, path = given.rpartition("=")
-        rows.append((name or Path(path).stem, partial(load_model, path)))
+        for runtime in options.runtimes:
+            by = f" by {runtime}" if len(options.runtimes) > 1 else ""
+            rows.append(((name or Path(path).stem) + by, partial(load_model, path, runtime=runtime)))
     if not options.no_classical:
         rows += [(name, partial(_same, detector)) for name, detector in classical_detectors().items()]
     return rows

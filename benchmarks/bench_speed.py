@@ -7,9 +7,10 @@ every stage and every limit once, in another order; medians and quartiles are ov
 per core: seconds of sound over seconds of the processor. `whole` is loxo.detection.detect.analyse and the writing of
 a table; `loxo detect` is the command in a process of its own, start-up included, with its peak memory.
 
-Limits: matrix products of 1024 x 1024 float32 in torch; real Fourier transforms of 1024 float32 in torch; reading a
-file of 256 MB from the page cache; writing as much, flushed to the disk. A share is what a stage gets of its limit: the
-network's multiply-accumulates, the front end's Fourier transforms, the bytes that reading takes in.
+Limits: matrix products of 1024 x 1024 in torch, in the network's precision; real Fourier transforms of 1024 float32
+in torch; reading a file of 256 MB from the page cache; writing as much, flushed to the disk. A share is what a stage
+gets of its limit: the network's multiply-accumulates, the front end's Fourier transforms, the bytes that reading takes
+in.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ import record
 from loxo.audio.recording import probe, stream
 from loxo.detection.decode import decode
 from loxo.detection.detect import analyse
-from loxo.detection.scores import CHUNK, GROUP, frame_scores
+from loxo.detection.scores import CHUNK, frame_scores
 from loxo.events.raven import write_raven
 from loxo.models.info import measure
 from loxo.models.stretch import Stretch
 from loxo.models.weights import load_model
-from loxo.models.windows import OVERLAP, hop_steps
+from loxo.models.windows import GROUP, OVERLAP, hop_steps
 from loxo.simulation.simulate import simulate
 
 MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
@@ -49,6 +50,7 @@ MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
+    parser.add_argument("--runtime", default="auto", help="torch, openvino or auto, as for `loxo detect`")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=int, default=8000, help="of the recording; the model has its own")
     parser.add_argument("--rounds", type=int, default=5)
@@ -59,11 +61,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder) / "sound", options.minutes / 60, 5, sample_rate=options.rate, file_hours=24, format="wav")
         [path] = sorted((Path(folder) / "sound").glob("*.wav"))
-        model: Any = load_model(options.model)
+        model: Any = load_model(options.model, runtime=options.runtime)
         work, amounts = stages(path, model, Path(folder))
-        bounds, sizes = limits(Path(folder), options.disk_mb << 20)
+        amounts["operations"] = measure(load_model(options.model))[0] * amounts.pop("windows")
+        bounds, sizes = limits(Path(folder), options.disk_mb << 20, precision_of(model))
         times = interleaved(work | bounds, options.rounds)
-        command, peaks = command_times(path, options.model, Path(folder), options.rounds)
+        command, peaks = command_times(path, options, Path(folder))
     seconds = options.minutes * 60
     result = report(times, command, peaks, amounts, sizes, seconds)
     record.write("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
@@ -113,7 +116,6 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     def whole() -> None:
         write_raven(analyse(path, model).events, folder / "whole.selections.txt")
 
-    operations, _ = measure(model)
     work: dict[str, Callable[[], Any]] = {
         "read": read,
         "resample": resample,
@@ -125,7 +127,7 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     }
     if recording.sample_rate == config.sample_rate:
         del work["resample"]
-    amounts = {"bytes": path.stat().st_size, "operations": operations * windows, "events": len(events)}
+    amounts = {"bytes": path.stat().st_size, "windows": windows, "events": len(events)}
     amounts["flops of transforms"] = transforms_in(front_end)
     return work, amounts
 
@@ -150,10 +152,18 @@ def transform_flops(size: int) -> float:
     return 2.5 * size * math.log2(size)
 
 
-def limits(folder: Path, disk_bytes: int) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+def precision_of(model: Any) -> torch.dtype:
+    """In which the network multiplies."""
+    dtype = getattr(model.network, "precision", None)
+    return torch.float32 if dtype is None else getattr(torch, dtype)
+
+
+def limits(
+    folder: Path, disk_bytes: int, precision: torch.dtype
+) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
     """What is timed to know the machine, by name; and the work in it."""
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(MATRIX, MATRIX, generator=generator) for _ in range(2))
+    a, b = (torch.randn(MATRIX, MATRIX, generator=generator).to(precision) for _ in range(2))
     signal = torch.randn(512, TRANSFORM, generator=generator)
     data, file = np.random.default_rng(0).bytes(disk_bytes), folder / "disk"
 
@@ -201,14 +211,15 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, li
     return times
 
 
-def command_times(path: Path, model: str, folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+def command_times(path: Path, options: argparse.Namespace, folder: Path) -> tuple[list[float], list[float]]:
     """Seconds of the processor and peak megabytes of `loxo detect` in a process of its own."""
     seconds, peaks = [], []
-    for turn in range(rounds):
+    for turn in range(options.rounds):
         out = str(folder / f"run{turn}")
         code = (
             "import re, sys\nfrom loxo.cli import main\n"
-            f"sys.argv = ['loxo', 'detect', {str(path)!r}, '--out', {out!r}, '--model', {model!r}, '--workers', '1']\n"
+            f"sys.argv = ['loxo', 'detect', {str(path)!r}, '--out', {out!r}, '--workers', '1', "
+            f"'--model', {options.model!r}, '--runtime', {options.runtime!r}]\n"
             "try:\n    main()\nexcept SystemExit as stopped:\n    assert not stopped.code, stopped\n"
             # Not ru_maxrss, which begins with what the process that started this one held.
             "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1)\n"

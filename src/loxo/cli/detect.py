@@ -141,6 +141,13 @@ def detect(
         ),
     ] = 10.0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=WORK)] = "cpu",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            help="What computes the network: torch, openvino (faster), or auto: openvino where it is installed.",
+            rich_help_panel=WORK,
+        ),
+    ] = "auto",
     work: Annotated[
         Path | None,
         typer.Option(
@@ -185,7 +192,7 @@ def detect(
         raise LoxoError("No recordings were given. Example: loxo detect sd_card/ --out runs/march")
 
     if only is not None:
-        _only(only, model, out, paths or [], overlap, batch_size, device)
+        _only(only, model, out, paths or [], overlap, batch_size, device, runtime)
         return
     if from_scores is not None:
         from loxo.detection.rescore import hours_of
@@ -230,6 +237,7 @@ def detect(
             formats=format,
             names=Names(name_pattern, time_zone),
             device=device,
+            runtime=runtime,
             work=work,
             on_progress=on_progress,
         )
@@ -258,7 +266,14 @@ def _again(run: Path, out: str, work: Path | None, threshold: Any, changes: Any,
 
 
 def _only(
-    table: Path, model: str, out: str, recordings: Sequence[str], overlap: float, batch_size: int, device: str
+    table: Path,
+    model: str,
+    out: str,
+    recordings: Sequence[str],
+    overlap: float,
+    batch_size: int,
+    device: str,
+    runtime: str,
 ) -> None:
     from loxo.detection.only import score_table
 
@@ -275,6 +290,7 @@ def _only(
             overlap=overlap,
             batch_size=batch_size,
             device=device,
+            runtime=runtime,
             on_progress=on_progress,
         )
     _end(str(scored), scored.problems, scored.table)

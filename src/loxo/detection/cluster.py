@@ -300,7 +300,7 @@ def _portable(load: Load) -> Load:
     return load
 
 
-def _load_content(content: bytes, device: str) -> nn.Module:
+def _load_content(content: bytes, **how: Any) -> nn.Module:
     import tempfile
 
     from loxo.models.weights import load_model
@@ -308,7 +308,7 @@ def _load_content(content: bytes, device: str) -> nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         path.write_bytes(content)
-        return load_model(path, device=device)
+        return load_model(path, **how)
 
 
 # What follows runs in the workers.

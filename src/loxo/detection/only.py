@@ -68,6 +68,7 @@ def score_table(
     overlap: float = OVERLAP,
     batch_size: int = 8,
     device: str = "cpu",
+    runtime: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Writes `table` (Raven, or CSV with a header) with its events' scores into the folder or s3:// address `out`.
@@ -85,7 +86,7 @@ def score_table(
     target = join(out, table.name)
     if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
         raise LoxoError(f"{out}: the table itself lies in this folder. Give another one, so that it is not replaced.")
-    loaded, about = _load(model, device)
+    loaded, about = _load(model, device, runtime)
     places = _places(cells)
     found = _Finder(table.parent, recordings)
     scores: dict[int, list[float]] = {}
@@ -233,7 +234,7 @@ def _common_tail(one: str, other: str) -> int:
     return next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
 
 
-def _load(model: str | Path | nn.Module, device: str) -> tuple[Any, dict[str, Any]]:
+def _load(model: str | Path | nn.Module, device: str, runtime: str) -> tuple[Any, dict[str, Any]]:
     from loxo import __version__
     from loxo.models.weights import find_model, hash_model, load_model
 
@@ -241,7 +242,7 @@ def _load(model: str | Path | nn.Module, device: str) -> tuple[Any, dict[str, An
         return model, {"version": __version__, "model": type(model).__name__}
     path = find_model(model)
     about = {"version": __version__, "model": str(model), "model_sha256": hash_model(path)}
-    return load_model(path, device=device), about
+    return load_model(path, device=device, runtime=runtime), about
 
 
 def _with_scores(

@@ -15,7 +15,6 @@ noticed when the journal there is not the one that was put last; then this run e
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from loxo.detection.tasks import Outcome
 from loxo.detection.uploads import Uploads
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
+from loxo.machine import user_cache
 
 JOURNAL_S = 60.0  # as often at most is the journal put, and for no more than a twentieth of the time
 RECORD, JOURNAL = "run.json", "journal.jsonl"
@@ -60,8 +60,7 @@ def check_place(out: str | Path, work: str | Path | None) -> None:
 
 def default_work(address: str) -> Path:
     """The working folder of a run at this address, in the user's cache."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "loxo" / "runs" / hashlib.sha256(address.encode()).hexdigest()[:16]
+    return user_cache() / "runs" / hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 class RemoteRunFolder(RunFolder):

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
-from loxo.models.windows import OVERLAP, hop_steps, window_weight
+from loxo.models.windows import GROUP, OVERLAP, hop_steps, window_weight
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]  # (classes, steps)
 
-GROUP = 4  # windows a CPU takes at once; larger sizes were no faster on one core, beyond noise
 CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
 UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one
 LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up 2,000 of them without a rounding

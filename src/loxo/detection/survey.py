@@ -81,6 +81,7 @@ def survey(
     formats: str | Iterable[str] = ("raven",),
     names: Names = USUAL_NAMES,
     device: str = "cpu",
+    runtime: str = "auto",
     load: Load | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -93,7 +94,8 @@ def survey(
     processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
     `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
-    picklable function that gives the model, replaces loading it by name.
+    picklable function that gives the model, replaces loading it by name, on `device` and with `runtime` (as in
+    loxo.models.runtime; "auto" takes OpenVINO where it is installed).
     Raises LoxoError when there is nothing to analyse, for a bad option, when the folder cannot be written, holds
     something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
     reached. Ctrl-C and SIGTERM raise KeyboardInterrupt and leave a folder that can be resumed, as does every failure.
@@ -106,7 +108,7 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
-    load, sha256, first = _load(model, load, device)
+    load, sha256, first = _load(model, load, device, runtime)
     check_threshold(threshold, first.config.classes)
     parameters = {
         "version": _version(),
@@ -139,7 +141,7 @@ def _check(options: Options, workers: int, shard_minutes: float, patience_minute
         raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
 
 
-def _load(model: str | Path, load: Load | None, device: str) -> tuple[Load, str, Any]:
+def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, str, Any]:
     """How processes get the model, the hash of its file (of its weights if it has none), and the model."""
     if load is not None:
         loaded: nn.Module = load()
@@ -147,10 +149,11 @@ def _load(model: str | Path, load: Load | None, device: str) -> tuple[Load, str,
         for name, tensor in sorted(loaded.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         return load, digest.hexdigest(), loaded
+    from loxo.models.runtime import choose_runtime
     from loxo.models.weights import find_model, hash_model, load_model
 
     path = find_model(model)
-    load = partial(load_model, path, device=device)
+    load = partial(load_model, path, device=device, runtime=choose_runtime(runtime, device))
     return load, hash_model(path), load()
 
 
@@ -164,8 +167,13 @@ def _arithmetic(model: nn.Module) -> dict[str, str]:
     """What the last bits of scores may depend on apart from the parameters."""
     import torch
 
+    from loxo.models.runtime import CompiledNetwork
+
+    about = {"torch": torch.__version__}
+    if isinstance(network := getattr(model, "network", None), CompiledNetwork):
+        return {"runtime": "openvino", "precision": network.precision, **about, "openvino": network.version}
     dtype = next((tensor.dtype for tensor in model.parameters()), torch.float32)
-    return {"precision": str(dtype).removeprefix("torch."), "torch": torch.__version__}
+    return {"runtime": "torch", "precision": str(dtype).removeprefix("torch."), **about}
 
 
 def _pool(load: Load, model: Any, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float) -> Pool:

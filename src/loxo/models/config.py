@@ -206,7 +206,7 @@ class HTSATConfig(ModelConfig):
             "embed_dim": 32,
             "mlp_ratio": 2.0,
             "depths": (2, 2, 2),
-            "num_heads": (2, 4, 8),
+            "num_heads": (1, 2, 4),
             "merges": ((2, 1), (2, 1)),
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.

@@ -19,6 +19,7 @@ from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.models.base import FrameModel
 from loxo.models.registry import build, config_from_dict
+from loxo.models.runtime import choose_runtime, use_openvino
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"
@@ -50,12 +51,17 @@ def save_model(model: FrameModel, path: str | Path, provenance: dict[str, Any] |
     write_atomically(path, save(tensors, metadata={HEADER: json.dumps(header)}))
 
 
-def load_model(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> FrameModel:
+def load_model(
+    name_or_path: str | Path = "default", device: str | torch.device = "cpu", runtime: str = "torch"
+) -> FrameModel:
     """The model in a file, or the bundled one of that name, in eval mode, with `.config` and `.provenance`.
 
     Its weights ask for no gradient, so that kernels.py may lay them out for the processor; to train it, call
-    `model.requires_grad_(True)` first. Raises LoxoError when there is no such file, or it is no Loxo model or damaged.
+    `model.requires_grad_(True)` first. With another `runtime` than torch (runtime.py) its network is computed there,
+    for inference only. Raises LoxoError when there is no such file, when it is no Loxo model or damaged, and for a
+    runtime that cannot be had.
     """
+    chosen = choose_runtime(runtime, device)
     path = find_model(name_or_path)
     tensors: dict[str, torch.Tensor] = {}
     try:
@@ -76,4 +82,7 @@ def load_model(name_or_path: str | Path = "default", device: str | torch.device 
     except RuntimeError as error:
         raise LoxoError(f"{path}: the weights do not fit the config in the file's header. {error}") from error
     model.provenance = header.get("provenance", {})
-    return model.to(device).eval().requires_grad_(False)
+    model.to(device).eval().requires_grad_(False)
+    if chosen == "openvino":
+        use_openvino(model, hash_model(path))
+    return model

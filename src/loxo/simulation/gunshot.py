@@ -46,9 +46,12 @@ class Gunshot:
     n_wave_lead_s: float
     overload: float  # clips at this share of the peak; 1 leaves the shot alone
     colour_db: tuple[float, ...] = ()  # gains at COLOUR_HZ of what the sound passed: barrel, walls, microphone
+    tail_slope: float = 0.2  # high frequencies die sooner: tail_s goes with frequency to the power of -tail_slope
     thump_hz: float = 0.0  # a damped tone under a close shot, 0 for none
     thump_s: float = 0.1  # until it has died away to 1/e
     thump: float = 0.0  # its peak re the blast's
+    thump_fall: float = 1.0  # it begins at so many times thump_hz
+    thump_fall_s: float = 0.03  # until its pitch has come down to 1/e of the way
     delays_s: tuple[float, ...] = (0.0,)
     round_s: float = 0.0  # of automatic fire: every round is cut off after this; 0: none is
     spread: float = 0.15  # of the rounds' levels, standard deviation re their mean
@@ -109,6 +112,7 @@ def _draw_close(rng: np.random.Generator, drop_db: float) -> Gunshot:
         high_hz=float(np.exp(rng.uniform(np.log(700), np.log(8000)))),
         high_slope=float(rng.uniform(6, 18)),
         tail_s=float(np.exp(rng.uniform(np.log(0.15), np.log(2.5)))),
+        tail_slope=float(rng.uniform(0.1, 1.2)),
         tail_db=float(rng.uniform(-16, 6)),
         build_s=float(rng.uniform(0.03, 0.3) if rng.random() < 0.12 else rng.uniform(0.001, 0.02)),
         reflections=int(rng.integers(1, 14)),
@@ -117,9 +121,12 @@ def _draw_close(rng: np.random.Generator, drop_db: float) -> Gunshot:
         n_wave_lead_s=float(rng.uniform(0.005, 0.1)),
         overload=float(rng.uniform(0.06, 0.6) if rng.random() < 0.5 else 1.0),
         colour_db=tuple(float(db) for db in rng.normal(0, rng.uniform(1, 7), len(COLOUR_HZ))),
-        thump_hz=float(np.exp(rng.uniform(np.log(40), np.log(200)))) if rng.random() < 0.35 else 0.0,
+        thump_hz=float(np.exp(rng.uniform(np.log(35), np.log(200)))) if rng.random() < 0.5 else 0.0,
         thump_s=float(np.exp(rng.uniform(np.log(0.02), np.log(0.25)))),
-        thump=float(10 ** (rng.uniform(-18, 6) / 20)),
+        thump=float(10 ** (rng.uniform(-18, 8) / 20)),
+        # Most fall in pitch, in films and games from far above.
+        thump_fall=float(np.exp(rng.uniform(0, np.log(25)))) if rng.random() < 0.6 else 1.0,
+        thump_fall_s=float(np.exp(rng.uniform(np.log(0.006), np.log(0.06)))),
         label_drop_db=drop_db,
     )
 
@@ -180,10 +187,8 @@ def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator
     if shot.n_wave > 0:  # 0.2-0.4 ms long: mostly above 1 kHz, what is left of it is a click
         spectrum += shot.n_wave * 0.3e-3 * w / (1 + 0.3e-3 * w) ** 2 * np.exp(-w * 0.01)
     if shot.thump_hz > 0:
-        decay = 1 / shot.thump_s + w
-        tone = 2 * np.pi * shot.thump_hz / (decay**2 + (2 * np.pi * shot.thump_hz) ** 2) * np.exp(-w * lead)
         heard = np.abs(np.fft.irfft(spectrum, size)).max()
-        spectrum += tone * (shot.thump * heard / max(float(np.abs(np.fft.irfft(tone, size)).max()), 1e-30))
+        spectrum += np.fft.rfft(shot.thump * heard * _thump(shot, sample_rate, size)) * np.exp(-w * lead)
     if shot.colour_db:
         heard_db = np.interp(np.log2(np.maximum(f, 1.0)), np.log2(COLOUR_HZ), shot.colour_db)
         spectrum *= 10 ** (heard_db / 20)
@@ -191,7 +196,10 @@ def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator
         spectrum = np.fft.rfft(np.fft.irfft(spectrum, size) * _gate(shot.round_s + lead, size, sample_rate))
     if len(shot.delays_s) > 1:
         levels = 1 + shot.spread * rng.standard_normal(len(shot.delays_s))
-        spectrum *= (levels[:, None] * np.exp(-w * np.asarray(shot.delays_s)[:, None])).sum(0)
+        rounds = np.zeros(len(w), complex)
+        for level, delay in zip(levels, shot.delays_s, strict=True):  # one by one: a table of them all takes 20 MB
+            rounds += level * np.exp(-w * delay)
+        spectrum *= rounds
     spectrum *= _band(shot, w) * np.clip((0.5 * sample_rate - f) / (0.05 * sample_rate), 0, 1)
     samples = np.fft.irfft(spectrum, size)[:n].astype(np.float32)
     samples = _overloaded(samples / max(float(np.abs(samples).max()), 1e-12), shot, sample_rate)
@@ -227,13 +235,23 @@ def _tail(shot: Gunshot, sample_rate: int, rng: np.random.Generator, size: int) 
     t = np.arange(size) / sample_rate
     out = np.zeros(size)
     centres = np.log2((150.0, 500.0, 1600.0))  # Hz; the shares of the bands cross over in between
-    for k, factor in enumerate((1.25, 1.0, 0.75)):
+    for k, centre in enumerate(centres):
         share = np.interp(octave, centres, np.eye(3)[k])
-        out += np.fft.irfft(spectrum * share, size) * np.exp(-6.9 / (shot.tail_s * factor) * t)
+        lasts = shot.tail_s * 2 ** (shot.tail_slope * (centres[1] - centre))
+        out += np.fft.irfft(spectrum * share, size) * np.exp(-6.9 / lasts * t)
     # Lumps: whole stands of trees answer at once.
     knots = np.arange(0, t[-1] + 0.2, 0.06)
     lumps = np.interp(t, knots, rng.uniform(0.4, 1.6, len(knots)))
     return (out * (1 - np.exp(-t / shot.build_s)) * lumps).astype(np.float32)
+
+
+def _thump(shot: Gunshot, sample_rate: int, size: int) -> Samples:
+    """A damped tone whose pitch falls to `thump_hz`; its peak is about 1."""
+    t = np.arange(size) / sample_rate
+    highest = max(0.4 * sample_rate / shot.thump_hz, 1.0)
+    above = (min(shot.thump_fall, highest) - 1) * shot.thump_fall_s * (1 - np.exp(-t / shot.thump_fall_s))
+    tone: Samples = np.sin(2 * np.pi * shot.thump_hz * (t + above)) * np.exp(-t / shot.thump_s)
+    return tone
 
 
 def _gate(end_s: float, size: int, sample_rate: int) -> Samples:

@@ -1,0 +1,138 @@
+"""The network of a model by another runtime than torch: OpenVINO, which fuses what torch does layer by layer.
+
+What is compiled is kept in the user's cache, named after everything it was made of, because making it takes longer
+than a minute of sound: the model's weights, Loxo's own code of the networks, and the versions of torch and OpenVINO.
+The front end stays with torch.
+
+On a processor that multiplies bfloat16 in hardware, OpenVINO's products are taken in it; elsewhere in float32. GROUP
+windows are computed at a time, always as many: other sizes might add in another order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from loxo.errors import LoxoError
+from loxo.machine import user_cache
+from loxo.models import kernels
+from loxo.models.windows import GROUP
+
+if TYPE_CHECKING:
+    from loxo.models.base import FrameModel
+
+RUNTIMES = ("auto", "torch", "openvino")
+
+
+def choose_runtime(wanted: str, device: str | torch.device) -> str:
+    """ "torch" or "openvino". "auto" is OpenVINO where it is installed and the device is the processor.
+
+    Raises LoxoError for a runtime that is unknown, not installed, or not for this device.
+    """
+    if wanted not in RUNTIMES:
+        raise LoxoError(f"There is no runtime {wanted!r}. Choose among {', '.join(RUNTIMES)}.")
+    installed = importlib.util.find_spec("openvino") is not None
+    on_processor = torch.device(device).type == "cpu"
+    if wanted == "openvino" and not installed:
+        raise LoxoError("The runtime openvino is not installed. Install it: pip install 'loxo[openvino]'.")
+    if wanted == "openvino" and not on_processor:
+        raise LoxoError(f"The runtime openvino is for the processor: give no device {str(device)!r} with it.")
+    return "openvino" if wanted != "torch" and installed and on_processor else "torch"
+
+
+def use_openvino(model: FrameModel, sha256: str) -> None:
+    """From now on the model's network is computed by OpenVINO; `sha256` names its weights."""
+    model.network = CompiledNetwork(model, sha256)  # type: ignore[method-assign]
+
+
+class CompiledNetwork:
+    """What FrameModel.network is, for inference on the processor, in one thread; `precision` by default the fastest."""
+
+    def __init__(self, model: FrameModel, sha256: str, precision: str | None = None) -> None:
+        import openvino
+
+        self.precision = precision or ("bfloat16" if kernels.bfloat16_is_fast() else "float32")
+        self.version = openvino.__version__.split("-")[0]
+        hint = {"bfloat16": "bf16", "float32": "f32"}[self.precision]
+        options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        core = openvino.Core()
+        path = user_cache() / "networks" / f"{_key(sha256, openvino.__version__)}.xml"
+        try:
+            graph = core.read_model(path)
+        except RuntimeError:  # not made yet, or damaged
+            graph = _graph(model)
+            _keep(graph, path)
+        self._compiled: Any = core.compile_model(graph, "CPU", options)
+        self._lock = threading.Lock()  # a compiled network has one place for its input
+
+    def __call__(self, bands: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
+        logits, latents = [], []
+        with self._lock:
+            for some in bands.split(GROUP):
+                whole = nn.functional.pad(some, (0, 0, 0, 0, 0, 0, 0, GROUP - len(some)))
+                answer = self._compiled(whole.numpy(force=True))
+                logits.append(torch.from_numpy(answer[0][: len(some)].copy()))
+                latents.append(torch.from_numpy(answer[1][: len(some)].copy()))
+        return torch.cat(logits), torch.cat(latents)
+
+
+def _key(sha256: str, version: str) -> str:
+    digest = hashlib.sha256(f"{sha256} {version} {torch.__version__} {GROUP}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _graph(model: FrameModel) -> Any:
+    """The network as a graph of OpenVINO's, for GROUP windows.
+
+    Not by openvino.convert_model, which reports its use to its makers over the network.
+    """
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    config = model.config
+    with torch.inference_mode():
+        bands = model.bands(torch.zeros(GROUP, config.window_samples))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a trace says of sizes that never change here
+        traced = torch.jit.trace(_Network(model), bands.clone(), check_trace=False)
+    reader = FrontEndManager().load_by_framework("pytorch")
+    decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
+    graph = reader.convert(reader.load(decoder))
+    graph.reshape(list(bands.shape))
+    return graph
+
+
+class _Network(nn.Module):
+    def __init__(self, model: FrameModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, bands: Tensor) -> tuple[Tensor, Tensor]:
+        """The class's own network, whatever the model's is now."""
+        return type(self.model).network(self.model, bands)
+
+
+def _keep(graph: Any, path: Path) -> None:
+    """Weights first, so that whoever sees the graph finds them; a cache that cannot be written is done without."""
+    import openvino
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder, path.name)
+            openvino.save_model(graph, made, compress_to_fp16=False)
+            made.with_suffix(".bin").replace(path.with_suffix(".bin"))
+            made.replace(path)
+    except (OSError, RuntimeError):
+        pass
