@@ -43,7 +43,9 @@ from loxo.files import left_to_the_system, write_atomically
 
 # Two calls may share a folder only if these are equal. What else is recorded changes no more than float noise, or only
 # the form of the output.
-MUST_AGREE = ("version", "model_sha256", "threshold", "decoding", "overlap", "keep_scores", "names", "from_scores")
+MUST_AGREE = (
+    *("version", "model_sha256", "runtime", "threshold", "decoding", "overlap", "keep_scores", "names", "from_scores"),
+)
 TO_DISK_S = 0.2  # as often at most is the disk waited for
 Found = Path | str
 
