@@ -42,6 +42,7 @@ from loxo.evaluation.evaluate import Evaluation, evaluate
 from loxo.evaluation.matching import HIT10, IOU30, Regions, Truth, match
 from loxo.evaluation.metrics import border_errors, recall_by_snr
 from loxo.events.reader import read_events
+from loxo.machine import usable_cores
 from loxo.models.config import Decoding
 from loxo.models.weights import load_model
 from loxo.simulation.background import Backgrounds
@@ -73,6 +74,7 @@ def main() -> None:
     parser.add_argument("--training-seed", type=int, default=3)
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--part", default="measure")
+    parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--work", type=Path, default=Path("runs/bench-accuracy"))
     parser.add_argument("--out", type=Path, default=record.RESULTS)
     options = parser.parse_args()
@@ -160,7 +162,7 @@ def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
     name, load = row
     detector = load()
     if options.as_shipped and detector.config.architecture != "classical":
-        return name, partial(_same, detector)
+        return name, load
     config = detector.config
     files = sorted(path for path in validation.iterdir() if path.suffix in (".flac", ".wav"))
     scores = [frame_scores(detector, [read(path, config.sample_rate)]) for path in files]
@@ -173,8 +175,14 @@ def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
         fit = fit_class(stacked[:, k], truth, config.decoding.get(label, Decoding()), config)
         decoding[label], calibration[label] = fit.decoding, fit.calibration
         print(f"{name}: {label}: event AP {fit.figures['event_ap']:.3f} on validation, {fit.decoding}")
-    detector.config = dataclasses.replace(config, decoding=decoding, calibration=calibration, curves={})
-    return name, partial(_same, detector)
+    config = dataclasses.replace(config, decoding=decoding, calibration=calibration, curves={})
+    return name, partial(_with_config, load, config)
+
+
+def _with_config(load: Callable[[], Any], config: Any) -> Any:
+    detector = load()
+    detector.config = config
+    return detector
 
 
 def validation_truth(files: list[Path], label: str) -> Truth:
@@ -197,7 +205,8 @@ def measure(what: str, rows: list[Row], recordings: Path, truth: Path, options: 
     for name, load in rows:
         run = options.work / f"{what}-runs" / name.replace("/", "-")
         shutil.rmtree(run, ignore_errors=True)
-        print(f"{what}: {name}: {survey([recordings], name, run, load=load, threshold=0.0, keep_scores=True)}")
+        how = {"load": load, "threshold": 0.0, "keep_scores": True, "workers": options.workers}
+        print(f"{what}: {name}: {survey([recordings], name, run, **how)}", flush=True)
         runs.append(run)
     found = evaluate([truth], runs, recordings=recordings, exhaustive=True, classes=["rumble", "gunshot"])
     report = found.report

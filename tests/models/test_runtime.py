@@ -81,11 +81,14 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
 
 def test_the_choice(monkeypatch):
     assert choose_runtime("auto", "cpu") == "openvino" and choose_runtime("torch", "cpu") == "torch"
-    assert choose_runtime("auto", "cuda") == "torch"
+    assert choose_runtime("auto", "meta") == "torch"
     with pytest.raises(LoxoError, match="no runtime 'tensorflow'"):
         load_model(runtime="tensorflow")
     with pytest.raises(LoxoError, match="for the processor"):
-        choose_runtime("openvino", "cuda")
+        choose_runtime("openvino", "meta")
+    for device in ("gpu", "xla"):
+        with pytest.raises(LoxoError, match=f"no device '{device}'"):
+            load_model(device=device)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert choose_runtime("auto", "cpu") == "torch"
     with pytest.raises(LoxoError, match=r"pip install 'loxo\[openvino\]'"):

@@ -35,12 +35,17 @@ RUNTIMES = ("auto", "torch", "openvino")
 def choose_runtime(wanted: str, device: str | torch.device) -> str:
     """ "torch" or "openvino". "auto" is OpenVINO where it is installed and the device is the processor.
 
-    Raises LoxoError for a runtime that is unknown, not installed, or not for this device.
+    Raises LoxoError for a device that is not here, and for a runtime that is unknown, not installed, or not for it.
     """
     if wanted not in RUNTIMES:
         raise LoxoError(f"There is no runtime {wanted!r}. Choose among {', '.join(RUNTIMES)}.")
     installed = importlib.util.find_spec("openvino") is not None
-    on_processor = torch.device(device).type == "cpu"
+    try:
+        on_processor = torch.empty(0, device=device).device.type == "cpu"
+    except (RuntimeError, AssertionError) as error:  # torch says either
+        raise LoxoError(
+            f"There is no device {str(device)!r} here that torch can use. Leave it out, or say cpu."
+        ) from error
     if wanted == "openvino" and not installed:
         raise LoxoError("The runtime openvino is not installed. Install it: pip install 'loxo[openvino]'.")
     if wanted == "openvino" and not on_processor:
