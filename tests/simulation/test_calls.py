@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,6 +14,11 @@ from loxo.simulation.rumble import CONTOURS, draw_rumble, f0_contour, synthesise
 from loxo.simulation.sounds import Call, audible, coloured, curve, fast_length, power_envelope
 
 RATE = 4000
+# A close shot without what would be in the way of looking at its tail or its thump.
+PLAIN = {
+    **{"blast_s": 0.3e-3, "low_hz": 30.0, "low_slope": 6.0, "high_hz": 8000.0, "high_slope": 6.0, "build_s": 0.002},
+    **{"reflections": 1, "spread_s": 0.01, "n_wave": 0.0, "overload": 1.0, "colour_db": (), "thump_hz": 0.0},
+}
 
 
 def rumbles(count: int, seed: int = 0) -> list[Call]:
@@ -169,3 +175,31 @@ def test_fast_lengths_and_silence() -> None:
     assert all(n <= fast_length(n) <= 1.3 * n + 4 for n in (1, 17, 1000, 81920, 81921))
     assert audible(np.zeros(100, np.float32), RATE, 15, 0.05) == (0, 100)
     assert power_envelope(np.ones(100), 10)[50] == pytest.approx(1)
+
+
+def test_high_frequencies_of_a_close_shot_can_die_first():
+    """The tail of 1.6 kHz against that of 150 Hz: times of decay go with frequency to the power of -tail_slope."""
+
+    def still_there(slope: float, low_hz: float, high_hz: float) -> float:
+        shot = replace(
+            draw_gunshot(np.random.default_rng(3), "close"), **PLAIN, tail_slope=slope, tail_s=1.0, tail_db=6.0
+        )
+        call = synthesise_gunshot(shot, RATE, np.random.default_rng(0))
+        spectra = np.abs(np.fft.rfft(call.samples[: 3 * RATE // 4].reshape(3, -1), axis=1)) ** 2
+        band = slice(int(low_hz / 4), int(high_hz / 4))  # pieces of a quarter second
+        return float(spectra[2, band].sum() / spectra[0, band].sum())
+
+    assert still_there(0.0, 1200, 1800) / still_there(0.0, 100, 200) > 0.03
+    assert still_there(1.0, 1200, 1800) / still_there(1.0, 100, 200) < 0.003
+
+
+def test_the_thump_of_a_close_shot_falls_in_pitch():
+    plain = replace(draw_gunshot(np.random.default_rng(3), "close"), **PLAIN, tail_db=-40.0)
+    thump = {"thump_hz": 60.0, "thump_s": 0.3, "thump": 3.0, "thump_fall": 10.0, "thump_fall_s": 0.05}
+    samples = synthesise_gunshot(replace(plain, **thump), RATE, np.random.default_rng(0)).samples
+
+    def pitch(first_s: float, last_s: float) -> float:
+        piece = samples[int(first_s * RATE) : int(last_s * RATE)]
+        return float(np.sum(np.diff(np.signbit(piece)) != 0) / 2 / (last_s - first_s))
+
+    assert pitch(0.03, 0.08) > 3 * pitch(0.3, 0.5) and pitch(0.3, 0.5) == pytest.approx(60, abs=6)
