@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,9 @@ bench-walk: install  ## simulate, train, detect, evaluate: the default preset (h
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py
+
+bench-training: install  ## a training step of the default model beside the straightforward one (idle, 3 minutes)
+	$(BIN)/python benchmarks/bench_training.py
 
 clean:  ## remove what the other targets made, but not runs/
 	rm -rf $(VENV) demo build dist src/*.egg-info

@@ -56,7 +56,7 @@ class OperatingCurve:
 
 BY_CLASS: dict[str, type] = {"decoding": Decoding, "calibration": Calibration, "curves": OperatingCurve}
 RUMBLE_DECODING = Decoding(
-    threshold=0.6, smooth_s=0.96, edge=0.5, split=0.8, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
+    threshold=0.6, smooth_s=0.96, edge=0.5, split=0.88, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
 )
 GUNSHOT_DECODING = Decoding(threshold=0.7, edge=0.5, low_hz=80.0, high_hz=2000.0)
 DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}

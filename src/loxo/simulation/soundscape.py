@@ -34,6 +34,7 @@ from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normali
 if TYPE_CHECKING:
     import pandas as pd
 
+CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a forest, for the pauses between calls
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
@@ -135,7 +136,8 @@ def _calls(
         length = call.core[1] - call.core[0]
         if chorus:
             start, by_line, snr = next_at, group_by_line, group_snr + rng.normal(0, 3)
-            pause = rng.uniform(-1.0, 0.3) if rng.random() < overlap else rng.exponential(1.5)
+            # Half of the answers come at once: a detector must hear the pause, or two calls become one.
+            pause = rng.uniform(-1.0, 0.3) if rng.random() < overlap else rng.exponential(rng.choice((0.6, 1.5)))
             next_at += length + int(pause * sample_rate)
         else:
             start, by_line = _free(rng, samples, length, taken, overlap), rng.random() < BY_LINE
@@ -271,7 +273,7 @@ def training_window(
         negatives = int(rng.choice(4, p=(0.35, 0.35, 0.2, 0.1)))
         which = rng.random()
         if which < 0.72:  # rumbles, of them a quarter with shots too
-            chorus = rng.random() < 0.15
+            chorus = rng.random() < CHORUS_SHARE
             rumbles = int(rng.integers(3, 7)) if chorus else int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
         if which > 0.54:
             shots = int(rng.choice((1, 2, 3), p=(0.6, 0.28, 0.12)))

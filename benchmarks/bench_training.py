@@ -1,0 +1,116 @@
+"""A training step of the default model, as `loxo train` takes it, beside the straightforward one of the same network.
+
+    python benchmarks/bench_training.py [--rounds 5] [--steps 10] [--batch 16] [--threads 2]
+
+Each variant in each round is a process of its own, in another order, because memory and threads are set for a process.
+A step is front end, forward, loss, backward, clipping and optimiser on a batch that is there already; its time is the
+median over the steps after the first three. Speed-ups are within a round.
+
+    straightforward  float32, eager, torch's AdamW as it comes, memory given back to the system as it comes
+    ... + bfloat16   autocast
+    Loxo             bfloat16, attention's logits too, fused AdamW, memory kept
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import record
+from loxo.machine import keep_freed_memory
+from loxo.models import swin
+from loxo.models.config import HTSATConfig
+from loxo.models.registry import build
+from loxo.training.config import TrainingConfig
+from loxo.training.module import FrameTraining, build_optimiser
+
+VARIANTS = ("straightforward", "straightforward + bfloat16", "Loxo in float32", "Loxo")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--variant", choices=VARIANTS, help="only this one, in this process; prints its seconds")
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    options = parser.parse_args()
+    if options.variant:
+        print(step_seconds(options))
+        return
+    times: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    order, shuffle = list(VARIANTS), random.Random(0).shuffle
+    numbers = [f"--{name}={getattr(options, name)}" for name in ("steps", "batch", "threads")]
+    for _ in range(options.rounds):
+        shuffle(order)
+        for name in order:
+            command = [sys.executable, __file__, "--variant", name, *numbers]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            times[name].append(float(done.stdout.split()[-1]))
+    rows, results = [], {}
+    for name, seconds in times.items():
+        milliseconds = record.spread([1000 * s for s in seconds])
+        gain = record.spread([base / own for base, own in zip(times[VARIANTS[0]], seconds, strict=True)])
+        results[name] = {"ms": milliseconds, "speed_up": gain}
+        rows.append((name, record.words(milliseconds, "{:.0f}"), record.words(gain, "{:.2f}")))
+    record.table([f"step of {options.batch} windows, {options.threads} threads", "ms (quartiles)", "speed-up"], rows)
+    record.write("training", {"options": {k: str(v) for k, v in vars(options).items()}, "steps": results}, options.out)
+
+
+def step_seconds(options: argparse.Namespace) -> float:
+    """The median of a variant's steps."""
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    ours = options.variant.startswith("Loxo")
+    if ours:
+        keep_freed_memory()
+    else:
+        swin.WindowAttention.forward = plain_attention  # type: ignore[method-assign]
+    config = TrainingConfig()
+    model = build(HTSATConfig.preset("default")).train()
+    module = FrameTraining(model, config.loss, config.augment)
+    optimiser: Any = build_optimiser(model, config)[0]
+    if not ours:
+        optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
+    half = options.variant in ("Loxo", "straightforward + bfloat16")
+    waveform = 0.1 * torch.randn(options.batch, model.config.window_samples)
+    targets = (torch.rand(options.batch, len(model.config.classes), model.config.steps) < 0.1).float()
+    taken = []
+    for _ in range(options.steps + 3):
+        began = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
+            loss = module(waveform, targets, np.random.default_rng(0))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken[3:])
+
+
+def plain_attention(self: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Window attention as the paper has it, operator by operator: (B, W, N, D) -> (B, W, N, D)."""
+    b, w, n, d = x.shape
+    q, k, v = self.qkv(x).view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)
+    logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)
+    logits = logits + self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+    if mask is not None:
+        logits = logits + mask[:, None]
+    out = logits.softmax(-1) @ v
+    return self.proj(out.transpose(2, 3).reshape(b, w, n, d))
+
+
+if __name__ == "__main__":
+    main()
