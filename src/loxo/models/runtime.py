@@ -68,6 +68,7 @@ class CompiledNetwork:
         self.version = openvino.__version__.split("-")[0]
         hint = {"bfloat16": "bf16", "float32": "f32"}[self.precision]
         options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
+        options["ENABLE_CPU_PINNING"] = False  # or the processes of a run would all sit on the same core
         core = openvino.Core()
         path = user_cache() / "networks" / f"{_key(sha256, openvino.__version__)}.xml"
         try:
