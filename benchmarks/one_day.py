@@ -6,7 +6,7 @@
 Each repeat runs `loxo detect`, a process of its own, once for every format, runtime and number of workers. Times real
 time per core is the sound's length over the processor time (user and system) of the command and its children, start-up
 included; with more workers the times on the clock count, in the same round. Peak memory is the sum of what the command
-and its children hold, sampled ten times a second.
+and its children hold, sampled ten times a second; what they share is counted in each.
 """
 
 from __future__ import annotations
@@ -48,18 +48,19 @@ def main() -> None:
     rows, results = [], []
     for (kind, runtime, workers), values in taken.items():
         processor, clock, memory = (list(column) for column in zip(*values, strict=True))
-        of = {
-            "per_core": record.spread([3600 * options.hours / seconds for seconds in processor]),
+        of: dict[str, Any] = {
             "clock": record.spread([3600 * options.hours / seconds for seconds in clock]),
             "memory_mb": max(memory),
         }
         one = [seconds for _, seconds, _ in taken.get((kind, runtime, 1), [])]
-        if workers > 1 and one:
+        if workers == 1:  # the system does not tell what processes took that their parent did not wait for
+            of["per_core"] = record.spread([3600 * options.hours / seconds for seconds in processor])
+        elif one:
             of["faster_than_one"] = record.spread([a / b for a, b in zip(one, clock, strict=True)])
         results.append({"format": kind, "runtime": runtime, "workers": workers, **of})
-        speeds = [record.words(of[key], "{:,.0f}") for key in ("per_core", "clock")]
-        gain = record.words(of["faster_than_one"], "{:.2f}") if "faster_than_one" in of else None
-        rows.append((kind, runtime, workers, *speeds, gain, f"{of['memory_mb']:.0f}"))
+        forms = {"per_core": "{:,.0f}", "clock": "{:,.0f}", "faster_than_one": "{:.2f}"}
+        words = [record.words(of[key], form) if key in of else None for key, form in forms.items()]
+        rows.append((kind, runtime, workers, *words, f"{of['memory_mb']:.0f}"))
     columns = ["format", "runtime", "workers", "x real time per core", "x on the clock", "x one worker", "peak MB"]
     print()
     record.table(columns, rows)

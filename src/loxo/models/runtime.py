@@ -76,7 +76,10 @@ class CompiledNetwork:
         except RuntimeError:  # not made yet, or damaged
             graph = _graph(model)
             _keep(graph, path)
-        self._compiled: Any = core.compile_model(graph, "CPU", options)
+        try:  # what the processor makes of the graph is kept too
+            self._compiled: Any = core.compile_model(graph, "CPU", {**options, "CACHE_DIR": str(path.with_suffix(""))})
+        except RuntimeError:  # it cannot be written, or is damaged
+            self._compiled = core.compile_model(graph, "CPU", options)
         self._lock = threading.Lock()  # a compiled network has one place for its input
 
     def __call__(self, bands: Tensor) -> tuple[Tensor, Tensor]:
