@@ -76,10 +76,7 @@ class CompiledNetwork:
         except RuntimeError:  # not made yet, or damaged
             graph = _graph(model)
             _keep(graph, path)
-        try:  # what the processor makes of the graph is kept too
-            self._compiled: Any = core.compile_model(graph, "CPU", {**options, "CACHE_DIR": str(path.with_suffix(""))})
-        except RuntimeError:  # it cannot be written, or is damaged
-            self._compiled = core.compile_model(graph, "CPU", options)
+        self._compiled: Any = core.compile_model(graph, "CPU", options)
         self._lock = threading.Lock()  # a compiled network has one place for its input
 
     def __call__(self, bands: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,7 +113,8 @@ def _graph(model: FrameModel) -> Any:
         warnings.simplefilter("ignore")  # what a trace says of sizes that never change here
         traced = torch.jit.trace(_Network(model), bands.clone(), check_trace=False)
     reader = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
+    # It must outlive the conversion, and the graph's constants must not lie in its memory, which goes with it.
+    decoder = TorchScriptPythonDecoder(traced, shared_memory=False)
     graph = reader.convert(reader.load(decoder))
     graph.reshape(list(bands.shape))
     return graph
