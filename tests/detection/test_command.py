@@ -59,19 +59,6 @@ def test_what_cannot_be_asked_for(loxo, tmp_path, monkeypatch, args, fault):
     assert code == 2 and fault in err and not (tmp_path / "out").exists()
 
 
-def test_the_runtime_is_chosen_recorded_and_kept_to(loxo, tmp_path):
-    pytest.importorskip("openvino")
-    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 4000)
-    for given, runtime in ((), "openvino"), (("--runtime", "torch"), "torch"):
-        out = tmp_path / runtime
-        assert loxo("detect", tmp_path / "a.wav", "--out", out, "--workers", 1, *given)[0] == 0
-        assert json.loads((out / "run.json").read_text())["parameters"]["runtime"] == runtime
-    code, _, err = loxo("detect", tmp_path / "a.wav", "--out", tmp_path / "torch", "--workers", 1)
-    assert code == 2 and "runtime" in err
-    code, _, err = loxo("detect", tmp_path / "a.wav", "--out", tmp_path / "no", "--runtime", "tensorflow")
-    assert code == 2 and "no runtime 'tensorflow'" in err and not (tmp_path / "no").exists()
-
-
 def test_thresholds_by_false_positives_say_on_what_data(loxo, tmp_path, monkeypatch):
     from loxo.models.config import HTSATConfig, OperatingCurve
     from loxo.models.htsat import HTSAT

@@ -147,7 +147,7 @@ def detect(
             help="What computes the network: torch, openvino (faster), or auto: openvino where it is installed.",
             rich_help_panel=WORK,
         ),
-    ] = "auto",
+    ] = "torch",
     work: Annotated[
         Path | None,
         typer.Option(

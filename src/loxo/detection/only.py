@@ -68,7 +68,7 @@ def score_table(
     overlap: float = OVERLAP,
     batch_size: int = 8,
     device: str = "cpu",
-    runtime: str = "auto",
+    runtime: str = "torch",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Writes `table` (Raven, or CSV with a header) with its events' scores into the folder or s3:// address `out`.

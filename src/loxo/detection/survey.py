@@ -81,7 +81,7 @@ def survey(
     formats: str | Iterable[str] = ("raven",),
     names: Names = USUAL_NAMES,
     device: str = "cpu",
-    runtime: str = "auto",
+    runtime: str = "torch",
     load: Load | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -95,7 +95,7 @@ def survey(
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
     `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
     picklable function that gives the model, replaces loading it by name, on `device` and with `runtime` (as in
-    loxo.models.runtime; "auto" takes OpenVINO where it is installed).
+    loxo.models.runtime; "auto" takes OpenVINO where it is installed; "torch" by default).
     Raises LoxoError when there is nothing to analyse, for a bad option, when the folder cannot be written, holds
     something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
     reached. Ctrl-C and SIGTERM raise KeyboardInterrupt and leave a folder that can be resumed, as does every failure.
