@@ -39,8 +39,9 @@ from loxo.detection.scores import frame_scores
 from loxo.detection.survey import survey
 from loxo.errors import LoxoError
 from loxo.evaluation.evaluate import Evaluation, evaluate
-from loxo.evaluation.matching import HIT10, IOU30, Regions, Truth, match
+from loxo.evaluation.matching import HIT10, IOU30, match
 from loxo.evaluation.metrics import border_errors, recall_by_snr
+from loxo.evaluation.spans import Regions, Truth
 from loxo.events.reader import read_events
 from loxo.machine import usable_cores
 from loxo.models.config import Decoding
@@ -209,7 +210,7 @@ def measure(what: str, rows: list[Row], recordings: Path, truth: Path, options: 
         try:  # what an earlier run of this benchmark has done is not done twice
             done = search(workers=options.workers)
         except LoxoError:  # another detector's, or tuned otherwise
-            shutil.rmtree(run)
+            shutil.rmtree(run, ignore_errors=True)
             done = search(workers=options.workers)
         print(f"{what}: {name}: {done}", flush=True)
         runs.append(run)

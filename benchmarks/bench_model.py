@@ -113,13 +113,11 @@ def inference_variants(model: HTSAT, clap: ClapAudioModel, logmel: Tensor) -> di
         return model.tscam_conv(clap(logmel).last_hidden_state).squeeze(2).float().sigmoid()
 
     def ours(network: HTSAT = model, dtype: torch.dtype = torch.float32) -> Tensor:
-        bands = network.bn0(logmel.transpose(1, 3)).transpose(1, 3).transpose(2, 3)
-        image = network.fold(bands).to(dtype)
+        image = network.fold(network.scaled(logmel)).to(dtype)
         return network.tscam_conv(network.unfold(network.encode(image))).squeeze(2).float().sigmoid()
 
     def by_openvino(precision: str) -> Tensor:
-        bands = model.bn0(logmel.transpose(1, 3)).transpose(1, 3).transpose(2, 3)
-        return compiled[precision](bands)[0].sigmoid()
+        return compiled[precision](model.scaled(logmel))[0].sigmoid()
 
     return {
         BASELINE: theirs,
@@ -153,8 +151,7 @@ def training_variants(model: HTSAT, clap: ClapAudioModel, logmel: Tensor) -> dic
         return head(clap(logmel).last_hidden_state).squeeze(2)
 
     def ours() -> Tensor:
-        bands = model.bn0(logmel.transpose(1, 3)).transpose(1, 3).transpose(2, 3)
-        return model.network(bands)[0]
+        return model.network(model.scaled(logmel))[0]
 
     clap.train()
     model.train()

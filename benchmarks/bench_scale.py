@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,19 +49,13 @@ def main() -> None:
 
 def detect(recordings: Path, out: Path, model: str, workers: int) -> dict[str, float]:
     """Seconds of the processor and on the clock of `loxo detect`, and the megabytes of its run folder."""
-    loxo = str(Path(sys.executable).parent / "loxo")
-    before, began = _children(), time.perf_counter()
-    command = [loxo, "detect", str(recordings), "--out", str(out), "--model", model, "--workers", str(workers)]
+    before, began = record.children_s(), time.perf_counter()
+    command = [record.LOXO, "detect", str(recordings), "--out", str(out), "--model", model, "--workers", str(workers)]
     subprocess.run(command, check=True, capture_output=True)
-    spent, clock = _children() - before, time.perf_counter() - began
+    spent, clock = record.children_s() - before, time.perf_counter() - began
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     shutil.rmtree(out)
     return {"processor_s": spent, "clock_s": clock, "run_mb": size}
-
-
-def _children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def by_workers(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:

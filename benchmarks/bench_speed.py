@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import math
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -225,16 +224,11 @@ def command_times(path: Path, options: argparse.Namespace, folder: Path) -> tupl
             "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1)\n"
             "print('PEAK', int(peak) / 1024)\n"
         )
-        before = _children()
+        before = record.children_s()
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        seconds.append(_children() - before)
+        seconds.append(record.children_s() - before)
         peaks.append(float(done.stdout.rsplit("PEAK", 1)[1]))
     return seconds, peaks
-
-
-def _children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def report(

@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--out", type=Path, default=record.RESULTS)
     options = parser.parse_args()
-    loxo = str(Path(sys.executable).parent / "loxo")
     with tempfile.TemporaryDirectory() as folder:
         sound, run = Path(folder) / "sound", Path(folder) / "run"
         simulate(sound, 1 / 60, 4, rumbles_per_hour=300.0, format="wav")
@@ -36,8 +35,16 @@ def main() -> None:
             "python -c pass": [sys.executable, "-c", "pass"],
             "import torch": [sys.executable, "-c", "import torch"],
             "import loxo": [sys.executable, "-c", "import loxo"],
-            "loxo --help": [loxo, "--help"],
-            "first event of a 1 min file": [loxo, "detect", str(sound), "--out", str(run), "--model", options.model],
+            "loxo --help": [record.LOXO, "--help"],
+            "first event of a 1 min file": [
+                record.LOXO,
+                "detect",
+                str(sound),
+                "--out",
+                str(run),
+                "--model",
+                options.model,
+            ],
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
         order = list(commands)

@@ -16,7 +16,6 @@ import argparse
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def judge(preset: str, run: Path, truths: dict[str, Path], options: argparse.Nam
 
 
 def loxo(*words: str) -> None:
-    subprocess.run([str(Path(sys.executable).parent / "loxo"), *words], check=True)
+    subprocess.run([record.LOXO, *words], check=True)
 
 
 if __name__ == "__main__":

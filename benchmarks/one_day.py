@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,24 @@ def day(folder: Path, kind: str, hours: float) -> Path:
     made = folder / f"day-{kind}"
     if not (made / "simulation.json").exists():
         size = ["--hours", str(hours), "--file-hours", str(hours), "--seed", "24"]
-        subprocess.run([loxo(), "simulate", *size, "--format", kind, "--out", str(made)], check=True)
+        subprocess.run([record.LOXO, "simulate", *size, "--format", kind, "--out", str(made)], check=True)
     return made
 
 
 def detect(recordings: Path, out: Path, runtime: str, workers: int) -> tuple[float, float, float]:
     """Seconds of the processor and on the clock, and megabytes at most."""
-    before, began, peak = _processor_time(), time.perf_counter(), 0
-    command = [loxo(), "detect", str(recordings), "--out", str(out), "--workers", str(workers), "--runtime", runtime]
+    before, began, peak = record.children_s(), time.perf_counter(), 0
+    command = [
+        record.LOXO,
+        "detect",
+        str(recordings),
+        "--out",
+        str(out),
+        "--workers",
+        str(workers),
+        "--runtime",
+        runtime,
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         watched = psutil.Process(process.pid)
         while process.poll() is None:
@@ -87,38 +97,26 @@ def detect(recordings: Path, out: Path, runtime: str, workers: int) -> tuple[flo
             time.sleep(0.1)
     if process.returncode:
         sys.exit(f"loxo detect ended with {process.returncode}.")
-    spent, clock = _processor_time() - before, time.perf_counter() - began
+    spent, clock = record.children_s() - before, time.perf_counter() - began
     print(
         f"{recordings.name}, {runtime}, {workers} worker(s): {spent:.1f} s of the processor, {clock:.1f} on the clock"
     )
     return spent, clock, peak / 1e6
 
 
-def loxo() -> str:
-    return str(Path(sys.executable).parent / "loxo")
-
-
 def _held(process: Any) -> int:
     """Bytes in memory of a process and its children; what they share is counted in each."""
     held = 0
     for one in [process, *_children(process)]:
-        try:
+        with suppress(psutil.Error):  # it has just ended
             held += one.memory_info().rss
-        except psutil.Error:  # it has just ended
-            continue
     return held
 
 
 def _children(process: Any) -> list[Any]:
-    try:
+    with suppress(psutil.Error):
         return list(process.children(recursive=True))
-    except psutil.Error:
-        return []
-
-
-def _processor_time() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
+    return []
 
 
 if __name__ == "__main__":

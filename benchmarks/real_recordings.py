@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+import record
 from loxo import load_model
 
 FOLDERS = ("rumble", "gunshot", "background")
@@ -52,8 +53,17 @@ def main() -> int:
 def measure(pack: Path, scorer: Path, model: str, run: Path) -> int:
     if run.exists():
         shutil.rmtree(run)
-    loxo = Path(sys.executable).parent / "loxo"
-    detect = [loxo, "detect", *(pack / name for name in FOLDERS), "--out", run, "--model", model, "--threshold", "0"]
+    detect = [
+        record.LOXO,
+        "detect",
+        *(pack / name for name in FOLDERS),
+        "--out",
+        run,
+        "--model",
+        model,
+        "--threshold",
+        "0",
+    ]
     subprocess.run([*map(str, detect)], check=True)
     score = [sys.executable, scorer, pack, run / "events.csv", "--json", run / "scores.json", "--lenient"]
     return subprocess.run([*map(str, score)]).returncode

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Sequence
 from datetime import date
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from typing import Any
 
 PACKAGES = ("loxo", "torch", "numpy", "scipy", "soundfile", "soxr", "pandas")
 RESULTS = Path("runs/benchmarks")
+LOXO = str(Path(sys.executable).parent / "loxo")  # the command of this environment
 
 
 def machine() -> dict[str, Any]:
@@ -42,6 +44,14 @@ def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     path.write_text(json.dumps({"date": date.today().isoformat(), "machine": machine(), **result}, indent=1) + "\n")
     print(f"\nwritten to {path}")
     return path
+
+
+def children_s() -> float:
+    """Seconds of the processor that all commands took that have ended; not where there is no module resource."""
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

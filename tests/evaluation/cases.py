@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from loxo.evaluation.matching import Found, Regions, Truth
+from loxo.evaluation.spans import Found, Regions, Truth
 
 
 def truth(*spans, marginal=(), clip=(), ignored=(), recording=None):

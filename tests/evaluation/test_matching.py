@@ -12,25 +12,9 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from loxo.errors import LoxoError
-from loxo.evaluation.matching import (
-    FALSE,
-    HIT,
-    HIT10,
-    IGNORED,
-    IOU30,
-    IOU50,
-    Found,
-    Regions,
-    Truth,
-    iou,
-    match,
-    match_tables,
-    merged,
-    overlapping,
-    pairs,
-    seconds_within,
-)
+from loxo.evaluation.matching import FALSE, HIT, HIT10, IGNORED, IOU30, IOU50, iou, match, match_tables, pairs
 from loxo.evaluation.metrics import average_precision, matching_curve
+from loxo.evaluation.spans import Found, Regions, Truth, merged, overlapping, seconds_within
 from loxo.events.table import events_frame
 
 NOBODY = -np.inf

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from loxo.errors import LoxoError
-from loxo.evaluation.matching import HIT, Bools, Floats, Matching
+from loxo.evaluation.matching import HIT, Matching
 from loxo.evaluation.metrics import Curve, curve
+from loxo.evaluation.spans import Bools, Floats
 from loxo.models.config import Calibration, OperatingCurve
 
 FEW = 200  # detections, or

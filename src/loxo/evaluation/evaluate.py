@@ -30,17 +30,11 @@ from loxo.evaluation.matching import (
     HIT10,
     IGNORED,
     IGNORED_SHARE,
-    Bools,
     Criterion,
-    Found,
-    Ints,
     Matching,
-    Regions,
-    Truth,
     iou,
     match,
     match_all,
-    where_nothing_counts,
 )
 from loxo.evaluation.metrics import (
     RATES,
@@ -55,6 +49,7 @@ from loxo.evaluation.metrics import (
     recall_by_snr,
 )
 from loxo.evaluation.segments import LENGTHS_S, Frames, frame_truth, presence, segment_scores
+from loxo.evaluation.spans import Bools, Found, Ints, Regions, Truth, where_nothing_counts
 
 IOUS = (0.3, 0.5)
 CURVE_POINTS = 400  # kept of each curve

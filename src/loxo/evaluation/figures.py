@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from loxo.audio.recording import RecordingError, probe, read
 from loxo.evaluation.inputs import Case
-from loxo.evaluation.matching import FALSE, Found, Matching, Truth
+from loxo.evaluation.matching import FALSE, Matching
 from loxo.evaluation.metrics import RATES
+from loxo.evaluation.spans import Found, Truth
 from loxo.report.plots import RUMBLE_BAND_HZ, WINDOW_S, band_top_hz, draw_box, draw_spectrogram
 
 # Okabe and Ito's, dark enough for lines on white, told apart by colour-blind people

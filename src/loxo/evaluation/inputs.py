@@ -25,8 +25,8 @@ import numpy as np
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.evaluation.matching import Bools, Floats, Found, Ints, Regions, Truth
 from loxo.evaluation.names import Index, label_names
+from loxo.evaluation.spans import Bools, Floats, Found, Ints, Regions, Truth
 from loxo.events.table import COLUMNS
 
 if TYPE_CHECKING:

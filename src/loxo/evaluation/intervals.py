@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from loxo.evaluation.matching import HIT, Floats, Matching
+from loxo.evaluation.matching import HIT, Matching
+from loxo.evaluation.spans import Floats
 
 DRAWS, FEWEST_DRAWS = 1000, 200
 LEVELS = 512  # of the score

@@ -13,20 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loxo.evaluation.matching import (
-    FALSE,
-    HIT,
-    IOU30,
-    Bools,
-    Criterion,
-    Floats,
-    Found,
-    Ints,
-    Matching,
-    Truth,
-    match_tables,
-    pairs,
-)
+from loxo.evaluation.matching import FALSE, HIT, IOU30, Criterion, Matching, match_tables, pairs
+from loxo.evaluation.spans import Bools, Floats, Found, Ints, Truth
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from loxo.errors import LoxoError
-from loxo.evaluation.matching import EPS, Bools, Floats, Found, Regions, Truth, overlapping, seconds_within
+from loxo.evaluation.spans import EPS, Bools, Floats, Found, Regions, Truth, overlapping, seconds_within
 
 MOST_FP_PER_HOUR = 10.0
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from loxo.evaluation.matching import Bools, Floats, Found, Ints, Regions, Truth, merged, where_nothing_counts
 from loxo.evaluation.metrics import average_precision, curve, ratios
+from loxo.evaluation.spans import Bools, Floats, Found, Ints, Regions, Truth, merged, where_nothing_counts
 
 LENGTHS_S = (1.0, 10.0)
 HOUR_S = 3600.0
