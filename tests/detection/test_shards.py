@@ -18,7 +18,7 @@ from loxo.detection import shards
 from loxo.detection.scores import frame_scores
 from loxo.detection.shards import join, make_grid, score_recording, score_shard
 from loxo.detection.survey import survey
-from loxo.detection.tasks import JOIN, Options, Schedule, perform
+from loxo.detection.tasks import JOIN, Options, Schedule, count_shards, perform
 from loxo.errors import LoxoError
 from loxo.models.windows import OVERLAP, hop_steps
 
@@ -114,14 +114,15 @@ class Memory:
         return self.parts[index, shard]
 
 
-def drain(schedule, model, take_last=False):
-    """All outcomes; `take_last` does the tasks that are ready in the opposite order. And the tasks done."""
+def drain(schedule, model, take_last=False, begun=()):
+    """All outcomes; `take_last` does the tasks that are ready in the opposite order. And the tasks done.
+
+    `begun`: tasks that the schedule has given already."""
     outcomes, done = [], []
     options = Options(None, 0.5, 8, False)
     while True:
-        ready = []
-        while (task := schedule.next()) is not None:
-            ready.append(task)
+        ready = [*begun, *iter(schedule.next, None)]
+        begun = ()
         if not ready:
             return outcomes, done
         for task in reversed(ready) if take_last else ready:
@@ -143,6 +144,19 @@ def test_the_order_of_tasks_does_not_matter_and_kept_shards_are_not_done_again(t
     for (_, one), (_, other) in zip(forth, back, strict=True):
         assert one == other if isinstance(one, str) else one.events.equals(other.events) and one.fault == other.fault
     assert isinstance(back[4][1], str) and "decoding stopped" in back[3][1].fault
+
+    parameters = {"config": model.config, "overlap": 0.5, "shard_minutes": 0.01}
+    ahead = Schedule(paths, Memory(), 0.01, partial(count_shards, **parameters))
+    begun = list(iter(ahead.next, None))  # nothing is done yet
+    tasks = [(task.index, task.shard) for task in begun]
+    assert len(tasks) == len(set(tasks)) and {index for index, shard in tasks if shard > 0} == {1, 2, 3}
+    assert {task for task in tasks if task[0] in (1, 2)} == {task for task in done if task[0] in (1, 2)} - {
+        (1, JOIN),
+        (2, JOIN),
+    }
+    counted, _ = drain(ahead, model, begun=begun)
+    for (_, one), (_, other) in zip(forth, sorted(counted, key=lambda o: o[0]), strict=True):
+        assert one == other if isinstance(one, str) else one.events.equals(other.events) and one.fault == other.fault
 
     del store.parts[1, 1]
     _, again = drain(Schedule(paths, store, 0.01), model)

@@ -236,13 +236,15 @@ def _common_tail(one: str, other: str) -> int:
 
 def _load(model: str | Path | nn.Module, device: str, runtime: str) -> tuple[Any, dict[str, Any]]:
     from loxo import __version__
+    from loxo.models.runtime import choose_runtime, describe
     from loxo.models.weights import find_model, hash_model, load_model
 
     if not isinstance(model, str | Path):
         return model, {"version": __version__, "model": type(model).__name__}
-    path = find_model(model)
+    path, chosen = find_model(model), choose_runtime(runtime, device)
+    loaded = load_model(path, device=device, runtime=chosen)
     about = {"version": __version__, "model": str(model), "model_sha256": hash_model(path)}
-    return load_model(path, device=device, runtime=runtime), about
+    return loaded, {**about, **describe(chosen, loaded)}
 
 
 def _with_scores(

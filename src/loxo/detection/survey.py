@@ -35,8 +35,8 @@ from loxo.detection.remotefolder import check_place, open_run
 from loxo.detection.runconfig import recorded
 from loxo.detection.runfolder import RunFolder
 from loxo.detection.shards import SHARD_MINUTES, Part
-from loxo.detection.tasks import Load, Options, Schedule
-from loxo.detection.workers import PATIENCE_S, Here, Pool, Processes
+from loxo.detection.tasks import Count, Load, Options, Schedule, count_shards
+from loxo.detection.workers import PATIENCE_S, Here, Pool, Processes, start_server
 from loxo.errors import LoxoError
 from loxo.models.windows import OVERLAP, check_overlap
 
@@ -108,7 +108,9 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
-    load, sha256, first = _load(model, load, device, runtime)
+    if cluster is None and _worth(workers, len(found), _bytes(found)) > 1:
+        start_server()  # it imports what this process imports next, on another core
+    load, sha256, first, arithmetic = _load(model, load, device, runtime)
     check_threshold(threshold, first.config.classes)
     parameters = {
         "version": _version(),
@@ -118,14 +120,15 @@ def survey(
         **dataclasses.asdict(options),
         "formats": list(formats),
         "device": device,
-        **_arithmetic(first),
+        **arithmetic,
     }
     roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     with _sigterm_as_ctrl_c(), open_run(out, parameters, problems, work) as folder:
         entries = folder.plan(found, roots)
         todo = [entry for entry in entries if not folder.finished(entry)]
-        pool = _pool(load, first, todo, workers, cluster, 60 * patience_minutes)
-        _go(folder, entries, todo, pool, options, shard_minutes, on_progress)
+        pool = _pool(load, todo, workers, cluster, 60 * patience_minutes)
+        count = partial(count_shards, config=first.config, overlap=overlap, shard_minutes=shard_minutes)
+        _go(folder, entries, todo, pool, options, shard_minutes, count, on_progress)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
 
 
@@ -141,20 +144,28 @@ def _check(options: Options, workers: int, shard_minutes: float, patience_minute
         raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
 
 
-def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, str, Any]:
-    """How processes get the model, the hash of its file (of its weights if it has none), and the model."""
+def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, str, Any, dict[str, str]]:
+    """How processes get the model, the hash of its file (of its weights if it has none), the model as it is without
+    another runtime, and what computes it."""
+    from loxo.models.runtime import CompiledNetwork, choose_runtime, describe
+
     if load is not None:
         loaded: nn.Module = load()
         digest = hashlib.sha256(repr(loaded.config).encode())
         for name, tensor in sorted(loaded.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-        return load, digest.hexdigest(), loaded
-    from loxo.models.runtime import choose_runtime
+        compiled = isinstance(getattr(loaded, "network", None), CompiledNetwork)
+        return load, digest.hexdigest(), loaded, describe("openvino" if compiled else "torch", loaded)
     from loxo.models.weights import find_model, hash_model, load_model
 
-    path = find_model(model)
-    load = partial(load_model, path, device=device, runtime=choose_runtime(runtime, device))
-    return load, hash_model(path), load()
+    path, chosen = find_model(model), choose_runtime(runtime, device)
+    first = load_model(path, device=device)
+    return (
+        partial(load_model, path, device=device, runtime=chosen),
+        hash_model(path),
+        first,
+        describe(chosen, first),
+    )
 
 
 def _version() -> str:
@@ -163,27 +174,27 @@ def _version() -> str:
     return loxo.__version__
 
 
-def _arithmetic(model: nn.Module) -> dict[str, str]:
-    """What the last bits of scores may depend on apart from the parameters."""
-    import torch
-
-    from loxo.models.runtime import CompiledNetwork
-
-    about = {"torch": torch.__version__}
-    if isinstance(network := getattr(model, "network", None), CompiledNetwork):
-        return {"runtime": "openvino", "precision": network.precision, **about, "openvino": network.version}
-    dtype = next((tensor.dtype for tensor in model.parameters()), torch.float32)
-    return {"runtime": "torch", "precision": str(dtype).removeprefix("torch."), **about}
+def _bytes(found: Sequence[Found]) -> int:
+    """Of all recordings on this computer; what is gone by now will be told later."""
+    total = 0
+    for path in found:
+        with suppress(OSError):
+            total += Path(path).stat().st_size
+    return total
 
 
-def _pool(load: Load, model: Any, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float) -> Pool:
+def _worth(workers: int, recordings: int, size: int) -> int:
+    """How many processes are worth their start."""
+    return min(workers, max(recordings, size // WORKER_BYTES))
+
+
+def _pool(load: Load, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float) -> Pool:
     if cluster is not None:
         from loxo.detection.cluster import Cluster
 
         return Cluster(cluster, load, patience_s)
-    useful = max(len(todo), sum(entry.size for entry in todo) // WORKER_BYTES)
-    workers = min(workers, useful)
-    return Processes(load, workers, patience_s) if workers > 1 else Here(lambda: model)
+    workers = _worth(workers, len(todo), sum(entry.size for entry in todo))
+    return Processes(load, workers, patience_s) if workers > 1 else Here(load)
 
 
 def _go(
@@ -193,6 +204,7 @@ def _go(
     pool: Pool,
     options: Options,
     shard_minutes: float,
+    count: Count,
     on_progress: Callable[[Progress], None] | None,
 ) -> None:
     """Does what is to be done, keeps it, and closes the folder, whatever happens."""
@@ -204,7 +216,7 @@ def _go(
     status = "interrupted"
     try:
         parts = folder.parts(todo, shard_minutes)
-        schedule = Schedule([entry.recording for entry in todo], parts, shard_minutes)
+        schedule = Schedule([entry.recording for entry in todo], parts, shard_minutes, count)
         for task, result in pool.run(schedule, options, tracker.live):
             if isinstance(result, Part):
                 tracker.part(task.index, result)

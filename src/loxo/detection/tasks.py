@@ -1,9 +1,9 @@
 """The pieces of work a run is made of, small enough to be sent anywhere, and in which order they come.
 
-A recording begins with the task of its first shard, which also finds out how many shards there are. A recording of one
-shard is finished with it. Of a longer one the other shards follow, each kept on disk when it is done, and at last the
-task that joins them and finds the events. The same pieces are done whatever does them: this process, worker processes
-(workers.py) or a cluster (cluster.py).
+A recording begins with the task of its first shard, which also finds out how many shards there are; when there is
+nothing else to do meanwhile, they are counted at once. A recording of one shard is finished with it. Of a longer one
+the other shards follow, each kept on disk when it is done, and at last the task that joins them and finds the events.
+The same pieces are done whatever does them: this process, worker processes (workers.py) or a cluster (cluster.py).
 
 Failure policy: whatever goes wrong with a recording becomes its outcome, one sentence. A fault in a shard ends the
 recording there; shards behind it are not waited for.
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import probe
@@ -33,6 +34,7 @@ Load = Callable[[], "nn.Module"]
 Outcome = Analysis | str  # or why the recording has failed
 Result = Outcome | Part
 Advance = Callable[[float, float], None]  # seconds of audio done in this task, seconds of its recording
+Count = Callable[[str], int]  # into how many shards a recording is cut
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Task:
     shard: int  # or JOIN
     shard_minutes: float
     parts: tuple[Part, ...] = ()  # to join
+
+
+def count_shards(path: str, config: Any, overlap: float, shard_minutes: float) -> int:
+    """Into how many shards a recording is cut. Raises LoxoError where it cannot be read."""
+    return len(make_grid(probe(path), config, overlap).shards(shard_minutes))
 
 
 def perform(task: Task, model: nn.Module, options: Options, advance: Advance | None = None) -> Result:
@@ -121,10 +128,16 @@ class _Recording:
 
 
 class Schedule:
-    """Which task is next, and what the results of tasks add up to. Recordings are begun in order."""
+    """Which task is next, and what the results of tasks add up to. Recordings are begun in order.
 
-    def __init__(self, paths: Sequence[str], store: PartStore, shard_minutes: float) -> None:
-        self.paths, self.store, self.minutes = paths, store, shard_minutes
+    `count` raises LoxoError for a recording that cannot be read; without it nothing is counted ahead.
+    """
+
+    def __init__(
+        self, paths: Sequence[str], store: PartStore, shard_minutes: float, count: Count | None = None
+    ) -> None:
+        self.paths, self.store, self.minutes, self.count = paths, store, shard_minutes, count
+        self._uncounted: deque[int] = deque()  # recordings whose first shard is under way
         self._upcoming = 0
         self._ready: deque[tuple[int, int]] = deque()  # recording, shard or JOIN
         self._open: dict[int, _Recording] = {}
@@ -139,11 +152,14 @@ class Schedule:
                 if recording is not None and shard <= recording.last:
                     return self._task(index, shard)
             if self._upcoming == len(self.paths):
+                if self._count_ahead():
+                    continue
                 return None
             index = self._upcoming
             self._upcoming += 1
             known = self.store.known(index)
             if not known:
+                self._uncounted.append(index)
                 return self._task(index, 0)
             of = next(iter(known.values())).of
             self._begin(index, _Recording(of, {n: part.fault is not None for n, part in known.items()}, {}))
@@ -152,6 +168,8 @@ class Schedule:
         """Takes in what a task gave; yields the recording's outcome when that was the last piece."""
         index, shard = task.index, task.shard
         recording = self._open.get(index)
+        if shard == 0 and index in self._uncounted:
+            self._uncounted.remove(index)
         if isinstance(result, Analysis) or shard == JOIN:
             assert not isinstance(result, Part)
             yield self._finish(index, result)
@@ -173,6 +191,18 @@ class Schedule:
     def note(self, index: int, sentence: str) -> None:
         """Something to be said of the recording when it is finished."""
         self._notes[index] = sentence
+
+    def _count_ahead(self) -> bool:
+        """Makes the other shards of a recording ready whose first one is under way; False if there is none such."""
+        while self.count is not None and self._uncounted:
+            index = self._uncounted.popleft()
+            with suppress(LoxoError):  # the task of the first shard will say what is wrong
+                of = self.count(self.paths[index])
+                if of > 1:
+                    self._open[index] = _Recording(of, {}, {})
+                    self._ready.extend((index, shard) for shard in range(1, of))
+                    return True
+        return False
 
     def _begin(self, index: int, recording: _Recording) -> None:
         self._open[index] = recording

@@ -112,6 +112,14 @@ def process_context() -> Any:
     return context
 
 
+def start_server() -> None:
+    """Starts the process that workers are forked from, so that it is ready when they are wanted."""
+    if process_context().get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
+
+
 class _Run:
     """The processes of one run and what they are doing."""
 

@@ -203,6 +203,7 @@ class HTSATConfig(ModelConfig):
             **ELEPHANT_FRONTEND,
             "folds": 1,
             "patch": (8, 8),
+            "stem": (8, 32),
             "embed_dim": 32,
             "mlp_ratio": 2.0,
             "depths": (2, 2, 2),
@@ -219,6 +220,7 @@ class HTSATConfig(ModelConfig):
     # Image and Swin Transformer
     folds: int = 4
     patch: tuple[int, int] = (4, 4)  # bands, frames
+    stem: tuple[int, ...] = ()  # channels of the convolutions before the patches, each of which halves the image
     embed_dim: int = 96
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (4, 8, 16, 32)
@@ -238,6 +240,10 @@ class HTSATConfig(ModelConfig):
                 raise LoxoError(f"The {self.embed_dim * 2**k} channels of stage {k} cannot be shared by {heads} heads.")
         if self.image_frames % self.folds:
             raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
+        if any(size % 2 ** len(self.stem) for size in self.patch):
+            raise LoxoError(
+                f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once a layer of the stem."
+            )
         for axis, (size, patch) in enumerate(zip(self.image_size, self.patch, strict=True)):
             stride = patch
             for merge in self.merges:

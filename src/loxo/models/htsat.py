@@ -26,7 +26,7 @@ class HTSAT(FrameModel):
         super().__init__(config)
         self.frontend = build_frontend(config)
         self.bn0 = nn.BatchNorm2d(config.in_chans * config.n_mels)
-        self.patch_embed = PatchEmbed(config.in_chans, config.embed_dim, config.patch)
+        self.patch_embed = PatchEmbed(config.in_chans, config.embed_dim, config.patch, config.stem)
         drops = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
         merges = (*config.merges, None)
         self.layers = nn.ModuleList()

@@ -14,6 +14,7 @@ import hashlib
 import importlib.util
 import threading
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,23 @@ def choose_runtime(wanted: str, device: str | torch.device) -> str:
     return "openvino" if wanted != "torch" and installed and on_processor else "torch"
 
 
+def describe(runtime: str, model: nn.Module) -> dict[str, str]:
+    """For the record, what the last bits of a model's scores depend on: runtime, precision, versions. `model` may be
+    computed by torch, whatever the runtime: nothing is compiled for this."""
+    if runtime == "openvino":
+        return {"runtime": runtime, "precision": _precision(), "torch": torch.__version__, "openvino": _version()}
+    dtype = next((tensor.dtype for tensor in model.parameters()), torch.float32)
+    return {"runtime": runtime, "precision": str(dtype).removeprefix("torch."), "torch": torch.__version__}
+
+
+def _precision() -> str:
+    return "bfloat16" if kernels.bfloat16_is_fast() else "float32"
+
+
+def _version() -> str:
+    return version("openvino")
+
+
 def use_openvino(model: FrameModel, sha256: str) -> None:
     """From now on the model's network is computed by OpenVINO; `sha256` names its weights."""
     model.network = CompiledNetwork(model, sha256)  # type: ignore[method-assign]
@@ -64,8 +82,7 @@ class CompiledNetwork:
     def __init__(self, model: FrameModel, sha256: str, precision: str | None = None) -> None:
         import openvino
 
-        self.precision = precision or ("bfloat16" if kernels.bfloat16_is_fast() else "float32")
-        self.version = openvino.__version__.split("-")[0]
+        self.precision = precision or _precision()
         hint = {"bfloat16": "bf16", "float32": "f32"}[self.precision]
         options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
         options["ENABLE_CPU_PINNING"] = False  # or the processes of a run would all sit on the same core

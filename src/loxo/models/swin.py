@@ -200,13 +200,22 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Cuts the image into patches and makes each a token."""
+    """Cuts the image into patches and makes each a token.
 
-    def __init__(self, channels: int, dim: int, patch: tuple[int, int]) -> None:
+    `stem`: channels of convolutions that each halve the image first (Xiao et al. 2021, arXiv 2106.14881), so that what
+    is finer than a patch, as a shot's onset, is seen before patches are made.
+    """
+
+    def __init__(self, channels: int, dim: int, patch: tuple[int, int], stem: tuple[int, ...] = ()) -> None:
         super().__init__()
+        layers: list[nn.Module] = []
+        for wide in stem:
+            layers += [nn.Conv2d(channels, wide, kernel_size=3, stride=2, padding=1), nn.ReLU()]
+            channels, patch = wide, (patch[0] // 2, patch[1] // 2)
+        self.stem = nn.Sequential(*layers)
         self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, channels, rows, columns) -> (B, R, C, D)"""
-        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+        return self.norm(self.proj(self.stem(image)).permute(0, 2, 3, 1))

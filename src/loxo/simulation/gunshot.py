@@ -24,7 +24,7 @@ LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their o
 LONGEST_FIRE_S = 8.0  # of automatic fire in one event
 PATTERNS = ("single", "pair", "slow series", "double", "automatic")
 PATTERN_SHARES = (0.62, 0.16, 0.08, 0.05, 0.09)
-CLOSE_SHARES = (0.47, 0.1, 0.07, 0.05, 0.31)  # whoever records a gun from near by mostly wants to hear it fire
+CLOSE_SHARES = (0.4, 0.1, 0.15, 0.05, 0.3)  # whoever records a gun from near by mostly wants to hear it fire
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def draw_pattern(rng: np.random.Generator, family: str | None = None) -> list[tu
     if kind == "pair":
         return [(0.0, shot), (float(rng.uniform(1, 3)), shot)]
     if kind == "slow series":
-        gaps = rng.uniform(0.55, 2.5, int(rng.integers(2, 6)))
+        count = int(rng.integers(2, 7))
+        gaps = rng.uniform(0.55, 2.5, count) if rng.random() < 0.6 else np.full(count, rng.uniform(0.55, 1.8))
         return [(float(at), shot) for at in np.concatenate([[0.0], np.cumsum(gaps)])]
     if kind == "double":  # both barrels, or a shot and the echo of a ridge
         return [(0.0, replace(shot, delays_s=(0.0, float(rng.uniform(0.12, LONGEST_BURST_GAP_S)))))]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soxr
 
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a forest, for the pauses between calls
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
+COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
+OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
 ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
 
 
@@ -147,11 +150,12 @@ def _calls(
     for _ in range(shots):
         pattern = draw_pattern(rng, shot_family)
         # Fire may have begun before the scene; of a single shot, what is left would be its tail.
-        fire_s = pattern[0][1].delays_s[-1] if rng.random() < 0.5 else 0.0
+        fire_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
         start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
         snr = draw_snr(rng, gunshot_snr_db)
+        alike = rng.random() < COPIES and synthesise_gunshot(pattern[0][1], sample_rate, rng)
         for delay, shot in pattern:
-            call = synthesise_gunshot(shot, sample_rate, rng)
+            call = alike or synthesise_gunshot(shot, sample_rate, rng)
             calls.append((call, start + int(delay * sample_rate) - call.core[0], snr + rng.normal(0, 1.5), False))
     return calls
 
@@ -195,9 +199,10 @@ def _short_clip(
     recorder = draw_recorder(rng, 0.0)
     if rng.random() < 0.4:
         recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
-    real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.7 else None
-    if real is not None:  # a dog, a saw, a storm, as it is
-        background, shots, rumbles, negatives = real[:samples], 0, 0, int(rng.random() < 0.1)
+    real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.68 else None
+    if real is not None:  # a dog, a saw, a storm; fired into as often as not, or real sound itself would say "no shot"
+        background = _other_speed(rng, real, sample_rate)[:samples]
+        shots, rumbles, negatives = int(rng.random() < 0.4), 0, int(rng.random() < 0.1)
     else:
         length = int(min(np.exp(rng.uniform(np.log(0.35), np.log(10.0))) * sample_rate, samples))
         background = (
@@ -223,11 +228,21 @@ def _short_clip(
     return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events
 
 
+def _other_speed(rng: np.random.Generator, sound: Samples, sample_rate: int) -> Samples:
+    """At times slower and lower, or faster and higher: there are fewer real recordings than a network can learn by
+    heart."""
+    if rng.random() >= OTHER_SPEED:
+        return sound
+    speed = float(np.exp(rng.uniform(*np.log(SPEEDS))))
+    return normalise(soxr.resample(sound, sample_rate * speed, sample_rate, quality="LQ").astype(np.float32))
+
+
 def _with_clip(rng: np.random.Generator, background: Samples, sample_rate: int, backgrounds: Backgrounds) -> Samples:
     """The background with one short real sound somewhere in it, now faint, now far louder."""
     clip = backgrounds.clip(rng)
     if clip is None:
         return background
+    clip = _other_speed(rng, clip, sample_rate)
     shaped = (
         clip * ramps(len(clip), sample_rate // 100, sample_rate // 20) * np.float32(10 ** (rng.uniform(-12, 22) / 20))
     )
@@ -252,7 +267,8 @@ def training_window(
     if backgrounds is None or choice > 0.8:
         background = synthetic_background(rng, samples, sample_rate)
     else:
-        background = backgrounds.draw(rng, samples)
+        longer = backgrounds.draw(rng, int(SPEEDS[1] * samples) + 1)
+        background = _other_speed(rng, longer, sample_rate)[:samples]
         if choice > 0.65:
             other = synthetic_background(rng, samples, sample_rate)
             background = normalise(background + np.float32(10 ** (rng.uniform(-15, 10) / 20)) * other)
