@@ -198,6 +198,10 @@ class TwoResolutionFrontEnd(nn.Module):
         }
         for name, value in buffers.items():
             self.register_buffer(name, value, persistent=False)
+        reach = self.factor * (len(self.long_window) // 2) + len(self.taps) // 2
+        middle = (self.every - 1) * self.hop // 2  # of the frames that share a window, from the first one's centre
+        self.long_reach = (reach - middle, reach + middle)  # samples before and after, for the decimation
+        self.long_hop = self.every * self.hop // self.factor  # in samples of the low rate
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, window_samples) -> (batch, 2, image_frames, n_mels), both channels of order 1."""
@@ -221,11 +225,9 @@ class TwoResolutionFrontEnd(nn.Module):
 
     def long_spectra(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, a frame every `every` hops, low_bands)"""
-        reach = self.factor * (len(self.long_window) // 2) + len(self.taps) // 2
-        middle = (self.every - 1) * self.hop // 2  # of the frames that share a window, from the first one's centre
-        padded = F.pad(waveform[:, None], (reach - middle, reach + middle), mode="reflect")
+        padded = F.pad(waveform[:, None], self.long_reach, mode="reflect")
         slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
-        power = power_spectrum(slow, self.long_window, self.every * self.hop // self.factor, center=False)
+        power = power_spectrum(slow, self.long_window, self.long_hop, center=False)
         # Power per hertz would differ between the two only by the rate; unit noise reads the same in both this way.
         return power @ self.long_filters / (self.long_window.square().sum() / self.factor)
 

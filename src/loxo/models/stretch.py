@@ -1,19 +1,29 @@
 """A stretch of sound that a model reads in windows that overlap: what they share is computed once.
 
-The spectra of the two-resolution front end need no window; only their normalisation does. With windows that overlap
-by a half, that saves nearly half of the front end, and frames near a window's border see the sound beyond it instead
-of its mirror image.
+The spectra of the two-resolution front end need no window; only their normalisation does. Windows that overlap share
+them, and frames near a window's border see the sound beyond it instead of its mirror image. On the processor they
+are computed by levels.py, elsewhere by the front end itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from loxo.models.frontend import TwoResolutionFrontEnd
+from loxo.models.levels import Levels, Plan, fits
+
+_plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()
+
+
+def _plan(frontend: Any) -> Plan:
+    if frontend not in _plans:
+        _plans[frontend] = Plan(frontend)
+    return _plans[frontend]
 
 
 class Stretch:
@@ -22,27 +32,35 @@ class Stretch:
     def __init__(self, model: nn.Module, waveform: Tensor) -> None:
         self.model: Any = model
         self.waveform = waveform
+        self.levels: Levels | None = None
         self.power: Tensor | None = None
         frontend = getattr(model, "frontend", None)
         config: Any = model.config
-        if isinstance(frontend, TwoResolutionFrontEnd) and config.step_samples % frontend.hop == 0:
+        if waveform.device.type == "cpu" and fits(frontend, config):
+            with torch.inference_mode():
+                self.levels = Levels(_plan(frontend), waveform)
+        elif isinstance(frontend, TwoResolutionFrontEnd) and config.step_samples % frontend.hop == 0:
             with torch.inference_mode():
                 self.power = frontend.power(waveform[None])[0]  # (frames, n_mels)
 
     def bands(self, firsts: Sequence[int]) -> Tensor:
         """What the network wants of the windows that begin at these samples, whole steps: (windows, ...)."""
         with torch.inference_mode():
-            if self.power is None:
-                return self.model.bands(self._windows(firsts))
             config = self.model.config
             frames = [first // config.hop_length for first in firsts]
+            if self.levels is not None:
+                return self.model.scaled(self.levels.images(frames, config.image_frames))
+            if self.power is None:
+                return self.model.bands(self._windows(firsts))
             power = torch.stack([self.power[first : first + config.image_frames] for first in frames])
             return self.model.scaled(self.model.frontend.image(power))
 
     def logits(self, firsts: Sequence[int]) -> Tensor:
         """(windows, classes, steps)"""
         with torch.inference_mode():
-            if self.power is None:  # any module that answers as a model does, a classical detector for one
+            if (
+                self.power is None and self.levels is None
+            ):  # any module that answers as a model does, a classical detector for one
                 return self.model(self._windows(firsts))["framewise_logits"]
             return self.model.network(self.bands(firsts))[0]
 

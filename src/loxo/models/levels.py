@@ -1,0 +1,143 @@
+"""The two-resolution front end over a long stretch of sound, on the processor: what it computes window by window for
+training, with what overlapping windows share computed once, and laid out for the processor's cache.
+
+The same numbers as TwoResolutionFrontEnd.image of its power, to float rounding. Three things make the difference:
+levels are kept band by band, as the network wants them, so that nothing is transposed; decibels are taken of each
+window of the long transform once, not of every frame that shares it; and transforms go through their filters in pieces
+that stay in the cache, each band reading no more bins than its filters span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from loxo.models.frontend import (
+    FLOOR_BLOCK,
+    FLOOR_QUANTILE,
+    PROMINENCE_DB,
+    SHAPE_DB,
+    SILENCE_RATIO,
+    TINY_POWER,
+    TwoResolutionFrontEnd,
+)
+
+PIECE_SAMPLES = 1 << 18  # of windows that are transformed at once: 1 MB
+BANDS_AT_ONCE = 24  # that read the same bins
+OUTPUTS_AT_ONCE = 32  # of the decimation, as a product with a banded matrix
+
+
+def fits(frontend: object, config: Any) -> bool:
+    """Whether windows that begin at whole steps can be had from levels."""
+    return (
+        isinstance(frontend, TwoResolutionFrontEnd)
+        and config.step_samples % (frontend.hop * FLOOR_BLOCK) == 0
+        and config.image_frames % FLOOR_BLOCK == 0
+        and FLOOR_BLOCK % frontend.every == 0
+    )
+
+
+class Plan:
+    """What does not depend on the sound: matrices made of a front end's filters."""
+
+    def __init__(self, frontend: TwoResolutionFrontEnd) -> None:
+        self.frontend = frontend
+        self.long = _banded(frontend.long_filters / (frontend.long_window.square().sum() / frontend.factor))
+        self.short = _banded(frontend.short_filters / frontend.short_window.square().sum())
+        taps, factor = frontend.taps, frontend.factor
+        self.decimation = torch.zeros(OUTPUTS_AT_ONCE * factor + len(taps) - factor, OUTPUTS_AT_ONCE)
+        for k in range(OUTPUTS_AT_ONCE):
+            self.decimation[k * factor : k * factor + len(taps), k] = taps
+
+
+class Levels:
+    """Of a waveform (samples,) float32 at the model's rate."""
+
+    def __init__(self, plan: Plan, waveform: Tensor) -> None:
+        frontend = plan.frontend
+        blocks = len(waveform) // (frontend.hop * FLOOR_BLOCK)
+        frames, windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // frontend.every
+        with torch.autocast("cpu", enabled=False):
+            long = _power(_decimated(plan, waveform), frontend.long_window, plan.long, windows, frontend.long_hop)
+            half = len(frontend.short_window) // 2
+            short = _power(_mirrored(waveform, half, half), frontend.short_window, plan.short, frames, frontend.hop)
+        low = len(long)
+        self.decibels = torch.empty(low + len(short), frames)  # (n_mels, frames)
+        self.decibels[:low].view(low, windows, frontend.every)[:] = _decibels(long)[:, :, None]
+        self.decibels[low:] = _decibels(short)
+        means = torch.cat((long.view(low, blocks, -1).mean(2), short.view(len(short), blocks, -1).mean(2)))
+        self.loudness = means.mean(0).numpy()  # (blocks,)
+        self.blocks = _decibels(means).numpy()  # (n_mels, blocks)
+
+    def images(self, first_frames: Sequence[int], frames: int) -> Tensor:
+        """(windows, 2, frames, n_mels), as TwoResolutionFrontEnd.image gives them, of the windows of so many frames
+        that begin at these, multiples of FLOOR_BLOCK."""
+        out = torch.empty(len(first_frames), 2, len(self.decibels), frames)
+        for (prominence, shape), first in zip(out, first_frames, strict=True):
+            level = self.decibels[:, first : first + frames]
+            floor = self._floor(first // FLOOR_BLOCK, (first + frames) // FLOOR_BLOCK)
+            torch.sub(level, floor[:, None], out=prominence).clamp_(*PROMINENCE_DB).sub_(5.0).mul_(1 / 10.0)
+            torch.sub(level, floor.mean(), out=shape).clamp_(*SHAPE_DB).mul_(1 / 20.0)
+        return out.transpose(2, 3)
+
+    def _floor(self, first: int, end: int) -> Tensor:
+        """(n_mels,) the low quantile of each band's blocks that are not silent; 0 where all are."""
+        loudness, level = self.loudness[first:end], self.blocks[:, first:end]
+        sounding = loudness > np.float32(SILENCE_RATIO) * loudness.max() + np.float32(TINY_POWER)
+        count = int(sounding.sum())
+        if not count:
+            return torch.zeros(len(level))
+        if count < len(sounding):
+            level = level[:, sounding]
+        rank = int((count - 1) * FLOOR_QUANTILE)
+        return torch.from_numpy(np.partition(level, rank, axis=1)[:, rank].copy())
+
+
+def _decibels(power: Tensor) -> Tensor:
+    return torch.log10(power + TINY_POWER).mul_(10.0)
+
+
+def _mirrored(waveform: Tensor, before: int, after: int) -> Tensor:
+    """With its own mirror image at either end."""
+    return torch.cat((waveform[1 : before + 1].flip(0), waveform, waveform[-after - 1 : -1].flip(0)))
+
+
+def _decimated(plan: Plan, waveform: Tensor) -> Tensor:
+    """What TwoResolutionFrontEnd.long_spectra transforms, and a little more."""
+    before, after = plan.frontend.long_reach
+    padded = _mirrored(waveform, before, after)
+    width, outputs = plan.decimation.shape
+    stride = outputs * plan.frontend.factor
+    rows = -(-(len(padded) - width) // stride) + 1
+    padded = torch.nn.functional.pad(padded, (0, (rows - 1) * stride + width - len(padded)))
+    return (padded.unfold(0, width, stride) @ plan.decimation).flatten()
+
+
+def _banded(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
+    """Filters (bins, bands) in groups: (bands, columns, matrix); a bin's real and imaginary part are columns each."""
+    groups = []
+    for first in range(0, filters.shape[1], BANDS_AT_ONCE):
+        some = filters[:, first : first + BANDS_AT_ONCE]
+        used = some.sum(1).nonzero().flatten()
+        low, high = int(used[0]), int(used[-1]) + 1
+        matrix = some[low:high].repeat_interleave(2, dim=0).T.contiguous()
+        groups.append((slice(first, first + some.shape[1]), slice(2 * low, 2 * high), matrix))
+    return groups
+
+
+def _power(
+    waveform: Tensor, window: Tensor, filters: list[tuple[slice, slice, Tensor]], frames: int, hop: int
+) -> Tensor:
+    """(bands, frames) mean power density in each band, of windows that begin at multiples of `hop`."""
+    out = torch.empty(filters[-1][0].stop, frames)
+    windows = waveform.unfold(0, len(window), hop)[:frames]
+    size = max(PIECE_SAMPLES // len(window), 1)
+    for first in range(0, frames, size):
+        parts = torch.view_as_real(torch.fft.rfft(windows[first : first + size] * window)).flatten(1)
+        for bands, columns, matrix in filters:
+            out[bands, first : first + size] = matrix @ parts[:, columns].square().T
+    return out

@@ -1,0 +1,47 @@
+"""The front end over a long stretch gives what it gives frame by frame, whatever the sound, and says when it cannot."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from loxo.models.config import HTSATConfig
+from loxo.models.frontend import build_frontend
+from loxo.models.levels import Levels, Plan, fits
+
+CONFIG = HTSATConfig.preset("default")
+STEP_FRAMES = CONFIG.step_samples // CONFIG.hop_length
+
+
+def sound(steps, silent=(), seed=0):
+    rng = np.random.default_rng(seed)
+    samples = rng.normal(0, 0.02, steps * CONFIG.step_samples).astype(np.float32)
+    samples += 0.1 * np.sin(2 * np.pi * 31.3 * np.arange(len(samples)) / CONFIG.sample_rate).astype(np.float32)
+    for first, past in silent:
+        samples[first * CONFIG.step_samples : past * CONFIG.step_samples] = 0.0
+    return torch.from_numpy(samples)
+
+
+@pytest.mark.parametrize(
+    ("steps", "silent"),
+    [(64, []), (175, []), (175, [(20, 30)]), (130, [(0, 70)]), (64, [(0, 64)])],
+    ids=["one window", "several", "a gap", "a silent window", "nothing at all"],
+)
+def test_the_same_images_as_frame_by_frame(steps, silent):
+    frontend = build_frontend(CONFIG)
+    waveform = sound(steps, silent)
+    firsts = [STEP_FRAMES * step for step in {0, (steps - 64) // 2, steps - 64}]
+    power = frontend.power(waveform[None])[0]
+    expected = frontend.image(torch.stack([power[first : first + CONFIG.image_frames] for first in firsts]))
+    images = Levels(Plan(frontend), waveform).images(firsts, CONFIG.image_frames)
+    assert images.shape == expected.shape
+    assert torch.allclose(images, expected, atol=2e-4), (images - expected).abs().max()
+
+
+def test_what_does_not_fit_is_left_to_the_front_end():
+    frontend = build_frontend(CONFIG)
+    assert fits(frontend, CONFIG)
+    sixteenth = dataclasses.replace(CONFIG, long_every=16)  # of a block of the floor, half a window
+    assert not fits(build_frontend(sixteenth), sixteenth)
+    assert not fits(torch.nn.Identity(), CONFIG)
