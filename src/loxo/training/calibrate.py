@@ -12,16 +12,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from loxo.audio.recording import find_recordings
 from loxo.detection.progress import Progress
 from loxo.detection.survey import survey
 from loxo.errors import LoxoError
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores, operating_curve, reliability
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
+from loxo.evaluation.names import Index
 from loxo.models.config import Calibration, Decoding, OperatingCurve
 from loxo.models.weights import load_model, save_model
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,15 @@ def calibrate(
     """
     network = load_model(model)
     before = network.config
+    events = read_truth(truth)
+    _check_names(events, recordings)
     network.config = replace(before, calibration={}, curves={})
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.safetensors"
         save_model(network, raw, network.provenance)
         run = Path(folder) / "run"
         summary = survey(recordings, raw, run, threshold=0.0, workers=workers, on_progress=on_progress)
-        case = gather(read_truth(truth), [read_detections(run)], classes=before.classes)
+        case = gather(events, [read_detections(run)], classes=before.classes)
     if case.hours is None:
         raise LoxoError(f"{summary.folder}: how many hours were searched is not known; nothing can be calibrated.")
     fits: dict[str, ClassFit] = {}
@@ -98,6 +105,17 @@ def calibrate(
     provenance: dict[str, Any] = {**network.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
     save_model(network, out, provenance)
     return fits
+
+
+def _check_names(events: pd.DataFrame, recordings: Sequence[str | Path]) -> None:
+    """Whether tables and recordings can be brought together, asked before hours of search."""
+    index = Index([*events["recording"], *events.attrs.get("without_events", ())])
+    of = index.find(str(path) for path in find_recordings(recordings)[0])
+    if len(index) and max(of.values(), default=-1) < 0:
+        raise LoxoError(
+            f"None of the tables' recordings is among those given: the tables speak of {index.names[0]!r}, the first "
+            f"recording is {min(of, default='not there')!r}."
+        )
 
 
 def _threshold(curve: OperatingCurve, max_fp_per_hour: float | None) -> float | None:

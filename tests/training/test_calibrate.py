@@ -1,0 +1,52 @@
+"""`loxo calibrate`: what scores are worth on someone's own recordings, and what is said before hours of search."""
+
+import numpy as np
+import pytest
+
+from loxo import load_model
+from loxo.errors import LoxoError
+from loxo.evaluation.calibration import calibrated
+from loxo.simulation.simulate import simulate
+from loxo.training import calibrate as module
+from loxo.training.calibrate import calibrate
+
+
+@pytest.fixture(scope="module")
+def hour(tmp_path_factory):
+    """(folder of six minutes, its table)"""
+    folder = tmp_path_factory.mktemp("hour")
+    simulate(folder, 0.1, 5, file_hours=0.05, rumbles_per_hour=150.0, gunshots_per_hour=100.0)
+    return folder, folder / "truth.txt"
+
+
+def test_the_file_tells_what_scores_are_worth_here(hour, tmp_path):
+    folder, truth = hour
+    out = tmp_path / "mine.safetensors"
+    fits = calibrate("default", [truth], [folder], out, max_fp_per_hour=30.0)
+    before, after = load_model("default"), load_model(out)
+    for name, tensor in before.state_dict().items():
+        assert after.state_dict()[name].equal(tensor), name
+    for label, fit in fits.items():
+        assert fit.events > 5 and fit.fp_per_hour <= 30.0 and 0 <= fit.recall <= 1
+        assert after.config.decoding[label].threshold == pytest.approx(fit.threshold, abs=1e-6)
+        curve = after.config.curves[label]
+        assert f"{fit.events} {label}s" in curve.data and fit.threshold in curve.threshold
+        raw = np.linspace(0.01, 0.99, 20)
+        assert (np.diff(calibrated(raw, after.config.calibration[label])) > 0).all()
+
+
+def test_names_that_do_not_fit_are_told_before_the_search(hour, tmp_path, monkeypatch):
+    folder, _ = hour
+    monkeypatch.setattr(module, "survey", lambda *_, **__: pytest.fail("it has searched"))
+    table = tmp_path / "table.csv"
+    table.write_text("recording,start_s,end_s,label\nelsewhere_20190522_000000.wav,1,3,rumble\n")
+    with pytest.raises(LoxoError, match="None of the tables' recordings"):
+        calibrate("default", [table], [folder], tmp_path / "none.safetensors")
+    one = next(folder.glob("*.flac"))
+    for site in ("a", "b"):
+        (tmp_path / site).mkdir()
+        (tmp_path / site / one.name).write_bytes(one.read_bytes())
+    table.write_text(f"recording,start_s,end_s,label\n{one.name},1,3,rumble\n")
+    with pytest.raises(LoxoError, match="Write the folder into the tables"):
+        calibrate("default", [table], [tmp_path / "a", tmp_path / "b"], tmp_path / "none.safetensors")
+    assert not (tmp_path / "none.safetensors").exists()
