@@ -49,7 +49,7 @@ MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--runtime", default="auto", help="torch, openvino or auto, as for `loxo detect`")
+    parser.add_argument("--runtime", default="auto", help="torch, openvino, or auto: OpenVINO where it is installed")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=int, default=8000, help="of the recording; the model has its own")
     parser.add_argument("--rounds", type=int, default=5)
@@ -133,15 +133,20 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
 
 def transforms_in(work: Callable[[], Any]) -> float:
     """Operations of the Fourier transforms in some work, as they are called."""
-    flops, stft = 0.0, torch.stft
+    flops, stft, rfft = 0.0, torch.stft, torch.fft.rfft
 
-    def counted(waveform: torch.Tensor, n_fft: int, *args: Any, **named: Any) -> torch.Tensor:
+    def counted_stft(waveform: torch.Tensor, n_fft: int, *args: Any, **named: Any) -> torch.Tensor:
         nonlocal flops
         spectrum = stft(waveform, n_fft, *args, **named)
         flops += spectrum.shape[-1] * len(waveform) * transform_flops(n_fft)
         return spectrum
 
-    with mock.patch.object(torch, "stft", counted):
+    def counted_rfft(rows: torch.Tensor) -> torch.Tensor:
+        nonlocal flops
+        flops += rows.numel() / rows.shape[-1] * transform_flops(rows.shape[-1])
+        return rfft(rows)
+
+    with mock.patch.object(torch, "stft", counted_stft), mock.patch.object(torch.fft, "rfft", counted_rfft):
         work()
     return flops
 

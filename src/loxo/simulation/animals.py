@@ -152,9 +152,9 @@ def song(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
 
 
 def speech(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
-    """People talking near the recorder: syllables at 85-250 Hz with formants, and hisses between."""
+    """People near the recorder: syllables at 85-330 Hz with formants, some begun by a stop, and hisses between."""
     sounds = []
-    base = rng.uniform(85, 250)
+    base = rng.uniform(85, 330)
     for _ in range(int(rng.integers(4, 18))):
         n = int(rng.uniform(0.08, 0.3) * sample_rate)
         if rng.random() < 0.25:
@@ -162,7 +162,10 @@ def speech(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call
             continue
         f0 = base * (1 + rng.uniform(-0.2, 0.2) * np.linspace(0, 1, n))
         voice = voiced(rng, sample_rate, f0, (rng.uniform(300, 800), rng.uniform(900, 1700)), -22)
-        sounds.append(normalise(voice) * ramps(n, n // 5, n // 4))
+        sounds.append(normalise(voice) * ramps(n, int(n * rng.uniform(0.03, 0.25)), n // 4))
+        if rng.random() < 0.3:
+            stop = max(int(rng.uniform(0.005, 0.025) * sample_rate), 8)
+            sounds[-1][:stop] += band_noise(rng, stop, sample_rate, 300, 3000) * np.float32(rng.uniform(0.3, 1.5))
     gaps = rng.uniform(0.14, 0.35, len(sounds)) + 0.6 * (rng.random(len(sounds)) < 0.15)
     return negative("speech", _series(rng, sample_rate, longest_s, sounds, gaps), base, 1800)
 

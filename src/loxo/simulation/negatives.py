@@ -74,7 +74,8 @@ def glide(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
 NEGATIVES: dict[str, tuple[Generator, float]] = {
     "wind": (weather.wind, 5.0),
     "puff": (weather.puff, 2.0),
-    "buffet": (weather.buffet, 3.0),
+    "buffet": (weather.buffet, 3.5),
+    "swell": (weather.swell, 1.5),
     "slaps": (weather.slaps, 1.5),
     "thunder": (weather.thunder, 2.5),
     "rain": (weather.rain, 2.0),
@@ -97,7 +98,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "drumming": (animals.drumming, 1.2),
     "bark": (animals.bark, 2.0),
     "song": (animals.song, 2.0),
-    "speech": (animals.speech, 0.8),
+    "speech": (animals.speech, 1.5),
     "insects": (animals.insects, 0.8),
     "roar": (draw_roar, 0.4),
     "trumpet": (draw_trumpet, 0.4),

@@ -54,6 +54,19 @@ def puff(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     return negative("puff", out, 2, 120)
 
 
+def swell(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Noise of any colour that swells and sinks again: a car far away, leaves in a gust, a wave. Nothing strikes."""
+    out = np.zeros(int(min(rng.uniform(1, 15), longest_s) * sample_rate), np.float32)
+    low = np.exp(rng.uniform(np.log(30), np.log(600)))
+    high = low * np.exp(rng.uniform(np.log(2), np.log(30)))
+    for _ in range(int(rng.integers(1, 5))):
+        width = int(rng.uniform(0.4, 3) * sample_rate)
+        noise = coloured(rng, width, sample_rate, [low / 4, low, high, high * 4], [-25, 0, -rng.uniform(0, 12), -40])
+        noise *= ramps(width, int(width * rng.uniform(0.2, 0.6)), int(width * rng.uniform(0.2, 0.4)))
+        place(out, noise, int(rng.integers(-width // 2, len(out))), rng.uniform(0.3, 1))
+    return negative("swell", out, low, high)
+
+
 def buffet(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     """Gusts that strike a bare microphone: as long as a shot and as loud, up to some hundred hertz, but rough, and
     swelling for tens of milliseconds where a blast is there at once."""
