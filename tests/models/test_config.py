@@ -26,6 +26,7 @@ def test_a_config_survives_json(name):
         ({"depths": (2, 2)}, "need as many num_heads"),
         ({"frontend": "ear"}, "Unknown front end"),
         ({"patch": (4, 7)}, "cannot be divided by patch"),
+        ({"stem": (4, 8, 16, 32)}, "cannot be halved 4 times"),
         ({"window_samples": 81921}, "multiple of the 64 steps"),
         ({"clip_pooling": "median"}, "clip_pooling"),
     ],

@@ -240,10 +240,6 @@ class HTSATConfig(ModelConfig):
                 raise LoxoError(f"The {self.embed_dim * 2**k} channels of stage {k} cannot be shared by {heads} heads.")
         if self.image_frames % self.folds:
             raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
-        if any(size % 2 ** len(self.stem) for size in self.patch):
-            raise LoxoError(
-                f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once a layer of the stem."
-            )
         for axis, (size, patch) in enumerate(zip(self.image_size, self.patch, strict=True)):
             stride = patch
             for merge in self.merges:
@@ -251,6 +247,10 @@ class HTSATConfig(ModelConfig):
             if size % stride:
                 name = ("bands (folds x n_mels)", "frames (image_frames / folds)")[axis]
                 raise LoxoError(f"The image's {size} {name} cannot be divided by patch and merges ({stride}).")
+        if any(size % 2 ** len(self.stem) for size in self.patch):
+            raise LoxoError(
+                f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once a layer of the stem."
+            )
         for grid in self.grids:
             if any(size > self.attention_window and size % self.attention_window for size in grid):
                 raise LoxoError(f"A grid of {grid} tokens cannot be cut into windows of {self.attention_window}.")
