@@ -41,7 +41,8 @@ def test_the_text_tells_what_the_model_is(tmp_path):
     assert info.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert (info.window_s, info.resolution_s) == (20.48, 0.32)
     # From step 32 back: windows of 8 columns, shifted by 4 in every other of six blocks, reach columns 8 to 55.
-    assert info.receptive_field_s == pytest.approx(48 * 0.32)
+    # Each layer of the stem sees one more of its columns on the left: of frames, one and two.
+    assert info.receptive_field_s == pytest.approx(48 * 0.32 + 3 * 0.04)
     text = str(info)
     for words in (
         "rumble, gunshot",
