@@ -24,12 +24,14 @@ import argparse
 import csv
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 import record
@@ -39,9 +41,9 @@ from loxo.detection.scores import frame_scores
 from loxo.detection.survey import survey
 from loxo.errors import LoxoError
 from loxo.evaluation.evaluate import Evaluation, evaluate
-from loxo.evaluation.matching import HIT10, IOU30, match
+from loxo.evaluation.matching import FALSE, HIT10, IOU30, match
 from loxo.evaluation.metrics import border_errors, recall_by_snr
-from loxo.evaluation.spans import Regions, Truth
+from loxo.evaluation.spans import Bools, Found, Regions, Truth
 from loxo.events.reader import read_events
 from loxo.machine import usable_cores
 from loxo.models.config import Decoding
@@ -219,19 +221,23 @@ def measure(what: str, rows: list[Row], recordings: Path, truth: Path, options: 
     events = {label: count["events"] for label, count in report["truth"]["classes"].items()}
     print(f"\n{what}: {report['truth']['recordings']} recordings, {report['truth']['hours']:.2f} h, events {events}\n")
     names = [name for name, _ in rows]
+    listed = recordings / "negatives.jsonl"  # of a simulated survey
+    negatives = pd.read_json(listed, lines=True) if listed.exists() else None
     result = {}
     for label in events:
         criterion = HIT10.name if what == "real" and label == "gunshot" else IOU30.name
         parts = [
-            detector["classes"][label] | at_rate(found, k, label) for k, detector in enumerate(report["detectors"])
+            detector["classes"][label] | at_rate(found, k, label, negatives)
+            for k, detector in enumerate(report["detectors"])
         ]
         print_class(label, criterion, names, parts)
         result[label] = {"criterion": criterion, "detectors": dict(zip(names, map(_kept, parts), strict=True))}
     return {"truth": report["truth"], "rule": report["rule"], "notes": report["notes"], "classes": result}
 
 
-def at_rate(found: Evaluation, number: int, label: str) -> dict[str, Any]:
-    """Borders and recall by SNR at the threshold that gives AT_RATE, in place of those of everything listed."""
+def at_rate(found: Evaluation, number: int, label: str, negatives: pd.DataFrame | None) -> dict[str, Any]:
+    """Borders and recall by SNR at the threshold that gives AT_RATE, in place of those of everything listed; and what
+    the false positives there are."""
     one = next(one for one in found.case.classes if one.label == label)
     matching = found.matchings[number][label]
     rates = found.report["detectors"][number]["classes"][label]["criteria"][IOU30.name]["at"]
@@ -239,7 +245,29 @@ def at_rate(found: Evaluation, number: int, label: str) -> dict[str, Any]:
     threshold = np.inf if threshold is None else threshold
     listed = one.found[number].above(threshold)
     borders = border_errors(match(one.truth, listed, IOU30), one.truth, listed)
-    return {"borders": borders, "snr": recall_by_snr(matching, one.snr_db, threshold)}
+    result = {"borders": borders, "snr": recall_by_snr(matching, one.snr_db, threshold)}
+    if negatives is not None:
+        false = (matching.verdict == FALSE) & (matching.score >= threshold)
+        result["false_kinds"] = _kinds(found, one.found[number], false, matching.loose, negatives)
+    return result
+
+
+def _kinds(found: Evaluation, detections: Found, false: Bools, loose: Bools, negatives: pd.DataFrame) -> dict[str, int]:
+    """How many of the false detections are at a negative of which kind (at the one that they share most with), at a
+    true event with borders too far off, or at neither, the most frequent first."""
+    counts: Counter[str] = Counter()
+    by_recording = dict(iter(negatives.groupby("recording")))
+    for k in np.flatnonzero(false):
+        if loose[k]:
+            counts["bad borders"] += 1
+            continue
+        there = by_recording.get(Path(found.case.recordings[detections.recording[k]]).name)
+        shared = np.zeros(0)
+        if there is not None:
+            shared = np.minimum(there["end_s"], detections.end[k]) - np.maximum(there["start_s"], detections.start[k])
+        at = int(np.argmax(shared)) if len(shared) else -1
+        counts[there["kind"].iloc[at] if at >= 0 and shared.iloc[at] > 0 else "background"] += 1
+    return dict(counts.most_common())
 
 
 def _kept(part: dict[str, Any]) -> dict[str, Any]:
@@ -272,6 +300,13 @@ def print_class(label: str, criterion: str, names: list[str], parts: list[dict[s
             of = {(row["from_db"], row["to_db"]): row for row in part["snr"]}
             lines.append([name, *(f"{of[b]['recall']:.2f} ({of[b]['events']})" if b in of else None for b in bins)])
         record.table([f"{label}: recall at {AT_RATE:g} / h by SNR in dB", *(f"{a:g} to {b:g}" for a, b in bins)], lines)
+    if "false_kinds" in parts[0]:
+        print()
+        kinds = [
+            [name, ", ".join(f"{k} {n}" for k, n in part["false_kinds"].items())]
+            for name, part in zip(names, parts, strict=True)
+        ]
+        record.table([f"{label}: what is false at {AT_RATE:g} / h", "at"], kinds)
     print()
 
 

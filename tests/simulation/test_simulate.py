@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from loxo.errors import LoxoError
 from loxo.events.raven import read_raven
 from loxo.simulation.mixing import Event
+from loxo.simulation.negatives import NEGATIVES
 from loxo.simulation.recorder import Recorder
-from loxo.simulation.simulate import Scheduled, _minutes, _schedule, simulate
+from loxo.simulation.simulate import Negative, Scheduled, _minutes, _schedule, simulate
 
 RATE = 1000
 
@@ -31,6 +32,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
     assert names == [
+        "negatives.jsonl",
         "sim01a_20180126_000000.flac",
         "sim01a_20180126_000000.selections.txt",
         "sim01a_20180126_000300.flac",
@@ -58,6 +60,16 @@ def test_truth_and_parameters_are_written(tmp_path: Path) -> None:
     assert (truth["end_s"] <= 180).all()
     assert progress[-1] == (360.0, 360.0)
     assert len(progress) == 6
+
+
+def test_negatives_are_listed(tmp_path: Path) -> None:
+    out = run(tmp_path / "a", rumbles_per_hour=0, gunshots_per_hour=0, negatives_per_hour=60)
+    listed = [json.loads(line) for line in (out / "negatives.jsonl").read_text().splitlines()]
+    assert len(listed) > 2
+    for negative in listed:
+        assert 0 <= negative["start_s"] < negative["end_s"] <= 180
+        assert negative["kind"] in NEGATIVES
+        assert (out / negative["recording"]).exists()
 
 
 def test_real_backgrounds(tmp_path: Path) -> None:
@@ -94,8 +106,21 @@ def test_refusals(tmp_path: Path) -> None:
 def stream(schedule: list[Scheduled], seconds: int, level_db: float = -40) -> tuple[NDArray[np.float64], list[Event]]:
     events: list[Event] = []
     recorder = Recorder(level_db=level_db)
-    minutes = list(_minutes(schedule, seconds * RATE, RATE, None, recorder, (1, 2), events))
+    minutes = list(_minutes(schedule, seconds * RATE, RATE, None, recorder, (1, 2), events, []))
     return np.concatenate(minutes).astype(np.float64), events
+
+
+def test_a_negative_is_where_its_line_says() -> None:
+    without, _ = stream([], 60)
+    for k in range(5):
+        negatives: list[Negative] = []
+        schedule = [Scheduled(20 * RATE, "negative", (9, k))]
+        blocks = _minutes(schedule, 60 * RATE, RATE, None, Recorder(level_db=-40), (1, 2), [], negatives)
+        changed = np.flatnonzero(np.concatenate(list(blocks)) != without)
+        (negative,) = negatives
+        assert negative.start_s == 20
+        assert changed[0] >= 20 * RATE
+        assert changed[-1] < negative.end_s * RATE
 
 
 def test_calls_run_across_the_borders_of_minutes() -> None:
@@ -136,7 +161,7 @@ def test_memory_does_not_grow_with_the_length() -> None:
     def peak(seconds: int) -> int:
         schedule = _schedule(np.random.default_rng(0), seconds * RATE, RATE, rates, (3, 4))
         tracemalloc.start()
-        for _ in _minutes(schedule, seconds * RATE, RATE, None, Recorder(), (3, 4), []):
+        for _ in _minutes(schedule, seconds * RATE, RATE, None, Recorder(), (3, 4), [], []):
             pass
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

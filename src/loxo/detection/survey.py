@@ -108,7 +108,7 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
-    if cluster is None and _worth(workers, len(found), _bytes(found)) > 1:
+    if cluster is None and workers > 1 and (len(found) > 1 or _worth(workers, 1, _size(found[0])) > 1):
         start_server()  # it imports what this process imports next, on another core
     load, sha256, first, arithmetic = _load(model, load, device, runtime)
     check_threshold(threshold, first.config.classes)
@@ -174,13 +174,12 @@ def _version() -> str:
     return loxo.__version__
 
 
-def _bytes(found: Sequence[Found]) -> int:
-    """Of all recordings on this computer; what is gone by now will be told later."""
-    total = 0
-    for path in found:
-        with suppress(OSError):
-            total += Path(path).stat().st_size
-    return total
+def _size(path: Found) -> int:
+    """0 of a recording elsewhere, or one that is gone by now, which will be told later."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
 
 
 def _worth(workers: int, recordings: int, size: int) -> int:

@@ -42,10 +42,13 @@ def fits(frontend: object, config: Any) -> bool:
 
 
 class Plan:
-    """What does not depend on the sound: matrices made of a front end's filters."""
+    """What does not depend on the sound: a front end's sizes and windows, and matrices made of its filters. It does not
+    hold on to the front end."""
 
     def __init__(self, frontend: TwoResolutionFrontEnd) -> None:
-        self.frontend = frontend
+        self.hop, self.every, self.factor = frontend.hop, frontend.every, frontend.factor
+        self.long_hop, self.long_reach = frontend.long_hop, frontend.long_reach
+        self.long_window, self.short_window = frontend.long_window, frontend.short_window
         self.long = _banded(frontend.long_filters / (frontend.long_window.square().sum() / frontend.factor))
         self.short = _banded(frontend.short_filters / frontend.short_window.square().sum())
         taps, factor = frontend.taps, frontend.factor
@@ -58,16 +61,15 @@ class Levels:
     """Of a waveform (samples,) float32 at the model's rate."""
 
     def __init__(self, plan: Plan, waveform: Tensor) -> None:
-        frontend = plan.frontend
-        blocks = len(waveform) // (frontend.hop * FLOOR_BLOCK)
-        frames, windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // frontend.every
+        blocks = len(waveform) // (plan.hop * FLOOR_BLOCK)
+        frames, windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // plan.every
         with torch.autocast("cpu", enabled=False):
-            long = _power(_decimated(plan, waveform), frontend.long_window, plan.long, windows, frontend.long_hop)
-            half = len(frontend.short_window) // 2
-            short = _power(_mirrored(waveform, half, half), frontend.short_window, plan.short, frames, frontend.hop)
+            long = _power(_decimated(plan, waveform), plan.long_window, plan.long, windows, plan.long_hop)
+            half = len(plan.short_window) // 2
+            short = _power(_mirrored(waveform, half, half), plan.short_window, plan.short, frames, plan.hop)
         low = len(long)
         self.decibels = torch.empty(low + len(short), frames)  # (n_mels, frames)
-        self.decibels[:low].view(low, windows, frontend.every)[:] = _decibels(long)[:, :, None]
+        self.decibels[:low].view(low, windows, plan.every)[:] = _decibels(long)[:, :, None]
         self.decibels[low:] = _decibels(short)
         means = torch.cat((long.view(low, blocks, -1).mean(2), short.view(len(short), blocks, -1).mean(2)))
         self.loudness = means.mean(0).numpy()  # (blocks,)
@@ -108,10 +110,10 @@ def _mirrored(waveform: Tensor, before: int, after: int) -> Tensor:
 
 def _decimated(plan: Plan, waveform: Tensor) -> Tensor:
     """What TwoResolutionFrontEnd.long_spectra transforms, and a little more."""
-    before, after = plan.frontend.long_reach
+    before, after = plan.long_reach
     padded = _mirrored(waveform, before, after)
     width, outputs = plan.decimation.shape
-    stride = outputs * plan.frontend.factor
+    stride = outputs * plan.factor
     rows = -(-(len(padded) - width) // stride) + 1
     padded = torch.nn.functional.pad(padded, (0, (rows - 1) * stride + width - len(padded)))
     return (padded.unfold(0, width, stride) @ plan.decimation).flatten()

@@ -58,17 +58,14 @@ def describe(runtime: str, model: nn.Module) -> dict[str, str]:
     """For the record, what the last bits of a model's scores depend on: runtime, precision, versions. `model` may be
     computed by torch, whatever the runtime: nothing is compiled for this."""
     if runtime == "openvino":
-        return {"runtime": runtime, "precision": _precision(), "torch": torch.__version__, "openvino": _version()}
+        used = {"torch": torch.__version__, "openvino": version("openvino")}
+        return {"runtime": runtime, "precision": _precision(), **used}
     dtype = next((tensor.dtype for tensor in model.parameters()), torch.float32)
     return {"runtime": runtime, "precision": str(dtype).removeprefix("torch."), "torch": torch.__version__}
 
 
 def _precision() -> str:
     return "bfloat16" if kernels.bfloat16_is_fast() else "float32"
-
-
-def _version() -> str:
-    return version("openvino")
 
 
 def use_openvino(model: FrameModel, sha256: str) -> None:

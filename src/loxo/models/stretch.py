@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from loxo.models.frontend import TwoResolutionFrontEnd
 from loxo.models.levels import Levels, Plan, fits
 
-_plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()  # one for each front end that is alive
 
 
 def _plan(frontend: Any) -> Plan:
@@ -58,11 +58,10 @@ class Stretch:
     def logits(self, firsts: Sequence[int]) -> Tensor:
         """(windows, classes, steps)"""
         with torch.inference_mode():
-            if (
-                self.power is None and self.levels is None
-            ):  # any module that answers as a model does, a classical detector for one
-                return self.model(self._windows(firsts))["framewise_logits"]
-            return self.model.network(self.bands(firsts))[0]
+            if self.levels is not None or self.power is not None:
+                return self.model.network(self.bands(firsts))[0]
+            # Any module that answers as a model does will do here, a classical detector for one.
+            return self.model(self._windows(firsts))["framewise_logits"]
 
     def _windows(self, firsts: Sequence[int]) -> Tensor:
         return torch.stack([self.waveform[first : first + self.model.config.window_samples] for first in firsts])

@@ -3,6 +3,7 @@
     sim01a_20180126_000000.flac            the recordings, named as the Elephant Listening Project names its own
     sim01a_20180126_000000.selections.txt  the truth about each, a Raven selection table with the column `SNR (dB)`
     truth.txt                              the truth about all of them in one Raven table
+    negatives.jsonl                        what else is in them, a line for each: recording, start_s, end_s, kind
     simulation.json                        every parameter, the seed and the version; written last
 
 A file is made minute by minute in constant memory: calls come from a schedule for the whole file, each with a seed of
@@ -75,6 +76,15 @@ class Scheduled:
     seed: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Negative:
+    """A sound that is neither rumble nor shot, for those who want to know what a detector took for one."""
+
+    start_s: float
+    end_s: float
+    kind: str
+
+
 def simulate(
     out: str | Path,
     hours: float,
@@ -106,7 +116,7 @@ def simulate(
         )
     rates = {"rumble": rumbles_per_hour, "gunshot": gunshots_per_hour, "negative": negatives_per_hour}
     per_file = max(1, round(file_hours * 3600 * sample_rate))
-    tables, durations, files = [], {}, []
+    tables, durations, files, others = [], {}, [], []
     for number, first in enumerate(range(0, total, per_file)):
         samples = min(per_file, total - first)
         start = START + timedelta(seconds=round(first / sample_rate))
@@ -114,8 +124,9 @@ def simulate(
         rng = np.random.default_rng((seed, number))
         recorder = _file_recorder(rng)
         events: list[Event] = []
+        negatives: list[Negative] = []
         schedule = _schedule(rng, samples, sample_rate, rates, (seed, number))
-        minutes = _minutes(schedule, samples, sample_rate, backgrounds, recorder, (seed, number), events)
+        minutes = _minutes(schedule, samples, sample_rate, backgrounds, recorder, (seed, number), events, negatives)
         with _audio_file(out / name, sample_rate, format, samples) as file:
             done = first
             for minute in minutes:
@@ -128,8 +139,10 @@ def simulate(
         tables.append(table)
         durations[name] = samples / sample_rate
         files.append({"recording": name, "seconds": samples / sample_rate, "events": len(events), **asdict(recorder)})
+        others += [json.dumps({"recording": name, **asdict(negative)}) for negative in negatives]
     truth = pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
     write_raven(truth, out / "truth.txt", extra=EXTRA, durations=durations)
+    write_atomically(out / "negatives.jsonl", "".join(f"{line}\n" for line in others).encode())
     parameters: dict[str, Any] = {
         "version": loxo.__version__,
         "seed": seed,
@@ -208,8 +221,9 @@ def _minutes(
     recorder: Recorder,
     seed: tuple[int, ...],
     events: list[Event],
+    negatives: list[Negative],
 ) -> Iterator[Samples]:
-    """The file in blocks of a minute; what is true about each is appended to `events` before it is yielded.
+    """The file in blocks of a minute; what is in each is appended to `events` and `negatives` before it is yielded.
 
     The bed is known two blocks ahead and its negatives one block ahead, so that every call meets the noise of its
     whole length: nothing scheduled lasts longer than a block.
@@ -220,14 +234,16 @@ def _minutes(
     voices = np.zeros(3 * block, np.float32)
     scale = np.float32(10 ** (recorder.level_db / 20))
     calls = [item for item in schedule if item.what != "negative"]
-    negatives = [item for item in schedule if item.what == "negative"]
+    others = [item for item in schedule if item.what == "negative"]
     for first in range(0, samples, block):
-        while negatives and negatives[0].at < first + 2 * block:
-            item = negatives.pop(0)
+        while others and others[0].at < first + 2 * block:
+            item = others.pop(0)
             rng = np.random.default_rng(item.seed)
             call = draw_negative(rng, sample_rate, BLOCK_S)
             call.samples = _through(call.samples, recorder, sample_rate)
             add_negative(bed, call, item.at - first, rng.uniform(-4, 24), sample_rate)
+            end = min(item.at + len(call.samples), samples)
+            negatives.append(Negative(round(item.at / sample_rate, 3), round(end / sample_rate, 3), call.kind))
         while calls and calls[0].at < first + block:
             events += _mixed(calls.pop(0), first, samples, bed, voices, sample_rate, recorder)
         minute = quantised((bed[:block] + voices[:block]) * scale, recorder.bits)

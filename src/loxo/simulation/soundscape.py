@@ -40,6 +40,7 @@ CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sou
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
 OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
+LASTING_S, LEAST_HEARD_S = 40.0, 3.0  # longest negative, and how much of one is in a scene at least
 ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
 
 
@@ -81,12 +82,11 @@ def compose(
     bed = background[:samples].astype(np.float32)
     first, last = recorder.heard(samples, sample_rate)
     for _ in range(negatives):
-        call = draw_negative(rng, sample_rate, samples / sample_rate)
-        # Of a sound longer than any rumble at least 12 s are heard: a stretch of a drone would be a rumble.
-        heard = min(len(call.samples), 12 * sample_rate, samples)
+        call = draw_negative(rng, sample_rate, LASTING_S, training=True)
+        # What lasts longer than a window begins and ends in one as often as in a recording: where a window sees a few
+        # seconds of a drone at its border, it must not be sure of a rumble, or the next window is not heard.
+        heard = min(len(call.samples), int(LEAST_HEARD_S * sample_rate), samples)
         at = int(rng.integers(heard - len(call.samples), samples - heard + 1))
-        if len(call.samples) >= samples and rng.random() < 0.7:
-            at = 0  # most of what lasts is there from the beginning to the end
         add_negative(bed, call, at, rng.uniform(-4, 26), sample_rate)
     mix = bed.copy()
     bed[:first] = 0
@@ -153,9 +153,9 @@ def _calls(
         fire_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
         start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
         snr = draw_snr(rng, gunshot_snr_db)
-        alike = rng.random() < COPIES and synthesise_gunshot(pattern[0][1], sample_rate, rng)
+        copied = synthesise_gunshot(pattern[0][1], sample_rate, rng) if rng.random() < COPIES else None
         for delay, shot in pattern:
-            call = alike or synthesise_gunshot(shot, sample_rate, rng)
+            call = copied or synthesise_gunshot(shot, sample_rate, rng)
             calls.append((call, start + int(delay * sample_rate) - call.core[0], snr + rng.normal(0, 1.5), False))
     return calls
 

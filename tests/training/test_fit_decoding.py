@@ -1,0 +1,55 @@
+"""Which decoding is chosen for a class, on windows small enough to work out by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from loxo.evaluation.spans import Regions, Truth
+from loxo.models.config import Decoding, HTSATConfig
+from loxo.training import fit_decoding
+from loxo.training.fit_decoding import fit_class
+
+CONFIG = HTSATConfig.preset("default")
+STEP_S = CONFIG.step_samples / CONFIG.sample_rate
+PLAIN = Decoding(threshold=0.4, smooth_s=0.0, edge=0.5, split=0.0)
+
+
+def windows_with_dips(count: int) -> np.ndarray:
+    """Each window holds one event of nine steps whose scores fall away in its middle: two events without smoothing."""
+    scores = np.full((count, CONFIG.steps), 0.02)
+    scores[:, 20:29] = [0.9, 0.9, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9, 0.9]
+    return scores
+
+
+def truth(windows: int) -> Truth:
+    none = np.zeros(windows, bool)
+    start = np.full(windows, 20 * STEP_S)
+    nowhere = Regions(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    return Truth(np.arange(windows), start, start + 9 * STEP_S, ~none, none, nowhere)
+
+
+def test_a_decoding_that_clearly_finds_more_is_taken() -> None:
+    fit = fit_class(windows_with_dips(20), truth(20), PLAIN, CONFIG)
+    assert fit.decoding.smooth_s > 0  # joins what the dip divides
+    assert fit.figures["event_ap"] == 1.0  # without, every other detection is the false second half
+
+
+def test_less_than_a_clear_gain_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where more must be gained than smoothing gains here, the preset's decoding stays."""
+    scores = windows_with_dips(20)
+    gained = fit_class(scores, truth(20), PLAIN, CONFIG).figures["event_ap"]
+    monkeypatch.setattr(fit_decoding, "CLEAR_GAIN", 1.0)
+    kept = fit_class(scores, truth(20), PLAIN, CONFIG)
+    assert dataclasses.replace(kept.decoding, threshold=PLAIN.threshold) == PLAIN
+    assert kept.figures["event_ap"] < gained
+
+
+def test_the_threshold_lists_what_is_right() -> None:
+    """Twenty right events of 0.9 and ten wrong ones of 0.6: the threshold lies between what they are worth."""
+    scores = np.full((20, CONFIG.steps), 0.02)
+    scores[:, 20:29] = 0.9
+    scores[:10, 45:50] = 0.6
+    fit = fit_class(scores, truth(20), PLAIN, CONFIG)
+    assert fit.figures["detections"] == 20
+    assert fit.figures["f1"] == 1.0
