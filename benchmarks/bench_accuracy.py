@@ -256,17 +256,13 @@ def _kinds(found: Evaluation, detections: Found, false: Bools, loose: Bools, neg
     """How many of the false detections are at a negative of which kind (at the one that they share most with), at a
     true event with borders too far off, or at neither, the most frequent first."""
     counts: Counter[str] = Counter()
-    by_recording = dict(iter(negatives.groupby("recording")))
     for k in np.flatnonzero(false):
         if loose[k]:
             counts["bad borders"] += 1
             continue
-        there = by_recording.get(Path(found.case.recordings[detections.recording[k]]).name)
-        shared = np.zeros(0)
-        if there is not None:
-            shared = np.minimum(there["end_s"], detections.end[k]) - np.maximum(there["start_s"], detections.start[k])
-        at = int(np.argmax(shared)) if len(shared) else -1
-        counts[there["kind"].iloc[at] if at >= 0 and shared.iloc[at] > 0 else "background"] += 1
+        there = negatives[negatives["recording"] == Path(found.case.recordings[detections.recording[k]]).name]
+        shared = np.minimum(there["end_s"], detections.end[k]) - np.maximum(there["start_s"], detections.start[k])
+        counts[str(there["kind"][shared.idxmax()]) if (shared > 0).any() else "background"] += 1
     return dict(counts.most_common())
 
 
