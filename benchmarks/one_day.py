@@ -53,9 +53,8 @@ def main() -> None:
             "memory_mb": max(memory),
         }
         one = [seconds for _, seconds, _ in taken.get((kind, runtime, 1), [])]
-        if workers == 1:  # the system does not tell what processes took that their parent did not wait for
-            of["per_core"] = record.spread([3600 * options.hours / seconds for seconds in processor])
-        elif one:
+        of["per_core"] = record.spread([3600 * options.hours / seconds for seconds in processor])
+        if workers > 1 and one:
             of["faster_than_one"] = record.spread([a / b for a, b in zip(one, clock, strict=True)])
         results.append({"format": kind, "runtime": runtime, "workers": workers, **of})
         forms = {"per_core": "{:,.0f}", "clock": "{:,.0f}", "faster_than_one": "{:.2f}"}

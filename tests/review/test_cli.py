@@ -22,8 +22,10 @@ def test_faults_are_one_sentence(loxo, run, tmp_path):
 
 
 def test_export_without_a_browser(loxo, run):
+    code, out, _ = loxo("review", run, "--export")
+    assert code == 0 and out.startswith("Nothing has been reviewed yet")
     session = Session(run, "Ana")
-    session.act([{"row": 0, "verdict": "yes"}])
+    session.act([{"row": 0, "verdict": "yes"}, {"row": 1, "verdict": "no"}])
     session.close()
     code, out, _ = loxo("review", run, "--export")
-    assert code == 0 and out.startswith("1 true event") and (run / "reviewed" / "events.csv").is_file()
+    assert code == 0 and out.startswith("1 true event of 2 reviewed:") and (run / "reviewed" / "events.csv").is_file()

@@ -44,8 +44,11 @@ def review(
         from loxo.review.output import export as write
 
         written = write(run, recordings)
+        listed = f"{written.events} true event{'' if written.events == 1 else 's'} of {written.decided} reviewed"
+        if not written.decided:
+            listed = "Nothing has been reviewed yet, so no event is listed"
         console.print(
-            f"{written.events} true event{'' if written.events == 1 else 's'}: {written.folder}",
+            f"{listed}: {written.folder}",
             highlight=False,
             soft_wrap=True,
         )

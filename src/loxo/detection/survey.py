@@ -108,7 +108,7 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
-    if cluster is None and workers > 1 and (len(found) > 1 or _worth(workers, 1, _size(found[0])) > 1):
+    if cluster is None and _worth(workers, len(found), _size(found[0])) > 1:
         start_server()  # it imports what this process imports next, on another core
     load, sha256, first, arithmetic = _load(model, load, device, runtime)
     check_threshold(threshold, first.config.classes)

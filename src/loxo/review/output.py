@@ -61,6 +61,7 @@ class Export:
     folder: Path
     files: list[str]  # below the folder
     events: int  # true ones
+    decided: int  # events with a verdict, drawn ones included
     results: dict[str, Any]
 
 
@@ -121,7 +122,7 @@ def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, D
     for old in folder.rglob("*" + TABLE_SUFFIX):
         if old.relative_to(folder).as_posix() not in files:
             old.unlink()
-    return Export(folder, files, len(true), found)
+    return Export(folder, files, len(true), int((table["verdict"] != "").sum()), found)
 
 
 def _tables(run: Run) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loxo.simulation import animals, machines, weather
 from loxo.simulation.machines import negative
@@ -110,16 +111,21 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
 # What a network that had learnt from the weights above still took for rumbles: so many times as frequent in training.
 HARD = {"drone": 2.0, "steady line": 1.5, "glide": 1.4, "hum": 1.3, "boat": 1.3}
 _NAMES = tuple(NEGATIVES)
-_WEIGHTS = np.array([weight for _, weight in NEGATIVES.values()])
-_SHARES = np.cumsum(_WEIGHTS) / _WEIGHTS.sum()
-_HARD_WEIGHTS = _WEIGHTS * np.array([HARD.get(name, 1.0) for name in _NAMES])
-_HARD_SHARES = np.cumsum(_HARD_WEIGHTS) / _HARD_WEIGHTS.sum()
+
+
+def _shares(times: dict[str, float]) -> NDArray[np.float64]:
+    """Cumulative, of all negatives, each `times` as frequent as its weight says."""
+    weights = [weight * times.get(name, 1.0) for name, (_, weight) in NEGATIVES.items()]
+    return np.cumsum(weights) / np.sum(weights)
+
+
+_SHARES, _TRAINING_SHARES = _shares({}), _shares(HARD)
 
 
 def draw_negative(
     rng: np.random.Generator, sample_rate: int, longest_s: float = 60.0, *, training: bool = False
 ) -> Call:
     """One negative, its kind drawn by weight, by that of training if it is for that; no longer than `longest_s`."""
-    shares = _HARD_SHARES if training else _SHARES
+    shares = _TRAINING_SHARES if training else _SHARES
     name = _NAMES[int(np.searchsorted(shares, rng.random(), side="right"))]
     return NEGATIVES[name][0](rng, sample_rate, longest_s)
