@@ -1,6 +1,6 @@
 """What an hour of sound costs with more workers and with more files, and what 140,000 hours would.
 
-    python benchmarks/bench_scale.py [--hours 4] [--workers 1 2 4] [--files 1000 10000 100000] [--file-s 2]
+    python benchmarks/bench_scale.py [--hours 24] [--workers 1 2 4] [--files 1000 10000 100000] [--file-s 2]
 
 Workers: the same simulated recordings by 1, 2, ... processes. Files: tiny recordings, all of them hard links to a few,
 so that the disk holds them; each is a window that is mostly padding, so an hour of their sound costs more than an hour
@@ -31,7 +31,7 @@ LINKED = 50  # different tiny files
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--hours", type=float, default=4.0)
+    parser.add_argument("--hours", type=float, default=24.0)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--files", type=int, nargs="*", default=[1_000, 10_000, 100_000])
     parser.add_argument("--file-s", type=float, default=2.0, help="seconds of a tiny file")
@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name)
         workers = by_workers(folder, options)
-        files = by_files(folder, options)
+        files = by_files(folder, options) if options.files else []
     result = {"workers": workers, "files": files, "projection": projection(workers)}
     record.write("scale", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
