@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ bench-evaluate: install  ## evaluation of a million events: time and memory
 
 bench-walk: install  ## simulate, train, detect, evaluate: the default preset (hours; PACK, or WALK="--presets ...")
 	$(BIN)/python benchmarks/full_walk.py --backgrounds $(PACK)/manifest.csv $(WALK)
+
+bench-variants: install  ## front ends, windows, the stem: short trainings, three seeds each (an hour; PACK)
+	$(BIN)/python benchmarks/variants.py --backgrounds $(PACK)/manifest.csv
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py

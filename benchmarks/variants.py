@@ -1,0 +1,80 @@
+"""Questions about the model settled by training: every variant with several seeds, from nothing, a few hundred steps.
+
+    python benchmarks/variants.py --backgrounds PACK/manifest.csv [--seeds 11 12 13] [--steps 400] [--variants mel]
+
+All variants see as many hours of sound in a step. They learn in one part of the backgrounds and are judged, as in
+full_walk.py, on simulated recordings of another seed in the other part, which is the same for every seed. Trainings go
+on where they were interrupted; what is finished is not done again. Printed are means over the seeds and, in brackets,
+the lowest and the highest. Few steps tell who learns first, not who ends highest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+
+import record
+from full_walk import KEYS, LABELS, TRAINING_SEED, VALIDATION_SHARE, judge, loxo, make_recordings
+from loxo.simulation.background import Backgrounds
+
+MEL = ("model.frontend=mel", "model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1")
+VARIANTS = {
+    "default": (),
+    "mel": (*MEL, "model.fmin=8", "model.fmax=1900"),  # as many bands, evenly over mels, without a noise floor
+    "no stem": ("model.stem=[]",),
+    "10 s": ("model.window_samples=40960", "model.image_frames=256", "batch_size=32"),
+    "40 s": ("model.window_samples=163840", "model.image_frames=1024", "batch_size=8"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backgrounds", type=Path, required=True)
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13])
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--hours", type=float, default=6.0, help="of simulated recordings to judge on")
+    parser.add_argument("--rumbles-per-hour", type=float, default=40.0)
+    parser.add_argument("--gunshots-per-hour", type=float, default=15.0)
+    parser.add_argument("--clear-db", type=float, default=0.0, help="in-band signal-to-noise ratio of a clear call")
+    parser.add_argument("--work", type=Path, default=Path("runs/variants"))
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    options = parser.parse_args()
+    truths = make_recordings(options)
+    learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, TRAINING_SEED)
+    listed = options.work / "backgrounds.txt"
+    listed.write_text("".join(f"{Path(one.path).absolute()}\n" for one in learnt.recordings))
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in options.variants}
+    for seed in options.seeds:
+        for name in options.variants:
+            run = train(name, seed, listed, options)
+            judged = judge(run.name, run, truths, options)["all"]
+            results[name].append({f"{label}, {key} AP": judged[label][key] for label in LABELS for key in KEYS})
+    columns = [f"{label}, {key} AP" for label in LABELS for key in KEYS]
+    print()
+    record.table(
+        ["variant", *columns],
+        [(name, *(_spread([one[column] for one in each]) for column in columns)) for name, each in results.items()],
+    )
+    about = {key: str(value) for key, value in vars(options).items()}
+    record.write("variants", {"options": about, "variants": results}, options.out)
+
+
+def train(name: str, seed: int, backgrounds: Path, options: argparse.Namespace) -> Path:
+    """The run folder of a finished training."""
+    run: Path = options.work / f"{name.replace(' ', '-')}-{seed}"
+    if not (run / "model.safetensors").exists():
+        steps = (f"steps={options.steps}", f"epoch_steps={options.steps}")
+        settings = (f"data.backgrounds={backgrounds}", f"seed={seed}", *steps, *VARIANTS[name])
+        resume = ["--resume"] if (run / "run.json").exists() else []
+        loxo("train", *([] if resume else settings), "--out", str(run), *resume)
+    return run
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()
