@@ -5,7 +5,8 @@
 Everything runs in one thread of one process on a simulated WAV (so: 16 bit, the page cache warm). Each round runs
 every stage and every limit once, in another order; medians and quartiles are over rounds. Speeds are times real time
 per core: seconds of sound over seconds of the processor. `whole` is loxo.detection.detect.analyse and the writing of
-a table; `loxo detect` is the command in a process of its own, start-up included, with its peak memory.
+a table. A stage's memory is what it takes at most beyond what the process held before (on Linux). `loxo detect` is the
+command in a process of its own, start-up included, with its peak memory.
 
 Limits: matrix products of 1024 x 1024 in torch, in the network's precision; real Fourier transforms of 1024 float32
 in torch; reading a file of 256 MB from the page cache; writing as much, flushed to the disk. A share is what a stage
@@ -16,6 +17,7 @@ in.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import math
 import random
 import subprocess
@@ -65,9 +67,10 @@ def main() -> None:
         amounts["operations"] = measure(load_model(options.model))[0] * amounts.pop("windows")
         bounds, sizes = limits(Path(folder), options.disk_mb << 20, precision_of(model))
         times = interleaved(work | bounds, options.rounds)
+        taken_mb = {name: peak_mb(stage) for name, stage in work.items()} if sys.platform == "linux" else {}
         command, peaks = command_times(path, options, Path(folder))
     seconds = options.minutes * 60
-    result = report(times, command, peaks, amounts, sizes, seconds)
+    result = report(times, command, peaks, amounts, sizes, seconds, taken_mb)
     record.write("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
 
@@ -215,6 +218,20 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, li
     return times
 
 
+def peak_mb(stage: Callable[[], Any]) -> float:
+    """Megabytes that a stage takes at most, beyond what is held before it."""
+    ctypes.CDLL(None).malloc_trim(0)  # or it would find what others have freed
+    before = _status_mb("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the highest so far is forgotten
+    stage()
+    return _status_mb("VmHWM") - before
+
+
+def _status_mb(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+
+
 def command_times(path: Path, options: argparse.Namespace, folder: Path) -> tuple[list[float], list[float]]:
     """Seconds of the processor and peak megabytes of `loxo detect` in a process of its own."""
     seconds, peaks = [], []
@@ -243,6 +260,7 @@ def report(
     amounts: dict[str, float],
     sizes: dict[str, float],
     seconds: float,
+    taken_mb: dict[str, float],
 ) -> dict[str, Any]:
     """Prints the tables and returns what is in them."""
     # Disks are waited for: their limits are by the clock, everything else by the processor.
@@ -268,8 +286,16 @@ def report(
     for name, speed in speeds.items():
         share = f"{100 * record.spread(taken[name])['median'] / total:.1f} %" if name in taken else None
         limit = record.words(shares[name], "{:.1f}") + " %" if name in shares else None
-        rows.append((name, record.words(speed, "{:,.0f}"), share, limit))
-    record.table(["stage", "x real time per core (quartiles)", "of the whole", "of the machine's limit"], rows)
+        memory = f"{taken_mb[name]:.0f}" if name in taken_mb else None
+        rows.append((name, record.words(speed, "{:,.0f}"), share, limit, memory))
+    columns = [
+        "stage",
+        "x real time per core (quartiles)",
+        "of the whole",
+        "of the machine's limit",
+        "MB more at its peak",
+    ]
+    record.table(columns, rows)
     print()
     units = {"limit: matrix product": "GFLOP/s", "limit: transform": "GFLOP/s", "limit: read": "GB/s"}
     rows = [
@@ -290,6 +316,7 @@ def report(
         "limits_per_second": per_second,
         "percent_of_limit": shares,
         "peak_mb": peak,
+        "stages_peak_mb": taken_mb,
         "seconds": {name: [list(pair) for pair in values] for name, values in times.items()},
     }
 
