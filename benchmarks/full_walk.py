@@ -35,14 +35,8 @@ LABELS, KEYS = ("rumble", "gunshot"), ("frame", "event")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="*", default=["default"])
-    parser.add_argument("--backgrounds", type=Path, required=True)
     parser.add_argument("--steps", type=int, help="of training; by default what `loxo train` takes")
-    parser.add_argument("--hours", type=float, default=6.0, help="of simulated recordings to judge on")
-    parser.add_argument("--rumbles-per-hour", type=float, default=40.0)
-    parser.add_argument("--gunshots-per-hour", type=float, default=15.0)
-    parser.add_argument("--clear-db", type=float, default=0.0, help="in-band signal-to-noise ratio of a clear call")
-    parser.add_argument("--work", type=Path, default=Path("runs/walk"))
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    add_options(parser, Path("runs/walk"))
     options = parser.parse_args()
     truths = make_recordings(options)
     rows, results = [], {}
@@ -59,6 +53,17 @@ def main() -> None:
     record.table(["preset", "parameters", "operations a window", "steps", "training", *columns], rows)
     about = {key: str(value) for key, value in vars(options).items()}
     record.write("walk", {"options": about, "presets": results}, options.out)
+
+
+def add_options(parser: argparse.ArgumentParser, work: Path) -> None:
+    """What make_recordings and judge need."""
+    parser.add_argument("--backgrounds", type=Path, required=True)
+    parser.add_argument("--hours", type=float, default=6.0, help="of simulated recordings to judge on")
+    parser.add_argument("--rumbles-per-hour", type=float, default=40.0)
+    parser.add_argument("--gunshots-per-hour", type=float, default=15.0)
+    parser.add_argument("--clear-db", type=float, default=0.0, help="in-band signal-to-noise ratio of a clear call")
+    parser.add_argument("--work", type=Path, default=work)
+    parser.add_argument("--out", type=Path, default=record.RESULTS)
 
 
 def make_recordings(options: argparse.Namespace) -> dict[str, Path]:

@@ -15,7 +15,7 @@ import statistics
 from pathlib import Path
 
 import record
-from full_walk import KEYS, LABELS, TRAINING_SEED, VALIDATION_SHARE, judge, loxo, make_recordings
+from full_walk import KEYS, LABELS, TRAINING_SEED, VALIDATION_SHARE, add_options, judge, loxo, make_recordings
 from loxo.simulation.background import Backgrounds
 
 MEL = ("model.frontend=mel", "model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1")
@@ -30,16 +30,10 @@ VARIANTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backgrounds", type=Path, required=True)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13])
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--hours", type=float, default=6.0, help="of simulated recordings to judge on")
-    parser.add_argument("--rumbles-per-hour", type=float, default=40.0)
-    parser.add_argument("--gunshots-per-hour", type=float, default=15.0)
-    parser.add_argument("--clear-db", type=float, default=0.0, help="in-band signal-to-noise ratio of a clear call")
-    parser.add_argument("--work", type=Path, default=Path("runs/variants"))
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    add_options(parser, Path("runs/variants"))
     options = parser.parse_args()
     truths = make_recordings(options)
     learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, TRAINING_SEED)
