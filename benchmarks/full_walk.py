@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def main() -> None:
     truths = make_recordings(options)
     rows, results = [], {}
     for preset in options.presets:
-        run = train(preset, options)
+        settings = [f"preset={preset}", f"data.backgrounds={options.backgrounds}"]
+        settings += [f"steps={options.steps}"] if options.steps else []
+        run = train(options.work / preset, settings)
         result = judge(preset, run, truths, options)
         results[preset] = result
         values = [result[judged][label][key] for judged in truths for label in LABELS for key in KEYS]
@@ -80,14 +83,11 @@ def make_recordings(options: argparse.Namespace) -> dict[str, Path]:
     return {"all": folder / "truth.txt", "clear": clear}
 
 
-def train(preset: str, options: argparse.Namespace) -> Path:
-    """The run folder of a finished training."""
-    run: Path = options.work / preset
+def train(run: Path, settings: Sequence[str]) -> Path:
+    """The run folder of a training with these settings, once it is finished; it goes on where it was interrupted."""
     if not (run / "model.safetensors").exists():
-        settings = [f"preset={preset}", f"data.backgrounds={options.backgrounds}"]
-        settings += [f"steps={options.steps}"] if options.steps else []
-        resume = ["--resume"] if (run / "run.json").exists() else []
-        loxo("train", *([] if resume else settings), "--out", str(run), *resume)
+        begun = (run / "run.json").exists()
+        loxo("train", "--out", str(run), *(["--resume"] if begun else settings))
     return run
 
 

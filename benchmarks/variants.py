@@ -15,7 +15,7 @@ import statistics
 from pathlib import Path
 
 import record
-from full_walk import KEYS, LABELS, TRAINING_SEED, VALIDATION_SHARE, add_options, judge, loxo, make_recordings
+from full_walk import KEYS, LABELS, TRAINING_SEED, VALIDATION_SHARE, add_options, judge, make_recordings, train
 from loxo.simulation.background import Backgrounds
 
 MEL = ("model.frontend=mel", "model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1")
@@ -35,17 +35,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     add_options(parser, Path("runs/variants"))
     options = parser.parse_args()
-    truths = make_recordings(options)
+    truths = {"all": make_recordings(options)["all"]}
     learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, TRAINING_SEED)
     listed = options.work / "backgrounds.txt"
     listed.write_text("".join(f"{Path(one.path).absolute()}\n" for one in learnt.recordings))
+    common = (f"data.backgrounds={listed}", f"steps={options.steps}", f"epoch_steps={options.steps}")
+    columns = {f"{label}, {key} AP": (label, key) for label in LABELS for key in KEYS}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in options.variants}
     for seed in options.seeds:
         for name in options.variants:
-            run = train(name, seed, listed, options)
+            folder = options.work / f"{name.replace(' ', '-')}-{seed}"
+            run = train(folder, (*common, f"seed={seed}", *VARIANTS[name]))
             judged = judge(run.name, run, truths, options)["all"]
-            results[name].append({f"{label}, {key} AP": judged[label][key] for label in LABELS for key in KEYS})
-    columns = [f"{label}, {key} AP" for label in LABELS for key in KEYS]
+            results[name].append({column: judged[label][key] for column, (label, key) in columns.items()})
     print()
     record.table(
         ["variant", *columns],
@@ -53,17 +55,6 @@ def main() -> None:
     )
     about = {key: str(value) for key, value in vars(options).items()}
     record.write("variants", {"options": about, "variants": results}, options.out)
-
-
-def train(name: str, seed: int, backgrounds: Path, options: argparse.Namespace) -> Path:
-    """The run folder of a finished training."""
-    run: Path = options.work / f"{name.replace(' ', '-')}-{seed}"
-    if not (run / "model.safetensors").exists():
-        steps = (f"steps={options.steps}", f"epoch_steps={options.steps}")
-        settings = (f"data.backgrounds={backgrounds}", f"seed={seed}", *steps, *VARIANTS[name])
-        resume = ["--resume"] if (run / "run.json").exists() else []
-        loxo("train", *([] if resume else settings), "--out", str(run), *resume)
-    return run
 
 
 def _spread(values: list[float]) -> str:
