@@ -80,7 +80,7 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     recording = probe(path)
     raw = list(stream(recording, recording.sample_rate))
     samples = np.concatenate(list(stream(recording, config.sample_rate)))
-    hop = hop_steps(OVERLAP, config.steps)
+    hop = hop_steps(OVERLAP, config.steps, config.stride_steps)
     hop_samples = hop * config.step_samples
     reach = (CHUNK - 1) * hop_samples + config.window_samples
     chunks, windows = [], 0

@@ -60,6 +60,7 @@ class ClassicalConfig:
     window_samples: int = WINDOW_STEPS * STEP
     steps: int = WINDOW_STEPS
     step_samples: int = STEP
+    stride_steps: int = 1
     decoding: dict[str, Decoding] = field(
         default_factory=lambda: {
             "rumble": Decoding(threshold=0.3, smooth_s=0.3, min_duration_s=0.8, low_hz=10.0, high_hz=150.0),

@@ -20,6 +20,7 @@ class FakeConfig:
     window_samples: int = STEP * STEPS
     steps: int = STEPS
     step_samples: int = STEP
+    stride_steps: int = 1
     classes: tuple[str, ...] = ("rumble", "gunshot")
     decoding: dict[str, Decoding] = field(
         default_factory=lambda: {

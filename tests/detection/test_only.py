@@ -36,10 +36,10 @@ span = st.tuples(st.floats(0, 61), st.floats(0, 9)).map(lambda s: (s[0], s[0] + 
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(span, min_size=1, max_size=5), st.sampled_from([0.0, 0.3, 0.5, 0.8]))
-def test_they_are_the_scores_of_a_search(card, events, overlap):
+@given(st.lists(span, min_size=1, max_size=5), st.sampled_from([0.0, 0.3, 0.5, 0.8]), st.sampled_from([1, 4]))
+def test_they_are_the_scores_of_a_search(card, events, overlap, stride):
     """With a model whose scores depend on the place in the window: the windows are those of the search."""
-    model = FakeModel(weight_of_place=2.0)
+    model = FakeModel(FakeConfig(stride_steps=stride), weight_of_place=2.0)
     recording = probe(card / "0.wav")
     samples, _ = soundfile.read(card / "0.wav", dtype="float32")
     whole = frame_scores(model, [samples], overlap=overlap)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fakes import RATE, STEP, STEPS, BrokenModel, FakeModel
+from fakes import RATE, STEP, STEPS, BrokenModel, FakeConfig, FakeModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,9 +29,10 @@ def expected(samples: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("samples", [1, STEP, WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW + 37, 11 * WINDOW + 350])
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.9])
-def test_windows_join_without_seams_and_cover_everything(samples, overlap):
+@pytest.mark.parametrize("stride", [1, 4])
+def test_windows_join_without_seams_and_cover_everything(samples, overlap, stride):
     wave = waveform(samples)
-    scores = frame_scores(FakeModel(), [wave], overlap=overlap)
+    scores = frame_scores(FakeModel(FakeConfig(stride_steps=stride)), [wave], overlap=overlap)
     assert scores.dtype == np.float32 and scores.shape == (2, -(-samples // STEP))
     np.testing.assert_allclose(scores, expected(wave), atol=1e-5)
 
@@ -49,6 +50,24 @@ def test_neither_blocks_nor_batches_matter(samples, sizes, batch_size):
     whole = frame_scores(model, [wave], batch_size=4)
     np.testing.assert_array_equal(frame_scores(model, blocks, batch_size=4), whole)
     np.testing.assert_allclose(frame_scores(model, [wave], batch_size=batch_size), whole, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 9000), st.sampled_from([0.0, 0.3, 0.6]))
+def test_windows_begin_with_a_token(samples, overlap):
+    """A front end that works token by token could not be asked for anything else."""
+    begun = []
+
+    class Placed(WindowSums):
+        def _add(self, stretch, step, offsets):
+            begun.extend(step + offset for offset in offsets)
+            super()._add(stretch, step, offsets)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loxo.detection.scores.WindowSums", Placed)
+        scores = frame_scores(FakeModel(FakeConfig(stride_steps=4)), [waveform(samples)], overlap=overlap)
+    assert begun and all(step % 4 == 0 for step in begun)
+    assert max(begun) + STEPS >= scores.shape[1] > max(begun)
 
 
 def test_the_whole_waveform_is_never_held(monkeypatch):

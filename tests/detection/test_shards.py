@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fakes import RATE, STEP, STEPS, FakeModel
+from fakes import RATE, STEP, STEPS, FakeConfig, FakeModel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,8 +37,14 @@ def write(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options
     return path
 
 
-def scores_in_shards(path: Path, minutes: float, order: int = 1, overlap: float = OVERLAP, batch_size: int = 8):
-    model, recording = FakeModel(weight_of_place=3.0), probe(path)
+def model_of(stride: int) -> FakeModel:
+    return FakeModel(FakeConfig(stride_steps=stride), weight_of_place=3.0)
+
+
+def scores_in_shards(
+    path: Path, minutes: float, order: int = 1, overlap: float = OVERLAP, batch_size: int = 8, stride: int = 1
+):
+    model, recording = model_of(stride), probe(path)
     grid = make_grid(recording, model.config, overlap)
     pieces = grid.shards(minutes)
     numbers = range(len(pieces))[::order]
@@ -60,13 +66,13 @@ def test_shards_of_any_length_in_any_order_give_the_same_bits(tmp_path, name, ra
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(1, 60_000), st.sampled_from([0.0, 0.3, 0.5, 0.9]))
-def test_they_are_the_scores_of_the_whole_waveform(tmp_path, samples, overlap):
+@given(st.integers(1, 60_000), st.sampled_from([0.0, 0.3, 0.5, 0.9]), st.sampled_from([1, 4]))
+def test_they_are_the_scores_of_the_whole_waveform(tmp_path, samples, overlap, stride):
     path = tmp_path / "a.wav"
     noise = (0.2 * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
     soundfile.write(path, noise, RATE, subtype="FLOAT")
-    joined, _ = scores_in_shards(path, 0.01, overlap=overlap)
-    expected = frame_scores(FakeModel(weight_of_place=3.0), [noise], overlap=overlap)
+    joined, _ = scores_in_shards(path, 0.01, overlap=overlap, stride=stride)
+    expected = frame_scores(model_of(stride), [noise], overlap=overlap)
     assert joined.samples == samples and joined.scores.shape == expected.shape
     np.testing.assert_allclose(joined.scores, expected, atol=1e-3)
 

@@ -28,17 +28,17 @@ def small(request) -> FrameModel:
 
 def test_every_architecture_keeps_the_contract(small, tmp_path):
     config = small.config
-    assert (config.steps, config.step_samples, config.sample_rate) == (64, 1280, 4000)
+    assert (config.steps // config.stride_steps, config.sample_rate) == (64, 4000)
     waveform = 0.1 * torch.randn(2, config.window_samples)
     with torch.no_grad():
         output = small(waveform)
     assert output["framewise_output"].shape == (2, 2, 1024)
-    assert output["framewise_logits"].shape == (2, 2, 64)
+    assert output["framewise_logits"].shape == (2, 2, config.steps)
     assert output["clipwise_output"].shape == (2, 2)
     assert output["latent_output"].ndim == 2 and len(output["latent_output"]) == 2
     assert small.infer(waveform).shape == (2, 2, 10)
-    assert small(waveform[:, :5000])["framewise_logits"].shape == (2, 2, 4)
-    assert small(torch.cat((waveform, waveform), 1))["framewise_logits"].shape == (2, 2, 128)
+    assert small(waveform[:, :5000])["framewise_logits"].shape == (2, 2, -(-5000 // config.step_samples))
+    assert small(torch.cat((waveform, waveform), 1))["framewise_logits"].shape == (2, 2, 2 * config.steps)
     save_model(small, tmp_path / "model.safetensors", {"data": "none"})
     loaded = load_model(tmp_path / "model.safetensors")
     assert loaded.config == config
@@ -49,7 +49,7 @@ def test_every_architecture_learns(small):
     """A few steps of gradient descent lower the loss of one batch, and every weight gets a gradient."""
     small.train()
     waveform = 0.1 * torch.randn(1, small.config.window_samples)
-    targets = torch.zeros(1, 2, 64)
+    targets = torch.zeros(1, 2, small.config.steps)
     targets[:, 0, 10:20] = 1
     optimiser = torch.optim.AdamW(small.parameters(), lr=1e-2)
     losses = []

@@ -67,7 +67,7 @@ def test_another_number_of_classes_keeps_the_trunk_and_says_so(tmp_path, officia
     assert "sed_model.tscam_conv.weight" in report.unused
     assert report.shapes["tscam_conv.weight"] == (3, 128, 2, 3)
     assert report.shapes["sed_model.tscam_conv.weight"] == (2, 128, 2, 3)
-    assert "head has 2 classes and the model 3" in str(report)
+    assert "head has 2 outputs and the model's 3" in str(report)
     assert torch.equal(model.tscam_conv.weight, head)
     assert torch.equal(model.norm.weight, official["norm.weight"])
 
@@ -173,6 +173,22 @@ def test_the_sizes_of_clap(name, dim, blocks):
 
 
 # ---------------------------------------------------------------- Loxo's own, and converting
+
+
+@torch.no_grad()
+def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
+    size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
+    coarse = HTSAT(HTSATConfig.preset("default", substeps=1, **size)).eval()
+    save_model(coarse, tmp_path / "coarse.safetensors")
+    fine = HTSAT(HTSATConfig.preset("default", substeps=4, **size)).eval()
+    report = load_weights(fine, tmp_path / "coarse.safetensors")
+    assert not report.unfound and "begins as 4 equal ones" in str(report)
+    waveform = 0.1 * torch.randn(2, fine.config.window_samples, generator=torch.Generator().manual_seed(0))
+    before, now = (model(waveform)["framewise_logits"] for model in (coarse, fine))
+    torch.testing.assert_close(now, before.repeat_interleave(4, 2))
+    fine.tscam_conv.bias += torch.arange(8.0)  # the classes' steps lie side by side
+    moved = fine(waveform)["framewise_logits"] - now
+    torch.testing.assert_close(moved, torch.arange(8.0).view(2, 4).repeat(1, 64).expand(2, 2, 256))
 
 
 def test_loxos_own(tmp_path):

@@ -7,7 +7,7 @@ def test_geometry_of_the_presets():
     audioset, default = HTSATConfig.preset("audioset"), HTSATConfig.preset("default")
     assert (audioset.image_size, audioset.grids[0], audioset.grids[-1]) == ((256, 256), (64, 64), (8, 8))
     assert (audioset.steps, audioset.step_samples, audioset.features) == (32, 10000, 768)
-    assert (default.steps, default.step_samples) == (64, 1280)  # 0.32 s
+    assert (default.steps, default.step_samples, default.stride_steps) == (256, 320, 4)  # 0.08 s of 0.32 s
     assert default.output_frames == 1024
 
 
@@ -27,7 +27,7 @@ def test_a_config_survives_json(name):
         ({"frontend": "ear"}, "Unknown front end"),
         ({"patch": (4, 7)}, "cannot be divided by patch"),
         ({"stem": (4, 8, 16, 32)}, "cannot be halved 4 times"),
-        ({"window_samples": 81921}, "multiple of the 64 steps"),
+        ({"window_samples": 81921}, "multiple of the 256 steps"),
         ({"clip_pooling": "median"}, "clip_pooling"),
     ],
 )

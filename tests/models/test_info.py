@@ -39,16 +39,16 @@ def test_the_text_tells_what_the_model_is(tmp_path):
     save_model(model, tmp_path / "model.safetensors", {"data": "simulated", "steps": 100})
     info = model_info(tmp_path / "model.safetensors")
     assert info.parameters == sum(parameter.numel() for parameter in model.parameters())
-    assert (info.window_s, info.resolution_s) == (20.48, 0.32)
-    # From step 32 back: windows of 8 columns, shifted by 4 in every other of six blocks, reach columns 8 to 55.
+    assert (info.window_s, info.resolution_s) == (20.48, 0.08)
+    # From token 32 back: windows of 8 columns, shifted by 4 in every other of six blocks, reach columns 8 to 55.
     # Each layer of the stem sees one more of its columns on the left: of frames, one and two.
     assert info.receptive_field_s == pytest.approx(48 * 0.32 + 3 * 0.04)
     text = str(info)
     for words in (
         "rumble, gunshot",
         "20.48 s at 4000 Hz",
-        "0.32 s: 64 steps",
-        "each 16 of the 1024",
+        "0.08 s: 256 steps",
+        "each 4 of the 1024",
         "simulated",
         "htsat",
     ):

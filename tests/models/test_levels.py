@@ -11,27 +11,28 @@ from loxo.models.frontend import build_frontend
 from loxo.models.levels import Levels, Plan, fits
 
 CONFIG = HTSATConfig.preset("default")
-STEP_FRAMES = CONFIG.step_samples // CONFIG.hop_length
+STRIDE = CONFIG.step_samples * CONFIG.stride_steps
+STRIDE_FRAMES = STRIDE // CONFIG.hop_length
 
 
-def sound(steps, silent=(), seed=0):
+def sound(strides, silent=(), seed=0):
     rng = np.random.default_rng(seed)
-    samples = rng.normal(0, 0.02, steps * CONFIG.step_samples).astype(np.float32)
+    samples = rng.normal(0, 0.02, strides * STRIDE).astype(np.float32)
     samples += 0.1 * np.sin(2 * np.pi * 31.3 * np.arange(len(samples)) / CONFIG.sample_rate).astype(np.float32)
     for first, past in silent:
-        samples[first * CONFIG.step_samples : past * CONFIG.step_samples] = 0.0
+        samples[first * STRIDE : past * STRIDE] = 0.0
     return torch.from_numpy(samples)
 
 
 @pytest.mark.parametrize(
-    ("steps", "silent"),
+    ("strides", "silent"),
     [(64, []), (175, []), (175, [(20, 30)]), (130, [(0, 70)]), (64, [(0, 64)])],
     ids=["one window", "several", "a gap", "a silent window", "nothing at all"],
 )
-def test_the_same_images_as_frame_by_frame(steps, silent):
+def test_the_same_images_as_frame_by_frame(strides, silent):
     frontend = build_frontend(CONFIG)
-    waveform = sound(steps, silent)
-    firsts = [STEP_FRAMES * step for step in {0, (steps - 64) // 2, steps - 64}]
+    waveform = sound(strides, silent)
+    firsts = [STRIDE_FRAMES * stride for stride in {0, (strides - 64) // 2, strides - 64}]
     power = frontend.power(waveform[None])[0]
     expected = frontend.image(torch.stack([power[first : first + CONFIG.image_frames] for first in firsts]))
     images = Levels(Plan(frontend), waveform).images(firsts, CONFIG.image_frames)

@@ -125,7 +125,7 @@ def score_events(
     spans = [_steps(start, end, config, total) for start, end in events]
     step_s = config.step_samples / config.sample_rate
     reach = max(smoothing_reach(_decoding(config, label).smooth_s / step_s) for label in config.classes)
-    hop = hop_steps(overlap, config.steps)
+    hop = hop_steps(overlap, config.steps, config.stride_steps)
     scores: list[list[float] | None] = [None] * len(events)
     for first, last, members in _stretches(spans, config.steps, hop, reach, total):
         end = min(last * config.step_samples, total_samples)

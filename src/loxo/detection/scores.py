@@ -1,7 +1,7 @@
 """Frame scores of a waveform of any length, in constant memory, the same to the bit however the work is cut.
 
 The model sees windows of the length it was trained on, laid by loxo.models.windows: they start at multiples of a hop
-of whole steps, the last one so that it ends with the recording. CHUNK of them, one after the other, are a chunk, whose
+of whole steps, the last one where it holds the recording's end. CHUNK of them, one after the other, are a chunk, whose
 front end is computed once for all windows that overlap. Where windows overlap, their logits are averaged, each
 weighted by how far a step is from its window's border, and only then become probabilities. Every position is an
 integer number of steps.
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
-from loxo.models.windows import GROUP, OVERLAP, hop_steps, window_weight
+from loxo.models.windows import GROUP, OVERLAP, hop_steps, last_start, window_weight
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +50,7 @@ def frame_scores(
     Raises LoxoError for a bad option, or when the model gives anything but finite scores.
     """
     config: Any = model.config
-    hop = hop_steps(overlap, int(config.steps))
+    hop = hop_steps(overlap, int(config.steps), int(config.stride_steps))
     sums = WindowSums(model, hop, batch_size=batch_size)
     step_samples, window = int(config.step_samples), int(config.window_samples)
     chunk = (CHUNK - 1) * hop * step_samples + window
@@ -85,6 +85,7 @@ class WindowSums:
         config: Any = model.config
         self.model, self.hop, self.first_step = model, hop, first_step
         self.steps, self.step_samples = int(config.steps), int(config.step_samples)
+        self.stride = int(config.stride_steps)
         self.window = int(config.window_samples)
         self.device = next((tensor.device for tensor in model.parameters()), "cpu")
         self.group = GROUP if str(self.device) == "cpu" else min(batch_size, CHUNK)
@@ -94,7 +95,7 @@ class WindowSums:
         self.covered = first_step
 
     def add(self, step: int, samples: NDArray[np.float32], on_group: Callable[[int], None] | None = None) -> None:
-        """All whole windows of samples that begin at a step. `on_group` is told the samples done, group by group."""
+        """All whole windows of samples that begin at a stride. `on_group` is told the samples done, group by group."""
         windows = max((len(samples) - self.window) // (self.hop * self.step_samples) + 1, 0)
         if not windows:
             return
@@ -106,8 +107,8 @@ class WindowSums:
                 on_group(some[-1] * self.hop * self.step_samples + self.window)
 
     def add_last(self, step: int, samples: NDArray[np.float32]) -> None:
-        """The window that ends with the samples, or holds them all and silence after; they begin at a step."""
-        behind = max(-(-len(samples) // self.step_samples) - self.steps, 0)
+        """The window that ends with the samples, or holds their end and silence after; they begin at a stride."""
+        behind = last_start(-(-len(samples) // self.step_samples), self.steps, self.stride)
         last = samples[behind * self.step_samples :]
         self._add(self._stretch(np.pad(last, (0, self.window - len(last)))), step + behind, [0])
 

@@ -33,13 +33,14 @@ Advance = Callable[[float], None]  # is told the seconds of a shard that are don
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the windows of a recording lie. Lengths in samples at the model's rate; `steps` and `hop` in steps."""
+    """Where the windows of a recording lie. Lengths in samples at the model's rate; the last three in steps."""
 
     samples: int  # of the whole recording
     rate: int
     step_samples: int
     steps: int  # of a window
     hop: int
+    stride: int = 1
 
     @property
     def window(self) -> int:
@@ -88,7 +89,8 @@ def make_grid(recording: Recording, config: Any, overlap: float) -> Grid:
         rate=config.sample_rate,
         step_samples=int(config.step_samples),
         steps=int(config.steps),
-        hop=hop_steps(overlap, int(config.steps)),
+        hop=hop_steps(overlap, int(config.steps), int(config.stride_steps)),
+        stride=int(config.stride_steps),
     )
 
 
@@ -148,7 +150,8 @@ def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, sa
     total = -(-(first + len(samples)) // grid.step_samples)
     if not len(samples) or total <= sums.covered:
         return
-    before = min(first, max(grid.window + -len(samples) // grid.step_samples * grid.step_samples, 0))
+    stride = grid.stride * grid.step_samples
+    before = min(first, max(grid.window + -len(samples) // stride * stride, 0))
     if before > 0:
         samples = np.concatenate([*stream(recording, grid.rate, start=first - before, stop=first), samples])
     sums.add_last((first - before) // grid.step_samples, samples)

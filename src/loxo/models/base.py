@@ -60,7 +60,8 @@ class FrameModel(nn.Module):
         if samples == window:
             return self.outputs(*self.logits_and_latent(waveform))
         steps = math.ceil(samples / self.config.step_samples)
-        padded = F.pad(waveform, (0, max(steps * self.config.step_samples, window) - samples))
+        stride = self.config.step_samples * self.config.stride_steps
+        padded = F.pad(waveform, (0, max(math.ceil(samples / stride) * stride, window) - samples))
         logits, latent = self.cross_faded(padded) if samples > window else self.logits_and_latent(padded)
         output = self.outputs(logits[:, :, :steps], latent)
         frames = math.ceil(samples * self.config.output_frames / window)
@@ -83,14 +84,15 @@ class FrameModel(nn.Module):
         }
 
     def cross_faded(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, a whole number of steps) -> logits (batch, classes, steps), mean latent (batch, features).
+        """(batch, a whole number of strides) -> logits (batch, classes, steps), mean latent (batch, features).
 
         Every step is a mean over the windows that hold it, weighted by how far it lies from their ends, where a
         window has seen least of what surrounds it (loxo.models.windows, as in detection).
         """
         config = self.config
         total = waveform.shape[1] // config.step_samples
-        starts = window_starts(total, config.steps, hop_steps(0.5, config.steps))
+        hop = hop_steps(0.5, config.steps, config.stride_steps)
+        starts = window_starts(total, config.steps, hop, config.stride_steps)
         weight = torch.tensor(window_weight(config.steps), device=waveform.device)  # (steps,)
         weights = torch.zeros(total, device=waveform.device)
         logits = torch.zeros(len(waveform), len(config.classes), total, device=waveform.device)

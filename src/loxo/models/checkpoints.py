@@ -22,6 +22,7 @@ from loxo.models.ast import AST
 from loxo.models.base import FrameModel
 from loxo.models.config import LABELS, ModelConfig
 from loxo.models.frontend import mel_filters
+from loxo.models.htsat import HTSAT
 from loxo.models.registry import ARCHITECTURES, build, preset_config
 from loxo.models.untrusted import read_tensors
 from loxo.models.weights import HEADER, hash_model, save_model
@@ -247,9 +248,9 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     notes = _adapt(model, weights, own)
     heads = [name for name in weights if name.startswith(f"{model.head_name}.") and name in own]
     if any(weights[name].shape != own[name].shape for name in heads):
-        before, now = len(weights[heads[0]]), len(model.config.classes)
+        before, now = len(weights[heads[0]]), len(own[heads[0]])
         notes.append(
-            f"The file's head has {before} classes and the model {now}: the trunk is loaded, the head starts anew."
+            f"The file's head has {before} outputs and the model's {now}: the trunk is loaded, the head starts anew."
         )
         for name in heads:
             unused += renamed.origins[name]
@@ -265,12 +266,19 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
 
 
 def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Changes two kinds of weights so that they fit; returns what was done."""
+    """Changes three kinds of weights so that they fit; returns what was done."""
     notes = []
     patch, positions = "patch_embed.proj.weight", "position_embeddings"
     if patch in weights and weights[patch].shape[1:2] == (3,) != own[patch].shape[1:2]:
         weights[patch] = weights[patch].mean(1, keepdim=True)
         notes.append("The patch embedding is averaged over red, green and blue.")
+    if isinstance(model, HTSAT):
+        head = [f"{model.head_name}.{part}" for part in ("weight", "bias")]
+        classes, substeps = len(model.config.classes), model.config.substeps
+        if substeps > 1 and all(name in weights and len(weights[name]) == classes for name in head):
+            for name in head:
+                weights[name] = weights[name].repeat_interleave(substeps, 0)
+            notes.append(f"The head's one step of every token begins as {substeps} equal ones.")
     if isinstance(model, AST) and positions in weights and weights[positions].shape != own[positions].shape:
         before, rows = weights[positions].shape[1] - 2, model.config.grid[0]
         if weights[positions].ndim == 3 and before % rows == 0:

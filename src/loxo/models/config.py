@@ -145,6 +145,11 @@ class ModelConfig:
         """Samples that one step stands for: step k of a window covers [k, k + 1) x step_samples."""
         return self.window_samples // self.steps
 
+    @property
+    def stride_steps(self) -> int:
+        """On a recording, windows begin at multiples of so many steps: those of one token."""
+        return 1
+
     # -- presets and JSON
 
     @classmethod
@@ -198,7 +203,7 @@ class HTSATConfig(ModelConfig):
         "audioset": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
         # The older adaptation to elephants: the paper's numbers at 4 kHz. 33 of its 64 mel filters are empty.
         "elephants-4k": {"sample_rate": 4000, "window_samples": 40000},
-        # What ships in the package: steps of 0.32 s.
+        # What ships in the package: tokens of 0.32 s, steps of 0.08 s.
         "default": {
             **ELEPHANT_FRONTEND,
             "folds": 1,
@@ -209,6 +214,7 @@ class HTSATConfig(ModelConfig):
             "depths": (2, 2, 2),
             "num_heads": (1, 2, 4),
             "merges": ((2, 1), (2, 1)),
+            "substeps": 4,
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
         "clap-tiny": CLAP,
@@ -228,6 +234,7 @@ class HTSATConfig(ModelConfig):
     merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))  # (frequency, time) after each stage but the last
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
+    substeps: int = 1  # steps of the output that each token of the last stage is cut into
 
     def __post_init__(self) -> None:
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
@@ -238,6 +245,8 @@ class HTSATConfig(ModelConfig):
         for k, heads in enumerate(self.num_heads):
             if self.embed_dim * 2**k % heads:
                 raise LoxoError(f"The {self.embed_dim * 2**k} channels of stage {k} cannot be shared by {heads} heads.")
+        if self.substeps < 1:
+            raise LoxoError(f"substeps is {self.substeps}, and must be 1 or more.")
         if self.image_frames % self.folds:
             raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
         for axis, (size, patch) in enumerate(zip(self.image_size, self.patch, strict=True)):
@@ -271,7 +280,11 @@ class HTSATConfig(ModelConfig):
 
     @property
     def steps(self) -> int:
-        return self.grids[-1][1] * self.folds
+        return self.grids[-1][1] * self.folds * self.substeps
+
+    @property
+    def stride_steps(self) -> int:
+        return self.substeps
 
     @property
     def features(self) -> int:

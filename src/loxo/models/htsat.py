@@ -37,7 +37,9 @@ class HTSAT(FrameModel):
             self.layers.append(stage)
         self.norm = nn.LayerNorm(config.features)
         rows = config.grids[-1][0] // config.folds
-        self.tscam_conv = nn.Conv2d(config.features, len(config.classes), kernel_size=(rows, 3), padding=(0, 1))
+        self.tscam_conv = nn.Conv2d(
+            config.features, len(config.classes) * config.substeps, kernel_size=(rows, 3), padding=(0, 1)
+        )
         self.apply(_initialise)
 
     def scaled(self, image: Tensor) -> Tensor:
@@ -48,7 +50,9 @@ class HTSAT(FrameModel):
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
         tokens = self.encode(self.fold(bands))  # (batch, R, C, features)
-        return self.tscam_conv(self.unfold(tokens)).squeeze(2), tokens.mean((1, 2))
+        pieces = self.tscam_conv(self.unfold(tokens)).squeeze(2)  # (batch, classes x substeps, columns of all folds)
+        logits = pieces.unflatten(1, (-1, self.config.substeps)).transpose(2, 3).flatten(2)
+        return logits, tokens.mean((1, 2))
 
     def fold(self, bands: Tensor) -> Tensor:
         """Stretched to image_frames, cut in time, the pieces stacked along frequency.

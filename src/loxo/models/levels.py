@@ -32,10 +32,10 @@ OUTPUTS_AT_ONCE = 32  # of the decimation, as a product with a banded matrix
 
 
 def fits(frontend: object, config: Any) -> bool:
-    """Whether windows that begin at whole steps can be had from levels."""
+    """Whether windows that begin at whole strides can be had from levels."""
     return (
         isinstance(frontend, TwoResolutionFrontEnd)
-        and config.step_samples % (frontend.hop * FLOOR_BLOCK) == 0
+        and config.step_samples * config.stride_steps % (frontend.hop * FLOOR_BLOCK) == 0
         and config.image_frames % FLOOR_BLOCK == 0
         and FLOOR_BLOCK % frontend.every == 0
     )

@@ -39,12 +39,15 @@ class Stretch:
         if waveform.device.type == "cpu" and fits(frontend, config):
             with torch.inference_mode():
                 self.levels = Levels(_plan(frontend), waveform)
-        elif isinstance(frontend, TwoResolutionFrontEnd) and config.step_samples % frontend.hop == 0:
+        elif (
+            isinstance(frontend, TwoResolutionFrontEnd)
+            and config.step_samples * config.stride_steps % frontend.hop == 0
+        ):
             with torch.inference_mode():
                 self.power = frontend.power(waveform[None])[0]  # (frames, n_mels)
 
     def bands(self, firsts: Sequence[int]) -> Tensor:
-        """What the network wants of the windows that begin at these samples, whole steps: (windows, ...)."""
+        """What the network wants of the windows that begin at these samples, whole strides: (windows, ...)."""
         with torch.inference_mode():
             config = self.model.config
             frames = [first // config.hop_length for first in firsts]

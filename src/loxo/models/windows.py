@@ -1,7 +1,8 @@
 """How windows lie on a long waveform, and how much each counts where they overlap: once for models and for detection.
 
 All positions are whole steps. Windows start at multiples of a hop; the last is moved back to end where the waveform
-ends, or starts at 0 where the waveform is shorter than a window.
+ends, or starts at 0 where the waveform is shorter than a window. Where a token stands for several steps, they all start
+with a token (`stride` steps), and the last may reach beyond the waveform's end by less than one.
 """
 
 from __future__ import annotations
@@ -31,13 +32,18 @@ def check_overlap(overlap: float) -> None:
         raise LoxoError(f"The overlap of windows must be at least 0 and less than 1, not {overlap}.")
 
 
-def hop_steps(overlap: float, steps: int) -> int:
+def hop_steps(overlap: float, steps: int, stride: int = 1) -> int:
     """From one window's start to the next one's, when they share `overlap` of their length. Raises as check_overlap."""
     check_overlap(overlap)
-    return max(round(steps * (1 - overlap)), 1)
+    return max(round(steps / stride * (1 - overlap)), 1) * stride
 
 
-def window_starts(total: int, steps: int, hop: int) -> list[int]:
+def last_start(total: int, steps: int, stride: int = 1) -> int:
+    """Where the window begins that holds the last of `total` steps."""
+    return max(-(-(total - steps) // stride), 0) * stride
+
+
+def window_starts(total: int, steps: int, hop: int, stride: int = 1) -> list[int]:
     """The first step of every window over `total` steps, rising."""
-    last = max(total - steps, 0)
+    last = last_start(total, steps, stride)
     return [*range(0, last, hop), last] if total else []

@@ -111,7 +111,7 @@ def stretch_scores(source: Recording, model: Any, start: float, end: float) -> t
     from loxo.models.windows import OVERLAP, hop_steps
 
     config = model.config
-    hop = hop_steps(OVERLAP, config.steps)
+    hop = hop_steps(OVERLAP, config.steps, config.stride_steps)
     step_s = config.step_samples / config.sample_rate
     margin = config.steps  # as far as a window reaches
     first = max(int(start / step_s) - margin, 0) // hop * hop
