@@ -1,6 +1,6 @@
 """Questions about the model settled by training: every variant with several seeds, from nothing, a few hundred steps.
 
-    python benchmarks/variants.py --backgrounds PACK/manifest.csv [--seeds 11 12 13] [--steps 400] [--variants mel]
+    python benchmarks/variants.py --backgrounds PACK/manifest.csv [--seeds 11 12 13] [--steps 300] [--variants mel]
 
 All variants see as many hours of sound in a step. They learn in one part of the backgrounds and are judged, as in
 full_walk.py, on simulated recordings of another seed in the other part, which is the same for every seed. Trainings go
@@ -22,24 +22,30 @@ MEL = ("model.frontend=mel", "model.in_chans=1", "model.n_fft=1024", "model.low_
 VARIANTS = {
     "default": (),
     "mel": (*MEL, "model.fmin=8", "model.fmax=1900"),  # as many bands, evenly over mels, without a noise floor
+    "window 0.51 s": ("model.n_fft=2048",),  # 4 Hz apart below 250 Hz, not 2
     "no stem": ("model.stem=[]",),
+    "steps 0.32 s": ("model.substeps=1",),
     "10 s": ("model.window_samples=40960", "model.image_frames=256", "batch_size=32"),
     "40 s": ("model.window_samples=163840", "model.image_frames=1024", "batch_size=8"),
+    "half as wide": ("model.embed_dim=16", "model.num_heads=[1,1,2]"),
+    "wider": ("model.embed_dim=48", "model.num_heads=[1,3,6]"),
+    "made-up noise": ("data.backgrounds=null",),  # in place of recorded backgrounds
 }
+AVERAGE = "average_decay=0.98"  # the usual mean over 500 steps would still hold the first weights
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[11, 12, 13])
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=300)
     add_options(parser, Path("runs/variants"))
     options = parser.parse_args()
     truths = {"all": make_recordings(options)["all"]}
     learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, TRAINING_SEED)
     listed = options.work / "backgrounds.txt"
     listed.write_text("".join(f"{Path(one.path).absolute()}\n" for one in learnt.recordings))
-    common = (f"data.backgrounds={listed}", f"steps={options.steps}", f"epoch_steps={options.steps}")
+    common = (f"data.backgrounds={listed}", f"steps={options.steps}", f"epoch_steps={options.steps}", AVERAGE)
     columns = {f"{label}, {key} AP": (label, key) for label in LABELS for key in KEYS}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in options.variants}
     for seed in options.seeds:
