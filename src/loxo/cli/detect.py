@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loxo.cli.app import app, console, errors, progress_bar
-from loxo.machine import usable_cores
+from loxo.machine import quick_imports, usable_cores
 from loxo.models.windows import OVERLAP
 
 TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
@@ -205,8 +205,9 @@ def detect(
         _again(from_scores, out, work, given, changes, format, names)
         return
 
-    from loxo.detection.survey import Progress as SurveyProgress
-    from loxo.detection.survey import survey
+    with quick_imports():
+        from loxo.detection.survey import Progress as SurveyProgress
+        from loxo.detection.survey import survey
 
     if chosen:
         from loxo.models.weights import load_model

@@ -38,6 +38,7 @@ from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.detection.tasks import Count, Load, Options, Schedule, count_shards
 from loxo.detection.workers import PATIENCE_S, Here, Pool, Processes, start_server
 from loxo.errors import LoxoError
+from loxo.machine import quick_imports
 from loxo.models.windows import OVERLAP, check_overlap
 
 if TYPE_CHECKING:
@@ -147,7 +148,9 @@ def _check(options: Options, workers: int, shard_minutes: float, patience_minute
 def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, str, Any, dict[str, str]]:
     """How processes get the model, the hash of its file (of its weights if it has none), the model as it is without
     another runtime, and what computes it."""
-    from loxo.models.runtime import CompiledNetwork, choose_runtime, describe
+    with quick_imports():
+        from loxo.models.runtime import CompiledNetwork, choose_runtime, describe
+        from loxo.models.weights import find_model, hash_model, load_model
 
     if load is not None:
         loaded: nn.Module = load()
@@ -156,8 +159,6 @@ def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tu
             digest.update(name.encode() + tensor.cpu().numpy().tobytes())
         compiled = isinstance(getattr(loaded, "network", None), CompiledNetwork)
         return load, digest.hexdigest(), loaded, describe("openvino" if compiled else "torch", loaded)
-    from loxo.models.weights import find_model, hash_model, load_model
-
     path, chosen = find_model(model), choose_runtime(runtime, device)
     first = load_model(path, device=device)
     return (

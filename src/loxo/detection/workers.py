@@ -108,7 +108,7 @@ def process_context() -> Any:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["loxo.detection.tasks", "loxo.models.weights", "pandas", "torch"])
+    context.set_forkserver_preload(["loxo.detection.preload"])
     return context
 
 
