@@ -29,7 +29,7 @@ class ASTConfig(ModelConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The paper's model, as trained on AudioSet: 10.24 s at 16 kHz, 87 M parameters.
         "ast": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
-        # The rival of the bundled model: same front end, same steps of 0.32 s, trained the same way.
+        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
         "ast-elephants": {
             **ELEPHANT_FRONTEND,
             "patch": (16, 8),

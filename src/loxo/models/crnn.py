@@ -23,7 +23,7 @@ class CRNNConfig(ModelConfig):
     """Convolution blocks, each followed by pooling over (bands, frames), then a bidirectional GRU."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # The rival of the bundled model: same front end, same steps of 0.32 s, trained the same way.
+        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
         "crnn": ELEPHANT_FRONTEND,
     }
 
