@@ -71,7 +71,8 @@ def glide(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     return negative("glide", samples, float(f0.min()), float(f0.max()))
 
 
-# name -> (generator, weight): wind first, as in the field.
+# name -> (generator, weight in a survey): wind first, as in the field. A weight that changes changes every survey that
+# is made from a seed, and with it what figures of different days say of each other.
 NEGATIVES: dict[str, tuple[Generator, float]] = {
     "wind": (weather.wind, 5.0),
     "puff": (weather.puff, 2.0),
@@ -82,6 +83,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "rain": (weather.rain, 2.0),
     "water": (weather.water, 0.7),
     "knocks": (weather.knocks, 2.0),
+    "handling": (weather.handling, 0.0),
     "wood": (weather.wood, 2.0),
     "door": (weather.door, 0.7),
     "switching": (weather.switching, 1.0),
@@ -108,14 +110,17 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "low burst": (low_burst, 2.0),
     "glide": (glide, 1.2),
 }
-# What a network that had learnt from the weights above still took for rumbles: so many times as frequent in training.
-HARD = {"drone": 2.0, "steady line": 1.5, "glide": 1.4, "hum": 1.3, "boat": 1.3}
+# Weights in training of what a network that had learnt from those above still took for rumbles, or for shots.
+HARD = {
+    **{"drone": 4.2, "vehicle": 3.2, "hum": 2.4, "glide": 2.2, "aircraft": 2.0, "steady line": 1.8, "boat": 1.6},
+    **{"handling": 6.0, "knocks": 3.0, "rain": 2.5},
+}
 _NAMES = tuple(NEGATIVES)
 
 
-def _shares(times: dict[str, float]) -> NDArray[np.float64]:
-    """Cumulative, of all negatives, each `times` as frequent as its weight says."""
-    weights = [weight * times.get(name, 1.0) for name, (_, weight) in NEGATIVES.items()]
+def _shares(others: dict[str, float]) -> NDArray[np.float64]:
+    """Cumulative, of all negatives by their weights, or by `others` where there is one."""
+    weights = [others.get(name, weight) for name, (_, weight) in NEGATIVES.items()]
     return np.cumsum(weights) / np.sum(weights)
 
 
