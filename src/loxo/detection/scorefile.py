@@ -2,7 +2,7 @@
 
 Each file holds `hop_s` (float64, seconds a step) and one array for each label, float16 probabilities; step k covers
 [k, k + 1) x hop_s from the start of the recording. `numpy.load` reads it without Loxo. Between 0.5 and 1 a float16 is
-within 0.00025 of the score, below within 1 part in 2048 of it: a day of two classes takes about a megabyte. Detection
+within 0.00025 of the score, below within 1 part in 2048 of it: a day of two classes takes a few megabytes. Detection
 rounds its scores in the same way before it looks for events (`rounded`), so that kept scores decoded again give the
 very same events.
 """
