@@ -5,7 +5,7 @@
 Takes what `bench_accuracy.py --pack PACK` left in --work: its part of the pack, and a run of each detector over it.
 Writes for each class DIR/real-CLASS-curves.png, precision and recall of all --runs, and DIR/real-CLASS-failures.png:
 the events that the first of them misses at --rate false positives an hour, and its false positives there, the highest
-scores first. Dashed: what is true; solid: what the detector lists there, with its score.
+scores first. Dashed: what is true; solid: what the detector lists there, with its score; dotted: and near by.
 
 With --open only recordings are drawn whose `use` in the pack's manifest.csv allows training; those marked for local
 evaluation are named only.
@@ -117,13 +117,14 @@ def draw(axis: Axes, one: OneClass, recordings: list[str], folder: Path, failure
     draw_spectrogram(axis, samples, rate, round(WINDOW_S[band] * rate), top, first)
     last = first + len(samples) / rate
     unknown = {"label": one.label, "low_hz": np.nan, "high_hz": np.nan, "score": np.nan}
-    for events, style in ((one.truth, {"ls": "--", "lw": 1.6}), (one.found[0], {"ls": "-", "lw": 1.0})):
-        near = (events.recording == number) & (events.end > first) & (events.start < last)
-        for k in np.flatnonzero(near):
-            score = float(events.score[k]) if events is one.found[0] else np.nan
-            if not score < LISTED:
-                event = {"start_s": events.start[k], "end_s": events.end[k], "score": score}
-                draw_box(axis, {**unknown, **event}, 0.9 * top, **style)
+    truth, listed = one.truth, one.found[0].above(LISTED)
+    for k in np.flatnonzero((truth.recording == number) & (truth.end > first) & (truth.start < last)):
+        event = {"start_s": truth.start[k], "end_s": truth.end[k]}
+        draw_box(axis, {**unknown, **event}, 0.9 * top, ls="--", lw=1.6)
+    for k in np.flatnonzero((listed.recording == number) & (listed.end > first) & (listed.start < last)):
+        event = {"start_s": listed.start[k], "end_s": listed.end[k], "score": listed.score[k]}
+        meant = listed.end[k] > start and listed.start[k] < end
+        draw_box(axis, {**unknown, **event}, 0.9 * top, ls="-" if meant else ":", lw=1.0)
     axis.set_xlim(first, last)
     axis.set_title(f"{what}: {Path(name).stem[:48]}", fontsize=8, loc="left")
     axis.set_ylabel("")
