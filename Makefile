@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants bench-failures clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -79,6 +79,10 @@ bench-walk: install  ## simulate, train, detect, evaluate: the default preset (h
 
 bench-variants: install  ## front ends, windows, the stem: short trainings, three seeds each (an hour; PACK)
 	$(BIN)/python benchmarks/variants.py --backgrounds $(PACK)/manifest.csv
+
+bench-failures: install  ## what the bundled model misses and what is false on real recordings, into runs/failures (PACK)
+	$(BIN)/python benchmarks/bench_accuracy.py --models default --no-classical --as-shipped --only real --pack $(PACK)
+	$(BIN)/python benchmarks/failures.py --work runs/bench-accuracy --pack $(PACK)
 
 bench-model: install  ## the network alone beside Hugging Face's of the same size (an idle machine, 5 minutes)
 	$(BIN)/python benchmarks/bench_model.py
