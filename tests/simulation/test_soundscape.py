@@ -30,7 +30,7 @@ def band(samples: NDArray[np.floating], low: float, high: float) -> NDArray[np.f
 
 def parts(seed: int, **calls: int) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Event]]:
     """(bed, call, events) of a scene as they lie in the file, told apart by composing the bed alone as well."""
-    recorder = Recorder(highpass_hz=25.0, tilt_db=1.0, level_db=-35.0)
+    recorder = Recorder(highpass_hz=25.0, tilt_db=1.0, level_db=-55.0)  # so that nothing is clipped
     make = {"samples": WINDOW, "sample_rate": RATE, "background": bed(), "negatives": 1, "recorder": recorder}
     alone = compose(np.random.default_rng(seed), **make)  # type: ignore[arg-type]
     scene = compose(np.random.default_rng(seed), **make, **calls)  # type: ignore[arg-type]

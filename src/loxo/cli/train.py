@@ -51,7 +51,9 @@ def train(
     steps: Annotated[int, typer.Option(help="Optimiser steps.")] = DEFAULTS.steps,
     batch_size: Annotated[int, typer.Option(help="Windows that a device takes at once.")] = DEFAULTS.batch_size,
     learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = DEFAULTS.learning_rate,
-    precision: Annotated[str, typer.Option(help="bf16-mixed, or 32-true where bf16 is slow.")] = DEFAULTS.precision,
+    precision: Annotated[
+        str, typer.Option(help="bf16-mixed, 32-true; auto: bf16 where it is fast.")
+    ] = DEFAULTS.precision,
     seed: Annotated[int, typer.Option(help="Of weights, windows and splits.")] = DEFAULTS.seed,
     validation_windows: Annotated[
         int, typer.Option(help="Fixed windows that are judged at each validation.")

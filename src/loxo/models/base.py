@@ -24,6 +24,7 @@ class FrameModel(nn.Module):
     """
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
+    second_head: ClassVar[str] = ""  # name of what only adds to it and may begin anew; "": there is none
     frontend: nn.Module  # (batch, samples) -> (batch, channels, frames, n_mels)
 
     def __init__(self, config: ModelConfig) -> None:

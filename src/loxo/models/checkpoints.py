@@ -245,6 +245,8 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     except (LoxoError, RuntimeError) as error:
         raise LoxoError(f"{path}: {error}.") from error
     own, weights, unused, absent = model.state_dict(), renamed.weights, list(renamed.unused), layout.absent
+    second = (f"{model.second_head}.",) if model.second_head else ()
+    absent = (*absent, *second)
     notes = _adapt(model, weights, own)
     heads = [name for name in weights if name.startswith(f"{model.head_name}.") and name in own]
     if any(weights[name].shape != own[name].shape for name in heads):
@@ -252,7 +254,7 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
         notes.append(
             f"The file's head has {before} outputs and the model's {now}: the trunk is loaded, the head starts anew."
         )
-        for name in heads:
+        for name in (*heads, *(name for name in weights if name.startswith(second))):
             unused += renamed.origins[name]
             del weights[name]
         absent = (*absent, model.head_name)

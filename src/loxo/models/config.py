@@ -215,6 +215,7 @@ class HTSATConfig(ModelConfig):
             "num_heads": (1, 2, 4),
             "merges": ((2, 1), (2, 1)),
             "substeps": 4,
+            "fine": 32,
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
         "clap-tiny": CLAP,
@@ -235,6 +236,7 @@ class HTSATConfig(ModelConfig):
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
     substeps: int = 1  # steps of the output that each token of the last stage is cut into
+    fine: int = 0  # channels of a second head that sees what the stem's first layer saw at each step; 0: none
 
     def __post_init__(self) -> None:
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
@@ -259,6 +261,11 @@ class HTSATConfig(ModelConfig):
         if any(size % 2 ** len(self.stem) for size in self.patch):
             raise LoxoError(
                 f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once a layer of the stem."
+            )
+        if self.fine and (self.folds != 1 or not self.stem or self.steps != self.image_size[1] // 2):
+            raise LoxoError(
+                "A fine head needs a stem whose first layer has a column for each step, and an image without folds: "
+                f"not {self.steps} steps of {self.image_size[1]} frames, {len(self.stem)} layers, {self.folds} folds."
             )
         for grid in self.grids:
             if any(size > self.attention_window and size % self.attention_window for size in grid):

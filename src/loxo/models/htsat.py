@@ -21,6 +21,7 @@ class HTSAT(FrameModel):
 
     config: HTSATConfig
     head_name = "tscam_conv"
+    second_head = "fine"
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
@@ -40,7 +41,10 @@ class HTSAT(FrameModel):
         self.tscam_conv = nn.Conv2d(
             config.features, len(config.classes) * config.substeps, kernel_size=(rows, 3), padding=(0, 1)
         )
+        self.fine = FineHead(config) if config.fine else None
         self.apply(_initialise)
+        if self.fine is not None:
+            self.fine.start_silent()
 
     def scaled(self, image: Tensor) -> Tensor:
         """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
@@ -49,9 +53,12 @@ class HTSAT(FrameModel):
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
-        tokens = self.encode(self.fold(bands))  # (batch, R, C, features)
-        pieces = self.tscam_conv(self.unfold(tokens)).squeeze(2)  # (batch, classes x substeps, columns of all folds)
-        logits = pieces.unflatten(1, (-1, self.config.substeps)).transpose(2, 3).flatten(2)
+        seen = self.patch_embed.look(self.fold(bands))
+        tokens = self.stages(self.patch_embed.tokens(seen[-1]))  # (batch, R, C, features)
+        columns = self.unfold(tokens)
+        logits = in_substeps(self.tscam_conv(columns), self.config.substeps)
+        if self.fine is not None:
+            logits = logits + self.fine(seen[1], columns)
         return logits, tokens.mean((1, 2))
 
     def fold(self, bands: Tensor) -> Tensor:
@@ -67,7 +74,10 @@ class HTSAT(FrameModel):
 
     def encode(self, image: Tensor) -> Tensor:
         """(batch, channels, rows, columns) -> tokens (batch, R, C, features) of the last stage, normalised."""
-        tokens = self.patch_embed(image)
+        return self.stages(self.patch_embed(image))
+
+    def stages(self, tokens: Tensor) -> Tensor:
+        """The patches' tokens (batch, R, C, D) -> those of the last stage (batch, R, C, features), normalised."""
         for layer in self.layers:
             tokens = kernels.in_slices(layer, tokens)
         return self.norm(tokens)
@@ -80,6 +90,41 @@ class HTSAT(FrameModel):
         b, r, c, d = tokens.shape
         folds = self.config.folds
         return tokens.view(b, folds, r // folds, c, d).permute(0, 4, 2, 1, 3).reshape(b, d, r // folds, folds * c)
+
+
+class FineHead(nn.Module):
+    """Where exactly in a token something begins and ends.
+
+    Tokens are made of patches 0.32 s long and have looked at each other ever since; the stem's first layer has a column
+    for each step. What it saw there is read in the light of the step's token, and what comes out is added to the
+    logits of the token-semantic convolution.
+    """
+
+    NEIGHBOURS = 5  # steps
+
+    def __init__(self, config: HTSATConfig) -> None:
+        super().__init__()
+        self.substeps = config.substeps
+        seen = config.stem[0] * config.image_size[0] // 2
+        self.look = nn.Conv1d(seen, config.fine, kernel_size=3, padding=1)
+        self.context = nn.Conv2d(config.features, config.fine * config.substeps, kernel_size=(config.grids[-1][0], 1))
+        self.answer = nn.Conv1d(config.fine, len(config.classes), self.NEIGHBOURS, padding=self.NEIGHBOURS // 2)
+
+    def start_silent(self) -> None:
+        """So that it changes nothing before it has learnt something."""
+        for parameter in self.answer.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, seen: Tensor, columns: Tensor) -> Tensor:
+        """seen (batch, channels, rows, steps), columns (batch, features, R, steps / substeps) -> logits"""
+        context = in_substeps(self.context(columns), self.substeps)
+        logits: Tensor = self.answer(F.relu(self.look(seen.flatten(1, 2)) + context))
+        return logits
+
+
+def in_substeps(pieces: Tensor, substeps: int) -> Tensor:
+    """(batch, channels x substeps, 1, columns) -> (batch, channels, columns x substeps)"""
+    return pieces.squeeze(2).unflatten(1, (-1, substeps)).transpose(2, 3).flatten(2)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -218,4 +218,16 @@ class PatchEmbed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, channels, rows, columns) -> (B, R, C, D)"""
-        return self.norm(self.proj(self.stem(image)).permute(0, 2, 3, 1))
+        return self.tokens(self.look(image)[-1])
+
+    def look(self, image: Tensor) -> list[Tensor]:
+        """The image (B, channels, rows, columns), and what each layer of the stem makes of it, half as large each."""
+        seen = [image]
+        for k in range(0, len(self.stem), 2):  # a convolution and its rectifier
+            seen.append(self.stem[k : k + 2](seen[-1]))
+        return seen
+
+    def tokens(self, seen: Tensor) -> Tensor:
+        """The last of `look` -> (B, R, C, D)"""
+        tokens: Tensor = self.norm(self.proj(seen).permute(0, 2, 3, 1))
+        return tokens

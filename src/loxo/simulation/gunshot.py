@@ -20,6 +20,7 @@ from loxo.simulation.sounds import Call, Samples, audible, fast_length, normalis
 
 FAMILIES = ("thud", "sharp", "close")
 COLOUR_HZ = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
+LABEL_DROP_DB = 18.0  # an event ends where the tail is so far under the peak, of 50 ms each
 LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their own
 LONGEST_FIRE_S = 8.0  # of automatic fire in one event
 PATTERNS = ("single", "pair", "slow series", "double", "automatic")
@@ -55,12 +56,10 @@ class Gunshot:
     delays_s: tuple[float, ...] = (0.0,)
     round_s: float = 0.0  # of automatic fire: every round is cut off after this; 0: none is
     spread: float = 0.15  # of the rounds' levels, standard deviation re their mean
-    label_drop_db: float = 18.0
 
 
 def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot:
     family = family or str(rng.choice(FAMILIES, p=(0.36, 0.34, 0.3)))
-    drop_db = float(rng.uniform(16, 21))
     if family == "thud":
         return Gunshot(
             family=family,
@@ -77,10 +76,9 @@ def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot
             n_wave=0.0,
             n_wave_lead_s=0.0,
             overload=1.0,
-            label_drop_db=drop_db,
         )
     if family == "close":
-        return _draw_close(rng, drop_db)
+        return _draw_close(rng)
     return Gunshot(
         family=family,
         blast_s=float(np.exp(rng.uniform(np.log(0.25e-3), np.log(1.2e-3)))),
@@ -98,11 +96,10 @@ def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot
         n_wave=float(rng.uniform(0.1, 1.0) if rng.random() < 0.12 else 0.0),
         n_wave_lead_s=float(rng.uniform(0.01, 0.15)),
         overload=1.0,
-        label_drop_db=drop_db,
     )
 
 
-def _draw_close(rng: np.random.Generator, drop_db: float) -> Gunshot:
+def _draw_close(rng: np.random.Generator) -> Gunshot:
     """Wide ranges, because nothing is known of weapon, place and microphone: from a dry crack to a boom."""
     return Gunshot(
         family="close",
@@ -127,7 +124,6 @@ def _draw_close(rng: np.random.Generator, drop_db: float) -> Gunshot:
         # Most fall in pitch, in films and games from far above.
         thump_fall=float(np.exp(rng.uniform(0, np.log(25)))) if rng.random() < 0.6 else 1.0,
         thump_fall_s=float(np.exp(rng.uniform(np.log(0.006), np.log(0.06)))),
-        label_drop_db=drop_db,
     )
 
 
@@ -171,7 +167,7 @@ def _automatic(shot: Gunshot, rng: np.random.Generator) -> Gunshot:
 
 
 def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator) -> Call:
-    """The sound of `shot`. Its core runs from the blast to where the tail is 16-21 dB under the peak."""
+    """The sound of `shot`. Its core runs from the blast to where the tail is LABEL_DROP_DB under the peak."""
     # A few ms ahead of the blast take up what band-limiting rings before it.
     lead = 0.01 + (shot.n_wave_lead_s if shot.n_wave > 0 else 0.0)
     sounding = max(min(shot.tail_s, 2.2) + shot.spread_s + 0.1, 0.35)
@@ -207,12 +203,13 @@ def synthesise_gunshot(shot: Gunshot, sample_rate: int, rng: np.random.Generator
     # A long tail must not end with a step.
     fade = n // 8
     samples[n - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    highest = min(shot.high_hz * 1.5, 0.5 * sample_rate)
     return Call(
         samples=normalise(samples),
         label="gunshot",
         kind=shot.family if len(shot.delays_s) == 1 else "burst",
-        low_hz=shot.low_hz,
-        high_hz=float(min(shot.high_hz * 1.5, 0.5 * sample_rate)),
+        low_hz=float(min(shot.low_hz, 0.5 * highest)),  # at low rates its high-pass may lie beyond what there is
+        high_hz=float(highest),
         core=_core(samples, shot, sample_rate),
     )
 
@@ -281,7 +278,7 @@ def _overloaded(samples: Samples, shot: Gunshot, sample_rate: int) -> Samples:
 
 
 def _core(samples: Samples, shot: Gunshot, sample_rate: int) -> tuple[int, int]:
-    first, last = audible(samples, sample_rate, shot.label_drop_db, 0.05)
+    first, last = audible(samples, sample_rate, LABEL_DROP_DB, 0.05)
     # The 50 ms window smears the onset: the blast is where the sound itself first comes within 20 dB of its peak.
     loud = np.flatnonzero(np.abs(samples) >= 0.1 * np.abs(samples).max())
     first = max(first, int(loud[0]))

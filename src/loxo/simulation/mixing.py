@@ -122,7 +122,7 @@ def add_call(
         noise = band_power(around, sample_rate, [GUNSHOT_BAND_HZ], recorder)[0]
         if min(own, noise) <= 0:
             return None
-        faintest = -3.0 - snr_db
+        faintest = -snr_db  # a tail no louder than the bed is not heard
     factor = float(np.sqrt(noise / own * 10 ** (snr_db / 10)))
     place(mix, call.samples, at, factor)
     start, end = _above(heard, call.label, faintest, sample_rate)

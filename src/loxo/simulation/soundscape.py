@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a forest, for the pauses between calls
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
+CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
 COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
 OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
 LASTING_S, LEAST_HEARD_S = 40.0, 3.0  # longest negative, and how much of one is in a scene at least
@@ -68,12 +69,14 @@ def compose(
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
     gunshot_snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB,
     shot_family: str | None = None,
+    cut_s: float = 0.0,
     recorder: Recorder | None = None,
 ) -> Soundscape:
     """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
 
     `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `shot_family`: of gunshot.FAMILIES, any when not given. `recorder`: drawn when not given.
+    while another lasts. `shot_family`: of gunshot.FAMILIES, any when not given. `cut_s`: the scene begins so long
+    after the first shot did, instead of before it. `recorder`: drawn when not given.
     The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
     """
     if len(background) < samples:
@@ -93,7 +96,7 @@ def compose(
     bed[last:] = 0
     events: list[Event] = []
     for call, at, snr_db, by_line in _calls(
-        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, gunshot_snr_db, shot_family
+        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, gunshot_snr_db, shot_family, cut_s
     ):
         event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
         if event is not None:
@@ -126,6 +129,7 @@ def _calls(
     rumble_snr_db: tuple[float, float, float],
     gunshot_snr_db: tuple[float, float, float],
     shot_family: str | None,
+    cut_s: float,
 ) -> list[tuple[Call, int, float, bool]]:
     """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
     calls: list[tuple[Call, int, float, bool]] = []
@@ -140,7 +144,8 @@ def _calls(
         if chorus:
             start, by_line, snr = next_at, group_by_line, group_snr + rng.normal(0, 3)
             # Half of the answers come at once: a detector must hear the pause, or two calls become one.
-            pause = rng.uniform(-1.0, 0.3) if rng.random() < overlap else rng.exponential(rng.choice((0.6, 1.5)))
+            together = max(-3.0, -0.7 * length / sample_rate)
+            pause = rng.uniform(together, 0.3) if rng.random() < overlap else rng.exponential(rng.choice((0.6, 1.5)))
             next_at += length + int(pause * sample_rate)
         else:
             start, by_line = _free(rng, samples, length, taken, overlap), rng.random() < BY_LINE
@@ -152,6 +157,8 @@ def _calls(
         # Fire may have begun before the scene; of a single shot, what is left would be its tail.
         fire_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
         start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
+        if cut_s:
+            start = -int(cut_s * sample_rate)
         snr = draw_snr(rng, gunshot_snr_db)
         copied = synthesise_gunshot(pattern[0][1], sample_rate, rng) if rng.random() < COPIES else None
         for delay, shot in pattern:
@@ -222,6 +229,7 @@ def _short_clip(
         negatives=negatives,
         overlap=0.15,
         gunshot_snr_db=CLIP_SNR_DB,
+        cut_s=rng.uniform(0, CUT_S) if rng.random() < CUT_SHARE else 0.0,
         shot_family="close" if rng.random() < 0.65 else None,
         recorder=recorder,
     )
@@ -302,6 +310,6 @@ def training_window(
         shots=shots,
         negatives=negatives,
         chorus=chorus,
-        overlap=0.15,
+        overlap=0.25,
     )
     return scene.samples, scene.events

@@ -147,6 +147,26 @@ def _drop(rng: np.random.Generator, sample_rate: int) -> Samples:
     return normalise(knock(rng, sample_rate, hz, rng.uniform(0.003, 0.03)))
 
 
+def drops(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Drops from leaves on the housing, one by one: the lid's click, what the box rings with, at times a splash. As
+    loud as a shot and as sudden, and over before a shot's tail would be."""
+    duration = min(rng.uniform(0.3, 12), longest_s)
+    n = int(duration * sample_rate)
+    out = np.zeros(n, np.float32)
+    box_hz, ring_s = np.exp(rng.uniform(np.log(70), np.log(900))), np.exp(rng.uniform(np.log(0.006), np.log(0.08)))
+    dull_hz, splash = np.exp(rng.uniform(np.log(250), np.log(3000))), rng.uniform(0, 0.6)
+    for at in rng.uniform(0, duration, 1 + rng.poisson(duration * np.exp(rng.uniform(np.log(0.4), np.log(8))))):
+        drop = knock(rng, sample_rate, box_hz * np.exp(rng.normal(0, 0.15)), ring_s * np.exp(rng.normal(0, 0.3)))
+        if rng.random() < splash:
+            width = int(rng.uniform(0.02, 0.12) * sample_rate)
+            sprayed = white(rng, width) * np.exp(-np.linspace(0, rng.uniform(3, 6), width)).astype(np.float32)
+            drop = np.pad(normalise(drop), (0, max(0, width - len(drop))))
+            drop[:width] += np.float32(rng.uniform(0.1, 1)) * sprayed
+        dulled = filtered(drop, sample_rate, [20, dull_hz, 4 * dull_hz], [0, 0, -rng.uniform(6, 30)])
+        place(out, normalise(dulled), int(at * sample_rate), np.exp(rng.normal(0, 0.8)))
+    return negative("drops", out, 40, 1500)
+
+
 def knocks(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     """Handling, footsteps, an animal at the box: a few thumps, regular or not."""
     duration = min(rng.uniform(0.3, 8), longest_s)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SPLITS = ("recording", "site", "day")
+PRECISIONS = ("auto", "bf16-mixed", "32-true")
 MARGINAL = ("keep", "ignore", "drop")
 
 
@@ -50,6 +51,13 @@ class DataConfig:
     rename: dict[str, str] = key({}, "parts of file names in the tables and what they are on disk, as {dzan: dz}")
     marginal: str = key(
         "keep", "events that the annotator marked as doubtful: events like others, not judged, or none", among=MARGINAL
+    )
+    pause: float = key(
+        0.1,
+        "share of the time between two onsets that targets leave out before the second, so that calls that overlap "
+        "can be told apart; at most 0.3 s",
+        least=0,
+        most=0.5,
     )
     background_share: float = key(0.5, "share of the recorded windows that hold no event", least=0, most=1)
     hard_negatives: tuple[str, ...] = key((), "tables of stretches that hold no event but sound as if they did")
@@ -118,7 +126,9 @@ class TrainingConfig:
     warmup: int = key(300, "steps of rising learning rate, at most a tenth of all", least=0)
     weight_decay: float = key(0.05, "AdamW's; not on norms, biases and position tables", least=0)
     average_decay: float = key(0.998, "of the moving average of weights that becomes the model", least=0, most=1)
-    precision: str = key("bf16-mixed", "Lightning's; 32-true where bf16 is slow", among=("bf16-mixed", "32-true"))
+    precision: str = key(
+        "auto", "Lightning's; auto: bf16-mixed where the device computes it in hardware, else 32-true", among=PRECISIONS
+    )
     epoch_steps: int = key(250, "steps between validations", least=1)
     checkpoint_steps: int = key(50, "steps between checkpoints: what a kill can cost", least=1, free=True)
     patience: int = key(0, "validations without a better event AP before training stops; 0: never", least=0)

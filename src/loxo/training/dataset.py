@@ -21,7 +21,7 @@ from loxo.simulation.soundscape import training_window
 from loxo.training import augment
 from loxo.training.augment import Samples
 from loxo.training.config import AugmentConfig
-from loxo.training.targets import Span, frame_targets
+from loxo.training.targets import LONGEST_PAUSE_S, Span, frame_targets, with_pauses
 
 Window = tuple[Tensor, Tensor]
 Windows = Dataset[Window]
@@ -31,8 +31,12 @@ Batch = tuple[Tensor, Tensor]  # waveforms (batch, samples), targets (batch, cla
 class SimulatedWindows(Windows):
     """`length` windows of simulated calls in backgrounds, without them in made-up noise."""
 
-    def __init__(self, config: ModelConfig, backgrounds: Backgrounds | None, length: int, seed: int) -> None:
+    def __init__(
+        self, config: ModelConfig, backgrounds: Backgrounds | None, length: int, seed: int, pause: float = 0.0
+    ) -> None:
+        """`pause`: see `with_pauses`."""
         self.config, self.backgrounds, self.length, self.seed = config, backgrounds, length, seed
+        self.pause = pause
 
     def __len__(self) -> int:
         return self.length
@@ -40,6 +44,7 @@ class SimulatedWindows(Windows):
     def __getitem__(self, index: int) -> Window:
         samples, spans = self.scene(index)
         config = self.config
+        spans = with_pauses(spans, self.pause, int(LONGEST_PAUSE_S * config.sample_rate))
         targets = frame_targets(spans, config.classes, config.steps, config.step_samples)
         return torch.from_numpy(samples), torch.from_numpy(targets)
 

@@ -24,7 +24,7 @@ from loxo.audio.recording import RecordingError, stream
 from loxo.errors import LoxoError
 from loxo.models.config import ModelConfig
 from loxo.training.annotations import AnnotatedRecording, Annotations
-from loxo.training.targets import IGNORED, bin_targets, merged
+from loxo.training.targets import IGNORED, LONGEST_PAUSE_S, bin_targets, merged, with_pauses
 
 REDRAWS = 8
 
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 class _Windows(Dataset[tuple[Tensor, Tensor]]):
     """What windows of recordings have in common: waveform and targets of the stretch from a given sample on."""
+
+    pause = 0.0  # see `with_pauses`
 
     def __init__(
         self, config: ModelConfig, annotations: Annotations, bins: int | None, edges: str, channel: int | None
@@ -73,6 +75,7 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             for spans in (one.events, one.ignored)
         )
         shape = self.config.classes, bins or self.bins, size
+        events = with_pauses(events, self.pause, int(LONGEST_PAUSE_S * self.config.sample_rate))
         targets = bin_targets(events, *shape, edges or self.edges)
         if ignored:
             targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
@@ -94,7 +97,8 @@ class RecordedWindows(_Windows):
     of the model). So onsets, offsets and events cut off on either side all occur.
 
     `bins` and `edges` of the targets are those of `bin_targets`, by default the model's own steps; IGNORED steps occur
-    only where marginal events are to be ignored. `channel` counts from 0; None is the mean of all channels.
+    only where marginal events are to be ignored. `channel` counts from 0; None is the mean of all channels. `pause` is
+    the share of `with_pauses`.
     Raises LoxoError for shares that cannot be, and where there is nothing to draw: no events, no hard negatives, or no
     free stretch as long as a window. An item raises RecordingError as this module's docstring says.
     """
@@ -111,9 +115,10 @@ class RecordedWindows(_Windows):
         bins: int | None = None,
         edges: str = "doubled",
         channel: int | None = None,
+        pause: float = 0.0,
     ) -> None:
         super().__init__(config, annotations, bins, edges, channel)
-        self.length, self.seed = length, seed
+        self.length, self.seed, self.pause = length, seed, pause
         self.background_share, self.hard_negative_share = background_share, hard_negative_share
         if min(background_share, hard_negative_share) < 0 or background_share + hard_negative_share > 1:
             raise LoxoError(

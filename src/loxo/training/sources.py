@@ -48,7 +48,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
         about["backgrounds"] = {name: sorted(item.path for item in part.recordings) for name, part in beds.items()}
     if share > 0:
         count = max(1, round(share * data.validation_windows))
-        training = SimulatedWindows(model, training_beds, total, config.seed)
+        training = SimulatedWindows(model, training_beds, total, config.seed, data.pause)
         fixed += _simulated(SimulatedWindows(model, validation_beds, count, config.seed + VALIDATION_SEED))
     if share < 1:
         annotations, kept = _annotations(config, model)
@@ -69,6 +69,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
             background_share=data.background_share,
             hard_negative_share=data.hard_negative_share,
             channel=data.channel,
+            pause=data.pause,
         )
         fixed += _recorded(config, model, kept, max(data.validation_windows - len(fixed), 1))
         training = recorded if training is None else Mixture(training, recorded, share, config.seed)

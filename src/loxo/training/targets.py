@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
 from loxo.errors import LoxoError
 
 Span = tuple[str, int, int]  # label, first sample, sample past the last
+LONGEST_PAUSE_S = 0.3
 
 EDGES = ("doubled", "soft", "hard")
 IGNORED = -1.0  # the target where an annotator was not sure: no loss and no metric counts these frames
@@ -52,6 +54,28 @@ def bin_targets(
         return (2 * covered >= window_samples).astype(np.float32)
     factor = 2 if edges == "doubled" else 1
     return np.minimum(1.0, factor * covered / window_samples).astype(np.float32)
+
+
+def with_pauses(events: Iterable[Span], share: float, longest: int) -> list[Span]:
+    """The events with a pause before each onset, so that it shows even where another call of the class lasts.
+
+    The pause is `share` of the time since the onset before it, at most `longest` samples, and is cut out of every call
+    of the class. Without it two calls that overlap would be one stretch of ones, and a network that has learnt so gives
+    them one peak. For training only: in evaluation a frame within a call is a frame within a call.
+    """
+    events = list(events)
+    parts: list[Span] = []
+    for label in {name: None for name, _, _ in events}:
+        own = sorted((first, past) for name, first, past in events if name == label)
+        onsets = [first for first, _ in own]
+        pauses = [(onset - min(int(share * (onset - before)), longest), onset) for before, onset in pairwise(onsets)]
+        for first, past in own:
+            for start, end in pauses:
+                if first < start < past:
+                    parts.append((label, first, start))
+                    first = min(end, past)
+            parts.append((label, first, past))
+    return [part for part in parts if part[1] < part[2]]
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
