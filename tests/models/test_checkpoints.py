@@ -192,6 +192,17 @@ def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
     torch.testing.assert_close(moved, torch.arange(8.0).view(2, 4).repeat(1, 64).expand(2, 2, 256))
 
 
+def test_a_fine_head_begins_anew_with_other_classes(tmp_path):
+    size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
+    source = HTSAT(HTSATConfig.preset("default", **size)).eval()
+    torch.nn.init.normal_(source.fine.answer.weight)
+    save_model(source, tmp_path / "both.safetensors")
+    rumbles = HTSAT(HTSATConfig.preset("default", classes=("rumble",), **size))
+    report = load_weights(rumbles, tmp_path / "both.safetensors")
+    assert {name.split(".")[0] for name in report.unfound} == {"tscam_conv", "fine"}
+    assert not rumbles.fine.answer.weight.any() and "fine.look.weight" in report.unused
+
+
 def test_loxos_own(tmp_path):
     source, model = tiny("elephants-4k"), tiny("elephants-4k", classes=("rumble",))
     save_model(source, tmp_path / "model.safetensors")

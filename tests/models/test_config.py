@@ -27,6 +27,8 @@ def test_a_config_survives_json(name):
         ({"frontend": "ear"}, "Unknown front end"),
         ({"patch": (4, 7)}, "cannot be divided by patch"),
         ({"stem": (4, 8, 16, 32)}, "cannot be halved 4 times"),
+        ({"substeps": 2}, "column for each step.*128 steps of 512 frames"),
+        ({"stem": ()}, "fine head needs a stem.*0 layers"),
         ({"window_samples": 81921}, "multiple of the 256 steps"),
         ({"clip_pooling": "median"}, "clip_pooling"),
     ],

@@ -51,6 +51,24 @@ def test_training_and_inference_compute_the_same_attention(small):
     torch.testing.assert_close(model(waveform)["framewise_logits"], expected, atol=2e-5, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_the_fine_head_begins_silent_and_sees_single_steps():
+    torch.manual_seed(0)
+    config = HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4))
+    model = HTSAT(config).eval()
+    without = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), fine=0)).eval()
+    without.load_state_dict({name: value for name, value in model.state_dict().items() if "fine." not in name})
+    bands = torch.randn(2, config.in_chans, config.n_mels, config.image_frames)
+    torch.testing.assert_close(model.network(bands)[0], without.network(bands)[0])
+    torch.nn.init.normal_(model.fine.answer.weight)
+    seen = model.patch_embed.look(bands)[1]
+    columns = torch.zeros(2, config.features, config.grids[-1][0], config.steps // config.substeps)
+    changed = seen.clone()
+    changed[:, :, :, 100] += 1  # one step
+    moved = (model.fine(changed, columns) - model.fine(seen, columns)).abs().amax((0, 1)).nonzero().flatten()
+    assert len(moved) >= 2 and moved.min() >= 97 and moved.max() <= 103
+
+
 def test_bins_spend_the_frames_evenly():
     frames = torch.arange(1024.0)
     torch.testing.assert_close(mean_over_bins(frames, 1024), frames)

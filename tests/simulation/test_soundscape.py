@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from loxo.simulation.gunshot import draw_gunshot, synthesise_gunshot
 from loxo.simulation.mixing import GUNSHOT_BAND_HZ, LINE_HZ, RUMBLE_BAND_HZ, Event, add_call, events_table
 from loxo.simulation.recorder import Recorder, draw_recorder
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
-from loxo.simulation.sounds import Call, coloured
+from loxo.simulation.sounds import Call, coloured, power_envelope
 from loxo.simulation.soundscape import compose, training_window
 
 RATE = 4000
@@ -100,6 +101,32 @@ def test_labels_cover_the_audible_part() -> None:
         (event,) = events
         low = band(call, 10, 300) ** 2
         assert low[max(event.start - RATE // 5, 0) : event.end + RATE // 5].sum() > 0.85 * low.sum()
+
+
+def test_a_shot_ends_where_the_bed_is_louder() -> None:
+    noise = bed()
+    for seed in range(8):
+        lengths = []
+        for snr_db in (6.0, 40.0):
+            call = synthesise_gunshot(
+                draw_gunshot(np.random.default_rng(seed), "sharp"), RATE, np.random.default_rng(1)
+            )
+            mix = noise.copy()
+            event = add_call(mix, noise, call, 5 * RATE, snr_db, RATE, Recorder())
+            assert event is not None
+            lengths.append(event.end - event.start)
+            tail = call.samples[call.core[0] + lengths[-1] : call.core[1]]
+            loudest = power_envelope(call.samples[slice(*call.core)], RATE // 20).max()
+            assert not len(tail) or np.mean(tail**2) < loudest * 10 ** (-snr_db / 10) or lengths[-1] == int(0.3 * RATE)
+        assert int(0.3 * RATE) <= lengths[0] <= lengths[1]
+
+
+def test_a_clip_may_begin_after_the_shot_did() -> None:
+    begun = 0
+    for seed in range(10):
+        scene = compose(np.random.default_rng(seed), WINDOW, RATE, bed(), shots=1, cut_s=0.2, recorder=Recorder())
+        begun += bool(scene.events) and scene.events[0].start == 0
+    assert begun >= 8  # of some nothing is left by then
 
 
 def test_silence_stays_silence() -> None:

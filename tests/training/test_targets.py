@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
-from loxo.training.targets import bin_targets, frame_targets, merged
+from loxo.training.targets import bin_targets, frame_targets, merged, with_pauses
 
 CLASSES = ("rumble", "gunshot")
 
@@ -60,6 +60,29 @@ def test_an_event_of_half_a_bin_is_a_hard_positive_and_less_is_not():
         assert bin_targets([("rumble", 0, past)], CLASSES, 1, 100, "hard")[0, 0] == expected
     with pytest.raises(LoxoError, match="doubled, soft, hard"):
         bin_targets([], CLASSES, 1, 100, "sharp")
+
+
+def test_an_onset_within_a_call_has_a_pause_before_it():
+    events = [("rumble", 0, 500), ("rumble", 300, 800), ("gunshot", 200, 400)]
+    assert sorted(with_pauses(events, 0.1, 100)) == [
+        *[("gunshot", 200, 400), ("rumble", 0, 270), ("rumble", 300, 500), ("rumble", 300, 800)],
+    ]
+    targets = frame_targets(with_pauses(events, 0.1, 100), CLASSES, 80, 10)
+    assert targets[0].tolist() == [1.0] * 27 + [0.0] * 3 + [1.0] * 50
+    assert np.array_equal(targets[1], frame_targets(events, CLASSES, 80, 10)[1])
+    shorter = with_pauses(events, 0.1, 20)  # the longest pause
+    assert ("rumble", 0, 280) in shorter
+
+
+def test_pauses_leave_calls_that_stand_apart_as_they_are():
+    apart = [("rumble", 0, 100), ("rumble", 130, 200), ("rumble", 200, 260), ("rumble", -900, -500)]
+    together = [("rumble", 0, 400), ("rumble", 0, 200), ("rumble", 4, 300)]
+    assert with_pauses([], 0.1, 30) == []
+    cut = with_pauses(apart, 0.1, 30)
+    assert sorted(cut) == [("rumble", -900, -500), ("rumble", 0, 100), ("rumble", 130, 193), ("rumble", 200, 260)]
+    whole = merged((first, past) for _, first, past in with_pauses(together, 0.1, 30))
+    assert whole == [(0, 400)]  # calls that begin as one
+    assert sorted(with_pauses(together, 0.0, 30)) == sorted(together)
 
 
 def test_stretches_that_touch_are_one():

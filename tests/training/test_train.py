@@ -18,7 +18,7 @@ import torch
 from loxo import LoxoError, load_model
 from loxo.models.weights import find_model
 from loxo.training.config import AugmentConfig, DataConfig, LogConfig, TrainingConfig
-from loxo.training.train import train
+from loxo.training.train import recorded_config, train
 
 # Windows of 5.12 s: 16 steps of 0.32 s.
 TINY = {"embed_dim": 8, "num_heads": (1, 2, 4), "depths": (1, 1, 1), "window_samples": 20480, "image_frames": 128}
@@ -245,6 +245,22 @@ def test_the_run_starts_from_the_weights_it_is_given(run, tmp_path):
     with pytest.raises(LoxoError, match="'htsat', not 'crnn'"):
         train(bundled, tmp_path / "other")
     assert find_model("default").is_file() and not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_precision_is_what_the_processor_is_quick_with_and_stays(tmp_path, monkeypatch, fast, chosen):
+    monkeypatch.setattr("loxo.training.train.bfloat16_is_fast", lambda: fast)
+    config = dataclasses.replace(SMALL, precision="auto", accelerator="cpu", steps=2)
+
+    def stop(step, steps, figures):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", on_progress=stop)
+    assert recorded_config(tmp_path / "run")["precision"] == chosen
+    monkeypatch.setattr("loxo.training.train.bfloat16_is_fast", lambda: not fast)  # resumed on another machine
+    train(config, tmp_path / "run", resume=True)
+    assert recorded_config(tmp_path / "run")["precision"] == chosen
 
 
 def test_numbers_that_are_none_end_the_run(tmp_path):

@@ -54,7 +54,7 @@ def train(
     precision: Annotated[
         str, typer.Option(help="bf16-mixed, 32-true; auto: bf16 where it is fast.")
     ] = DEFAULTS.precision,
-    seed: Annotated[int, typer.Option(help="Of weights, windows and splits.")] = DEFAULTS.seed,
+    seed: Annotated[int, typer.Option(help="Of weights and windows.")] = DEFAULTS.seed,
     validation_windows: Annotated[
         int, typer.Option(help="Fixed windows that are judged at each validation.")
     ] = DEFAULTS.data.validation_windows,

@@ -64,6 +64,9 @@ class DataConfig:
     hard_negative_share: float = key(0.0, "share of the recorded windows that show one of them", least=0, most=1)
     channel: int | None = key(None, "channel of the recordings, from 0; null: the mean of all", least=0)
     split: str = key("recording", "what stays on one side of the split into training and validation", among=SPLITS)
+    split_seed: int = key(
+        3, "of that split; apart from `seed`, so that runs that go on from each other keep the same things out", least=0
+    )
     validation_share: float = key(
         0.06, "share of background sites and of recordings that is kept out of training", least=0, most=0.9
     )
@@ -132,7 +135,7 @@ class TrainingConfig:
     epoch_steps: int = key(250, "steps between validations", least=1)
     checkpoint_steps: int = key(50, "steps between checkpoints: what a kill can cost", least=1, free=True)
     patience: int = key(0, "validations without a better event AP before training stops; 0: never", least=0)
-    seed: int = key(3, "of weights, windows and splits", least=0)
+    seed: int = key(3, "of weights and windows", least=0)
     workers: int = key(1, "processes that make windows", least=0, free=True)
     accelerator: str = key("auto", "auto, cpu, cuda or mps", free=True)
     devices: int = key(1, "GPUs, each with its own batches; -1: all there are", least=-1)

@@ -1,7 +1,8 @@
 """The windows that a config asks for: simulated, from a user's tables and recordings, or both, for both parts of a run.
 
-Nothing of validation is heard in training: background sites, and recordings, sites or days, are split by the seed.
-What cannot be trained on is refused here, before the first step, in one sentence.
+Nothing of validation is heard in training: background sites, and recordings, sites or days, are split by a seed of
+their own, so that a run that goes on from another one's weights keeps out what that one kept out. What cannot be
+trained on is refused here, before the first step, in one sentence.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds 
     if config.data.backgrounds is None:
         return None, None
     everything = Backgrounds(config.data.backgrounds, sample_rate)
-    return everything.split(config.data.validation_share, config.seed)
+    return everything.split(config.data.validation_share, config.data.split_seed)
 
 
 def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
@@ -118,7 +119,7 @@ def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotation
         marginal=data.marginal,
         hard_negatives=hard,
     )
-    return split_annotations(everything, data.validation_share, by=data.split, seed=config.seed)
+    return split_annotations(everything, data.validation_share, by=data.split, seed=data.split_seed)
 
 
 def _simulated(windows: SimulatedWindows) -> Iterator[ValidationWindow]:

@@ -67,8 +67,9 @@ def with_pauses(events: Iterable[Span], share: float, longest: int) -> list[Span
     parts: list[Span] = []
     for label in {name: None for name, _, _ in events}:
         own = sorted((first, past) for name, first, past in events if name == label)
-        onsets = [first for first, _ in own]
-        pauses = [(onset - min(int(share * (onset - before)), longest), onset) for before, onset in pairwise(onsets)]
+        onsets = sorted({first for first, _ in own})
+        lengths = [min(int(share * (onset - before)), longest) for before, onset in pairwise(onsets)]
+        pauses = [(onset - length, onset) for onset, length in zip(onsets[1:], lengths, strict=True) if length]
         for first, past in own:
             for start, end in pauses:
                 if first < start < past:
