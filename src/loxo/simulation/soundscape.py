@@ -30,7 +30,7 @@ from loxo.simulation.mixing import (
 from loxo.simulation.negatives import draw_negative
 from loxo.simulation.recorder import Recorder, draw_recorder
 from loxo.simulation.rumble import Rumble, draw_rumble, synthesise_rumble
-from loxo.simulation.sounds import Call, Samples, coloured, fast_length, normalise, place, ramps
+from loxo.simulation.sounds import Call, Samples, coloured, fast_length, filtered, normalise, place, ramps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,9 @@ CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, hi
 CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
 COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
 OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
+OTHER_COLOUR, COLOUR_DB = 0.5, 5.0  # share of them that another microphone hears, and how far it is from level
+COLOUR_HZ = (10.0, 40.0, 150.0, 500.0, 1500.0)
+BOTH = 0.3  # share of the real backgrounds that are the sum of two recordings
 LASTING_S, LEAST_HEARD_S = 40.0, 3.0  # longest negative, and how much of one is in a scene at least
 ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
 
@@ -208,7 +211,7 @@ def _short_clip(
         recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
     real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.68 else None
     if real is not None:  # a dog, a saw, a storm; fired into as often as not, or real sound itself would say "no shot"
-        background = _other_speed(rng, real, sample_rate)[:samples]
+        background = _varied(rng, real, sample_rate)[:samples]
         shots, rumbles, negatives = int(rng.random() < 0.4), 0, int(rng.random() < 0.1)
     else:
         length = int(min(np.exp(rng.uniform(np.log(0.35), np.log(10.0))) * sample_rate, samples))
@@ -236,13 +239,21 @@ def _short_clip(
     return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events
 
 
-def _other_speed(rng: np.random.Generator, sound: Samples, sample_rate: int) -> Samples:
-    """At times slower and lower, or faster and higher: there are fewer real recordings than a network can learn by
-    heart."""
-    if rng.random() >= OTHER_SPEED:
-        return sound
-    speed = float(np.exp(rng.uniform(*np.log(SPEEDS))))
-    return normalise(soxr.resample(sound, sample_rate * speed, sample_rate, quality="LQ").astype(np.float32))
+def _varied(rng: np.random.Generator, sound: Samples, sample_rate: int) -> Samples:
+    """At times slower and lower, or faster and higher, at times through another microphone: there are fewer real
+    recordings than a network can learn by heart. Of unit RMS."""
+    if rng.random() < OTHER_SPEED:
+        speed = float(np.exp(rng.uniform(*np.log(SPEEDS))))
+        sound = soxr.resample(sound, sample_rate * speed, sample_rate, quality="LQ").astype(np.float32)
+    if rng.random() < OTHER_COLOUR:
+        sound = filtered(sound, sample_rate, COLOUR_HZ, rng.normal(0, COLOUR_DB, len(COLOUR_HZ)).tolist())
+    return normalise(sound)
+
+
+def _stretch(rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds) -> Samples:
+    """A background of a recording, varied."""
+    longer = backgrounds.draw(rng, int(SPEEDS[1] * samples) + 1)
+    return _varied(rng, longer, sample_rate)[:samples]
 
 
 def _with_clip(rng: np.random.Generator, background: Samples, sample_rate: int, backgrounds: Backgrounds) -> Samples:
@@ -250,7 +261,7 @@ def _with_clip(rng: np.random.Generator, background: Samples, sample_rate: int, 
     clip = backgrounds.clip(rng)
     if clip is None:
         return background
-    clip = _other_speed(rng, clip, sample_rate)
+    clip = _varied(rng, clip, sample_rate)
     shaped = (
         clip * ramps(len(clip), sample_rate // 100, sample_rate // 20) * np.float32(10 ** (rng.uniform(-12, 22) / 20))
     )
@@ -275,8 +286,10 @@ def training_window(
     if backgrounds is None or choice > 0.8:
         background = synthetic_background(rng, samples, sample_rate)
     else:
-        longer = backgrounds.draw(rng, int(SPEEDS[1] * samples) + 1)
-        background = _other_speed(rng, longer, sample_rate)[:samples]
+        background = _stretch(rng, samples, sample_rate, backgrounds)
+        if rng.random() < BOTH:
+            other = _stretch(rng, samples, sample_rate, backgrounds)
+            background = normalise(background + np.float32(10 ** (rng.uniform(-15, 5) / 20)) * other)
         if choice > 0.65:
             other = synthetic_background(rng, samples, sample_rate)
             background = normalise(background + np.float32(10 ** (rng.uniform(-15, 10) / 20)) * other)
