@@ -46,16 +46,18 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
 
 def test_truth_and_parameters_are_written(tmp_path: Path) -> None:
     progress: list[tuple[float, float]] = []
-    out = run(tmp_path / "a", format="wav", on_progress=lambda done, total: progress.append((done, total)))
+    out = run(
+        tmp_path / "a", format="wav", site="forest2", on_progress=lambda done, total: progress.append((done, total))
+    )
     truth = read_raven(out / "truth.txt")
-    single = read_raven(out / "sim01a_20180126_000000.selections.txt")
+    single = read_raven(out / "forest2_20180126_000000.selections.txt")
     assert len(single)
     assert len(truth) > len(single)
     assert "SNR (dB)" in (out / "truth.txt").read_text().splitlines()[0]
     parameters = json.loads((out / "simulation.json").read_text())
     assert parameters["seed"] == 7
     assert sum(file["events"] for file in parameters["files"]) == len(truth)
-    info = soundfile.info(out / "sim01a_20180126_000000.wav")
+    info = soundfile.info(out / "forest2_20180126_000000.wav")
     assert (info.frames, info.samplerate, info.subtype) == (180 * RATE, RATE, "PCM_16")
     assert (truth["end_s"] <= 180).all()
     assert progress[-1] == (360.0, 360.0)
@@ -99,6 +101,8 @@ def test_refusals(tmp_path: Path) -> None:
         run(tmp_path / "n", format="mp3")
     with pytest.raises(LoxoError, match="do not exist"):
         run(tmp_path / "n", backgrounds=tmp_path / "nowhere")
+    with pytest.raises(LoxoError, match="letters and digits, such as sim01a"):
+        run(tmp_path / "n", site="../up")
     with pytest.raises(LoxoError, match="1000 Hz"):
         run(tmp_path / "n", sample_rate=100)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ def simulate(
     sample_rate: Annotated[int, typer.Option(help="Of the recordings, in Hz.", min=1000)] = 4000,
     file_hours: Annotated[float, typer.Option(help="Length of one recording, in hours.", min=0.001)] = 1.0,
     audio_format: Annotated[str, typer.Option("--format", help="flac or wav.")] = "flac",
+    site: Annotated[
+        str | None, typer.Option(help="What the recordings' names begin with, by default sim01a; no two surveys alike.")
+    ] = None,
     rumbles_per_hour: Annotated[float | None, typer.Option(help="Mean rate; by default as in a forest survey.")] = None,
     gunshots_per_hour: Annotated[
         float | None, typer.Option(help="Mean rate; by default as in a forest survey.")
@@ -38,7 +41,7 @@ def simulate(
         def on_progress(done_s: float, total_s: float) -> None:
             bar.update(task, completed=done_s, total=total_s, note=f"{done_s / 3600:.1f} of {total_s / 3600:.1f} h")
 
-        rates = {"rumbles_per_hour": rumbles_per_hour, "gunshots_per_hour": gunshots_per_hour}
+        others: dict[str, Any] = {"rumbles_per_hour": rumbles_per_hour, "gunshots_per_hour": gunshots_per_hour, "site": site}
         truth = run(
             out,
             hours,
@@ -48,7 +51,7 @@ def simulate(
             file_hours=file_hours,
             format=audio_format,
             on_progress=on_progress,
-            **{name: rate for name, rate in rates.items() if rate is not None},
+            **{name: value for name, value in others.items() if value is not None},
         )
     counts = truth["label"].value_counts()
     console.print(f"{out}: {hours:g} h with {counts.get('rumble', 0)} rumbles and {counts.get('gunshot', 0)} gunshots")

@@ -14,6 +14,7 @@ a temporary name first; a folder that is not empty is refused; a folder without 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -50,7 +51,7 @@ from loxo.simulation.sounds import Samples, fast_length
 if TYPE_CHECKING:
     import pandas as pd
 
-SITE = "sim01a"
+SITE, SITE_NAME = "sim01a", re.compile("[A-Za-z][A-Za-z0-9]*")
 START = datetime(2018, 1, 26)
 # A forest site: median 15-18 rumbles in 24 h, 1-67 at most sites (official tables of the Elephant Listening Project).
 RUMBLES_PER_HOUR = 0.7
@@ -94,20 +95,22 @@ def simulate(
     sample_rate: int = 4000,
     file_hours: float = 1.0,
     format: str = "flac",
+    site: str = SITE,
     rumbles_per_hour: float = RUMBLES_PER_HOUR,
     gunshots_per_hour: float = GUNSHOTS_PER_HOUR,
     negatives_per_hour: float = NEGATIVES_PER_HOUR,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> pd.DataFrame:
     """Writes `hours` of recordings and their truth into `out`, and returns the truth as an events table whose
-    recordings are file names. `on_progress` gets seconds done and seconds in all, about once for each minute made.
+    recordings are file names, beginning with `site`. `on_progress` gets seconds done and seconds in all, about once for
+    each minute made.
 
     Raises LoxoError for a folder that is not empty, backgrounds that cannot be read, or numbers that make no sense.
     """
     import pandas as pd
 
     out = Path(out)
-    total = _check(out, hours, file_hours, sample_rate, format)
+    total = _check(out, hours, file_hours, sample_rate, format, site)
     if backgrounds is not None and not isinstance(backgrounds, Backgrounds):
         backgrounds = Backgrounds(backgrounds, sample_rate)
     if backgrounds is not None and backgrounds.sample_rate != sample_rate:
@@ -120,7 +123,7 @@ def simulate(
     for number, first in enumerate(range(0, total, per_file)):
         samples = min(per_file, total - first)
         start = START + timedelta(seconds=round(first / sample_rate))
-        name = f"{SITE}_{start:%Y%m%d_%H%M%S}.{format}"
+        name = f"{site}_{start:%Y%m%d_%H%M%S}.{format}"
         rng = np.random.default_rng((seed, number))
         recorder = _file_recorder(rng)
         events: list[Event] = []
@@ -163,12 +166,14 @@ def simulate(
     return truth
 
 
-def _check(out: Path, hours: float, file_hours: float, sample_rate: int, format: str) -> int:
+def _check(out: Path, hours: float, file_hours: float, sample_rate: int, format: str, site: str) -> int:
     """The number of samples to make."""
     if format not in FORMATS:
         raise LoxoError(f"Recordings are written as {' or '.join(FORMATS)}, not as {format!r}.")
     if hours <= 0 or file_hours <= 0:
         raise LoxoError(f"Hours ({hours}) and hours in a file ({file_hours}) must be more than 0.")
+    if not SITE_NAME.fullmatch(site):
+        raise LoxoError(f"The site {site!r} cannot begin a file name: give letters and digits, such as {SITE}.")
     if sample_rate < 1000:
         raise LoxoError(f"A sample rate of {sample_rate} Hz cannot hold a gunshot; take 1000 Hz or more.")
     try:
