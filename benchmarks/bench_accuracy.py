@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=Path, help="what training had: its split is used")
     parser.add_argument("--survey-backgrounds", type=Path, help="for the survey, in place of the part kept out")
     parser.add_argument("--validation-share", type=float, default=0.06, help="that training kept out")
-    parser.add_argument("--training-seed", type=int, default=3)
+    parser.add_argument("--split-seed", type=int, default=3, help="of that part")
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--part", default="measure")
     parser.add_argument("--workers", type=int, default=usable_cores())
@@ -103,7 +103,7 @@ def make_data(options: argparse.Namespace) -> dict[str, Path]:
     train = kept_out = None
     if options.backgrounds is not None:
         everything = Backgrounds(options.backgrounds)
-        train, kept_out = everything.split(options.validation_share, options.training_seed)
+        train, kept_out = everything.split(options.validation_share, options.split_seed)
     if options.survey_backgrounds is not None:
         kept_out = Backgrounds(options.survey_backgrounds)
     rates = {f"{name}_per_hour": getattr(options, f"{name}_per_hour") for name in ("rumbles", "gunshots")}

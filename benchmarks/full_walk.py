@@ -5,7 +5,8 @@
 
 Each preset is trained by `loxo train` with the same windows, batches, steps and settings, in WORK/PRESET, and goes on
 there when it was interrupted. Then `loxo detect --keep-scores` searches simulated recordings that no training saw:
-another seed, the backgrounds that training kept out, calls as dense as --rumbles-per-hour and --gunshots-per-hour say.
+another seed, the backgrounds that training kept out or --survey-backgrounds, calls as dense as --rumbles-per-hour and
+--gunshots-per-hour say.
 `loxo evaluate` judges frames and events, all calls first and then with those fainter than --clear-db marked as
 marginal (they count neither way). Training time is the sum of the steps' own seconds, without validation.
 """
@@ -29,7 +30,7 @@ from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 
 SEED = 880_001  # of the recordings; training draws its windows from another generator
-VALIDATION_SHARE, TRAINING_SEED = 0.06, 3  # defaults of `loxo train`, which give the split
+VALIDATION_SHARE, SPLIT_SEED = 0.06, 3  # defaults of `loxo train`: what it keeps out
 LABELS, KEYS = ("rumble", "gunshot"), ("frame", "event")
 
 
@@ -61,6 +62,7 @@ def main() -> None:
 def add_options(parser: argparse.ArgumentParser, work: Path) -> None:
     """What make_recordings and judge need."""
     parser.add_argument("--backgrounds", type=Path, required=True)
+    parser.add_argument("--survey-backgrounds", type=Path, help="to judge in, in place of the part kept out")
     parser.add_argument("--hours", type=float, default=6.0, help="of simulated recordings to judge on")
     parser.add_argument("--rumbles-per-hour", type=float, default=40.0)
     parser.add_argument("--gunshots-per-hour", type=float, default=15.0)
@@ -73,7 +75,10 @@ def make_recordings(options: argparse.Namespace) -> dict[str, Path]:
     """The recordings, made where they are not there yet; and the tables of the truth, by what counts in them."""
     folder = options.work / "recordings"
     if not (folder / "simulation.json").exists():
-        _, kept_out = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, TRAINING_SEED)
+        if options.survey_backgrounds is not None:
+            kept_out = Backgrounds(options.survey_backgrounds)
+        else:
+            _, kept_out = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, SPLIT_SEED)
         rates = {"rumbles_per_hour": options.rumbles_per_hour, "gunshots_per_hour": options.gunshots_per_hour}
         simulate(folder, options.hours, SEED, backgrounds=kept_out, **rates)
     truth = pd.read_csv(folder / "truth.txt", sep="\t")

@@ -15,7 +15,7 @@ import statistics
 from pathlib import Path
 
 import record
-from full_walk import KEYS, LABELS, TRAINING_SEED, VALIDATION_SHARE, add_options, judge, make_recordings, train
+from full_walk import KEYS, LABELS, SPLIT_SEED, VALIDATION_SHARE, add_options, judge, make_recordings, train
 from loxo.simulation.background import Backgrounds
 
 MEL = ("model.frontend=mel", "model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1")
@@ -42,7 +42,7 @@ def main() -> None:
     add_options(parser, Path("runs/variants"))
     options = parser.parse_args()
     truths = {"all": make_recordings(options)["all"]}
-    learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, TRAINING_SEED)
+    learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, SPLIT_SEED)
     listed = options.work / "backgrounds.txt"
     listed.write_text("".join(f"{Path(one.path).absolute()}\n" for one in learnt.recordings))
     common = (f"data.backgrounds={listed}", f"steps={options.steps}", f"epoch_steps={options.steps}", AVERAGE)

@@ -41,7 +41,8 @@ def simulate(
         def on_progress(done_s: float, total_s: float) -> None:
             bar.update(task, completed=done_s, total=total_s, note=f"{done_s / 3600:.1f} of {total_s / 3600:.1f} h")
 
-        others: dict[str, Any] = {"rumbles_per_hour": rumbles_per_hour, "gunshots_per_hour": gunshots_per_hour, "site": site}
+        rates = {"rumbles_per_hour": rumbles_per_hour, "gunshots_per_hour": gunshots_per_hour}
+        others: dict[str, Any] = {**rates, "site": site}
         truth = run(
             out,
             hours,
