@@ -63,3 +63,11 @@ def test_the_paper_s_figures():
     model = build("audioset").eval()
     assert sum(parameter.numel() for parameter in model.parameters()) == 30_241_687 - 278_256
     assert measure(model) == (pytest.approx(6.02e9, rel=0.01), 10.0)
+
+
+@pytest.mark.parametrize("preset", ["default", "ast-elephants"])
+def test_attention_counts_whether_or_not_something_is_learnt(preset):
+    """Frozen weights take a fused operator, trainable ones do not: the work is the same."""
+    model = build(preset).eval()
+    learning = measure(model)
+    assert measure(model.requires_grad_(False)) == learning

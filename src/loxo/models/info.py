@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from loxo.models.base import FrameModel
 from loxo.models.config import ModelConfig
 from loxo.models.weights import find_model, hash_model, load_model
 
+FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # torch counts it on GPUs only
 UNSEEN = 1e-25  # relative gradient: what leaks through an attention mask of -100 is 1e-43
 
 
@@ -70,11 +71,16 @@ def model_info(name_or_path: str | Path) -> ModelInfo:
     return ModelInfo(path, hash_model(path), model.config, parameters, operations, seconds, model.provenance)
 
 
+def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Of shapes (batch, heads, tokens, channels)."""
+    return int(sdpa_flop_count(query, key, value))
+
+
 def measure(model: FrameModel) -> tuple[int, float]:
     """(multiply-accumulates for one window, seconds that a middle step sees), from one pass forth and back."""
     config = model.config
     noise = 0.1 * torch.randn(1, config.window_samples, generator=torch.Generator().manual_seed(0))
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={FUSED_ATTENTION: _attention_operations})
     with torch.enable_grad(), counter:
         bands: Tensor = model.bands(noise).detach().requires_grad_()
         logits, _ = model.network(bands)
