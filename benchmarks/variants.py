@@ -23,8 +23,10 @@ VARIANTS = {
     "default": (),
     "mel": (*MEL, "model.fmin=8", "model.fmax=1900"),  # as many bands, evenly over mels, without a noise floor
     "window 0.51 s": ("model.n_fft=2048",),  # 4 Hz apart below 250 Hz, not 2
-    "no stem": ("model.stem=[]",),
-    "steps 0.32 s": ("model.substeps=1",),
+    "no fine head": ("model.fine=0",),
+    "no stem": ("model.fine=0", "model.stem=[]"),
+    "steps 0.32 s": ("model.fine=0", "model.substeps=1"),
+    "no pauses": ("data.pause=0",),
     "10 s": ("model.window_samples=40960", "model.image_frames=256", "batch_size=32"),
     "40 s": ("model.window_samples=163840", "model.image_frames=1024", "batch_size=8"),
     "half as wide": ("model.embed_dim=16", "model.num_heads=[1,1,2]"),
