@@ -323,6 +323,6 @@ def training_window(
         shots=shots,
         negatives=negatives,
         chorus=chorus,
-        overlap=0.25,
+        overlap=0.4,
     )
     return scene.samples, scene.events

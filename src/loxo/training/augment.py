@@ -86,7 +86,8 @@ def mixup(
     """Each window, by `chance`, becomes a weighted mean of itself and another of the batch; its targets likewise.
 
     waveform (batch, samples), targets (batch, classes, steps). The weights are drawn from Beta(alpha, alpha); a
-    window's own is at least a half, so that it is still this window. What either target says to ignore is ignored.
+    window's own is at least a half, so that it is still this window. What either target says to ignore is ignored;
+    a pause is a negative like others.
     """
     batch = len(waveform)
     mixed = rng.random(batch) < chance
@@ -98,7 +99,8 @@ def mixup(
     share = share[:, :, None].to(targets)
     other = targets[partner]
     unsure = (targets == IGNORED) | ((other == IGNORED) & (share < 1))
-    return waveform, torch.where(unsure, IGNORED, share * targets + (1 - share) * other)
+    mean = share * targets.clamp_min(0) + (1 - share) * other.clamp_min(0)
+    return waveform, torch.where(unsure, IGNORED, torch.where(share < 1, mean, targets))
 
 
 def draw_masks(rng: np.random.Generator, batch: int, size: int, count: int, longest: float) -> NDArray[np.bool_]:

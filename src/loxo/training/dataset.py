@@ -21,7 +21,7 @@ from loxo.simulation.soundscape import training_window
 from loxo.training import augment
 from loxo.training.augment import Samples
 from loxo.training.config import AugmentConfig
-from loxo.training.targets import LONGEST_PAUSE_S, Span, frame_targets, with_pauses
+from loxo.training.targets import LONGEST_PAUSE_S, Span, training_targets
 
 Window = tuple[Tensor, Tensor]
 Windows = Dataset[Window]
@@ -44,8 +44,9 @@ class SimulatedWindows(Windows):
     def __getitem__(self, index: int) -> Window:
         samples, spans = self.scene(index)
         config = self.config
-        spans = with_pauses(spans, self.pause, int(LONGEST_PAUSE_S * config.sample_rate))
-        targets = frame_targets(spans, config.classes, config.steps, config.step_samples)
+        shape = config.classes, config.steps, config.window_samples
+        longest = int(LONGEST_PAUSE_S * config.sample_rate)
+        targets = training_targets(spans, *shape, pause=self.pause, longest_pause=longest)
         return torch.from_numpy(samples), torch.from_numpy(targets)
 
     def scene(self, index: int) -> tuple[Samples, list[Span]]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from loxo.models.base import CLIP_POOLING, FrameModel
 from loxo.training import augment
 from loxo.training.config import AugmentConfig, LossConfig, TrainingConfig
-from loxo.training.targets import IGNORED
+from loxo.training.targets import IGNORED, PAUSE
 
 TABLES = ("bias_table", "position_embeddings", "token")  # parameters of no layer: no weight decay
 
@@ -44,12 +44,13 @@ def window_loss(logits: Tensor, targets: Tensor, config: LossConfig, pooling: st
     """The mean over all steps, and `clip_weight` times that over all clips; both of logits (batch, classes, steps).
 
     A clip is positive as much as its most positive step. Steps that are to be ignored count in neither; a clip with
-    such steps counts only if another one is surely positive.
+    such steps counts only if another one is surely positive. A step of a PAUSE is a negative of weight `pause_weight`.
     """
     clip_targets = targets.amax(2)
     unsure = (targets == IGNORED).any(2) & (clip_targets < 1)
     clip_targets = clip_targets.masked_fill(unsure, IGNORED)
-    frames = _mean_where_sure(loss_of(logits, targets.clamp_min(0), config), targets)
+    weights = torch.where(targets == PAUSE, config.pause_weight, 1.0)
+    frames = _mean_where_sure(weights * loss_of(logits, targets.clamp_min(0), config), targets)
     clips = _mean_where_sure(loss_of(CLIP_POOLING[pooling](logits), clip_targets.clamp_min(0), config), clip_targets)
     return frames + config.clip_weight * clips
 

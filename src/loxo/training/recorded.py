@@ -24,7 +24,7 @@ from loxo.audio.recording import RecordingError, stream
 from loxo.errors import LoxoError
 from loxo.models.config import ModelConfig
 from loxo.training.annotations import AnnotatedRecording, Annotations
-from loxo.training.targets import IGNORED, LONGEST_PAUSE_S, bin_targets, merged, with_pauses
+from loxo.training.targets import IGNORED, LONGEST_PAUSE_S, bin_targets, merged, training_targets
 
 REDRAWS = 8
 
@@ -67,7 +67,8 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(samples)
 
     def targets(self, number: int, start: int, bins: int | None = None, edges: str | None = None) -> Tensor:
-        """float32 (classes, bins) of the same stretch; IGNORED where it is not known whether there is a call."""
+        """float32 (classes, bins) of the same stretch; IGNORED where it is not known whether there is a call, PAUSE
+        where `pause` cut one."""
         one, size = self.recordings[number], self.config.window_samples
         past = start + size
         events, ignored = (
@@ -75,8 +76,8 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             for spans in (one.events, one.ignored)
         )
         shape = self.config.classes, bins or self.bins, size
-        events = with_pauses(events, self.pause, int(LONGEST_PAUSE_S * self.config.sample_rate))
-        targets = bin_targets(events, *shape, edges or self.edges)
+        longest = int(LONGEST_PAUSE_S * self.config.sample_rate)
+        targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, longest_pause=longest)
         if ignored:
             targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
         return torch.from_numpy(targets)

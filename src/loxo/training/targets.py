@@ -13,6 +13,7 @@ Span = tuple[str, int, int]  # label, first sample, sample past the last
 LONGEST_PAUSE_S = 0.3
 
 EDGES = ("doubled", "soft", "hard")
+PAUSE = -2.0  # the target of training where a pause was cut into a call: 0, and the loss may weigh it more
 IGNORED = -1.0  # the target where an annotator was not sure: no loss and no metric counts these frames
 
 
@@ -54,6 +55,23 @@ def bin_targets(
         return (2 * covered >= window_samples).astype(np.float32)
     factor = 2 if edges == "doubled" else 1
     return np.minimum(1.0, factor * covered / window_samples).astype(np.float32)
+
+
+def training_targets(
+    events: Iterable[Span],
+    classes: tuple[str, ...],
+    bins: int,
+    window_samples: int,
+    edges: str = "doubled",
+    *,
+    pause: float,
+    longest_pause: int,
+) -> np.ndarray:
+    """bin_targets of the events `with_pauses`, PAUSE where these take half of a bin or more away."""
+    events = list(events)
+    targets = bin_targets(with_pauses(events, pause, longest_pause), classes, bins, window_samples, edges)
+    targets[bin_targets(events, classes, bins, window_samples, edges) - targets >= 0.5] = PAUSE
+    return targets
 
 
 def with_pauses(events: Iterable[Span], share: float, longest: int) -> list[Span]:
