@@ -8,7 +8,7 @@ from loxo.models.config import HTSATConfig
 from loxo.training import augment
 from loxo.training.config import AugmentConfig
 from loxo.training.dataset import Augmented, SimulatedWindows
-from loxo.training.targets import IGNORED
+from loxo.training.targets import IGNORED, PAUSE
 
 RATE = 4000
 
@@ -87,6 +87,14 @@ def test_mixup_ignores_what_either_window_ignores():
         _, soft = augment.mixup(torch.zeros(2, 8), targets, rng(k), 1.0, 0.5)
         assert ((soft == IGNORED) | (soft >= 0)).all() and (soft[targets == IGNORED] == IGNORED).all()
     _, soft = augment.mixup(torch.zeros(2, 8), targets, rng(), 0.0, 0.5)
+    assert torch.equal(soft, targets)
+
+
+def test_mixup_takes_a_pause_for_a_negative():
+    targets = torch.tensor([[[PAUSE, 1.0]], [[1.0, PAUSE]]])
+    _, soft = augment.mixup(torch.zeros(2, 8), targets, rng(), 1.0, 1.0)
+    assert (soft == targets).all() or ((soft >= 0) & (soft <= 1)).all()
+    _, soft = augment.mixup(torch.zeros(2, 8), targets, rng(), 0.0, 1.0)
     assert torch.equal(soft, targets)
 
 

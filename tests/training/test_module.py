@@ -12,7 +12,7 @@ from loxo.models.registry import build
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.dataset import Numbers, SimulatedWindows
 from loxo.training.module import WeightAverage, build_optimiser, loss_of, window_loss
-from loxo.training.targets import IGNORED
+from loxo.training.targets import IGNORED, PAUSE
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,23 @@ def test_focal_and_asymmetric_weigh_down_what_is_easy():
     assert float(focal) == pytest.approx((1 - p) ** 2 * -math.log(p), rel=1e-4)
     asymmetric = loss_of(torch.tensor([3.0]), torch.zeros(1), LossConfig(kind="asymmetric"))
     assert float(asymmetric) == pytest.approx((p - 0.05) ** 2 * -math.log(1 - p + 0.05), rel=1e-4)
+
+
+def test_a_pause_is_a_negative_that_weighs_more(batch):
+    logits, targets = batch
+    targets[:, :, 3] = 0
+    gradients = []
+    for value, weight in ((0.0, 8.0), (PAUSE, 8.0), (PAUSE, 1.0)):
+        targets[:, :, 3] = value
+        learnt = logits.clone().requires_grad_()
+        window_loss(learnt, targets, LossConfig(pause_weight=weight), "mean").backward()
+        gradients.append(learnt.grad)
+    frames = torch.autograd.functional.jacobian(
+        lambda x: window_loss(x, targets, LossConfig(clip_weight=0, pause_weight=1.0), "mean"), logits
+    )
+    torch.testing.assert_close(gradients[2], gradients[0])
+    torch.testing.assert_close((gradients[1] - gradients[0])[:, :, 3], 7 * frames[:, :, 3])
+    assert torch.equal(gradients[1][:, :, 4:], gradients[0][:, :, 4:])
 
 
 def test_ignored_steps_change_nothing(batch):

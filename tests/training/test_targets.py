@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
-from loxo.training.targets import bin_targets, frame_targets, merged, with_pauses
+from loxo.training.targets import PAUSE, bin_targets, frame_targets, merged, training_targets, with_pauses
 
 CLASSES = ("rumble", "gunshot")
 
@@ -72,6 +72,15 @@ def test_an_onset_within_a_call_has_a_pause_before_it():
     assert np.array_equal(targets[1], frame_targets(events, CLASSES, 80, 10)[1])
     shorter = with_pauses(events, 0.1, 20)  # the longest pause
     assert ("rumble", 0, 280) in shorter
+
+
+def test_training_marks_pauses_where_a_call_was_cut():
+    events = [("rumble", 0, 500), ("rumble", 300, 800), ("gunshot", 200, 400)]
+    targets = training_targets(events, CLASSES, 80, 800, pause=0.1, longest_pause=100)
+    plain = frame_targets(events, CLASSES, 80, 10)
+    assert np.flatnonzero(targets[0] == PAUSE).tolist() == [27, 28, 29]
+    assert np.array_equal(np.where(targets == PAUSE, 1, targets), plain)
+    assert np.array_equal(training_targets(events, CLASSES, 80, 800, pause=0.0, longest_pause=100), plain)
 
 
 def test_pauses_leave_calls_that_stand_apart_as_they_are():
