@@ -12,7 +12,7 @@ from loxo.events.table import events_frame
 from loxo.models.config import HTSATConfig
 from loxo.training.annotations import match_recordings
 from loxo.training.recorded import FixedWindows, RecordedWindows
-from loxo.training.targets import IGNORED, bin_targets
+from loxo.training.targets import IGNORED, PAUSE, bin_targets
 
 CONFIG = HTSATConfig.preset("default")
 SIZE, RATE, STEP = CONFIG.window_samples, CONFIG.sample_rate, CONFIG.step_samples
@@ -159,6 +159,14 @@ def test_marginal_events_are_left_out_of_the_loss(folder):
     targets = windows.targets(0, 98 * RATE)
     at = [round(second / WINDOW_S * 1024) for second in (1, 3, 8, 14, 19)]
     assert targets[0, at].tolist() == [0, 1, 1, IGNORED, 0] and (targets[1] == 0).all()
+
+
+def test_training_windows_pause_before_an_onset_within_a_call(folder):
+    overlapping = match(folder, [event("a.wav", 100, 106), event("a.wav", 104, 110)])
+    targets = windows_of(overlapping, bins=1024, pause=0.1).targets(0, 98 * RATE)
+    at = [round(second / WINDOW_S * 1024) for second in (5.5, 5.85, 6.1)]  # 0.3 s before the 6th second
+    assert targets[0, at].tolist() == [1, PAUSE, 1]
+    assert (FixedWindows(CONFIG, overlapping, 4, seed=1).targets(0, 98 * RATE) != PAUSE).all()
 
 
 def test_fixed_windows_are_fixed_and_show_every_class(annotations):
