@@ -76,11 +76,11 @@ def test_an_onset_within_a_call_has_a_pause_before_it():
 
 def test_training_marks_pauses_where_a_call_was_cut():
     events = [("rumble", 0, 500), ("rumble", 300, 800), ("gunshot", 200, 400)]
-    targets = training_targets(events, CLASSES, 80, 800, pause=0.1, longest_pause=100)
+    targets = training_targets(events, CLASSES, 80, 800, pause=0.1, sample_rate=400)
     plain = frame_targets(events, CLASSES, 80, 10)
     assert np.flatnonzero(targets[0] == PAUSE).tolist() == [27, 28, 29]
     assert np.array_equal(np.where(targets == PAUSE, 1, targets), plain)
-    assert np.array_equal(training_targets(events, CLASSES, 80, 800, pause=0.0, longest_pause=100), plain)
+    assert np.array_equal(training_targets(events, CLASSES, 80, 800, pause=0.0, sample_rate=400), plain)
 
 
 def test_pauses_leave_calls_that_stand_apart_as_they_are():

@@ -21,7 +21,7 @@ from loxo.simulation.soundscape import training_window
 from loxo.training import augment
 from loxo.training.augment import Samples
 from loxo.training.config import AugmentConfig
-from loxo.training.targets import LONGEST_PAUSE_S, Span, training_targets
+from loxo.training.targets import Span, training_targets
 
 Window = tuple[Tensor, Tensor]
 Windows = Dataset[Window]
@@ -45,8 +45,7 @@ class SimulatedWindows(Windows):
         samples, spans = self.scene(index)
         config = self.config
         shape = config.classes, config.steps, config.window_samples
-        longest = int(LONGEST_PAUSE_S * config.sample_rate)
-        targets = training_targets(spans, *shape, pause=self.pause, longest_pause=longest)
+        targets = training_targets(spans, *shape, pause=self.pause, sample_rate=config.sample_rate)
         return torch.from_numpy(samples), torch.from_numpy(targets)
 
     def scene(self, index: int) -> tuple[Samples, list[Span]]:

@@ -24,7 +24,7 @@ from loxo.audio.recording import RecordingError, stream
 from loxo.errors import LoxoError
 from loxo.models.config import ModelConfig
 from loxo.training.annotations import AnnotatedRecording, Annotations
-from loxo.training.targets import IGNORED, LONGEST_PAUSE_S, bin_targets, merged, training_targets
+from loxo.training.targets import IGNORED, bin_targets, merged, training_targets
 
 REDRAWS = 8
 
@@ -76,8 +76,8 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             for spans in (one.events, one.ignored)
         )
         shape = self.config.classes, bins or self.bins, size
-        longest = int(LONGEST_PAUSE_S * self.config.sample_rate)
-        targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, longest_pause=longest)
+        rate = self.config.sample_rate
+        targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
         if ignored:
             targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
         return torch.from_numpy(targets)

@@ -65,11 +65,13 @@ def training_targets(
     edges: str = "doubled",
     *,
     pause: float,
-    longest_pause: int,
+    sample_rate: int,
 ) -> np.ndarray:
     """bin_targets of the events `with_pauses`, PAUSE where these take half of a bin or more away."""
     events = list(events)
-    targets = bin_targets(with_pauses(events, pause, longest_pause), classes, bins, window_samples, edges)
+    targets = bin_targets(
+        with_pauses(events, pause, int(LONGEST_PAUSE_S * sample_rate)), classes, bins, window_samples, edges
+    )
     targets[bin_targets(events, classes, bins, window_samples, edges) - targets >= 0.5] = PAUSE
     return targets
 
