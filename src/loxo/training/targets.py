@@ -1,4 +1,8 @@
-"""Events to frame targets: one function for every source of data, in training and in evaluation."""
+"""Events to frame targets: one function for every source of data, in training and in evaluation.
+
+Training alone adds pauses before onsets within a call (`training_targets`), so that calls that overlap can be told
+apart.
+"""
 
 from __future__ import annotations
 
