@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from loxo.simulation.gunshot import FAMILIES, draw_gunshot, draw_pattern, synthesise_gunshot
+from loxo.simulation.gunshot import FAMILIES, MOST_VOLLEYS, draw_gunshot, draw_pattern, synthesise_gunshot
 from loxo.simulation.negatives import NEGATIVES, draw_negative
 from loxo.simulation.rumble import CONTOURS, draw_rumble, f0_contour, synthesise_rumble
 from loxo.simulation.sounds import Call, audible, coloured, curve, fast_length, power_envelope
@@ -138,6 +138,18 @@ def test_shots_of_a_burst_are_one_event_and_others_are_not() -> None:
     call = synthesise_gunshot(max(bursts, key=lambda shot: shot.delays_s[-1]), RATE, rng)
     assert call.kind == "burst"
     assert call.core[1] - call.core[0] > 0.5 * RATE
+
+
+def test_volleys_are_automatic_fire_in_events_of_their_own() -> None:
+    rng = np.random.default_rng(9)
+    patterns = [draw_pattern(rng, kind="volleys") for _ in range(60)]
+    counts = [len(pattern) for pattern in patterns]
+    assert min(counts) == 1 and max(counts) == MOST_VOLLEYS
+    for pattern in patterns:
+        assert all(len(fire.delays_s) > 1 for _, fire in pattern)
+        ends = [at + fire.delays_s[-1] for at, fire in pattern]
+        assert all(at - end > 0.5 for end, (at, _) in zip(ends, pattern[1:], strict=False))
+    assert not any(len(pattern) > 1 and len(pattern[0][1].delays_s) > 2 for pattern in map(draw_pattern, [rng] * 200))
 
 
 @pytest.mark.parametrize("name", NEGATIVES)

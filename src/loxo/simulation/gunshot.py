@@ -23,9 +23,10 @@ COLOUR_HZ = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 LABEL_DROP_DB = 18.0  # an event ends where the tail is so far under the peak, of 50 ms each
 LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their own
 LONGEST_FIRE_S = 8.0  # of automatic fire in one event
-PATTERNS = ("single", "pair", "slow series", "double", "automatic")
-PATTERN_SHARES = (0.62, 0.16, 0.08, 0.05, 0.09)
-CLOSE_SHARES = (0.4, 0.1, 0.15, 0.05, 0.3)  # whoever records a gun from near by mostly wants to hear it fire
+MOST_VOLLEYS = 4
+PATTERNS = ("single", "pair", "slow series", "double", "automatic", "volleys")
+PATTERN_SHARES = (0.62, 0.16, 0.08, 0.05, 0.09, 0.0)  # volleys are drawn on demand only
+CLOSE_SHARES = (0.4, 0.1, 0.15, 0.05, 0.3, 0.0)  # whoever records a gun from near by mostly wants to hear it fire
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,14 @@ def _draw_close(rng: np.random.Generator) -> Gunshot:
     )
 
 
-def draw_pattern(rng: np.random.Generator, family: str | None = None) -> list[tuple[float, Gunshot]]:
-    """Shots from one weapon at one place: (delay in seconds, event). Most are single; pairs come 1-3 s apart."""
+def draw_pattern(
+    rng: np.random.Generator, family: str | None = None, kind: str | None = None
+) -> list[tuple[float, Gunshot]]:
+    """Shots from one weapon at one place: (delay in seconds, event). Most are single; pairs come 1-3 s apart.
+
+    `kind`: one of PATTERNS, drawn by their shares when not given."""
     shot = draw_gunshot(rng, family)
-    kind = rng.choice(PATTERNS, p=CLOSE_SHARES if shot.family == "close" else PATTERN_SHARES)
+    kind = kind or str(rng.choice(PATTERNS, p=CLOSE_SHARES if shot.family == "close" else PATTERN_SHARES))
     if kind == "single":
         return [(0.0, shot)]
     if kind == "pair":
@@ -141,7 +146,11 @@ def draw_pattern(rng: np.random.Generator, family: str | None = None) -> list[tu
         return [(float(at), shot) for at in np.concatenate([[0.0], np.cumsum(gaps)])]
     if kind == "double":  # both barrels, or a shot and the echo of a ridge
         return [(0.0, replace(shot, delays_s=(0.0, float(rng.uniform(0.12, LONGEST_BURST_GAP_S)))))]
-    return [(0.0, _automatic(shot, rng))]
+    volleys = [(0.0, _automatic(shot, rng))]
+    while kind == "volleys" and rng.random() < 1 - len(volleys) / MOST_VOLLEYS:
+        before, fire = volleys[-1]
+        volleys.append((before + fire.delays_s[-1] + float(rng.uniform(0.55, 2.5)), _automatic(shot, rng)))
+    return volleys
 
 
 def _automatic(shot: Gunshot, rng: np.random.Generator) -> Gunshot:

@@ -114,7 +114,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
 # Weights in training of what a network that had learnt from those above still took for rumbles, or for shots.
 HARD = {
     **{"drone": 4.2, "vehicle": 3.2, "hum": 2.4, "glide": 2.2, "aircraft": 2.0, "steady line": 1.8, "boat": 1.6},
-    **{"handling": 6.0, "drops": 6.0, "knocks": 3.0, "rain": 2.5},
+    **{"handling": 9.0, "drops": 6.0, "buffet": 5.5, "knocks": 3.0, "slaps": 2.5, "rain": 2.5},
 }
 _NAMES = tuple(NEGATIVES)
 

@@ -39,6 +39,7 @@ CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a 
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
+VOLLEYS_SHARE = 0.2  # of the clips with a shot: automatic fire, which mostly began before the clip and goes on after it
 COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
 OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
 OTHER_COLOUR, COLOUR_DB = 0.5, 5.0  # share of them that another microphone hears, and how far it is from level
@@ -72,14 +73,15 @@ def compose(
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
     gunshot_snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB,
     shot_family: str | None = None,
+    shot_pattern: str | None = None,
     cut_s: float = 0.0,
     recorder: Recorder | None = None,
 ) -> Soundscape:
     """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
 
     `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `shot_family`: of gunshot.FAMILIES, any when not given. `cut_s`: the scene begins so long
-    after the first shot did, instead of before it. `recorder`: drawn when not given.
+    while another lasts. `shot_family`, `shot_pattern`: of gunshot.FAMILIES and PATTERNS, any when not given.
+    `cut_s`: the scene begins so long after the first shot did, instead of before it. `recorder`: drawn when not given.
     The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
     """
     if len(background) < samples:
@@ -99,7 +101,18 @@ def compose(
     bed[last:] = 0
     events: list[Event] = []
     for call, at, snr_db, by_line in _calls(
-        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, gunshot_snr_db, shot_family, cut_s
+        rng,
+        samples,
+        sample_rate,
+        rumbles,
+        shots,
+        chorus,
+        overlap,
+        rumble_snr_db,
+        gunshot_snr_db,
+        shot_family,
+        shot_pattern,
+        cut_s,
     ):
         event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
         if event is not None:
@@ -132,6 +145,7 @@ def _calls(
     rumble_snr_db: tuple[float, float, float],
     gunshot_snr_db: tuple[float, float, float],
     shot_family: str | None,
+    shot_pattern: str | None,
     cut_s: float,
 ) -> list[tuple[Call, int, float, bool]]:
     """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
@@ -156,7 +170,7 @@ def _calls(
         taken.append((start, start + length))
         calls.append((call, start - call.core[0], snr, by_line))
     for _ in range(shots):
-        pattern = draw_pattern(rng, shot_family)
+        pattern = draw_pattern(rng, shot_family, shot_pattern)
         # Fire may have begun before the scene; of a single shot, what is left would be its tail.
         fire_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
         start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
@@ -234,6 +248,7 @@ def _short_clip(
         gunshot_snr_db=CLIP_SNR_DB,
         cut_s=rng.uniform(0, CUT_S) if rng.random() < CUT_SHARE else 0.0,
         shot_family="close" if rng.random() < 0.65 else None,
+        shot_pattern="volleys" if rng.random() < VOLLEYS_SHARE else None,
         recorder=recorder,
     )
     return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events

@@ -182,20 +182,22 @@ def knocks(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call
 
 
 def handling(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
-    """Fingers, cloth or grass at the housing: strokes of noise of 10-150 ms, there at once and gone at once, singly or
-    in a rustle of dozens. What a near shot begins with, without what follows it."""
+    """Fingers, cloth, leaves or grass at the housing: strokes of noise of 10-250 ms, there at once or within tens of
+    milliseconds, singly or in a rustle of dozens. What a shot begins with, without what follows it."""
     n = int(min(np.exp(rng.uniform(np.log(0.3), np.log(8))), longest_s) * sample_rate)
     out = np.zeros(n, np.float32)
-    low = np.exp(rng.uniform(np.log(15), np.log(250)))
-    high, slope = np.exp(rng.uniform(np.log(2.0 * low), np.log(2500))), rng.uniform(6, 30)  # Hz, dB per octave
-    length, rate = np.exp(rng.uniform(np.log(0.01), np.log(0.12))), np.exp(rng.uniform(np.log(0.2), np.log(15)))
+    low = np.exp(rng.uniform(np.log(15), np.log(400)))
+    high, slope = np.exp(rng.uniform(np.log(2.0 * low), np.log(6000))), rng.uniform(6, 30)  # Hz, dB per octave
+    length, rate = np.exp(rng.uniform(np.log(0.01), np.log(0.2))), np.exp(rng.uniform(np.log(0.2), np.log(15)))
+    softest = rng.uniform(0.1, 0.6) if rng.random() < 0.5 else 0.0  # of a stroke is its rise
     at = 0.1 * rng.random() * n
     for _ in range(1 + rng.poisson(rate * n / sample_rate)):
         width = int(length * np.exp(rng.normal(0, 0.5)) * sample_rate) + 16
         stroke = coloured(rng, width, sample_rate, [low / 4, low, high, high * 4], [-24, 0, 0, -2 * slope])
         if rng.random() < 0.6:
             stroke *= np.exp(-np.linspace(0, rng.uniform(2, 5), width)).astype(np.float32)
-        stroke *= ramps(width, int(rng.uniform(0, 0.008) * sample_rate), width // 3)
+        rise = max(rng.uniform(0, 0.008) * sample_rate, softest * rng.random() * width)
+        stroke *= ramps(width, int(rise), width // 3)
         place(out, normalise(stroke), int(at), np.exp(rng.normal(0, 0.7)))
         at += rng.exponential(sample_rate / rate)
         if at > n:
