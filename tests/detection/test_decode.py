@@ -9,7 +9,7 @@ from fakes import STEP, FakeConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loxo.detection.decode import FLOOR, decode, find_events, smooth
+from loxo.detection.decode import DOUBT, FLOOR, decode, find_events, smooth
 from loxo.errors import LoxoError
 from loxo.models.config import Calibration, Decoding
 
@@ -36,14 +36,20 @@ def test_an_event_reaches_down_to_its_edge():
 
 
 def test_a_higher_event_is_never_entered():
-    assert events_of([0.2, 0.6, 0.35, 0.9, 0.2]) == [(1, 3, 0.6), (3, 4, 0.9)]
+    assert events_of([0.2, 0.6, 0.35, 0.9, 0.2]) == [(1, 3, 0.6 - DOUBT * 0.35), (3, 4, 0.9)]
+
+
+def test_beside_a_higher_event_a_shallow_valley_costs_more_than_a_deep_one():
+    assert events_of([0, 0.9, 0.5, 0.8, 0], split=0.7) == [(1, 2, 0.9), (2, 4, 0.8 - DOUBT * 0.5)]
+    assert events_of([0, 0.9, 0.5, 0.8, 0, 0.7], split=0.7)[-1] == (5, 6, 0.7)  # a pause, no valley
 
 
 def test_a_deep_valley_parts_two_calls_and_a_shallow_one_does_not():
     two = [0, 0.8, 0.9, 0.6, 0.5, 0.7, 0.8, 0]
     assert events_of(two) == [(1, 8 - 1, 0.9)]
-    assert events_of(two, split=0.7) == [(1, 4, 0.9), (4, 7, 0.8)]
-    assert events_of(two[::-1], split=0.7) == [(1, 4, 0.8), (4, 7, 0.9)]
+    lower = 0.8 - DOUBT * 0.5
+    assert events_of(two, split=0.7) == [(1, 4, 0.9), (4, 7, lower)]
+    assert events_of(two[::-1], split=0.7) == [(1, 4, lower), (4, 7, 0.9)]
     assert events_of(two, split=0.6) == [(1, 7, 0.9)]  # the valley is 0.625 of the lower peak
 
 
@@ -74,7 +80,9 @@ def test_events_do_not_overlap_and_contain_their_score(values, decoding):
     for before, after in pairwise(events):
         assert before[1] <= after[0]
     for first, last, score in events:
-        assert score >= FLOOR and score in smoothed[first:last] and last - first >= decoding.min_duration_s
+        steps = smoothed[first:last]
+        assert (steps[(1 - DOUBT) * steps <= score + 1e-12] >= max(score, FLOOR)).any()
+        assert last - first >= decoding.min_duration_s
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,7 +5,8 @@ highest down, each grows both ways while the smoothed score stays above `edge` t
 that is there already, nor through a valley at most `split` times as high as the peak behind it: calls that follow each
 other closely stay two events. Two events closer than `merge_gap_s` become one, with what is between, if the lower peak
 is at least `edge` times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter
-than `min_duration_s` is dropped. An event's score is its peak, or, where the model has a calibration of the class, the
+than `min_duration_s` is dropped. An event's score is its peak, a little less where a valley parts it from a higher one,
+since some of these are parts of one call; or, where the model has a calibration of the class, the
 probability that the calibration gives for it. Only then does the threshold select which events are listed, by that
 score, so it never moves an edge.
 """
@@ -24,6 +25,7 @@ from loxo.models.config import Calibration, Decoding
 if TYPE_CHECKING:
     import pandas as pd
 
+DOUBT = 0.05  # taken from the score of an event beside a higher one for a valley as high as its peak; half as high: half
 FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not listed
 SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
 
@@ -140,8 +142,10 @@ def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Event]:
         least = decoding.edge * score
         first = _reach(values, taken, peak, -1, least, decoding.split)
         last = _reach(values, taken, peak, 1, least, decoding.split) + 1
+        parted = [values[first : peak + 1]] if first > 0 and taken[first - 1] else []
+        parted += [values[peak:last]] if last < len(values) and taken[last] else []
         taken[first:last] = b"\1" * (last - first)
-        events.append((first, last, score))
+        events.append((first, last, score - DOUBT * max(map(min, parted), default=0.0)))
     return sorted(events)
 
 
