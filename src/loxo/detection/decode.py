@@ -5,14 +5,18 @@ highest down, each grows both ways while the smoothed score stays above `edge` t
 that is there already, nor through a valley at most `split` times as high as the peak behind it: calls that follow each
 other closely stay two events. Two events closer than `merge_gap_s` become one, with what is between, if the lower peak
 is at least `edge` times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter
-than `min_duration_s` is dropped. An event's score is its peak, a little less where a valley parts it from a higher one,
-since some of these are parts of one call; or, where the model has a calibration of the class, the
-probability that the calibration gives for it. Only then does the threshold select which events are listed, by that
-score, so it never moves an edge.
+than `min_duration_s` is dropped.
+
+An event's score is its peak, or between this and the frame score that four fifths of its frames reach, by the weight
+`lasting` and on the scale of logits: noise peaks as high as calls do, but not all along. It is less where only a valley
+parts the event from a higher one, the less deep the less, since some of these are parts of one call. Where the model
+has a calibration of the class, the score becomes the probability that the calibration gives for it. Only then does the
+threshold select which events are listed, by that score, so it never moves an edge.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +29,14 @@ from loxo.models.config import Calibration, Decoding
 if TYPE_CHECKING:
     import pandas as pd
 
-DOUBT = 0.05  # taken from the score of an event beside a higher one for a valley as high as its peak; half as high: half
+DOUBT = 0.1  # share of the score of an event beside a higher one that a valley as high as its peak costs it
+LOW = 0.2  # share of an event's frames below the score that counts by `lasting`
+SURE = 1e-4  # frame scores closer to 0 or 1 are not told apart
 FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not listed
 SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
 
 Event = tuple[int, int, float]  # first step, step after the last, score
+Piece = tuple[int, int, float, float]  # the same with the peak, and the valley between it and a higher one, 0: none
 Threshold = float | Mapping[str, float] | None  # one for all classes, by class, or the model's own
 
 
@@ -92,9 +99,28 @@ def calibrated(score: float, calibration: Calibration | None) -> float:
 def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: float) -> list[Event]:
     """All the events of one class's scores (steps,), in time order, whatever their score."""
     smoothed = smooth(scores, decoding.smooth_s / step_s)
-    events = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
+    pieces = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
     least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
-    return [event for event in events if event[1] - event[0] >= least]
+    return [
+        (first, last, _score(scores[first:last], peak, valley, decoding.lasting))
+        for first, last, peak, valley in pieces
+        if last - first >= least
+    ]
+
+
+def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lasting: float) -> float:
+    """Of an event with these frame scores (steps,); see the module's docstring."""
+    score = peak
+    if lasting:
+        low = sorted(inside.tolist())[int(LOW * (len(inside) - 1))]
+        logit = (1 - lasting) * _logit(peak) + lasting * _logit(low)
+        score = 1 / (1 + math.exp(-logit))
+    return score * (1 - DOUBT * valley / peak)
+
+
+def _logit(score: float) -> float:
+    score = min(max(score, SURE), 1 - SURE)
+    return math.log(score / (1 - score))
 
 
 def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:
@@ -128,13 +154,13 @@ def _peaks(values: NDArray[np.float64]) -> NDArray[np.intp]:
     return starts[higher]
 
 
-def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Event]:
+def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Piece]:
     """Every step is looked at about once, because events do not overlap: linear time."""
     peaks = _peaks(smoothed)
     peaks = peaks[np.argsort(-smoothed[peaks], kind="stable")]
     values = smoothed.tolist()  # plain floats are several times faster one by one
     taken = bytearray(len(values))
-    events = []
+    pieces = []
     for peak in peaks.tolist():
         if taken[peak]:
             continue
@@ -145,8 +171,8 @@ def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Event]:
         parted = [values[first : peak + 1]] if first > 0 and taken[first - 1] else []
         parted += [values[peak:last]] if last < len(values) and taken[last] else []
         taken[first:last] = b"\1" * (last - first)
-        events.append((first, last, score - DOUBT * max(map(min, parted), default=0.0)))
-    return sorted(events)
+        pieces.append((first, last, score, max(map(min, parted), default=0.0)))
+    return sorted(pieces)
 
 
 def _reach(values: list[float], taken: bytearray, peak: int, way: int, least: float, split: float) -> int:
@@ -162,7 +188,7 @@ def _reach(values: list[float], taken: bytearray, peak: int, way: int, least: fl
     return step
 
 
-def _merge(events: list[Event], edge: float, gap: float) -> list[Event]:
+def _merge(events: list[Piece], edge: float, gap: float) -> list[Piece]:
     """Joins neighbours less than `gap` steps apart, from the highest down, in both directions of time alike."""
     if gap <= 0:
         return events
@@ -174,11 +200,11 @@ def _merge(events: list[Event], edge: float, gap: float) -> list[Event]:
         low = _joined(events, taken, k, -1, edge, gap)
         high = _joined(events, taken, k, 1, edge, gap)
         taken[low : high + 1] = b"\1" * (high + 1 - low)
-        merged.append((events[low][0], events[high][1], events[k][2]))
+        merged.append((events[low][0], events[high][1], *events[k][2:]))
     return sorted(merged)
 
 
-def _joined(events: list[Event], taken: bytearray, k: int, way: int, edge: float, gap: float) -> int:
+def _joined(events: list[Piece], taken: bytearray, k: int, way: int, edge: float, gap: float) -> int:
     """The last event in one direction that belongs to event k; what is lower and lies between goes with it."""
     last, step = k, k + way
     while 0 <= step < len(events) and not taken[step]:

@@ -27,6 +27,7 @@ class Decoding:
     smooth_s: float = 0.0  # length of the running mean over frame scores, rounded to an odd number of steps; 0: none
     edge: float = 0.5  # share of the peak score at which an event begins and ends
     split: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
+    lasting: float = 0.0  # weight of what four fifths of an event's frames reach, beside its peak, in its score
     min_duration_s: float = 0.0
     merge_gap_s: float = 0.0  # events of one class closer than this become one, unless one is under edge x the other
     low_hz: float = 0.0  # frequency bounds written into selection tables
@@ -56,7 +57,7 @@ class OperatingCurve:
 
 BY_CLASS: dict[str, type] = {"decoding": Decoding, "calibration": Calibration, "curves": OperatingCurve}
 RUMBLE_DECODING = Decoding(
-    threshold=0.6, smooth_s=0.96, edge=0.5, split=0.88, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
+    threshold=0.6, smooth_s=0.96, edge=0.5, split=0.88, lasting=0.5, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
 )
 GUNSHOT_DECODING = Decoding(threshold=0.7, edge=0.5, low_hz=80.0, high_hz=2000.0)
 DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
