@@ -9,7 +9,7 @@ from fakes import STEP, FakeConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loxo.detection.decode import DOUBT, FLOOR, decode, find_events, smooth
+from loxo.detection.decode import DOUBT, FEW, FLOOR, decode, find_events, smooth
 from loxo.errors import LoxoError
 from loxo.models.config import Calibration, Decoding
 
@@ -61,6 +61,19 @@ def test_what_lasts_scores_higher_than_what_peaks():
     assert neither == pytest.approx(0.9)
     assert events_of(peaks)[0][2] == 0.9
     assert 0 < events_of([1, 0.5, 1], edge=0.4, lasting=0.5)[0][2] < 1
+
+
+def test_many_alike_within_a_minute_count_against_each_other():
+    few = [0.8, 0] * (FEW + 1)
+    assert {score for *_, score in events_of(few, crowd=1.0)} == {0.8}
+    odds = 4 * (1 + FEW) / 8  # of eight alike
+    crowd = events_of([0.8, 0] * 8, crowd=1.0)
+    assert [score for *_, score in crowd] == [pytest.approx(odds / (1 + odds))] * 8
+    assert {score for *_, score in events_of([0.8, 0] * 8)} == {0.8}
+    louder = events_of([0.8, 0, 0.1, 0, 0.1, 0, 0.1, 0, 0.1, 0, 0.1, 0], crowd=1.0)
+    assert louder[0][2] == 0.8 and louder[1][2] < 0.1  # what is far fainter is not like it
+    apart = events_of(([0.8] + [0] * 61) * 8, crowd=1.0)
+    assert {score for *_, score in apart} == {0.8}
 
 
 def test_small_scores_are_no_events():

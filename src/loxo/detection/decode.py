@@ -9,14 +9,16 @@ than `min_duration_s` is dropped.
 
 An event's score is its peak, or between this and the frame score that four fifths of its frames reach, by the weight
 `lasting` and on the scale of logits: noise peaks as high as calls do, but not all along. It is less where only a valley
-parts the event from a higher one, the less deep the less, since some of these are parts of one call. Where the model
-has a calibration of the class, the score becomes the probability that the calibration gives for it. Only then does the
-threshold select which events are listed, by that score, so it never moves an edge.
+parts the event from a higher one, the less deep the less, since some of these are parts of one call; and, by the weight
+`crowd`, where many like it come within a minute: rain, insects and hands at the recorder come in swarms. Where the
+model has a calibration of the class, the score becomes the probability that the calibration gives for it. Only then
+does the threshold select which events are listed, by that score, so it never moves an edge.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 DOUBT = 0.1  # share of the score of an event beside a higher one that a valley as high as its peak costs it
 LOW = 0.2  # share of an event's frames below the score that counts by `lasting`
+CROWD_S, FEW = 60.0, 3  # how far events on either side are looked for, and how many cost nothing
+LIKE = 0.2  # share of an event's score that others have at least to be like it
 SURE = 1e-4  # frame scores closer to 0 or 1 are not told apart
 FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not listed
 SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
@@ -101,11 +105,26 @@ def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: f
     smoothed = smooth(scores, decoding.smooth_s / step_s)
     pieces = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
     least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
-    return [
+    events = [
         (first, last, _score(scores[first:last], peak, valley, decoding.lasting))
         for first, last, peak, valley in pieces
         if last - first >= least
     ]
+    return _less_in_a_crowd(events, decoding.crowd, CROWD_S / step_s) if decoding.crowd else events
+
+
+def _less_in_a_crowd(events: list[Event], weight: float, reach: float) -> list[Event]:
+    """Events in time order; `reach` in steps. The odds of one with n others like it fall by (1 + n) / (1 + FEW) to the
+    power of `weight`."""
+    middles = [(first + last) / 2 for first, last, _ in events]
+    judged = []
+    for (first, last, score), middle in zip(events, middles, strict=True):
+        around = events[bisect_left(middles, middle - reach) : bisect_right(middles, middle + reach)]
+        others = sum(other >= LIKE * score for _, _, other in around) - 1
+        if others > FEW:
+            score = _from_logit(_logit(score) - weight * math.log((1 + others) / (1 + FEW)))
+        judged.append((first, last, score))
+    return judged
 
 
 def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lasting: float) -> float:
@@ -113,14 +132,17 @@ def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lastin
     score = peak
     if lasting:
         low = sorted(inside.tolist())[int(LOW * (len(inside) - 1))]
-        logit = (1 - lasting) * _logit(peak) + lasting * _logit(low)
-        score = 1 / (1 + math.exp(-logit))
+        score = _from_logit((1 - lasting) * _logit(peak) + lasting * _logit(low))
     return score * (1 - DOUBT * valley / peak)
 
 
 def _logit(score: float) -> float:
     score = min(max(score, SURE), 1 - SURE)
     return math.log(score / (1 - score))
+
+
+def _from_logit(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit))
 
 
 def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:

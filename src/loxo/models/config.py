@@ -28,6 +28,7 @@ class Decoding:
     edge: float = 0.5  # share of the peak score at which an event begins and ends
     split: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
     lasting: float = 0.0  # weight of what four fifths of an event's frames reach, beside its peak, in its score
+    crowd: float = 0.0  # how much it counts against an event that many like it come within a minute
     min_duration_s: float = 0.0
     merge_gap_s: float = 0.0  # events of one class closer than this become one, unless one is under edge x the other
     low_hz: float = 0.0  # frequency bounds written into selection tables
@@ -57,9 +58,17 @@ class OperatingCurve:
 
 BY_CLASS: dict[str, type] = {"decoding": Decoding, "calibration": Calibration, "curves": OperatingCurve}
 RUMBLE_DECODING = Decoding(
-    threshold=0.6, smooth_s=0.96, edge=0.5, split=0.88, lasting=0.5, min_duration_s=0.6, low_hz=10.0, high_hz=150.0
+    threshold=0.6,
+    smooth_s=0.96,
+    edge=0.5,
+    split=0.88,
+    lasting=0.5,
+    crowd=0.5,  # less than for shots: elephants answer each other
+    min_duration_s=0.6,
+    low_hz=10.0,
+    high_hz=150.0,
 )
-GUNSHOT_DECODING = Decoding(threshold=0.7, edge=0.5, low_hz=80.0, high_hz=2000.0)
+GUNSHOT_DECODING = Decoding(threshold=0.7, edge=0.5, crowd=1.0, low_hz=80.0, high_hz=2000.0)
 DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
 
 
