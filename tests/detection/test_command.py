@@ -27,9 +27,12 @@ def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):
     again = ("detect", "--from-scores", tmp_path / "run", "--out")
     code, out, _ = loxo(*again, tmp_path / "again", "--threshold", "rumble=0.001,gunshot=1")
     assert code == 0 and (tmp_path / "again/events.csv").read_text().splitlines() == rows
-    code, _, _ = loxo(*again, tmp_path / "other", "--smooth", "rumble=2", "--min-duration", 0.1, "--edge", 0.4)
+    code, _, _ = loxo(
+        *again, tmp_path / "other", "--smooth", "rumble=2", "--min-duration", 0.1, "--edge", 0.4, "--crowd", 0
+    )
     decoding = json.loads((tmp_path / "other/run.json").read_text())["parameters"]["decoding"]
     assert code == 0 and (decoding["rumble"]["smooth_s"], decoding["gunshot"]["edge"]) == (2, 0.4)
+    assert (decoding["rumble"]["crowd"], decoding["gunshot"]["min_duration_s"]) == (0, 0.1)
 
     (tmp_path / "theirs.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n12\t16\t20200101_000000.wav\n")
     code, out, _ = loxo("detect", tmp_path / "card", "--only", tmp_path / "theirs.txt", "--out", tmp_path / "only")
@@ -43,6 +46,7 @@ def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):
         ((), "No recordings were given"),
         (("card", "--threshold", "much"), "--threshold takes"),
         (("card", "--smooth", "1"), "--from-scores"),
+        (("--from-scores", "card", "--lasting", "much"), "--lasting takes a number"),
         (("card", "--from-scores", "run"), "no paths"),
         (("card", "--only", "t.txt", "--threshold", "0.5"), "no threshold"),
         (("card", "--threshold", "0.5", "--max-fp-per-hour", "1"), "not both"),

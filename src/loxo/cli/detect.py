@@ -96,6 +96,20 @@ def detect(
             help="With --from-scores: two peaks are two events over a valley this deep.", rich_help_panel=AGAIN
         ),
     ] = None,
+    lasting: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from-scores: how much it counts in an event's score, beside its peak, how long that lasts.",
+            rich_help_panel=AGAIN,
+        ),
+    ] = None,
+    crowd: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from-scores: how much it counts against an event that many like it come within a minute.",
+            rich_help_panel=AGAIN,
+        ),
+    ] = None,
     min_duration: Annotated[
         str | None, typer.Option(help="With --from-scores: shortest event, in seconds.", rich_help_panel=AGAIN)
     ] = None,
@@ -174,16 +188,21 @@ def detect(
 
     given: Any = None if threshold is None else by_class(threshold, "--threshold")
     chosen = max_fp_per_hour is not None or review_budget is not None
-    options = {"smooth": smooth, "edge": edge, "split": split, "min-duration": min_duration, "merge-gap": merge_gap}
-    changes = {
-        name.replace("-", "_") + ("" if name in ("edge", "split") else "_s"): by_class(text, f"--{name}")
-        for name, text in options.items()
-        if text is not None
+    options = {
+        "smooth_s": ("--smooth", smooth),
+        "edge": ("--edge", edge),
+        "split": ("--split", split),
+        "lasting": ("--lasting", lasting),
+        "crowd": ("--crowd", crowd),
+        "min_duration_s": ("--min-duration", min_duration),
+        "merge_gap_s": ("--merge-gap", merge_gap),
     }
+    changes = {field: by_class(text, option) for field, (option, text) in options.items() if text is not None}
     if from_scores is not None and (paths or only is not None):
         raise LoxoError("--from-scores takes the recordings of its run: give no paths and no --only with it.")
     if changes and from_scores is None:
-        raise LoxoError("--smooth, --edge, --split, --min-duration and --merge-gap go with --from-scores RUN.")
+        these = [option for option, _ in options.values()]
+        raise LoxoError(f"{', '.join(these[:-1])} and {these[-1]} go with --from-scores RUN.")
     if only is not None and (chosen or given is not None):
         raise LoxoError("--only scores every event of the table; there is no threshold to it.")
     if chosen and given is not None:

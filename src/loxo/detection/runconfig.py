@@ -13,7 +13,8 @@ from loxo.errors import LoxoError
 from loxo.models.config import Calibration, Decoding, OperatingCurve
 
 ByClass = float | Mapping[str, float]  # one for all classes, or by class
-CHANGEABLE = ("smooth_s", "edge", "split", "min_duration_s", "merge_gap_s")  # fields of Decoding
+CHANGEABLE = ("smooth_s", "edge", "split", "lasting", "crowd", "min_duration_s", "merge_gap_s")  # fields of Decoding
+SHARES = ("edge", "split", "lasting")  # of these, those that cannot be more than 1
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ def changed(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
         for label, value in by_class.items():
             if label not in decoding:
                 raise LoxoError(f"{field} is given for {label!r}, but the classes are {', '.join(config.classes)}.")
-            if not 0 <= value < float("inf") or (field in ("edge", "split") and value > 1):
-                limits = "between 0 and 1" if field in ("edge", "split") else "0 or more"
+            if not 0 <= value < float("inf") or (field in SHARES and value > 1):
+                limits = "between 0 and 1" if field in SHARES else "0 or more"
                 raise LoxoError(f"{field} must be {limits}, not {value}.")
             decoding[label] = dataclasses.replace(decoding[label], **{field: value})
     return dataclasses.replace(config, decoding=decoding)
