@@ -11,7 +11,7 @@ from loxo.simulation.mixing import GUNSHOT_BAND_HZ, LINE_HZ, RUMBLE_BAND_HZ, Eve
 from loxo.simulation.recorder import Recorder, draw_recorder
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
 from loxo.simulation.sounds import Call, coloured, power_envelope
-from loxo.simulation.soundscape import compose, training_window
+from loxo.simulation.soundscape import Fire, compose, training_window
 
 RATE = 4000
 WINDOW = 81920
@@ -124,7 +124,8 @@ def test_a_shot_ends_where_the_bed_is_louder() -> None:
 def test_a_clip_may_begin_after_the_shot_did() -> None:
     begun = 0
     for seed in range(10):
-        scene = compose(np.random.default_rng(seed), WINDOW, RATE, bed(), shots=1, cut_s=0.2, recorder=Recorder())
+        fire = Fire(cut_s=0.2)
+        scene = compose(np.random.default_rng(seed), WINDOW, RATE, bed(), shots=1, fire=fire, recorder=Recorder())
         begun += bool(scene.events) and scene.events[0].start == 0
     assert begun >= 8  # of some nothing is left by then
 

@@ -59,6 +59,21 @@ class Soundscape:
         return events_table(self.events, self.sample_rate, recording)
 
 
+@dataclass(frozen=True)
+class Fire:
+    """What the shots of a scene are like: their signal-to-noise ratios (lowest, most frequent, highest); one of
+    gunshot.FAMILIES and one of PATTERNS, any where not given; and, with `cut_s`, that the scene begins so long after
+    the first shot did, instead of before it."""
+
+    snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB
+    family: str | None = None
+    pattern: str | None = None
+    cut_s: float = 0.0
+
+
+ANY_FIRE = Fire()
+
+
 def compose(
     rng: np.random.Generator,
     samples: int,
@@ -71,17 +86,13 @@ def compose(
     chorus: bool = False,
     overlap: float = 0.1,
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
-    gunshot_snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB,
-    shot_family: str | None = None,
-    shot_pattern: str | None = None,
-    cut_s: float = 0.0,
+    fire: Fire = ANY_FIRE,
     recorder: Recorder | None = None,
 ) -> Soundscape:
     """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
 
     `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `shot_family`, `shot_pattern`: of gunshot.FAMILIES and PATTERNS, any when not given.
-    `cut_s`: the scene begins so long after the first shot did, instead of before it. `recorder`: drawn when not given.
+    while another lasts. `recorder`: drawn when not given.
     The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
     """
     if len(background) < samples:
@@ -101,18 +112,7 @@ def compose(
     bed[last:] = 0
     events: list[Event] = []
     for call, at, snr_db, by_line in _calls(
-        rng,
-        samples,
-        sample_rate,
-        rumbles,
-        shots,
-        chorus,
-        overlap,
-        rumble_snr_db,
-        gunshot_snr_db,
-        shot_family,
-        shot_pattern,
-        cut_s,
+        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, fire
     ):
         event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
         if event is not None:
@@ -143,10 +143,7 @@ def _calls(
     chorus: bool,
     overlap: float,
     rumble_snr_db: tuple[float, float, float],
-    gunshot_snr_db: tuple[float, float, float],
-    shot_family: str | None,
-    shot_pattern: str | None,
-    cut_s: float,
+    fire: Fire,
 ) -> list[tuple[Call, int, float, bool]]:
     """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
     calls: list[tuple[Call, int, float, bool]] = []
@@ -170,13 +167,13 @@ def _calls(
         taken.append((start, start + length))
         calls.append((call, start - call.core[0], snr, by_line))
     for _ in range(shots):
-        pattern = draw_pattern(rng, shot_family, shot_pattern)
+        pattern = draw_pattern(rng, fire.family, fire.pattern)
         # Fire may have begun before the scene; of a single shot, what is left would be its tail.
         fire_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
         start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
-        if cut_s:
-            start = -int(cut_s * sample_rate)
-        snr = draw_snr(rng, gunshot_snr_db)
+        if fire.cut_s:
+            start = -int(fire.cut_s * sample_rate)
+        snr = draw_snr(rng, fire.snr_db)
         copied = synthesise_gunshot(pattern[0][1], sample_rate, rng) if rng.random() < COPIES else None
         for delay, shot in pattern:
             call = copied or synthesise_gunshot(shot, sample_rate, rng)
@@ -236,6 +233,12 @@ def _short_clip(
         )
         shots, rumbles = int(which < 0.46), int(0.46 <= which < 0.58)  # up to 0.62: little but noise
         negatives = int(rng.integers(1, 3)) if which >= 0.62 else int(rng.random() < 0.12)
+    fire = Fire(
+        snr_db=CLIP_SNR_DB,
+        cut_s=rng.uniform(0, CUT_S) if rng.random() < CUT_SHARE else 0.0,
+        family="close" if rng.random() < 0.65 else None,
+        pattern="volleys" if rng.random() < VOLLEYS_SHARE else None,
+    )
     scene = compose(
         rng,
         len(background),
@@ -245,10 +248,7 @@ def _short_clip(
         shots=shots,
         negatives=negatives,
         overlap=0.15,
-        gunshot_snr_db=CLIP_SNR_DB,
-        cut_s=rng.uniform(0, CUT_S) if rng.random() < CUT_SHARE else 0.0,
-        shot_family="close" if rng.random() < 0.65 else None,
-        shot_pattern="volleys" if rng.random() < VOLLEYS_SHARE else None,
+        fire=fire,
         recorder=recorder,
     )
     return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events
