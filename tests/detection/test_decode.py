@@ -9,7 +9,7 @@ from fakes import STEP, FakeConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loxo.detection.decode import DOUBT, FEW, FLOOR, decode, find_events, smooth
+from loxo.detection.decode import DOUBT, FEW, FLOOR, decode, find_events, score_within, smooth
 from loxo.errors import LoxoError
 from loxo.models.config import Calibration, Decoding
 
@@ -74,6 +74,16 @@ def test_many_alike_within_a_minute_count_against_each_other():
     assert louder[0][2] == 0.8 and louder[1][2] < 0.1  # what is far fainter is not like it
     apart = events_of(([0.8] + [0] * 61) * 8, crowd=1.0)
     assert {score for *_, score in apart} == {0.8}
+
+
+def test_an_event_that_is_looked_for_scores_as_one_that_is_found():
+    values = np.array([0, 0.2, 0.6, 0.9, 0.7, 0.5, 0.3, 0, 0, 0])
+    decoding = Decoding(smooth_s=3.0, lasting=0.5)
+    smoothed = smooth(values, 3)
+    first, last, score = find_events(values, decoding, 1.0)[0]
+    assert score_within(values, smoothed, first, last, decoding) == score
+    assert score_within(values, smoothed, 0, 10, decoding) == score  # what is not of it in a wide box does not count
+    assert score_within(values, smoothed, 8, 10, decoding) == 0
 
 
 def test_small_scores_are_no_events():

@@ -130,10 +130,24 @@ def _less_in_a_crowd(events: list[Event], weight: float, reach: float) -> list[E
 def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lasting: float) -> float:
     """Of an event with these frame scores (steps,); see the module's docstring."""
     score = peak
-    if lasting:
+    if lasting and peak > 0:
         low = sorted(inside.tolist())[int(LOW * (len(inside) - 1))]
         score = _from_logit((1 - lasting) * _logit(peak) + lasting * _logit(low))
-    return score * (1 - DOUBT * valley / peak)
+    return score * (1 - DOUBT * valley / peak) if valley else score
+
+
+def score_within(
+    scores: NDArray[np.floating[Any]], smoothed: NDArray[np.float64], first: int, last: int, decoding: Decoding
+) -> float:
+    """What an event scores that has its peak in steps `first` to `last` of one class's scores (steps,), and lies there
+    alone: as find_events has it, without the events around."""
+    values = smoothed.tolist()
+    peak = first + int(np.argmax(smoothed[first:last]))
+    outside = bytearray(b"\1" * len(values))
+    outside[first:last] = bytes(last - first)
+    least = decoding.edge * values[peak]
+    begin, end = (_reach(values, outside, peak, way, least, decoding.split) for way in (-1, 1))
+    return _score(scores[begin : end + 1], values[peak], 0.0, decoding.lasting)
 
 
 def _logit(score: float) -> float:

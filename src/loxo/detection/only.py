@@ -4,8 +4,8 @@
                   `Loxo rumble`, `Loxo gunshot`
     OUT/only.json model and its hash, version, parameters, and what could not be scored
 
-An event's score in a class is the greatest smoothed frame score within it, calibrated where the model is: the number
-that a search gives to an event with its peak there. Only the windows that reach into an event are computed, and these
+An event's score in a class is the number that a search gives to one with its peak there, calibrated where the model is,
+whatever other events are around. Only the windows that reach into an event are computed, and these
 lie where a search would lay them, so that few events of a long recording cost little.
 
 Failure policy: a row that says no place, or whose recording cannot be found or read, keeps its cells and gets no
@@ -28,7 +28,7 @@ import numpy as np
 from loxo.audio.filenames import base_name
 from loxo.audio.recording import Recording, find_recordings, probe, stream
 from loxo.audio.storage import is_url, join, write_bytes
-from loxo.detection.decode import calibrated, smooth, smoothing_reach
+from loxo.detection.decode import calibrated, score_within, smooth, smoothing_reach
 from loxo.detection.remotefolder import check_place
 from loxo.detection.scorefile import rounded
 from loxo.detection.scores import frame_scores
@@ -140,10 +140,10 @@ def score_events(
         for k in members:
             span = spans[k]
             assert span is not None
-            here = slice(span[0] - first, span[1] - first)
+            here = span[0] - first, span[1] - first
             scores[k] = [
-                calibrated(float(values[here].max()), config.calibration.get(label))
-                for label, values in zip(config.classes, smoothed, strict=True)
+                calibrated(score_within(raw, values, *here, _decoding(config, label)), config.calibration.get(label))
+                for label, raw, values in zip(config.classes, frames, smoothed, strict=True)
             ]
     return scores
 
