@@ -41,7 +41,7 @@ class Demo:
     false_alarms: int
 
 
-def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 1) -> Demo:
+def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -> Demo:
     """Makes a soundscape of two minutes, searches it, and writes tables and a picture into `out`."""
     out = Path(out)
     network: Any = load_model(model)

@@ -14,7 +14,7 @@ from loxo.cli.app import app, console
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the soundscape, the tables and the picture.")] = Path("demo"),
     model: Annotated[str, typer.Option(help="A bundled model's name or a model file.")] = "default",
-    seed: Annotated[int, typer.Option(help="Another seed makes another soundscape.")] = 1,
+    seed: Annotated[int, typer.Option(help="Another seed makes another soundscape.")] = 0,
 ) -> None:
     """Make a short soundscape with known calls, search it, and draw what was found and missed.
 
