@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from full_walk import LABELS, SPLIT_SEED, VALIDATION_SHARE, loxo, train
+from full_walk import LABELS, backgrounds_kept_out, loxo, train
 from loxo.models.registry import preset_config
 from loxo.models.weights import load_model, save_model
-from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 
 RATES = {"rumbles_per_hour": 15.0, "gunshots_per_hour": 6.0}
@@ -67,14 +67,13 @@ def main() -> None:
 
 def _surveys(seeds: dict[int, int], options: argparse.Namespace) -> list[str]:
     """The folders of the surveys, made where they are not there yet."""
-    folders = []
-    for seed, hours in seeds.items():
-        folder = options.work / "calibration" / str(seed)
-        if not (folder / "simulation.json").exists():
-            kept_out = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, SPLIT_SEED)[1]
-            simulate(folder, hours, seed, backgrounds=None if seed % 2 else kept_out, site=f"s{seed}", **RATES)
-        folders.append(str(folder))
-    return folders
+    folders = {seed: options.work / "calibration" / str(seed) for seed in seeds}
+    missing = [seed for seed, folder in folders.items() if not (folder / "simulation.json").exists()]
+    kept_out = backgrounds_kept_out(options.backgrounds) if missing else None
+    for seed in missing:
+        backgrounds = None if seed % 2 else kept_out
+        simulate(folders[seed], seeds[seed], seed, backgrounds=backgrounds, site=f"s{seed}", **RATES)
+    return [str(folder) for folder in folders.values()]
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -82,6 +81,7 @@ def _check(options: argparse.Namespace) -> None:
     surveys = _surveys(CHECKING, options)
     truths = [word for folder in surveys for word in ("--truth", folder)]
     run, report = options.work / "check", options.work / "check.json"
+    shutil.rmtree(run, ignore_errors=True)  # that of another model would be refused
     loxo("detect", *surveys, "--out", str(run), "--model", str(options.out), "--threshold", "0.01")
     loxo("evaluate", *truths, "--detections", str(run), "--exhaustive", "--json", str(report))
     classes = json.loads(report.read_text())["detectors"][0]["classes"]

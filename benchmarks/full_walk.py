@@ -78,7 +78,7 @@ def make_recordings(options: argparse.Namespace) -> dict[str, Path]:
         if options.survey_backgrounds is not None:
             kept_out = Backgrounds(options.survey_backgrounds)
         else:
-            _, kept_out = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, SPLIT_SEED)
+            kept_out = backgrounds_kept_out(options.backgrounds)
         rates = {"rumbles_per_hour": options.rumbles_per_hour, "gunshots_per_hour": options.gunshots_per_hour}
         simulate(folder, options.hours, SEED, backgrounds=kept_out, **rates)
     truth = pd.read_csv(folder / "truth.txt", sep="\t")
@@ -86,6 +86,11 @@ def make_recordings(options: argparse.Namespace) -> dict[str, Path]:
     clear = options.work / "truth-clear.txt"
     truth.to_csv(clear, sep="\t", index=False)
     return {"all": folder / "truth.txt", "clear": clear}
+
+
+def backgrounds_kept_out(backgrounds: Path) -> Backgrounds:
+    """The part of the backgrounds that `loxo train` keeps for validation."""
+    return Backgrounds(backgrounds).split(VALIDATION_SHARE, SPLIT_SEED)[1]
 
 
 def train(run: Path, settings: Sequence[str]) -> Path:

@@ -81,9 +81,9 @@ def test_an_event_that_is_looked_for_scores_as_one_that_is_found():
     decoding = Decoding(smooth_s=3.0, lasting=0.5)
     smoothed = smooth(values, 3)
     first, last, score = find_events(values, decoding, 1.0)[0]
-    assert score_within(values, smoothed, first, last, decoding) == score
-    assert score_within(values, smoothed, 0, 10, decoding) == score  # what is not of it in a wide box does not count
-    assert score_within(values, smoothed, 8, 10, decoding) == 0
+    assert score_within(values[first:last], smoothed[first:last], decoding) == score
+    assert score_within(values, smoothed, decoding) == score  # what is not of it in a wide box does not count
+    assert score_within(values[8:], smoothed[8:], decoding) == 0
 
 
 def test_small_scores_are_no_events():

@@ -136,18 +136,13 @@ def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lastin
     return score * (1 - DOUBT * valley / peak) if valley else score
 
 
-def score_within(
-    scores: NDArray[np.floating[Any]], smoothed: NDArray[np.float64], first: int, last: int, decoding: Decoding
-) -> float:
-    """What an event scores that has its peak in steps `first` to `last` of one class's scores (steps,), and lies there
-    alone: as find_events has it, without the events around."""
-    values = smoothed.tolist()
-    peak = first + int(np.argmax(smoothed[first:last]))
-    outside = bytearray(b"\1" * len(values))
-    outside[first:last] = bytes(last - first)
+def score_within(inside: NDArray[np.floating[Any]], smoothed: NDArray[np.float64], decoding: Decoding) -> float:
+    """What an event scores that has its peak in these steps of one class, as scored and smoothed (steps,), and lies
+    there alone: as find_events has it, without the events around."""
+    values, peak, free = smoothed.tolist(), int(np.argmax(smoothed)), bytearray(len(smoothed))
     least = decoding.edge * values[peak]
-    begin, end = (_reach(values, outside, peak, way, least, decoding.split) for way in (-1, 1))
-    return _score(scores[begin : end + 1], values[peak], 0.0, decoding.lasting)
+    begin, end = (_reach(values, free, peak, way, least, decoding.split) for way in (-1, 1))
+    return _score(inside[begin : end + 1], values[peak], 0.0, decoding.lasting)
 
 
 def _logit(score: float) -> float:

@@ -140,10 +140,10 @@ def score_events(
         for k in members:
             span = spans[k]
             assert span is not None
-            here = span[0] - first, span[1] - first
+            here = slice(span[0] - first, span[1] - first)
             scores[k] = [
-                calibrated(score_within(raw, values, *here, _decoding(config, label)), config.calibration.get(label))
-                for label, raw, values in zip(config.classes, frames, smoothed, strict=True)
+                calibrated(score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label))
+                for label, raw, even in zip(config.classes, frames, smoothed, strict=True)
             ]
     return scores
 
