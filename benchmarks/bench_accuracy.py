@@ -14,8 +14,8 @@ their own. Then all are run over the survey and scored by loxo.evaluation: one-t
 bootstrap over recordings.
 
 Real pack: files of --part in manifest.csv, each with its events. Faint events are marginal (they count neither way);
-gunshots, many of them marked by a clip or a peak only, are quoted at 10 % overlap. False positives are counted in all
-files of the part.
+gunshots, many of them marked by a clip or a peak only, are quoted at 10 % overlap. False positives are counted in the
+part's backgrounds, and rates are by their hours: of a clip of shots nobody says that it holds no other.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def main() -> None:
     rows = [tuned(row, options, folders["validation"]) for row in all_rows(options)]
     result: dict[str, Any] = {"options": {key: str(value) for key, value in vars(options).items()}}
     if options.only != "real":
-        result["simulated"] = measure("simulated", rows, folders["survey"], folders["survey"] / "truth.txt", options)
+        survey, truth = folders["survey"], folders["survey"] / "truth.txt"
+        result["simulated"] = measure("simulated", rows, survey, truth, None, options)
     if options.pack is not None and options.only != "simulated":
         result["real"] = measure("real", rows, *real_part(options), options)
     record.write("accuracy", result, options.out)
@@ -120,8 +121,9 @@ def make_data(options: argparse.Namespace) -> dict[str, Path]:
     return folders
 
 
-def real_part(options: argparse.Namespace) -> tuple[Path, Path]:
-    """A folder with links to the pack's files of the part, and the truth about them as a table."""
+def real_part(options: argparse.Namespace) -> tuple[Path, Path, float]:
+    """A folder with links to the pack's files of the part, the truth about them as a table, and the hours of
+    backgrounds among them; in other files what is no hit is ignored."""
     folder = options.work / f"real-{options.part}"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "files").mkdir(parents=True)
@@ -139,7 +141,11 @@ def real_part(options: argparse.Namespace) -> tuple[Path, Path]:
             if row["label"] in ("rumble", "gunshot") and row["start_s"]:
                 marginal = "yes" if row["confidence"].startswith("faint") else ""
                 writer.writerow((names[row["file"]], row["start_s"], row["end_s"], row["label"], marginal))
-    return folder / "files", folder / "truth.csv"
+        lengths = {row["file"]: float(row["duration_s"]) for row in rows}
+        backgrounds = {name for name in lengths if name.startswith("background/")}
+        for name in lengths.keys() - backgrounds:
+            writer.writerow((names[name], 0, lengths[name], "ignore", ""))
+    return folder / "files", folder / "truth.csv", sum(lengths[name] for name in backgrounds) / 3600
 
 
 # -- detectors
@@ -203,8 +209,11 @@ def validation_truth(files: list[Path], label: str) -> Truth:
 # -- measuring
 
 
-def measure(what: str, rows: list[Row], recordings: Path, truth: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Runs every detector over the recordings, prints the table, and returns the figures."""
+def measure(
+    what: str, rows: list[Row], recordings: Path, truth: Path, hours: float | None, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Runs every detector over the recordings, prints the table, and returns the figures. `hours`: those that false
+    positives an hour are by, all of the recordings' where not given."""
     runs = []
     for name, load in rows:
         run = options.work / f"{what}-runs" / name.replace("/", "-")
@@ -216,7 +225,7 @@ def measure(what: str, rows: list[Row], recordings: Path, truth: Path, options: 
             done = search(workers=options.workers)
         print(f"{what}: {name}: {done}", flush=True)
         runs.append(run)
-    found = evaluate([truth], runs, recordings=recordings, exhaustive=True, classes=["rumble", "gunshot"])
+    found = evaluate([truth], runs, recordings=recordings, hours=hours, exhaustive=True, classes=["rumble", "gunshot"])
     report = found.report
     events = {label: count["events"] for label, count in report["truth"]["classes"].items()}
     print(f"\n{what}: {report['truth']['recordings']} recordings, {report['truth']['hours']:.2f} h, events {events}\n")

@@ -117,6 +117,15 @@ def test_the_two_kinds_of_forest_shots_differ_in_band() -> None:
     assert np.median(sharp) > 0.6
 
 
+def test_far_shots_are_pulses_low_down_and_drawn_on_demand_only() -> None:
+    far = shots(40, "far")
+    assert np.median([band_share(call.samples, 70, 500) for call in far]) > 0.9
+    envelopes = [power_envelope(call.samples, RATE // 20) for call in far]
+    assert np.median([np.sum(envelope > 0.1 * envelope.max()) / RATE for envelope in envelopes]) < 0.2
+    rng = np.random.default_rng(2)
+    assert not any(shot.family == "far" for _ in range(200) for _, shot in draw_pattern(rng))
+
+
 def test_a_shot_begins_with_its_blast() -> None:
     for call in shots(40):
         onset = call.core[0]

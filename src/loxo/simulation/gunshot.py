@@ -2,8 +2,9 @@
 
 The muzzle blast is a Friedlander wave P(1 - t/T) exp(-t/T), 3-5 ms long (Maher 2006, 2007), whose spectrum
 i w / (1/T + i w)^2 peaks at 1/(2 pi T). Ground and canopy add early reflections, trunks a reverberant tail that dies
-sooner at high frequencies, distance a low-pass. Three families, seen in the real recordings:
+sooner at high frequencies, distance a low-pass. Families, seen in the real recordings:
 `thud`   80-400 Hz for 0.25-0.45 s, no sharp tail (far shots, Elephant Listening Project);
+`far`    what little is left of such a one: 0.1-0.2 s in an octave around 150-250 Hz, now and then twice (on demand);
 `sharp`  a sharp onset from 300 Hz up, a tail of 0.5-1.3 s (Belize);
 `close`  broadband, often clipped; its colour, tail and thump are anybody's: weapon, yard, microphone, a mixing desk.
 Automatic fire comes in bursts, and in collections of sounds as a loop: rounds all alike, each cut off before the next.
@@ -18,15 +19,18 @@ from numpy.typing import NDArray
 
 from loxo.simulation.sounds import Call, Samples, audible, fast_length, normalise
 
-FAMILIES = ("thud", "sharp", "close")
+FAMILIES = ("thud", "sharp", "close", "far")
+FAMILY_SHARES = (0.36, 0.34, 0.3, 0.0)
 COLOUR_HZ = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0)
 LABEL_DROP_DB = 18.0  # an event ends where the tail is so far under the peak, of 50 ms each
 LONGEST_BURST_GAP_S = 0.5  # shots further apart than this are events of their own
 LONGEST_FIRE_S = 8.0  # of automatic fire in one event
+FASTEST, FASTEST_VOLLEY = 1200.0, 1500.0  # rounds a minute
 MOST_VOLLEYS = 4
 PATTERNS = ("single", "pair", "slow series", "double", "automatic", "volleys")
 PATTERN_SHARES = (0.62, 0.16, 0.08, 0.05, 0.09, 0.0)  # volleys are drawn on demand only
 CLOSE_SHARES = (0.4, 0.1, 0.15, 0.05, 0.3, 0.0)  # whoever records a gun from near by mostly wants to hear it fire
+FAR_SHARES = (0.55, 0.15, 0.05, 0.2, 0.05, 0.0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,19 @@ class Gunshot:
 
 
 def draw_gunshot(rng: np.random.Generator, family: str | None = None) -> Gunshot:
-    family = family or str(rng.choice(FAMILIES, p=(0.36, 0.34, 0.3)))
+    family = family or str(rng.choice(FAMILIES, p=FAMILY_SHARES))
+    if family == "far":
+        return replace(
+            draw_gunshot(rng, "thud"),
+            family=family,
+            low_hz=float(rng.uniform(70, 160)),
+            low_slope=float(rng.uniform(12, 36)),
+            high_hz=float(np.exp(rng.uniform(np.log(140), np.log(350)))),
+            high_slope=float(rng.uniform(18, 40)),
+            tail_s=float(rng.uniform(0.2, 0.8)),
+            tail_db=float(rng.uniform(-18, -2)),
+            spread_s=float(np.exp(rng.uniform(np.log(0.01), np.log(0.1)))),
+        )
     if family == "thud":
         return Gunshot(
             family=family,
@@ -135,7 +151,8 @@ def draw_pattern(
 
     `kind`: one of PATTERNS, drawn by their shares when not given."""
     shot = draw_gunshot(rng, family)
-    kind = kind or str(rng.choice(PATTERNS, p=CLOSE_SHARES if shot.family == "close" else PATTERN_SHARES))
+    shares = {"close": CLOSE_SHARES, "far": FAR_SHARES}.get(shot.family, PATTERN_SHARES)
+    kind = kind or str(rng.choice(PATTERNS, p=shares))
     if kind == "single":
         return [(0.0, shot)]
     if kind == "pair":
@@ -146,16 +163,17 @@ def draw_pattern(
         return [(float(at), shot) for at in np.concatenate([[0.0], np.cumsum(gaps)])]
     if kind == "double":  # both barrels, or a shot and the echo of a ridge
         return [(0.0, replace(shot, delays_s=(0.0, float(rng.uniform(0.12, LONGEST_BURST_GAP_S)))))]
-    volleys = [(0.0, _automatic(shot, rng))]
+    fastest = FASTEST_VOLLEY if kind == "volleys" else FASTEST
+    volleys = [(0.0, _automatic(shot, rng, fastest))]
     while kind == "volleys" and rng.random() < 1 - len(volleys) / MOST_VOLLEYS:
         before, fire = volleys[-1]
-        volleys.append((before + fire.delays_s[-1] + float(rng.uniform(0.55, 2.5)), _automatic(shot, rng)))
+        volleys.append((before + fire.delays_s[-1] + float(rng.uniform(0.55, 2.5)), _automatic(shot, rng, fastest)))
     return volleys
 
 
-def _automatic(shot: Gunshot, rng: np.random.Generator) -> Gunshot:
-    """`shot` fired automatically, 450-1200 rounds a minute or at the pace of a finger, in one burst or several."""
-    rounds_a_minute = rng.uniform(450, 1200) if rng.random() < 0.8 else rng.uniform(150, 450)
+def _automatic(shot: Gunshot, rng: np.random.Generator, fastest: float) -> Gunshot:
+    """`shot` fired automatically, 450 rounds a minute to `fastest` or at a finger's pace, in one burst or several."""
+    rounds_a_minute = rng.uniform(450, fastest) if rng.random() < 0.8 else rng.uniform(150, 450)
     gap = 60.0 / rounds_a_minute
     loop = rng.random() < 0.35
     bursts = 1 if rng.random() < 0.5 else int(rng.integers(2, 7))

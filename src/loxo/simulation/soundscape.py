@@ -39,7 +39,9 @@ CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a 
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
-VOLLEYS_SHARE = 0.2  # of the clips with a shot: automatic fire, which mostly began before the clip and goes on after it
+VOLLEYS_SHARE = 0.3  # of the clips with a shot: automatic fire, which mostly began before the clip and goes on after it
+FAR_SHARE = 0.3  # of the other training windows with shots: those in which they are far
+FAR_SNR_DB = (1.0, 8.0, 24.0)
 COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
 OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
 OTHER_COLOUR, COLOUR_DB = 0.5, 5.0  # share of them that another microphone hears, and how far it is from level
@@ -71,7 +73,7 @@ class Fire:
     cut_s: float = 0.0
 
 
-ANY_FIRE = Fire()
+ANY_FIRE, FAR_FIRE = Fire(), Fire(snr_db=FAR_SNR_DB, family="far")
 
 
 def compose(
@@ -339,5 +341,6 @@ def training_window(
         negatives=negatives,
         chorus=chorus,
         overlap=0.4,
+        fire=FAR_FIRE if rng.random() < FAR_SHARE else ANY_FIRE,
     )
     return scene.samples, scene.events
