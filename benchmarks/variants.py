@@ -31,6 +31,9 @@ VARIANTS = {
     "40 s": ("model.window_samples=163840", "model.image_frames=1024", "batch_size=8"),
     "half as wide": ("model.embed_dim=16", "model.num_heads=[1,1,2]"),
     "wider": ("model.embed_dim=48", "model.num_heads=[1,3,6]"),
+    "shallower": ("model.depths=[1,1,1]",),
+    "deeper": ("model.depths=[2,2,4]",),
+    "no dropped branches": ("model.drop_path=0",),
     "made-up noise": ("data.backgrounds=null",),  # in place of recorded backgrounds
 }
 AVERAGE = "average_decay=0.98"  # the usual mean over 500 steps would still hold the first weights

@@ -35,7 +35,7 @@ def test_operations_and_receptive_field_of_a_known_network():
 
 def test_the_text_tells_what_the_model_is(tmp_path):
     torch.manual_seed(0)
-    model = build("default", embed_dim=8, num_heads=(1, 2, 4))
+    model = build("default", embed_dim=8, num_heads=(1, 2, 4), depths=(2, 2, 2))
     save_model(model, tmp_path / "model.safetensors", {"data": "simulated", "steps": 100})
     info = model_info(tmp_path / "model.safetensors")
     assert info.parameters == sum(parameter.numel() for parameter in model.parameters())

@@ -221,7 +221,7 @@ class HTSATConfig(ModelConfig):
             "stem": (8, 32),
             "embed_dim": 32,
             "mlp_ratio": 2.0,
-            "depths": (2, 2, 2),
+            "depths": (2, 2, 3),
             "num_heads": (1, 2, 4),
             "merges": ((2, 1), (2, 1)),
             "substeps": 4,
