@@ -22,6 +22,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench_accuracy import background_hours, part_rows
 from loxo.audio.recording import probe, read
 from loxo.evaluation import figures
 from loxo.evaluation.evaluate import Evaluation, evaluate
@@ -47,9 +48,9 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.work / f"real-{options.part}"
     runs = [options.work / "real-runs" / name for name in options.runs]
-    found = evaluate(
-        [folder / "truth.csv"], runs, recordings=folder / "files", exhaustive=True, classes=["rumble", "gunshot"]
-    )
+    counted = {"hours": background_hours(part_rows(options.pack, options.part)), "exhaustive": True}  # as there
+    classes = ["rumble", "gunshot"]
+    found = evaluate([folder / "truth.csv"], runs, recordings=folder / "files", classes=classes, **counted)
     options.out.mkdir(parents=True, exist_ok=True)
     hidden = closed(options.pack) if options.open else set()
     for one in found.case.classes:
