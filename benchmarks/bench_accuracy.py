@@ -51,12 +51,12 @@ from loxo.models.weights import load_model
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 from loxo.training.fit_decoding import fit_class
+from pack import background_hours, is_background, part_rows
 
 SURVEY_SEED, VALIDATION_SEED = 770_001, 770_002  # training draws its windows from another generator
 VALIDATION_RATES = {"rumbles_per_hour": 40.0, "gunshots_per_hour": 25.0, "negatives_per_hour": 40.0}
 VALIDATION_FILE_H = 0.1
 AT_RATE = 1.0  # false positives an hour at which borders and recall by signal-to-noise are quoted
-BACKGROUND = "background/"  # what the names of a pack's recordings without events begin with
 LEAST = 0.01  # scores below are not listed: a hundred an hour and more, beyond any rate that is quoted
 Row = tuple[str, Callable[[], Any]]  # a name, and what gives the detector
 
@@ -129,6 +129,8 @@ def real_part(options: argparse.Namespace) -> tuple[Path, Path, float]:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "files").mkdir(parents=True)
     rows = part_rows(options.pack, options.part)
+    if not rows:
+        raise LoxoError(f"{options.pack}/manifest.csv: no file is of part {options.part!r}.")
     names = {row["file"]: row["file"].replace("/", "-") for row in rows}
     for file, name in names.items():
         (folder / "files" / name).symlink_to((options.pack / file).resolve())
@@ -139,25 +141,10 @@ def real_part(options: argparse.Namespace) -> tuple[Path, Path, float]:
             if row["label"] in ("rumble", "gunshot") and row["start_s"]:
                 marginal = "yes" if row["confidence"].startswith("faint") else ""
                 writer.writerow((names[row["file"]], row["start_s"], row["end_s"], row["label"], marginal))
-        others = {row["file"]: row["duration_s"] for row in rows if not row["file"].startswith(BACKGROUND)}
+        others = {row["file"]: row["duration_s"] for row in rows if not is_background(row)}
         for name, length in others.items():
             writer.writerow((names[name], 0, length, "ignore", ""))
     return folder / "files", folder / "truth.csv", background_hours(rows)
-
-
-def part_rows(pack: Path, part: str) -> list[dict[str, str]]:
-    """The rows of manifest.csv, one for each event or file, that are of the part."""
-    with (pack / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["part"] == part]
-    if not rows:
-        raise LoxoError(f"{pack}/manifest.csv: no file is of part {part!r}.")
-    return rows
-
-
-def background_hours(rows: list[dict[str, str]]) -> float:
-    """Those of the backgrounds among part_rows, in which false positives are counted."""
-    lengths = {row["file"]: float(row["duration_s"]) for row in rows if row["file"].startswith(BACKGROUND)}
-    return sum(lengths.values()) / 3600
 
 
 # -- detectors

@@ -14,7 +14,6 @@ evaluation are named only.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +21,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench_accuracy import background_hours, part_rows
 from loxo.audio.recording import probe, read
 from loxo.evaluation import figures
 from loxo.evaluation.evaluate import Evaluation, evaluate
 from loxo.evaluation.inputs import OneClass
 from loxo.evaluation.matching import FALSE, HIT10, IOU30, match
 from loxo.report.plots import WINDOW_S, band_top_hz, draw_box, draw_spectrogram
+from pack import Row, background_hours, part_rows
 
 COLUMNS = 4
 MOST_FALSE = 8
@@ -48,11 +47,17 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.work / f"real-{options.part}"
     runs = [options.work / "real-runs" / name for name in options.runs]
-    counted = {"hours": background_hours(part_rows(options.pack, options.part)), "exhaustive": True}  # as there
-    classes = ["rumble", "gunshot"]
-    found = evaluate([folder / "truth.csv"], runs, recordings=folder / "files", classes=classes, **counted)
+    rows = part_rows(options.pack, options.part)
+    found = evaluate(
+        [folder / "truth.csv"],
+        runs,
+        recordings=folder / "files",
+        hours=background_hours(rows),
+        exhaustive=True,
+        classes=["rumble", "gunshot"],
+    )
     options.out.mkdir(parents=True, exist_ok=True)
-    hidden = closed(options.pack) if options.open else set()
+    hidden = closed(rows) if options.open else set()
     for one in found.case.classes:
         criterion = HIT10 if one.label == "gunshot" else IOU30  # as bench_accuracy.py quotes them
         lines = [
@@ -74,10 +79,9 @@ def main() -> None:
             sheet(found, one, folder / "files", drawn).savefig(options.out / f"real-{one.label}-failures.png", dpi=70)
 
 
-def closed(pack: Path) -> set[str]:
+def closed(rows: list[Row]) -> set[str]:
     """Names, as bench_accuracy.py links them, of recordings without a licence that allows more than measuring."""
-    with (pack / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        return {row["file"].replace("/", "-") for row in csv.DictReader(file) if not row["use"].startswith("train")}
+    return {row["file"].replace("/", "-") for row in rows if not row["use"].startswith("train")}
 
 
 def failures_of(one: OneClass, quoted: dict[str, Any], criterion: Any, rate: float) -> list[Failure]:

@@ -11,7 +11,6 @@ again with every recording louder or fainter by so many dB (as 32-bit float, so 
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import soundfile
 
 import record
 from loxo import load_model
+from pack import is_background, part_rows
 
 FOLDERS = ("rumble", "gunshot", "background")
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,12 +83,7 @@ def louder(pack: Path, copy: Path, gain_db: float) -> Path:
 
 def false_events(pack: Path, events_csv: Path, model: str) -> str:
     """What is reported at the model's own thresholds in the measuring backgrounds, a line each."""
-    with (pack / "manifest.csv").open(newline="") as file:
-        what = {
-            row["file"]: row["what"]
-            for row in csv.DictReader(file)
-            if row["file"].startswith("background/") and row["part"] == "measure"
-        }
+    what = {row["file"]: row["what"] for row in part_rows(pack, "measure") if is_background(row)}
     decoding = load_model(model).config.decoding
     events = pd.read_csv(events_csv)
     lines = []

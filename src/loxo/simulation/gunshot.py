@@ -29,8 +29,10 @@ FASTEST, FASTEST_VOLLEY = 1200.0, 1500.0  # rounds a minute
 MOST_VOLLEYS = 4
 PATTERNS = ("single", "pair", "slow series", "double", "automatic", "volleys")
 PATTERN_SHARES = (0.62, 0.16, 0.08, 0.05, 0.09, 0.0)  # volleys are drawn on demand only
-CLOSE_SHARES = (0.4, 0.1, 0.15, 0.05, 0.3, 0.0)  # whoever records a gun from near by mostly wants to hear it fire
-FAR_SHARES = (0.55, 0.15, 0.05, 0.2, 0.05, 0.0)
+OTHER_SHARES = {
+    "close": (0.4, 0.1, 0.15, 0.05, 0.3, 0.0),  # whoever records a gun from near by mostly wants to hear it fire
+    "far": (0.55, 0.15, 0.05, 0.2, 0.05, 0.0),
+}
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,7 @@ def draw_pattern(
 
     `kind`: one of PATTERNS, drawn by their shares when not given."""
     shot = draw_gunshot(rng, family)
-    shares = {"close": CLOSE_SHARES, "far": FAR_SHARES}.get(shot.family, PATTERN_SHARES)
-    kind = kind or str(rng.choice(PATTERNS, p=shares))
+    kind = kind or str(rng.choice(PATTERNS, p=OTHER_SHARES.get(shot.family, PATTERN_SHARES)))
     if kind == "single":
         return [(0.0, shot)]
     if kind == "pair":
