@@ -40,10 +40,11 @@ def test_infer_is_the_same_in_train_mode_and_leaves_it(small):
 
 
 @torch.no_grad()
-def test_training_and_inference_compute_the_same_attention(small):
-    """Two code paths, one function: without stochastic depth and batch statistics they must agree."""
+def test_training_and_inference_compute_the_same(small):
+    """Attention and fine head have two code paths: without stochastic depth and batch statistics they must agree."""
     model = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), drop_path=0.0))
     model.load_state_dict(small.state_dict())
+    torch.nn.init.normal_(model.fine.answer.weight)  # it would be silent
     waveform = 0.1 * torch.randn(2, model.config.window_samples)
     expected = model.eval()(waveform)["framewise_logits"]
     model.train()

@@ -118,8 +118,16 @@ class FineHead(nn.Module):
     def forward(self, seen: Tensor, columns: Tensor) -> Tensor:
         """seen (batch, channels, rows, steps), columns (batch, features, R, steps / substeps) -> logits"""
         context = in_substeps(self.context(columns), self.substeps)
-        logits: Tensor = self.answer(F.relu(self.look(seen.flatten(1, 2)) + context))
+        logits: Tensor = self.answer(F.relu(self.see(seen) + context))
         return logits
+
+    def see(self, seen: Tensor) -> Tensor:
+        """(batch, channels, rows, steps) -> (batch, fine, steps)"""
+        if not self.training:
+            return self.look(seen.flatten(1, 2))
+        # There the stem leaves its channels last: the same sum over channels and rows, without a copy.
+        kernel = self.look.weight.unflatten(1, (seen.shape[1], seen.shape[2]))
+        return F.conv2d(seen, kernel, self.look.bias, padding=(0, 1)).squeeze(2)
 
 
 def in_substeps(pieces: Tensor, substeps: int) -> Tensor:
