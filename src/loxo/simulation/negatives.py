@@ -85,6 +85,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "knocks": (weather.knocks, 2.0),
     "handling": (weather.handling, 0.0),
     "drops": (weather.drops, 0.0),
+    "strokes": (weather.strokes, 0.0),
     "wood": (weather.wood, 2.0),
     "door": (weather.door, 0.7),
     "switching": (weather.switching, 1.0),
@@ -114,7 +115,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
 # Weights in training of what a network that had learnt from those above still took for rumbles, or for shots.
 HARD = {
     **{"drone": 4.2, "vehicle": 3.2, "hum": 2.4, "glide": 2.2, "aircraft": 2.0, "steady line": 1.8, "boat": 1.6},
-    **{"handling": 9.0, "drops": 6.0, "buffet": 5.5, "knocks": 3.0, "slaps": 2.5, "rain": 2.5},
+    **{"handling": 9.0, "strokes": 7.0, "drops": 6.0, "buffet": 5.5, "knocks": 3.0, "slaps": 2.5, "rain": 2.5},
 }
 _NAMES = tuple(NEGATIVES)
 

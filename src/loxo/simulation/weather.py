@@ -205,6 +205,25 @@ def handling(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Ca
     return negative("handling", out, low, min(high, 0.5 * sample_rate))
 
 
+def strokes(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """Cloth, a hand or a breath of wind at a bare microphone: dull strokes under 400 Hz, as long and as low as a far
+    shot, that swell for a good part of their length or come many at a time."""
+    n = int(min(np.exp(rng.uniform(np.log(0.5), np.log(15))), longest_s) * sample_rate)
+    out = np.zeros(n, np.float32)
+    low = np.exp(rng.uniform(np.log(15), np.log(120)))
+    high, slope = low * np.exp(rng.uniform(np.log(1.5), np.log(4))), rng.uniform(9, 36)  # Hz, dB per octave
+    length, rise = np.exp(rng.uniform(np.log(0.04), np.log(0.35))), rng.uniform(0.05, 0.6)
+    rough_db = rng.uniform(0, 6)
+    for _ in range(1 + rng.poisson(n / sample_rate * np.exp(rng.uniform(np.log(0.2), np.log(4))))):
+        width = int(length * np.exp(rng.normal(0, 0.4)) * sample_rate) + 32
+        stroke = coloured(rng, width, sample_rate, [low / 4, low, high, high * 8], [-2 * slope, 0, 0, -3 * slope])
+        stroke *= decibels(curve(rng, width, sample_rate, rng.uniform(8, 40), rough_db))
+        rises = np.clip(rise * np.exp(rng.normal(0, 0.4)), 0, 0.7)
+        stroke *= ramps(width, int(rises * width), int(min(0.95 - rises, 0.6) * width))
+        place(out, normalise(stroke), int(rng.integers(-width // 2, n)), np.exp(rng.normal(0, 0.6)))
+    return negative("strokes", out, low, 2 * high)
+
+
 def wood(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     """A branch that cracks, or a tree that falls: a series of cracks, a rush of leaves, a thud."""
     falls = rng.random() < 0.5
