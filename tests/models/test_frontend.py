@@ -3,15 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 
 from loxo.models.config import HTSATConfig
 from loxo.models.frontend import (
+    PCEN_BIAS,
+    PCEN_GAIN,
+    PCEN_ROOT,
+    PCEN_SCALE,
     MelFrontEnd,
+    PcenFrontEnd,
     TwoResolutionFrontEnd,
     build_frontend,
     mel_filters,
     warped_edges,
 )
+
+PCEN = {"frontend": "pcen", "in_chans": 1, "n_fft": 1024, "low_bands": 0, "long_every": 1, "fmin": 8.0, "fmax": 1900.0}
 
 
 def rumble_in_noise(config: HTSATConfig, seed: int, snr_db: float = 0.0) -> tuple[torch.Tensor, torch.Tensor, slice]:
@@ -90,6 +98,32 @@ def test_the_image_does_not_change_with_the_gain(gain_db):
     _, mixed, _ = rumble_in_noise(config, 0)
     frontend = TwoResolutionFrontEnd(config)
     torch.testing.assert_close(frontend(mixed * 10 ** (gain_db / 20)), frontend(mixed), atol=2e-3, rtol=0)
+    pcen = PcenFrontEnd(HTSATConfig.preset("default", **PCEN))
+    torch.testing.assert_close(pcen(mixed * 10 ** (gain_db / 20)), pcen(mixed), atol=2e-3, rtol=0)
+
+
+def test_pcen_is_its_formula():
+    """With the recursion as scipy computes it."""
+    config = HTSATConfig.preset("default", **PCEN)
+    _, mixed, _ = rumble_in_noise(config, 1)
+    frontend = PcenFrontEnd(config)
+    power = (10 ** (MelFrontEnd(config)(mixed)[0, 0].double() / 10)).numpy()  # (frames, n_mels)
+    power *= PCEN_SCALE / power.mean()
+    follow, first = frontend.follow, power.mean(0)
+    followed, _ = lfilter([follow], [1, follow - 1], power, axis=0, zi=(1 - follow) * first[None])
+    expected = (power / (1e-6 + followed) ** PCEN_GAIN + PCEN_BIAS) ** PCEN_ROOT - PCEN_BIAS**PCEN_ROOT
+    torch.testing.assert_close(frontend(mixed)[0, 0].double(), torch.tensor(expected), atol=1e-3, rtol=1e-3)
+
+
+def test_the_floor_lies_at_its_quantile():
+    """Of a noise that is loud for two fifths of a window: under the loud part at 0.3, in it at 0.8."""
+    sound = 0.001 * torch.randn(1, 81920, generator=torch.Generator().manual_seed(2))
+    sound[:, : 2 * 81920 // 5] *= 100
+    low, high = (
+        TwoResolutionFrontEnd(HTSATConfig.preset("default", floor_quantile=quantile))(sound)[0, 0, 20:180].mean()
+        for quantile in (0.3, 0.8)
+    )
+    assert low - high == pytest.approx(3.5, abs=0.6)  # 40 dB, as far as prominence reaches, against about 0
 
 
 def test_padding_does_not_change_the_image_of_the_sound_before_it():

@@ -92,7 +92,7 @@ ELEPHANT_FRONTEND: dict[str, Any] = {
     "in_chans": 2,
     "clip_pooling": "max",
 }
-FRONTEND_CHANNELS = {"mel": 1, "kaldi": 1, "two-resolution": 2}
+FRONTEND_CHANNELS = {"mel": 1, "pcen": 1, "kaldi": 1, "two-resolution": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ class ModelConfig:
     # Waveform and front end
     sample_rate: int = 32000
     window_samples: int = 320000  # the length the model is trained on
-    frontend: str = "mel"  # "mel": the paper's; "kaldi": AST's; "two-resolution": see models/frontend.py
+    frontend: str = "mel"  # "mel": the paper's; "pcen"; "kaldi": AST's; "two-resolution": see models/frontend.py
     n_fft: int = 1024
     hop_length: int = 320
     n_mels: int = 64  # bands of the image, whatever their spacing
@@ -120,6 +120,8 @@ class ModelConfig:
     long_every: int = 1  # two-resolution only: frames from one long window to the next; those between repeat it
     short_n_fft: int = 256  # two-resolution only: the short window, samples
     short_fmin: float = 80.0  # two-resolution only: the lowest frequency of the short window
+    # two-resolution only: where a band's floor lies among its levels in a window; a call may fill two thirds of one
+    floor_quantile: float = 0.3
     image_frames: int = 1024
     in_chans: int = 1
     # Output
@@ -136,6 +138,8 @@ class ModelConfig:
             raise LoxoError(f"in_chans is {self.in_chans}, but the front end {self.frontend!r} gives another number.")
         if self.image_frames % self.long_every:
             raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of long_every ({self.long_every}).")
+        if not 0 <= self.floor_quantile <= 1:
+            raise LoxoError(f"floor_quantile is {self.floor_quantile}; it must be between 0 and 1.")
         if self.clip_pooling not in ("mean", "max"):
             raise LoxoError(f"Unknown clip_pooling {self.clip_pooling!r}: use 'mean' or 'max'.")
         if self.window_samples % self.steps:

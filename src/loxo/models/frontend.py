@@ -1,9 +1,10 @@
 """Waveform to image: the front ends.
 
-`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels. `KaldiFrontEnd` is the one that published AST weights
-expect. `TwoResolutionFrontEnd` is what hears an elephant: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, a
-short window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands); frame t is centred on
-sample t x hop_length (Kaldi's begins there).
+`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels; `PcenFrontEnd` has the same bands with per-channel
+energy normalisation in place of decibels. `KaldiFrontEnd` is the one that published AST weights expect.
+`TwoResolutionFrontEnd` is what hears an elephant: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, a short
+window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands); frame t is centred on sample
+t x hop_length (Kaldi's begins there).
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, 
 MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
 LOG_STEP = math.log(6.4) / 27.0
 
+# Per-channel energy normalisation. What bioacoustics advises outdoors (Lostanlen et al. 2019), but for the time over
+# which the level before is followed: 60 ms there; a rumble of seconds would be taken for its own background.
+PCEN_S, PCEN_GAIN, PCEN_BIAS, PCEN_ROOT = 10.0, 0.8, 10.0, 0.25
+PCEN_SCALE = 1e6  # mean power of the window: makes the bias what it is for 16-bit samples, whatever the gain
+
 KALDI_FLOOR = 1.1920928955078125e-07  # float32's epsilon
 KALDI_PREEMPHASIS = 0.97
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the deviation
 
 SILENCE_RATIO = 1e-10  # a stretch 100 dB under the loudest one of its window is padding, not sound
 TINY_POWER = 1e-20
-FLOOR_QUANTILE = 0.3  # a call may fill two thirds of a window and the floor still lies under it
 FLOOR_BLOCK = 8  # frames averaged before the quantile: less variance, an eighth of the sorting
 PROMINENCE_DB = (-10.0, 40.0)
 SHAPE_DB = (-50.0, 50.0)
 
 
 def build_frontend(config: ModelConfig) -> nn.Module:
-    kinds = {"mel": MelFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
+    kinds = {"mel": MelFrontEnd, "pcen": PcenFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
     return kinds[config.frontend](config)
 
 
@@ -127,6 +132,32 @@ class MelFrontEnd(nn.Module):
             return 10.0 * torch.log10((power @ self.filters).clamp_min(MEL_FLOOR)).unsqueeze(1)
 
 
+class PcenFrontEnd(MelFrontEnd):
+    """Mel bands after per-channel energy normalisation (Wang et al. 2017, arXiv 1607.05666).
+
+    (E / (eps + M)^gain + bias)^root - bias^root, where M follows the power E of each band over PCEN_S seconds. The
+    window is brought to one mean power first, so that its gain does not matter.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        frames = PCEN_S * config.sample_rate / config.hop_length
+        self.follow = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)  # Lostanlen et al. 2019
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels)"""
+        with torch.autocast(waveform.device.type, enabled=False):
+            power = power_spectrum(waveform.float(), self.window, self.hop, center=True) @ self.filters
+            power = power * (PCEN_SCALE / power.mean((1, 2), keepdim=True).clamp_min(TINY_POWER))
+            followed = torch.empty_like(power)
+            mean = power.mean(1)
+            for frame in range(power.shape[1]):
+                mean = torch.lerp(mean, power[:, frame], self.follow)
+                followed[:, frame] = mean
+            relative = power / (1e-6 + followed) ** PCEN_GAIN
+            return ((relative + PCEN_BIAS) ** PCEN_ROOT - PCEN_BIAS**PCEN_ROOT).unsqueeze(1)
+
+
 class KaldiFrontEnd(nn.Module):
     """Log filter banks as Kaldi makes them, normalised by AudioSet's mean and deviation: what AST was trained on.
 
@@ -184,6 +215,7 @@ class TwoResolutionFrontEnd(nn.Module):
         self.frames = config.image_frames
         self.hop = config.hop_length
         self.every = config.long_every
+        self.floor_quantile = config.floor_quantile
         self.factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
         low_rate = config.sample_rate / self.factor
         low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
@@ -210,7 +242,7 @@ class TwoResolutionFrontEnd(nn.Module):
     def image(self, power: Tensor) -> Tensor:
         """(batch, image_frames, n_mels) -> (batch, 2, image_frames, n_mels)"""
         with torch.autocast(power.device.type, enabled=False):
-            return normalise(power)
+            return normalise(power, self.floor_quantile)
 
     def power(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop_length, n_mels) mean power density in each band.
@@ -237,8 +269,9 @@ class TwoResolutionFrontEnd(nn.Module):
         return power @ self.short_filters / self.short_window.square().sum()
 
 
-def normalise(power: Tensor) -> Tensor:
-    """(batch, frames, bands) power -> (batch, 2, frames, bands): prominence and shape, gain-free, of order 1."""
+def normalise(power: Tensor, quantile: float) -> Tensor:
+    """(batch, frames, bands) power -> (batch, 2, frames, bands): prominence over the floor at that quantile, and shape;
+    gain-free, of order 1."""
     batch, frames, bands = power.shape
     blocks = power.reshape(batch, frames // FLOOR_BLOCK, FLOOR_BLOCK, bands).mean(2)
     loudness = blocks.mean(2)  # (batch, blocks)
@@ -246,7 +279,7 @@ def normalise(power: Tensor) -> Tensor:
     level = 10.0 * torch.log10(blocks + TINY_POWER)
     ordered = level.masked_fill(silent[:, :, None], torch.inf).sort(dim=1).values
     sounding = (~silent).sum(1)  # (batch,)
-    rank = ((sounding - 1).clamp_min(0) * FLOOR_QUANTILE).long()
+    rank = ((sounding - 1).clamp_min(0) * quantile).long()
     floor = ordered.gather(1, rank[:, None, None].expand(batch, 1, bands))  # (batch, 1, bands)
     floor = torch.where((sounding > 0)[:, None, None], floor, 0.0)
     decibels = 10.0 * torch.log10(power + TINY_POWER)

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from loxo.models.frontend import (
     FLOOR_BLOCK,
-    FLOOR_QUANTILE,
     PROMINENCE_DB,
     SHAPE_DB,
     SILENCE_RATIO,
@@ -48,6 +47,7 @@ class Plan:
     def __init__(self, frontend: TwoResolutionFrontEnd) -> None:
         self.hop, self.every, self.factor = frontend.hop, frontend.every, frontend.factor
         self.long_hop, self.long_reach = frontend.long_hop, frontend.long_reach
+        self.floor_quantile = frontend.floor_quantile
         self.long_window, self.short_window = frontend.long_window, frontend.short_window
         self.long = _banded(frontend.long_filters / (frontend.long_window.square().sum() / frontend.factor))
         self.short = _banded(frontend.short_filters / frontend.short_window.square().sum())
@@ -68,6 +68,7 @@ class Levels:
             half = len(plan.short_window) // 2
             short = _power(_mirrored(waveform, half, half), plan.short_window, plan.short, frames, plan.hop)
         low = len(long)
+        self.floor_quantile = plan.floor_quantile
         self.decibels = torch.empty(low + len(short), frames)  # (n_mels, frames)
         self.decibels[:low].view(low, windows, plan.every)[:] = _decibels(long)[:, :, None]
         self.decibels[low:] = _decibels(short)
@@ -95,7 +96,7 @@ class Levels:
             return torch.zeros(len(level))
         if count < len(sounding):
             level = level[:, sounding]
-        rank = int((count - 1) * FLOOR_QUANTILE)
+        rank = int((count - 1) * self.floor_quantile)
         return torch.from_numpy(np.partition(level, rank, axis=1)[:, rank].copy())
 
 
