@@ -176,6 +176,26 @@ def test_the_sizes_of_clap(name, dim, blocks):
 
 
 @torch.no_grad()
+def test_blocks_beyond_the_last_begin_as_ones_that_change_nothing(tmp_path):
+    size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
+    shallow = HTSAT(HTSATConfig.preset("default", depths=(1, 1, 2), **size)).eval()
+    save_model(shallow, tmp_path / "shallow.safetensors")
+    deep = HTSAT(HTSATConfig.preset("default", depths=(2, 1, 4), **size)).eval()
+    report = load_weights(deep, tmp_path / "shallow.safetensors")
+    added = ("layers.0.blocks.1", "layers.2.blocks.2", "layers.2.blocks.3")
+    assert f"change nothing: {', '.join(added)}." in str(report)
+    assert {".".join(name.split(".")[:4]) for name in report.unfound} == set(added)
+    waveform = 0.1 * torch.randn(2, deep.config.window_samples, generator=torch.Generator().manual_seed(0))
+    before, now = (model(waveform)["framewise_logits"] for model in (shallow, deep))
+    torch.testing.assert_close(now, before)
+    assert deep.layers[2].blocks[3].attn.qkv.weight.abs().sum() > 0  # so that it can learn
+    weights = {name: value for name, value in shallow.state_dict().items() if "layers.2.blocks.0." not in name}
+    save_file(weights, tmp_path / "torn.safetensors")
+    with pytest.raises(LoxoError, match="is missing"):  # the first one, not the last
+        load_weights(deep, tmp_path / "torn.safetensors")
+
+
+@torch.no_grad()
 def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
     size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
     coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, **size)).eval()

@@ -247,6 +247,32 @@ def test_the_run_starts_from_the_weights_it_is_given(run, tmp_path):
     assert find_model("default").is_file() and not (tmp_path / "other").exists()
 
 
+def test_the_model_may_be_a_mean_with_what_it_started_from(run, tmp_path):
+    """Also after an interruption, when the weights in memory are no longer those it started from."""
+    alone = dataclasses.replace(SMALL, init_from=str(run[0]), steps=3, epoch_steps=3, checkpoint_steps=1)
+    mixed = dataclasses.replace(alone, start_share=0.25)
+
+    def stop(step, steps, figures):
+        if step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(mixed, tmp_path / "mixed", on_progress=stop)
+    path = train(mixed, tmp_path / "mixed", resume=True)
+    end, start, got = (load_model(p) for p in (train(alone, tmp_path / "alone"), run[0], path))
+    moved = 0.0
+    for (name, mean), one, other in zip(got.named_parameters(), end.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(mean, 0.75 * one + 0.25 * other, atol=1e-6, rtol=1e-4, msg=name)
+        moved = max(moved, float((one - other).abs().max()))
+    assert moved > 1e-4
+    with pytest.raises(LoxoError, match="name them"):
+        train(dataclasses.replace(SMALL, start_share=0.5), tmp_path / "other")
+    elsewhere = dataclasses.replace(mixed, model={**SMALL.model, "classes": ["rumble"]})
+    with pytest.raises(LoxoError, match="there is no mean"):
+        train(elsewhere, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
 def test_precision_is_what_the_processor_is_quick_with_and_stays(tmp_path, monkeypatch, fast, chosen):
     monkeypatch.setattr("loxo.training.train.bfloat16_is_fast", lambda: fast)

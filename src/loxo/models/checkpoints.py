@@ -29,6 +29,7 @@ from loxo.models.weights import HEADER, hash_model, save_model
 
 Shape = tuple[int, ...]
 Place = tuple[str, int]  # our name, and which third of it (query, key, value) where three tensors become one; else -1
+BLOCK = re.compile(r"layers\.(?P<stage>\d+)\.blocks\.(?P<block>\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class LoadReport:
 
     def __str__(self) -> str:
         lines = [f"{self.layout} checkpoint: {len(self.found)} weights found", *self.notes]
-        for title, names in (("unfound (left as they were)", self.unfound), ("unused", self.unused)):
+        for title, names in (("unfound", self.unfound), ("unused", self.unused)):
             if names:
                 lines.append(f"{len(names)} {title}:")
                 lines += [f"  {name} {self.shapes[name]}" for name in names]
@@ -247,6 +248,7 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     own, weights, unused, absent = model.state_dict(), renamed.weights, list(renamed.unused), layout.absent
     second = (f"{model.second_head}.",) if model.second_head else ()
     absent = (*absent, *second)
+    read = set(weights)
     notes = _adapt(model, weights, own)
     heads = [name for name in weights if name.startswith(f"{model.head_name}.") and name in own]
     if any(weights[name].shape != own[name].shape for name in heads):
@@ -263,18 +265,22 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     notes += _check_front_end(model.config, tensors)
     shapes = {name: tuple(tensors[name].shape) for name in (*unused, *renamed.constants)}
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()} | shapes
-    found, unfound = [n for n in own if n in weights], [n for n in own if n not in weights]
+    found = [name for name in own if name in weights and name in read]
+    unfound = [name for name in own if name not in found]
     return LoadReport(layout.name, found, unfound, unused, renamed.constants, shapes, notes)
 
 
 def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Changes three kinds of weights so that they fit; returns what was done."""
+    """Changes or adds some kinds of weights so that they fit; returns what was done."""
     notes = []
     patch, positions = "patch_embed.proj.weight", "position_embeddings"
     if patch in weights and weights[patch].shape[1:2] == (3,) != own[patch].shape[1:2]:
         weights[patch] = weights[patch].mean(1, keepdim=True)
         notes.append("The patch embedding is averaged over red, green and blue.")
     if isinstance(model, HTSAT):
+        added = _quiet_blocks(weights, own)
+        if added:
+            notes.append(f"Blocks that the file lacks begin as blocks that change nothing: {', '.join(added)}.")
         head = [f"{model.head_name}.{part}" for part in ("weight", "bias")]
         classes, substeps = len(model.config.classes), model.config.substeps
         if substeps > 1 and all(name in weights and len(weights[name]) == classes for name in head):
@@ -288,6 +294,24 @@ def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]
             now = model.config.grid[1]
             notes.append(f"The position embeddings are interpolated from {before // rows} to {now} columns of patches.")
     return notes
+
+
+def _quiet_blocks(weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
+    """The model's blocks beyond a stage's last one in the file keep their own weights, but add zero to what passes
+    through them; returns which."""
+    deepest: dict[str, int] = {}
+    for name in weights:
+        match = BLOCK.match(name)
+        if match:
+            deepest[match["stage"]] = max(deepest.get(match["stage"], 0), int(match["block"]))
+    added = []
+    for name, value in own.items():
+        match = BLOCK.match(name)
+        if match and int(match["block"]) > deepest.get(match["stage"], len(own)):
+            adds = name.removeprefix(match[0]).startswith(("attn.proj.", "mlp.fc2."))
+            weights[name] = torch.zeros_like(value) if adds else value
+            added.append(match[0].rstrip("."))
+    return list(dict.fromkeys(added))
 
 
 def _check_fit(

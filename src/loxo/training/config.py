@@ -120,6 +120,9 @@ class TrainingConfig:
     init_from: str | None = key(
         None, "weights to start from: default, or a file of HTS-AT, Swin, CLAP, AST or Loxo; null: at random"
     )
+    start_share: float = key(
+        0.0, "share of init_from's weights in the mean with the trained ones that becomes the model", least=0, most=0.9
+    )
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)

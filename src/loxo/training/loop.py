@@ -27,7 +27,7 @@ from loxo.models.weights import save_model
 from loxo.training import augment
 from loxo.training.config import TrainingConfig
 from loxo.training.dataset import Batch, Numbers, Told, collate
-from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, window_loss
+from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, mean_with, window_loss
 from loxo.training.pictures import draw_validation
 from loxo.training.record import Curves, save_checkpoint
 from loxo.training.sources import Sources
@@ -59,6 +59,7 @@ class Loop:
         self.optimiser, self.schedule = build_optimiser(model, config)
         self.average = WeightAverage(model, config.average_decay)
         self.model = model
+        self.start = {name: value.clone() for name, value in model.state_dict().items()} if config.start_share else None
         self.step, self.best_step, self.best_ap, self.without_better = 0, 0, -1.0, 0
         self.figures: dict[str, float] = {}
         if state is not None:
@@ -72,6 +73,12 @@ class Loop:
     def finished(self) -> bool:
         patience = self.config.patience
         return self.step >= self.config.steps or bool(patience and self.without_better >= patience)
+
+    @property
+    def outcome(self) -> FrameModel:
+        """What the run would end with now: the averaged weights, or their mean with those it started from."""
+        average = self.average.model
+        return average if self.start is None else mean_with(average, self.start, self.config.start_share)
 
     def run(self) -> None:
         """Steps, validations and checkpoints until the run is finished. Raises KeyboardInterrupt when it is stopped."""
@@ -185,7 +192,7 @@ class Loop:
 
     def _validate(self) -> None:
         """Every device judges all windows, so that all come to the same end; the first one writes."""
-        model, validation = self.average.model, self.sources.validation
+        model, validation = self.outcome, self.sources.validation
         scores, loss = self.scores(model)
         if not torch.isfinite(torch.from_numpy(scores)).all():
             raise LoxoError(f"The scores are no finite numbers after {self.step} steps. Take a lower learning_rate.")

@@ -75,6 +75,10 @@ def train(
     of_model = model_config(config)
     simulated_share(config.data)
     check_wandb(config)
+    if config.start_share and config.init_from is None:
+        raise LoxoError(
+            "start_share is a share of the weights that training starts from: name them (init_from=default)."
+        )
     first = os.environ.get("LOCAL_RANK", "0") == "0"  # the processes of further GPUs find the run already begun
     state = None
     if config.precision == "auto":
@@ -188,6 +192,11 @@ def _prepare(config: TrainingConfig, of_model: ModelConfig, out: Path) -> Prepar
         report = load_weights(model, find_model(config.init_from))
         about = {"file": config.init_from, "layout": report.layout, "found": len(report.found)}
         about |= {"unfound": report.unfound, "notes": report.notes}
+        if config.start_share and any(name.startswith(f"{model.head_name}.") for name in report.unfound):
+            raise LoxoError(
+                f"{config.init_from}: its classes are not this model's, so that its head is not used and there is no "
+                "mean to take with it. Leave start_share out."
+            )
     windows = config.steps * config.accumulate * config.batch_size * max(config.devices, 1)
     return model, about, build_sources(config, of_model, windows)
 
