@@ -9,7 +9,7 @@ from fakes import STEP, FakeConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loxo.detection.decode import DOUBT, FEW, FLOOR, decode, find_events, score_within, smooth
+from loxo.detection.decode import CROWDS, DOUBT, FLOOR, decode, find_events, score_within, smooth
 from loxo.errors import LoxoError
 from loxo.models.config import Calibration, Decoding
 
@@ -64,9 +64,9 @@ def test_what_lasts_scores_higher_than_what_peaks():
 
 
 def test_many_alike_within_a_minute_count_against_each_other():
-    few = [0.8, 0] * (FEW + 1)
-    assert {score for *_, score in events_of(few, crowd=1.0)} == {0.8}
-    odds = 4 * (1 + FEW) / 8  # of eight alike
+    few = CROWDS[0][1]
+    assert {score for *_, score in events_of([0.8, 0] * (few + 1), crowd=1.0)} == {0.8}
+    odds = 4 * (1 + few) / 8  # of eight alike
     crowd = events_of([0.8, 0] * 8, crowd=1.0)
     assert [score for *_, score in crowd] == [pytest.approx(odds / (1 + odds))] * 8
     assert {score for *_, score in events_of([0.8, 0] * 8)} == {0.8}
@@ -74,6 +74,18 @@ def test_many_alike_within_a_minute_count_against_each_other():
     assert louder[0][2] == 0.8 and louder[1][2] < 0.1  # what is far fainter is not like it
     apart = events_of(([0.8] + [0] * 61) * 8, crowd=1.0)
     assert {score for *_, score in apart} == {0.8}
+
+
+def test_what_goes_on_for_minutes_counts_against_itself():
+    (_, few), (reach_s, many) = CROWDS
+    pace = 31  # two within a minute on either side
+    events = events_of(([0.8] + [0] * (pace - 1)) * 40, crowd=0.5)
+    others = 2 * int(reach_s // pace)
+    assert few >= 2 and others > many
+    odds = 4 * ((1 + many) / (1 + others)) ** 0.5
+    assert events[20][2] == pytest.approx(odds / (1 + odds))
+    assert events[0][2] == events[-1][2] == 0.8  # half as many around them
+    assert {score for *_, score in events_of(([0.8] + [0] * 61) * 40, crowd=0.5)} == {0.8}
 
 
 def test_an_event_that_is_looked_for_scores_as_one_that_is_found():

@@ -106,7 +106,7 @@ def detect(
     crowd: Annotated[
         str | None,
         typer.Option(
-            help="With --from-scores: how much it counts against an event that many like it come within a minute.",
+            help="With --from-scores: how much it counts against an event that many like it come within minutes.",
             rich_help_panel=AGAIN,
         ),
     ] = None,

@@ -28,7 +28,7 @@ class Decoding:
     edge: float = 0.5  # share of the peak score at which an event begins and ends
     split: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
     lasting: float = 0.0  # weight of what four fifths of an event's frames reach, beside its peak, in its score
-    crowd: float = 0.0  # how much it counts against an event that many like it come within a minute
+    crowd: float = 0.0  # how much it counts against an event that many like it come within a minute or five
     min_duration_s: float = 0.0
     merge_gap_s: float = 0.0  # events of one class closer than this become one, unless one is under edge x the other
     low_hz: float = 0.0  # frequency bounds written into selection tables
