@@ -59,6 +59,7 @@ def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -
         rumble_snr_db=(-3.0, 3.0, 15.0),
         fire=Fire(snr_db=(6.0, 12.0, 25.0)),
         recorder=Recorder(level_db=-35.0),
+        training=False,
     )
     recording = out / "soundscape.flac"
     buffer = BytesIO()

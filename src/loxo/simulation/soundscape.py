@@ -90,11 +90,13 @@ def compose(
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
     fire: Fire = ANY_FIRE,
     recorder: Recorder | None = None,
+    training: bool = True,
 ) -> Soundscape:
     """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
 
     `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `recorder`: drawn when not given.
+    while another lasts. `recorder`: drawn when not given. `training`: negatives by their weights in training, not
+    by those in a survey, which stay what they are.
     The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
     """
     if len(background) < samples:
@@ -103,7 +105,7 @@ def compose(
     bed = background[:samples].astype(np.float32)
     first, last = recorder.heard(samples, sample_rate)
     for _ in range(negatives):
-        call = draw_negative(rng, sample_rate, LASTING_S, training=True)
+        call = draw_negative(rng, sample_rate, LASTING_S, training=training)
         # What lasts longer than a window begins and ends in one as often as in a recording: where a window sees a few
         # seconds of a drone at its border, it must not be sure of a rumble, or the next window is not heard.
         heard = min(len(call.samples), int(LEAST_HEARD_S * sample_rate), samples)
