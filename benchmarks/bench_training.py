@@ -8,7 +8,8 @@ median over the steps after the first three. Speed-ups are within a round.
 
     straightforward  float32, eager, torch's AdamW as it comes, memory given back to the system as it comes
     ... + bfloat16   autocast
-    Loxo in ...      attention's logits in bfloat16 too, fused AdamW, memory kept; `precision=auto` takes one of the two
+    Loxo in ...      attention's logits in bfloat16 too, convolutions with channels last, fused AdamW, memory kept;
+                     `precision=auto` takes one of the two
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch import Tensor
 
 import record
 from loxo.machine import keep_freed_memory
-from loxo.models import swin
+from loxo.models import htsat, swin
 from loxo.models.config import HTSATConfig
 from loxo.models.kernels import bfloat16_is_fast
 from loxo.models.registry import build
@@ -81,6 +82,8 @@ def step_seconds(options: argparse.Namespace) -> float:
         keep_freed_memory()
     else:
         swin.WindowAttention.forward = plain_attention  # type: ignore[method-assign]
+        swin.PatchEmbed.look = plain_look  # type: ignore[method-assign]
+        htsat.FineHead.see = plain_see  # type: ignore[method-assign]
     config = TrainingConfig()
     model = build(HTSATConfig.preset("default")).train()
     module = FrameTraining(model, config.loss, config.augment)
@@ -113,6 +116,20 @@ def plain_attention(self: Any, x: Tensor, mask: Tensor | None) -> Tensor:
         logits = logits + mask[:, None]
     out = logits.softmax(-1) @ v
     return self.proj(out.transpose(2, 3).reshape(b, w, n, d))
+
+
+def plain_look(self: Any, image: Tensor) -> list[Tensor]:
+    """The image and what each layer of the stem makes of it, laid out as they come."""
+    seen = [image]
+    for k in range(0, len(self.stem), 2):
+        seen.append(self.stem[k : k + 2](seen[-1]))
+    return seen
+
+
+def plain_see(self: Any, seen: Tensor) -> Tensor:
+    """The fine head's convolution over time: (batch, channels, rows, steps) -> (batch, fine, steps)."""
+    looked: Tensor = self.look(seen.flatten(1, 2))
+    return looked
 
 
 if __name__ == "__main__":
