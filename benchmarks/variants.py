@@ -18,12 +18,14 @@ import record
 from full_walk import KEYS, LABELS, SPLIT_SEED, VALIDATION_SHARE, add_options, judge, make_recordings, train
 from loxo.simulation.background import Backgrounds
 
-MEL = ("model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1")
-RANGE = ("model.fmin=8", "model.fmax=1900")
+MEL = (
+    *("model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1"),
+    *("model.fmin=8", "model.fmax=1900"),
+)
 VARIANTS = {
     "default": (),
-    "mel": ("model.frontend=mel", *MEL, *RANGE),  # as many bands, evenly over mels, without a noise floor
-    "pcen": ("model.frontend=pcen", *MEL, *RANGE),  # the same bands over what was heard in each before
+    "mel": ("model.frontend=mel", *MEL),  # as many bands, evenly over mels, without a noise floor
+    "pcen": ("model.frontend=pcen", *MEL),  # the same bands over what was heard in each before
     "median floor": ("model.floor_quantile=0.5",),
     "window 0.51 s": ("model.n_fft=2048",),  # 4 Hz apart below 250 Hz, not 2
     "no fine head": ("model.fine=0",),

@@ -247,9 +247,12 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
         raise LoxoError(f"{path}: {error}.") from error
     own, weights, unused, absent = model.state_dict(), renamed.weights, list(renamed.unused), layout.absent
     second = (f"{model.second_head}.",) if model.second_head else ()
-    absent = (*absent, *second)
-    read = set(weights)
+    quiet = _quiet_blocks(weights, own)
+    absent = (*absent, *second, *quiet)
     notes = _adapt(model, weights, own)
+    if quiet:
+        names = ", ".join(block.rstrip(".") for block in quiet)
+        notes.append(f"Blocks that the file lacks begin as blocks that change nothing: {names}.")
     heads = [name for name in weights if name.startswith(f"{model.head_name}.") and name in own]
     if any(weights[name].shape != own[name].shape for name in heads):
         before, now = len(weights[heads[0]]), len(own[heads[0]])
@@ -265,22 +268,18 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     notes += _check_front_end(model.config, tensors)
     shapes = {name: tuple(tensors[name].shape) for name in (*unused, *renamed.constants)}
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()} | shapes
-    found = [name for name in own if name in weights and name in read]
-    unfound = [name for name in own if name not in found]
+    found, unfound = [n for n in own if n in weights], [n for n in own if n not in weights]
     return LoadReport(layout.name, found, unfound, unused, renamed.constants, shapes, notes)
 
 
 def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """Changes or adds some kinds of weights so that they fit; returns what was done."""
+    """Changes three kinds of weights so that they fit; returns what was done."""
     notes = []
     patch, positions = "patch_embed.proj.weight", "position_embeddings"
     if patch in weights and weights[patch].shape[1:2] == (3,) != own[patch].shape[1:2]:
         weights[patch] = weights[patch].mean(1, keepdim=True)
         notes.append("The patch embedding is averaged over red, green and blue.")
     if isinstance(model, HTSAT):
-        added = _quiet_blocks(weights, own)
-        if added:
-            notes.append(f"Blocks that the file lacks begin as blocks that change nothing: {', '.join(added)}.")
         head = [f"{model.head_name}.{part}" for part in ("weight", "bias")]
         classes, substeps = len(model.config.classes), model.config.substeps
         if substeps > 1 and all(name in weights and len(weights[name]) == classes for name in head):
@@ -297,21 +296,18 @@ def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]
 
 
 def _quiet_blocks(weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:
-    """The model's blocks beyond a stage's last one in the file keep their own weights, but add zero to what passes
-    through them; returns which."""
+    """Makes the model's blocks beyond a stage's last one in the file add zero to what passes through them, in `own`;
+    returns what their names begin with."""
     deepest: dict[str, int] = {}
-    for name in weights:
-        match = BLOCK.match(name)
-        if match:
-            deepest[match["stage"]] = max(deepest.get(match["stage"], 0), int(match["block"]))
-    added = []
-    for name, value in own.items():
-        match = BLOCK.match(name)
-        if match and int(match["block"]) > deepest.get(match["stage"], len(own)):
-            adds = name.removeprefix(match[0]).startswith(("attn.proj.", "mlp.fc2."))
-            weights[name] = torch.zeros_like(value) if adds else value
-            added.append(match[0].rstrip("."))
-    return list(dict.fromkeys(added))
+    for match in filter(None, map(BLOCK.match, weights)):
+        deepest[match["stage"]] = max(deepest.get(match["stage"], 0), int(match["block"]))
+    quiet = []
+    for match in filter(None, map(BLOCK.match, own)):
+        if int(match["block"]) > deepest.get(match["stage"], len(own)):
+            quiet.append(match[0])
+            if match.string.startswith((f"{match[0]}attn.proj.", f"{match[0]}mlp.fc2.")):
+                own[match.string] = torch.zeros_like(own[match.string])
+    return list(dict.fromkeys(quiet))
 
 
 def _check_fit(

@@ -128,8 +128,11 @@ class MelFrontEnd(nn.Module):
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels) decibels."""
         with torch.autocast(waveform.device.type, enabled=False):
-            power = power_spectrum(waveform.float(), self.window, self.hop, center=True)
-            return 10.0 * torch.log10((power @ self.filters).clamp_min(MEL_FLOOR)).unsqueeze(1)
+            return 10.0 * torch.log10(self.mel_power(waveform).clamp_min(MEL_FLOOR)).unsqueeze(1)
+
+    def mel_power(self, waveform: Tensor) -> Tensor:
+        """(batch, samples) -> (batch, samples // hop + 1, n_mels)"""
+        return power_spectrum(waveform.float(), self.window, self.hop, center=True) @ self.filters
 
 
 class PcenFrontEnd(MelFrontEnd):
@@ -147,7 +150,7 @@ class PcenFrontEnd(MelFrontEnd):
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels)"""
         with torch.autocast(waveform.device.type, enabled=False):
-            power = power_spectrum(waveform.float(), self.window, self.hop, center=True) @ self.filters
+            power = self.mel_power(waveform)
             power = power * (PCEN_SCALE / power.mean((1, 2), keepdim=True).clamp_min(TINY_POWER))
             followed = torch.empty_like(power)
             mean = power.mean(1)
