@@ -5,6 +5,7 @@ import torch
 
 from loxo import HTSAT, HTSATConfig
 from loxo.models.base import mean_over_bins
+from loxo.models.htsat import stretching
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,8 @@ def test_training_and_inference_compute_the_same(small):
     """Attention and fine head have two code paths: without stochastic depth and batch statistics they must agree."""
     model = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), drop_path=0.0))
     model.load_state_dict(small.state_dict())
-    torch.nn.init.normal_(model.fine.answer.weight)  # it would be silent
+    for quiet in (model.fine.answer, *(layer.second for layer in model.fine.layers)):
+        torch.nn.init.normal_(quiet.weight, std=0.1)  # it would be silent
     waveform = 0.1 * torch.randn(2, model.config.window_samples)
     expected = model.eval()(waveform)["framewise_logits"]
     model.train()
@@ -68,6 +70,19 @@ def test_the_fine_head_begins_silent_and_sees_single_steps():
     changed[:, :, :, 100] += 1  # one step
     moved = (model.fine(changed, columns) - model.fine(seen, columns)).abs().amax((0, 1)).nonzero().flatten()
     assert len(moved) >= 2 and moved.min() >= 97 and moved.max() <= 103
+    for (
+        layer
+    ) in model.fine.layers:  # which then see what is around: 2 convolutions over 5 steps, and over 5 three apart
+        torch.nn.init.normal_(layer.second.weight)
+    moved = (model.fine(changed, columns) - model.fine(seen, columns)).abs().amax((0, 1)).nonzero().flatten()
+    assert 100 - 3 - 4 - 12 <= moved.min() < 90 and 110 < moved.max() <= 100 + 3 + 4 + 12
+
+
+def test_stretching_is_bicubic_with_corners_aligned():
+    for frames, more in ((1001, 1024), (20, 64), (20, 16)):
+        bands = torch.randn(2, 3, 5, frames, generator=torch.Generator().manual_seed(more))
+        expected = torch.nn.functional.interpolate(bands, (5, more), mode="bicubic", align_corners=True)
+        torch.testing.assert_close(bands @ stretching(frames, more), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_bins_spend_the_frames_evenly():

@@ -179,9 +179,11 @@ def test_negatives_are_drawn_by_weight() -> None:
     kinds = [draw_negative(rng, 1000, 2.0).kind for _ in range(300)]
     assert kinds.count("wind") > kinds.count("trumpet")
     assert len(set(kinds)) > 20
-    assert not {"handling", "strokes"} & set(kinds)  # for training only: surveys of a seed stay what they were
+    assert not {"handling", "strokes", "pulses"} & set(
+        kinds
+    )  # for training only: surveys of a seed stay what they were
     trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(300)]
-    assert min(trained.count(kind) for kind in ("handling", "strokes")) > 10
+    assert min(trained.count(kind) for kind in ("handling", "strokes", "pulses")) > 10
     assert trained.count("drone") > kinds.count("drone")
 
 

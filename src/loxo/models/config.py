@@ -230,6 +230,7 @@ class HTSATConfig(ModelConfig):
             "merges": ((2, 1), (2, 1)),
             "substeps": 4,
             "fine": 32,
+            "fine_depth": 2,
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
         "clap-tiny": CLAP,
@@ -251,6 +252,7 @@ class HTSATConfig(ModelConfig):
     drop_path: float = 0.1
     substeps: int = 1  # steps of the output that each token of the last stage is cut into
     fine: int = 0  # channels of a second head that sees what the stem's first layer saw at each step; 0: none
+    fine_depth: int = 0  # layers of that head in which each step sees those around it
 
     def __post_init__(self) -> None:
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:

@@ -39,7 +39,13 @@ PROMINENCE_DB = (-10.0, 40.0)
 SHAPE_DB = (-50.0, 50.0)
 
 
-def build_frontend(config: ModelConfig) -> nn.Module:
+class FrontEnd(nn.Module):
+    """(batch, samples) -> (batch, channels, frames, n_mels)"""
+
+    frames: int  # of a window
+
+
+def build_frontend(config: ModelConfig) -> FrontEnd:
     kinds = {"mel": MelFrontEnd, "pcen": PcenFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
     return kinds[config.frontend](config)
 
@@ -112,7 +118,7 @@ def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) 
 # ---------------------------------------------------------------- front ends
 
 
-class MelFrontEnd(nn.Module):
+class MelFrontEnd(FrontEnd):
     """The paper's front end: power STFT, Slaney mel bands, decibels over a floor of -100 dB."""
 
     window: Tensor
@@ -121,6 +127,7 @@ class MelFrontEnd(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.hop = config.hop_length
+        self.frames = config.window_samples // config.hop_length + 1
         filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("filters", filters, persistent=False)
@@ -161,7 +168,7 @@ class PcenFrontEnd(MelFrontEnd):
             return ((relative + PCEN_BIAS) ** PCEN_ROOT - PCEN_BIAS**PCEN_ROOT).unsqueeze(1)
 
 
-class KaldiFrontEnd(nn.Module):
+class KaldiFrontEnd(FrontEnd):
     """Log filter banks as Kaldi makes them, normalised by AudioSet's mean and deviation: what AST was trained on.
 
     Only whole frames are used; what is missing to `image_frames` is filled with log energies of 0, as AST does.
@@ -193,7 +200,7 @@ class KaldiFrontEnd(nn.Module):
             return ((bands - AUDIOSET_MEAN) / (2 * AUDIOSET_STD)).unsqueeze(1)
 
 
-class TwoResolutionFrontEnd(nn.Module):
+class TwoResolutionFrontEnd(FrontEnd):
     """Bands from two windows, made independent of a recorder's gain and colour.
 
     The first `low_bands` bands cover fmin-split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,

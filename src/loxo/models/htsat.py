@@ -20,12 +20,15 @@ class HTSAT(FrameModel):
     """The model of the contract in docs/architecture.md. Parameters bear the names of the official checkpoints."""
 
     config: HTSATConfig
+    stretching: Tensor | None
     head_name = "tscam_conv"
     second_head = "fine"
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
-        self.frontend = build_frontend(config)
+        frontend = self.frontend = build_frontend(config)
+        frames, more = frontend.frames, config.image_frames
+        self.register_buffer("stretching", stretching(frames, more) if frames != more else None, persistent=False)
         self.bn0 = nn.BatchNorm2d(config.in_chans * config.n_mels)
         self.patch_embed = PatchEmbed(config.in_chans, config.embed_dim, config.patch, config.stem)
         drops = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
@@ -68,7 +71,10 @@ class HTSAT(FrameModel):
         """
         b, c, m, t = bands.shape
         frames, folds = self.config.image_frames, self.config.folds
-        if t != frames:
+        if self.stretching is not None and t == len(self.stretching):
+            with torch.autocast(bands.device.type, enabled=False):  # the image is not to be rounded
+                bands = bands @ self.stretching.to(bands)
+        elif t != frames:
             bands = F.interpolate(bands, (m, frames), mode="bicubic", align_corners=True)
         return bands.view(b, c, m, folds, frames // folds).transpose(2, 3).reshape(b, c, folds * m, frames // folds)
 
@@ -92,6 +98,23 @@ class HTSAT(FrameModel):
         return tokens.view(b, folds, r // folds, c, d).permute(0, 4, 2, 1, 3).reshape(b, d, r // folds, folds * c)
 
 
+def stretching(frames: int, more: int) -> Tensor:
+    """(frames, more): the matrix that makes `more` frames of `frames` by cubic convolution, ends on ends.
+
+    As the official model stretches its spectrogram (bicubic, corners aligned). The kernel is that of Keys 1981, IEEE
+    Trans. ASSP 29:1153, with a = -0.75. As a product it costs a tenth of torch's, or OpenVINO's, own resampling.
+    """
+    a = -0.75
+    at = torch.arange(more) * torch.tensor((frames - 1) / (more - 1))  # in float32, as theirs
+    taps = at.floor().long() + torch.arange(-1, 3)[:, None]  # (4, more)
+    far = (at - taps).abs()
+    near = ((a + 2) * far - (a + 3)) * far**2 + 1
+    weights = torch.where(far <= 1, near, ((far - 5) * far + 8) * far * a - 4 * a)
+    matrix = torch.zeros(frames, more)
+    matrix.index_put_((taps.clamp(0, frames - 1), torch.arange(more).expand(4, -1)), weights, accumulate=True)
+    return matrix
+
+
 class FineHead(nn.Module):
     """Where exactly in a token something begins and ends.
 
@@ -101,6 +124,7 @@ class FineHead(nn.Module):
     """
 
     NEIGHBOURS = 5  # steps
+    REACH = 3  # how much further apart the steps are that each layer looks at, than those of the layer before
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__()
@@ -108,6 +132,9 @@ class FineHead(nn.Module):
         seen = config.stem[0] * config.image_size[0] // 2
         self.look = nn.Conv1d(seen, config.fine, kernel_size=3, padding=1)
         self.context = nn.Conv2d(config.features, config.fine * config.substeps, kernel_size=(config.grids[-1][0], 1))
+        self.layers = nn.ModuleList(
+            FineLayer(config.fine, self.NEIGHBOURS, self.REACH**k) for k in range(config.fine_depth)
+        )
         self.answer = nn.Conv1d(config.fine, len(config.classes), self.NEIGHBOURS, padding=self.NEIGHBOURS // 2)
 
     def start_silent(self) -> None:
@@ -118,7 +145,10 @@ class FineHead(nn.Module):
     def forward(self, seen: Tensor, columns: Tensor) -> Tensor:
         """seen (batch, channels, rows, steps), columns (batch, features, R, steps / substeps) -> logits"""
         context = in_substeps(self.context(columns), self.substeps)
-        logits: Tensor = self.answer(F.relu(self.see(seen) + context))
+        steps = self.see(seen) + context
+        for layer in self.layers:
+            steps = layer(steps)
+        logits: Tensor = self.answer(F.relu(steps))
         return logits
 
     def see(self, seen: Tensor) -> Tensor:
@@ -128,6 +158,26 @@ class FineHead(nn.Module):
         # There the stem leaves its channels last: the same sum over channels and rows, without a copy.
         kernel = self.look.weight.unflatten(1, (seen.shape[1], seen.shape[2]))
         return F.conv2d(seen, kernel, self.look.bias, padding=(0, 1)).squeeze(2)
+
+
+class FineLayer(nn.Module):
+    """Adds to each step what it and those around it say together: (batch, fine, steps) -> the same.
+
+    Tokens begin every 0.32 s wherever a shot does. Here each step has its neighbours at the same distances. It adds
+    nothing before it has learnt something.
+    """
+
+    def __init__(self, channels: int, neighbours: int, apart: int) -> None:
+        super().__init__()
+        padding = apart * (neighbours // 2)
+        self.first = nn.Conv1d(channels, channels, neighbours, padding=padding, dilation=apart)
+        self.second = nn.Conv1d(channels, channels, neighbours, padding=padding, dilation=apart)
+        for parameter in self.second.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        added: Tensor = self.second(F.relu(self.first(F.relu(steps))))
+        return steps + added
 
 
 def in_substeps(pieces: Tensor, substeps: int) -> Tensor:

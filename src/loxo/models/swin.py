@@ -84,27 +84,30 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, W, N, D), mask (W, N, N) or None -> (B, W, N, D)"""
         b, w, n, d = x.shape
-        q, k, v = (
-            kernels.linear(x, self.qkv).view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)
-        )  # (B, W, H, N, d)
+        qkv = kernels.linear(x, self.qkv)
         bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]  # (1, H, N, N)
+        if self.training:
+            return kernels.linear(self._while_learning(qkv, bias, mask), self.proj)
+        # Four axes, heads and tokens exchanged right before and after the products: compiled, all this is one step.
+        size = (b * w, n, self.heads, d // self.heads)
+        q, k, v = (part.reshape(size).transpose(1, 2) for part in qkv.chunk(3, -1))
+        if mask is not None:
+            bias = (bias + mask[:, None]).repeat(b, 1, 1, 1)  # (B W, H, N, N)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        return kernels.linear(out.transpose(1, 2).reshape(b, w, n, d), self.proj)
+
+    def _while_learning(self, qkv: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
+        """The same by plain products: a trainable bias keeps scaled_dot_product_attention off its fast kernel, which
+        was measured slower than this."""
+        b, w, n, joined = qkv.shape
+        d = joined // 3
+        q, k, v = qkv.view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)  # (B, W, H, N, d)
         if mask is not None:
             bias = bias + mask[:, None]  # (W, H, N, N)
-        if self.training:
-            # A trainable bias keeps scaled_dot_product_attention off its fast kernel: measured slower than this.
-            with torch.autocast(x.device.type, enabled=False):  # it would make the widest tensor, the logits, float32
-                logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias.to(q.dtype)
-                out = logits.softmax(-1) @ v
-        elif mask is None:
-            # All windows have the same bias: they join the batch, and no tensor is copied.
-            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype)).unflatten(0, (b, w))
-        else:
-            # Each window has its own: windows and heads share one axis, so that the bias is not copied for the batch.
-            bias = bias.reshape(1, w * self.heads, n, n).to(q.dtype)
-            q, k, v = (t.reshape(b, w * self.heads, n, d // self.heads) for t in (q, k, v))
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).view(b, w, self.heads, n, d // self.heads)
-        return kernels.linear(out.transpose(2, 3).reshape(b, w, n, d), self.proj)
+        with torch.autocast(qkv.device.type, enabled=False):  # it would make the widest tensor, the logits, float32
+            logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias.to(q.dtype)
+            out = logits.softmax(-1) @ v
+        return out.transpose(2, 3).reshape(b, w, n, d)
 
 
 class Mlp(nn.Module):
@@ -231,5 +234,13 @@ class PatchEmbed(nn.Module):
 
     def tokens(self, seen: Tensor) -> Tensor:
         """The last of `look` -> (B, R, C, D)"""
-        tokens: Tensor = self.norm(self.proj(seen).permute(0, 2, 3, 1))
+        tokens: Tensor = self.norm(self.proj(seen).permute(0, 2, 3, 1) if self.stem else self._projected(seen))
         return tokens
+
+    def _projected(self, image: Tensor) -> Tensor:
+        """What `proj` computes, as a product of the patches: it is the small image that is laid out anew, not the
+        tokens of many channels."""
+        b, c, rows, columns = image.shape
+        p, q = self.proj.kernel_size
+        patches = image.view(b, c, rows // p, p, columns // q, q).permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)

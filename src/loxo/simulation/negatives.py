@@ -14,7 +14,18 @@ from numpy.typing import NDArray
 from loxo.simulation import animals, machines, weather
 from loxo.simulation.machines import negative
 from loxo.simulation.rumble import draw_roar, draw_trumpet
-from loxo.simulation.sounds import Call, coloured, curve, decibels, harmonics_below, play, ramps, wavetable
+from loxo.simulation.sounds import (
+    Call,
+    band_noise,
+    coloured,
+    curve,
+    decibels,
+    harmonics_below,
+    place,
+    play,
+    ramps,
+    wavetable,
+)
 
 Generator = Callable[[np.random.Generator, int, float], Call]
 
@@ -71,6 +82,32 @@ def glide(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     return negative("glide", samples, float(f0.min()), float(f0.max()))
 
 
+def pulses(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """A short low sound that comes back at an even pace, on and on: a pump, a ram, a generator that hunts, an insect.
+
+    Each alone may be just like a short rumble; no elephant repeats one so evenly.
+    """
+    n = int(min(rng.uniform(15, 60), longest_s) * sample_rate)
+    length = int(rng.uniform(0.3, 2.5) * sample_rate)
+    period_s = length / sample_rate + np.exp(rng.uniform(np.log(0.5), np.log(5.0)))
+    if rng.random() < 0.6:
+        f0 = rng.uniform(10, 60) * np.linspace(1.0, rng.uniform(0.8, 1.25), length)
+        levels = -rng.uniform(3, 20) * np.arange(int(rng.integers(1, 4)))
+        low, high = float(f0.min()), float(f0.max()) * len(levels)
+        pulse = play(wavetable(rng, levels), f0, sample_rate)
+    else:
+        low = rng.uniform(10, 70)
+        high = low * rng.uniform(1.2, 2.5)
+        pulse = band_noise(rng, length, sample_rate, low, high)
+    pulse = pulse * ramps(length, int(rng.uniform(0.05, 0.5) * length), int(rng.uniform(0.05, 0.5) * length))
+    out = np.zeros(n, np.float32)
+    uneven, swell_db = rng.uniform(0, 0.05) * period_s, rng.uniform(0, 1.5)
+    for at_s in np.arange(rng.uniform(0, period_s), n / sample_rate, period_s):
+        at = int((at_s + rng.normal(0, uneven)) * sample_rate)
+        place(out, pulse, at, float(decibels(rng.normal(0, swell_db))))
+    return negative("pulses", out, low, high)
+
+
 # name -> (generator, weight in a survey): wind first, as in the field. A weight that changes changes every survey that
 # is made from a seed, and with it what figures of different days say of each other.
 NEGATIVES: dict[str, tuple[Generator, float]] = {
@@ -111,10 +148,12 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "drone": (drone, 1.2),
     "low burst": (low_burst, 2.0),
     "glide": (glide, 1.2),
+    "pulses": (pulses, 0.0),
 }
 # Weights in training of what a network that had learnt from those above still took for rumbles, or for shots.
 HARD = {
     **{"drone": 4.2, "vehicle": 3.2, "hum": 2.4, "glide": 2.2, "aircraft": 2.0, "steady line": 1.8, "boat": 1.6},
+    "pulses": 3.0,
     **{"handling": 9.0, "strokes": 7.0, "drops": 6.0, "buffet": 5.5, "knocks": 3.0, "slaps": 2.5, "rain": 2.5},
 }
 _NAMES = tuple(NEGATIVES)

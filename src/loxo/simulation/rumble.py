@@ -67,7 +67,8 @@ def two_sided(rng: np.random.Generator, low: float, median: float, high: float) 
     return median * ((high if z > 0 else low) / median) ** (abs(z) / 1.645)
 
 
-def draw_rumble(rng: np.random.Generator) -> Rumble:
+def draw_rumble(rng: np.random.Generator, *, unusual: float = 0.0) -> Rumble:
+    """A rumble as surveys hold them. `unusual`: share of those that are shorter or longer than nearly all of these."""
     habitat = str(rng.choice(HABITATS, p=(0.25, 0.6, 0.15)))
     if habitat == "clearing":
         distance = float(np.exp(rng.uniform(np.log(20), np.log(300))))
@@ -79,6 +80,8 @@ def draw_rumble(rng: np.random.Generator) -> Rumble:
     f0 = float(np.clip(f0, 10.0, 38.0))
     # 1.7 / 3.8 / 7.0 s [ELP], one in twelve of them the short calls of a clearing.
     duration = two_sided(rng, 1.95, 4.1, 7.3) if rng.random() < 0.92 else two_sided(rng, 0.6, 1.7, 5.1)
+    if unusual and rng.random() < unusual:
+        duration = rng.uniform(0.7, 1.8) if rng.random() < 0.6 else rng.uniform(6.5, 10.5)
     duration = float(np.clip(duration, 0.8, 10.0))
     contour = str(rng.choice(CONTOURS, p=(0.4, 0.2, 0.15, 0.08, 0.17)))
     span = two_sided(rng, 0.06, 0.18, 0.32)  # [C104]

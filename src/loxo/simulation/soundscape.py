@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a forest, for the pauses between calls
+UNUSUAL_SHARE = 0.3  # of the training's rumbles: about a second, or more than seven; one in thirty in a survey
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
@@ -95,8 +96,8 @@ def compose(
     """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
 
     `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `recorder`: drawn when not given. `training`: negatives by their weights in training, not
-    by those in a survey, which stay what they are.
+    while another lasts. `recorder`: drawn when not given. `training`: negatives and lengths of rumbles by their
+    weights in training, not by those in a survey, which stay what they are.
     The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
     """
     if len(background) < samples:
@@ -116,7 +117,16 @@ def compose(
     bed[last:] = 0
     events: list[Event] = []
     for call, at, snr_db, by_line in _calls(
-        rng, samples, sample_rate, rumbles, shots, chorus, overlap, rumble_snr_db, fire
+        rng,
+        samples,
+        sample_rate,
+        rumbles,
+        shots,
+        chorus,
+        overlap,
+        rumble_snr_db,
+        fire,
+        UNUSUAL_SHARE if training else 0.0,
     ):
         event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
         if event is not None:
@@ -148,16 +158,17 @@ def _calls(
     overlap: float,
     rumble_snr_db: tuple[float, float, float],
     fire: Fire,
+    unusual: float,
 ) -> list[tuple[Call, int, float, bool]]:
     """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
     calls: list[tuple[Call, int, float, bool]] = []
     taken: list[tuple[int, int]] = []
-    leader = draw_rumble(rng) if chorus else None
+    leader = draw_rumble(rng, unusual=unusual) if chorus else None
     group_by_line = rng.random() < BY_LINE
     group_snr = draw_snr(rng, LINE_SNR_DB if group_by_line else rumble_snr_db)
     next_at = int(rng.integers(-2 * sample_rate, max(1, samples // 4)))
     for _ in range(rumbles):
-        call = synthesise_rumble(_voice(rng, leader), sample_rate, rng)
+        call = synthesise_rumble(_voice(rng, leader, unusual), sample_rate, rng)
         length = call.core[1] - call.core[0]
         if chorus:
             start, by_line, snr = next_at, group_by_line, group_snr + rng.normal(0, 3)
@@ -185,9 +196,9 @@ def _calls(
     return calls
 
 
-def _voice(rng: np.random.Generator, leader: Rumble | None) -> Rumble:
+def _voice(rng: np.random.Generator, leader: Rumble | None, unusual: float) -> Rumble:
     """A rumble; of the same group as `leader`, if there is one: near it, so that the same harmonics are left."""
-    rumble = draw_rumble(rng)
+    rumble = draw_rumble(rng, unusual=unusual)
     if leader is None:
         return rumble
     return replace(
@@ -328,11 +339,11 @@ def training_window(
     else:
         negatives = int(rng.choice(4, p=(0.35, 0.35, 0.2, 0.1)))
         which = rng.random()
-        if which < 0.72:  # rumbles, of them a quarter with shots too
+        if which < 0.72:  # rumbles, of them four in nine with shots too
             chorus = rng.random() < CHORUS_SHARE
             rumbles = int(rng.integers(3, 7)) if chorus else int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
-        if which > 0.54:
-            shots = int(rng.choice((1, 2, 3), p=(0.6, 0.28, 0.12)))
+        if which > 0.4:
+            shots = int(rng.choice((1, 2, 3, 4), p=(0.45, 0.3, 0.15, 0.1)))
     scene = compose(
         rng,
         samples,
