@@ -29,6 +29,7 @@ VARIANTS = {
     "median floor": ("model.floor_quantile=0.5",),
     "window 0.51 s": ("model.n_fft=2048",),  # 4 Hz apart below 250 Hz, not 2
     "no fine head": ("model.fine=0",),
+    "no layers in the fine head": ("model.fine_depth=0",),
     "no stem": ("model.fine=0", "model.stem=[]"),
     "steps 0.32 s": ("model.fine=0", "model.substeps=1"),
     "no pauses": ("data.pause=0",),

@@ -55,6 +55,24 @@ def test_rumble_durations_follow_the_tables() -> None:
     assert max(durations) < 11
 
 
+def test_unusual_rumbles_are_shorter_or_longer() -> None:
+    rng = np.random.default_rng(3)
+    durations = np.array([draw_rumble(rng, unusual=1.0).duration_s for _ in range(300)])
+    assert ((durations <= 1.8) | (durations >= 6.5)).all()
+    assert 0.5 < np.mean(durations <= 1.8) < 0.7
+    assert draw_rumble(np.random.default_rng(4), unusual=0.0) == draw_rumble(np.random.default_rng(4))
+
+
+def test_pulses_come_back_evenly() -> None:
+    for seed in range(12):
+        call = NEGATIVES["pulses"][0](np.random.default_rng(seed), RATE, 30.0)
+        loud = power_envelope(call.samples, RATE // 20) > 0.05 * np.square(call.samples).max()
+        onsets = np.flatnonzero(np.diff(loud.astype(int)) == 1) / RATE
+        apart = np.diff(onsets)
+        longer = apart[apart > 0.5 * apart.max()]  # within a pulse of noise the level may dip
+        assert len(longer) >= 2 and np.std(longer) < 0.25 * np.mean(longer)
+
+
 def test_rumble_fundamentals_follow_the_tables() -> None:
     rng = np.random.default_rng(1)
     drawn = [draw_rumble(rng) for _ in range(1500)]
