@@ -16,6 +16,7 @@ from loxo.errors import LoxoError
 from loxo.machine import user_cache
 from loxo.models.runtime import CompiledNetwork, choose_runtime
 from loxo.models.weights import load_model
+from loxo.models.windows import GROUP
 from loxo.simulation.simulate import simulate
 
 pytest.importorskip("openvino")
@@ -46,6 +47,17 @@ def test_float32_is_torchs_but_for_rounding(count):
     compiled = CompiledNetwork(model, "weights", "float32")
     for theirs, ours in zip(compiled(bands), model.network(bands), strict=True):
         torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+
+
+def test_a_large_network_takes_fewer_windows_at_a_time(monkeypatch):
+    model, bands = load_model(), windows(5)
+    monkeypatch.setattr("loxo.models.runtime.LARGE", 1)
+    compiled = CompiledNetwork(model, "weights", "float32")
+    for theirs, ours in zip(compiled(bands), model.network(bands), strict=True):
+        torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+    together, _ = compiled(bands)
+    torch.testing.assert_close(compiled(bands[3:4])[0][0], together[3], atol=0, rtol=0)
+    assert compiled._compiled.input(0).shape[0] == GROUP // 2
 
 
 def test_a_window_gives_the_same_bits_in_any_company():
