@@ -102,7 +102,7 @@ def stretching(frames: int, more: int) -> Tensor:
     """(frames, more): the matrix that makes `more` frames of `frames` by cubic convolution, ends on ends.
 
     As the official model stretches its spectrogram (bicubic, corners aligned). The kernel is that of Keys 1981, IEEE
-    Trans. ASSP 29:1153, with a = -0.75. As a product it costs a tenth of torch's, or OpenVINO's, own resampling.
+    Trans. ASSP 29:1153, with a = -0.75. As a product it takes OpenVINO a tenth of its own resampling.
     """
     a = -0.75
     at = torch.arange(more) * torch.tensor((frames - 1) / (more - 1))  # in float32, as theirs

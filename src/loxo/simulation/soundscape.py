@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a forest, for the pauses between calls
-UNUSUAL_SHARE = 0.3  # of the training's rumbles: about a second, or more than seven; one in thirty in a survey
+UNUSUAL_SHARE = 0.3  # of the training's rumbles, of 0.8-1.8 s or 6.5-10 s, beside those that are so anyway
 CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
 CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
