@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loxo.models.config import ModelConfig
+from loxo.models.frontend import FrontEnd
 from loxo.models.windows import hop_steps, window_starts, window_weight
 
 CLIP_POOLING = {"mean": lambda logits: logits.mean(2), "max": lambda logits: logits.amax(2)}
@@ -25,7 +26,7 @@ class FrameModel(nn.Module):
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
     second_head: ClassVar[str] = ""  # name of what only adds to it and may begin anew; "": there is none
-    frontend: nn.Module  # (batch, samples) -> (batch, channels, frames, n_mels)
+    frontend: FrontEnd
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -26,8 +26,8 @@ class HTSAT(FrameModel):
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
-        frontend = self.frontend = build_frontend(config)
-        frames, more = frontend.frames, config.image_frames
+        self.frontend = build_frontend(config)
+        frames, more = self.frontend.frames, config.image_frames
         self.register_buffer("stretching", stretching(frames, more) if frames != more else None, persistent=False)
         self.bn0 = nn.BatchNorm2d(config.in_chans * config.n_mels)
         self.patch_embed = PatchEmbed(config.in_chans, config.embed_dim, config.patch, config.stem)
@@ -46,8 +46,6 @@ class HTSAT(FrameModel):
         )
         self.fine = FineHead(config) if config.fine else None
         self.apply(_initialise)
-        if self.fine is not None:
-            self.fine.start_silent()
 
     def scaled(self, image: Tensor) -> Tensor:
         """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
@@ -120,7 +118,7 @@ class FineHead(nn.Module):
 
     Tokens are made of patches 0.32 s long and have looked at each other ever since; the stem's first layer has a column
     for each step. What it saw there is read in the light of the step's token, and what comes out is added to the
-    logits of the token-semantic convolution.
+    logits of the token-semantic convolution: nothing, before it has learnt something.
     """
 
     NEIGHBOURS = 5  # steps
@@ -135,12 +133,8 @@ class FineHead(nn.Module):
         self.layers = nn.ModuleList(
             FineLayer(config.fine, self.NEIGHBOURS, self.REACH**k) for k in range(config.fine_depth)
         )
-        self.answer = nn.Conv1d(config.fine, len(config.classes), self.NEIGHBOURS, padding=self.NEIGHBOURS // 2)
-
-    def start_silent(self) -> None:
-        """So that it changes nothing before it has learnt something."""
-        for parameter in self.answer.parameters():
-            nn.init.zeros_(parameter)
+        answer = nn.Conv1d(config.fine, len(config.classes), self.NEIGHBOURS, padding=self.NEIGHBOURS // 2)
+        self.answer = _silent(answer)
 
     def forward(self, seen: Tensor, columns: Tensor) -> Tensor:
         """seen (batch, channels, rows, steps), columns (batch, features, R, steps / substeps) -> logits"""
@@ -171,9 +165,7 @@ class FineLayer(nn.Module):
         super().__init__()
         padding = apart * (neighbours // 2)
         self.first = nn.Conv1d(channels, channels, neighbours, padding=padding, dilation=apart)
-        self.second = nn.Conv1d(channels, channels, neighbours, padding=padding, dilation=apart)
-        for parameter in self.second.parameters():
-            nn.init.zeros_(parameter)
+        self.second = _silent(nn.Conv1d(channels, channels, neighbours, padding=padding, dilation=apart))
 
     def forward(self, steps: Tensor) -> Tensor:
         added: Tensor = self.second(F.relu(self.first(F.relu(steps))))
@@ -183,6 +175,13 @@ class FineLayer(nn.Module):
 def in_substeps(pieces: Tensor, substeps: int) -> Tensor:
     """(batch, channels x substeps, 1, columns) -> (batch, channels, columns x substeps)"""
     return pieces.squeeze(2).unflatten(1, (-1, substeps)).transpose(2, 3).flatten(2)
+
+
+def _silent(layer: nn.Conv1d) -> nn.Conv1d:
+    """Whose sums are zero until they are learnt."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
 
 
 def _initialise(module: nn.Module) -> None:
