@@ -99,15 +99,20 @@ def test_the_average_follows_weights_and_copies_tables(model):
 
 
 def test_warm_up_then_cosine_and_no_decay_where_there_should_be_none(model):
-    config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0)
+    config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, muon_rate=2.0)
     optimiser, schedule = build_optimiser(model, config)
     rates = []
     for _ in range(100):
-        rates.append(schedule.get_last_lr()[0])
+        first, second, of_matrices = schedule.get_last_lr()
+        assert first == second == of_matrices / 2
+        rates.append(first)
         optimiser.step()
         schedule.step()
     assert rates[0] == pytest.approx(0.1) and rates[10] == 1.0 and rates[55] == pytest.approx(0.5) and rates[99] < 0.001
-    decayed, free = ({id(p) for p in group["params"]} for group in optimiser.param_groups)
+    groups = optimiser.param_groups
+    free = {id(p) for p in groups[1]["params"]}
+    decayed = {id(p) for group in (groups[0], groups[2]) for p in group["params"]}
+    assert groups[1]["weight_decay"] == 0 and groups[0]["weight_decay"] == groups[2]["weight_decay"] > 0
     for name, parameter in model.named_parameters():
         none = name.endswith("bias") or "norm" in name or "bn0" in name or "bias_table" in name
         assert (id(parameter) in free) is none and (id(parameter) in decayed) is not none, name

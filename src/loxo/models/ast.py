@@ -87,6 +87,7 @@ class AST(FrameModel):
 
     config: ASTConfig
     head_name = "classifier.dense"
+    answering = ("classifier.dense",)
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__(config)

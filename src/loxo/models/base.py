@@ -26,6 +26,7 @@ class FrameModel(nn.Module):
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
     second_head: ClassVar[str] = ""  # name of what only adds to it and may begin anew; "": there is none
+    answering: ClassVar[tuple[str, ...]]  # names of the layers whose sums are the logits
     frontend: FrontEnd
 
     def __init__(self, config: ModelConfig) -> None:

@@ -54,6 +54,7 @@ class CRNNConfig(ModelConfig):
 class CRNN(FrameModel):
     config: CRNNConfig
     head_name = "head"
+    answering = ("head",)
 
     def __init__(self, config: CRNNConfig) -> None:
         super().__init__(config)

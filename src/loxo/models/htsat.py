@@ -23,6 +23,7 @@ class HTSAT(FrameModel):
     stretching: Tensor | None
     head_name = "tscam_conv"
     second_head = "fine"
+    answering = ("tscam_conv", "fine.answer")
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)

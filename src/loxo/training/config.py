@@ -14,6 +14,7 @@ from typing import Any
 
 SPLITS = ("recording", "site", "day")
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
+OPTIMISERS = ("muon", "adamw")
 MARGINAL = ("keep", "ignore", "drop")
 
 
@@ -130,8 +131,14 @@ class TrainingConfig:
     batch_size: int = key(16, "windows that a device takes at once", least=1)
     accumulate: int = key(1, "batches that make one step", least=1)
     learning_rate: float = key(1.5e-3, "the highest, after the warm-up; then it falls as a cosine to 0", least=0)
+    optimiser: str = key("muon", "of the matrices inside the network; AdamW takes the rest", among=OPTIMISERS)
+    muon_rate: float = key(3.0, "Muon's learning rate over that of AdamW", least=0)
     warmup: int = key(300, "steps of rising learning rate, at most a tenth of all", least=0)
-    weight_decay: float = key(0.05, "AdamW's; not on norms, biases and position tables", least=0)
+    weight_decay: float = key(
+        0.05,
+        "times the learning rate; not of norms, biases and position tables",
+        least=0,
+    )
     average_decay: float = key(0.998, "of the moving average of weights that becomes the model", least=0, most=1)
     precision: str = key(
         "auto", "Lightning's; auto: bf16-mixed where the device computes it in hardware, else 32-true", among=PRECISIONS

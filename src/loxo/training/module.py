@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from loxo.models.base import CLIP_POOLING, FrameModel
 from loxo.training import augment
 from loxo.training.config import AugmentConfig, LossConfig, TrainingConfig
+from loxo.training.muon import MuonAdamW
 from loxo.training.targets import IGNORED, PAUSE
 
 TABLES = ("bias_table", "position_embeddings", "token")  # parameters of no layer: no weight decay
@@ -116,15 +118,24 @@ def mean_with(model: FrameModel, others: dict[str, Tensor], share: float) -> Fra
 
 def build_optimiser(
     model: FrameModel, config: TrainingConfig
-) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.LambdaLR]:
-    """AdamW without decay on norms, biases and position tables; linear warm-up, then a cosine to zero, by step."""
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Muon for the matrices between a network's ends, or AdamW for these too, and AdamW for all else; no decay on
+    norms, biases and position tables. Linear warm-up, then a cosine to zero, by step."""
+    matrices: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim < 2 or any(part in name for part in TABLES)
-        (free if plain else decayed).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        answers = any(name.startswith(f"{layer}.") for layer in model.answering)
+        (free if plain else decayed if answers or config.optimiser == "adamw" else matrices).append(parameter)
+    rate, decay = config.learning_rate, config.weight_decay
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": decay},
+        {"params": free, "weight_decay": 0.0},
+    ]
+    if matrices:
+        groups.append({"params": matrices, "weight_decay": decay, "lr": rate * config.muon_rate, "matrices": True})
+    optimiser = MuonAdamW(groups, lr=rate, fused=True)
     warmup = min(config.warmup, max(1, config.steps // 10))
 
     def scale(step: int) -> float:
