@@ -10,6 +10,7 @@ median over the steps after the first three. Speed-ups are within a round.
     ... + bfloat16   autocast
     Loxo in ...      attention's logits in bfloat16 too, convolutions with channels last, fused AdamW, memory kept;
                      `precision=auto` takes one of the two
+    ... + Muon       the same with Muon for the matrices, as `loxo train` has it unless told otherwise
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ from loxo.models.registry import build
 from loxo.training.config import TrainingConfig
 from loxo.training.module import FrameTraining, build_optimiser
 
-VARIANTS = ("straightforward", "straightforward + bfloat16", "Loxo in float32", "Loxo in bfloat16")
+VARIANTS = (
+    "straightforward",
+    "straightforward + bfloat16",
+    "Loxo in float32",
+    "Loxo in bfloat16",
+    "Loxo in bfloat16 + Muon",
+)
 
 
 def main() -> None:
@@ -84,13 +91,13 @@ def step_seconds(options: argparse.Namespace) -> float:
         swin.WindowAttention.forward = plain_attention  # type: ignore[method-assign]
         swin.PatchEmbed.look = plain_look  # type: ignore[method-assign]
         htsat.FineHead.see = plain_see  # type: ignore[method-assign]
-    config = TrainingConfig()
+    config = TrainingConfig(optimiser="muon" if "Muon" in options.variant else "adamw")
     model = build(HTSATConfig.preset("default")).train()
     module = FrameTraining(model, config.loss, config.augment)
     optimiser: Any = build_optimiser(model, config)[0]
     if not ours:
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
-    half = options.variant in ("Loxo in bfloat16", "straightforward + bfloat16")
+    half = "bfloat16" in options.variant
     waveform = 0.1 * torch.randn(options.batch, model.config.window_samples)
     targets = (torch.rand(options.batch, len(model.config.classes), model.config.steps) < 0.1).float()
     taken = []

@@ -40,6 +40,7 @@ VARIANTS = {
     "shallower": ("model.depths=[1,1,1]",),
     "deeper": ("model.depths=[2,2,4]",),
     "no dropped branches": ("model.drop_path=0",),
+    "AdamW": ("optimiser=adamw",),  # for the matrices too
     "made-up noise": ("data.backgrounds=null",),  # in place of recorded backgrounds
 }
 AVERAGE = "average_decay=0.98"  # the usual mean over 500 steps would still hold the first weights
