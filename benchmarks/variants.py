@@ -39,7 +39,7 @@ VARIANTS = {
     "wider": ("model.embed_dim=48", "model.num_heads=[1,3,6]"),
     "shallower": ("model.depths=[1,1,1]",),
     "deeper": ("model.depths=[2,2,4]",),
-    "no dropped branches": ("model.drop_path=0",),
+    "dropped branches": ("model.drop_path=0.1",),
     "AdamW": ("optimiser=adamw",),  # for the matrices too
     "made-up noise": ("data.backgrounds=null",),  # in place of recorded backgrounds
 }

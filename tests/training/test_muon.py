@@ -78,6 +78,21 @@ def test_every_parameter_is_taken_once_and_the_answers_by_adamw(preset):
     assert not any(g.get("matrices") for g in build_optimiser(model, TrainingConfig(optimiser="adamw"))[0].param_groups)
 
 
+@pytest.mark.parametrize(
+    ("settings", "times"),
+    [
+        ({}, 3),
+        ({"init_from": "default"}, 1),
+        ({"muon_rate": 0.5}, 0.5),
+        ({"muon_rate": 2.0, "init_from": "default"}, 2),
+    ],
+)
+def test_matrices_move_less_from_weights_than_from_nothing_unless_told(settings, times):
+    groups = build_optimiser(build("default"), TrainingConfig(learning_rate=0.01, **settings))[0].param_groups
+    rates = [group["initial_lr"] for group in groups]
+    assert rates == pytest.approx([0.01, 0.01, 0.01 * times]) and groups[2]["matrices"]
+
+
 def test_it_goes_on_as_before_from_its_state():
     torch.manual_seed(3)
     weights, scale = torch.nn.Parameter(torch.randn(8, 8)), torch.nn.Parameter(torch.ones(8))

@@ -231,6 +231,7 @@ class HTSATConfig(ModelConfig):
             "substeps": 4,
             "fine": 32,
             "fine_depth": 2,
+            "drop_path": 0.0,  # no training window is seen twice
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
         "clap-tiny": CLAP,

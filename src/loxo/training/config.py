@@ -132,7 +132,9 @@ class TrainingConfig:
     accumulate: int = key(1, "batches that make one step", least=1)
     learning_rate: float = key(1.5e-3, "the highest, after the warm-up; then it falls as a cosine to 0", least=0)
     optimiser: str = key("muon", "of the matrices inside the network; AdamW takes the rest", among=OPTIMISERS)
-    muon_rate: float = key(3.0, "Muon's learning rate over that of AdamW", least=0)
+    muon_rate: float | None = key(
+        None, "Muon's learning rate over that of AdamW; null: 3 from nothing, 1 from weights (init_from)", least=0
+    )
     warmup: int = key(300, "steps of rising learning rate, at most a tenth of all", least=0)
     weight_decay: float = key(
         0.05,

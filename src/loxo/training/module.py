@@ -17,6 +17,7 @@ from loxo.training.config import AugmentConfig, LossConfig, TrainingConfig
 from loxo.training.muon import MuonAdamW
 from loxo.training.targets import IGNORED, PAUSE
 
+MUON_FROM_NOTHING, MUON_FROM_WEIGHTS = 3.0, 1.0  # measured in docs/experiments.md
 TABLES = ("bias_table", "position_embeddings", "token")  # parameters of no layer: no weight decay
 
 
@@ -134,7 +135,9 @@ def build_optimiser(
         {"params": free, "weight_decay": 0.0},
     ]
     if matrices:
-        groups.append({"params": matrices, "weight_decay": decay, "lr": rate * config.muon_rate, "matrices": True})
+        usual = MUON_FROM_WEIGHTS if config.init_from else MUON_FROM_NOTHING
+        times = usual if config.muon_rate is None else config.muon_rate
+        groups.append({"params": matrices, "weight_decay": decay, "lr": rate * times, "matrices": True})
     optimiser = MuonAdamW(groups, lr=rate, fused=True)
     warmup = min(config.warmup, max(1, config.steps // 10))
 
