@@ -136,11 +136,7 @@ class TrainingConfig:
         None, "Muon's learning rate over that of AdamW; null: 3 from nothing, 1 from weights (init_from)", least=0
     )
     warmup: int = key(300, "steps of rising learning rate, at most a tenth of all", least=0)
-    weight_decay: float = key(
-        0.05,
-        "times the learning rate; not of norms, biases and position tables",
-        least=0,
-    )
+    weight_decay: float = key(0.05, "times the learning rate; not of norms, biases and position tables", least=0)
     average_decay: float = key(0.998, "of the moving average of weights that becomes the model", least=0, most=1)
     precision: str = key(
         "auto", "Lightning's; auto: bf16-mixed where the device computes it in hardware, else 32-true", among=PRECISIONS
