@@ -87,7 +87,6 @@ class AST(FrameModel):
 
     config: ASTConfig
     head_name = "classifier.dense"
-    answering = ("classifier.dense",)
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__(config)

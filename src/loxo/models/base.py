@@ -26,13 +26,17 @@ class FrameModel(nn.Module):
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
     second_head: ClassVar[str] = ""  # name of what only adds to it and may begin anew; "": there is none
-    answering: ClassVar[tuple[str, ...]]  # names of the layers whose sums are the logits
     frontend: FrontEnd
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.provenance: dict[str, Any] = {}  # where the weights come from; filled when a model file is loaded
+
+    @property
+    def answering(self) -> tuple[str, ...]:
+        """Names of the layers whose sums are the logits."""
+        return (self.head_name,)
 
     def bands(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, channels, n_mels, frames), as the network wants them."""

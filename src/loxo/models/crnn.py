@@ -54,7 +54,6 @@ class CRNNConfig(ModelConfig):
 class CRNN(FrameModel):
     config: CRNNConfig
     head_name = "head"
-    answering = ("head",)
 
     def __init__(self, config: CRNNConfig) -> None:
         super().__init__(config)

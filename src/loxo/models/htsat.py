@@ -23,7 +23,6 @@ class HTSAT(FrameModel):
     stretching: Tensor | None
     head_name = "tscam_conv"
     second_head = "fine"
-    answering = ("tscam_conv", "fine.answer")
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
@@ -47,6 +46,10 @@ class HTSAT(FrameModel):
         )
         self.fine = FineHead(config) if config.fine else None
         self.apply(_initialise)
+
+    @property
+    def answering(self) -> tuple[str, ...]:
+        return self.head_name, "fine.answer"
 
     def scaled(self, image: Tensor) -> Tensor:
         """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
