@@ -93,7 +93,7 @@ def step_seconds(options: argparse.Namespace) -> float:
         htsat.FineHead.see = plain_see  # type: ignore[method-assign]
     config = TrainingConfig(optimiser="muon" if "Muon" in options.variant else "adamw")
     model = build(HTSATConfig.preset("default")).train()
-    module = FrameTraining(model, config.loss, config.augment)
+    module = FrameTraining(model, config)
     optimiser: Any = build_optimiser(model, config)[0]
     if not ours:
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)

@@ -104,6 +104,16 @@ class LossConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistilConfig:
+    """Other models whose answer is learnt beside the truth."""
+
+    teachers: tuple[str, ...] = key(
+        (), "models whose mean answer is learnt beside the truth, such as default or the file of a larger one"
+    )
+    share: float = key(0.5, "of the loss that asks for that answer; the truth has the rest", least=0, most=1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LogConfig:
     """What the run leaves to look at, apart from its curves."""
 
@@ -127,6 +137,7 @@ class TrainingConfig:
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distil: DistilConfig = field(default_factory=DistilConfig)
     steps: int = key(5600, "optimiser steps", least=1)
     batch_size: int = key(16, "windows that a device takes at once", least=1)
     accumulate: int = key(1, "batches that make one step", least=1)

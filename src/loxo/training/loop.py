@@ -31,6 +31,7 @@ from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, 
 from loxo.training.pictures import draw_validation
 from loxo.training.record import Curves, save_checkpoint
 from loxo.training.sources import Sources
+from loxo.training.teachers import Teachers
 from loxo.training.validation import Floats, judge, score_windows
 
 GRADIENT_CLIP = 1.0  # norm
@@ -52,6 +53,7 @@ class Loop:
         out: Path,
         state: dict[str, Any] | None,
         on_progress: Progress | None,
+        teachers: Teachers | None = None,
     ) -> None:
         """`state`: of the checkpoint to go on from; None: from the beginning."""
         self.fabric, self.config, self.sources, self.out = fabric, config, sources, out
@@ -65,7 +67,7 @@ class Loop:
         if state is not None:
             self._restore(state)
         self.average.model.to(fabric.device)
-        self.module, self.wrapped = fabric.setup(FrameTraining(model, config.loss, config.augment), self.optimiser)
+        self.module, self.wrapped = fabric.setup(FrameTraining(model, config, teachers), self.optimiser)
         self.curves = Curves(out, config, model.config.classes, self.step) if fabric.is_global_zero else None
         self.waited_s = self.spent_s = 0.0  # since the last validation, the first step of a process left out
 

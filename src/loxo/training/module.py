@@ -13,9 +13,10 @@ from torch.nn import functional as F
 
 from loxo.models.base import CLIP_POOLING, FrameModel
 from loxo.training import augment
-from loxo.training.config import AugmentConfig, LossConfig, TrainingConfig
+from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.muon import MuonAdamW
 from loxo.training.targets import IGNORED, PAUSE
+from loxo.training.teachers import Teachers
 
 MUON_FROM_NOTHING, MUON_FROM_WEIGHTS = 3.0, 1.0  # measured in docs/experiments.md
 TABLES = ("bias_table", "position_embeddings", "token")  # parameters of no layer: no weight decay
@@ -24,23 +25,33 @@ TABLES = ("bias_table", "position_embeddings", "token")  # parameters of no laye
 class FrameTraining(nn.Module):
     """A model, what is done to its batches and its loss as one module, so that all of it runs in one precision."""
 
-    def __init__(self, model: FrameModel, loss: LossConfig, changes: AugmentConfig) -> None:
+    def __init__(self, model: FrameModel, config: TrainingConfig, teachers: Teachers | None = None) -> None:
         super().__init__()
-        self.model, self.loss, self.changes = model, loss, changes
+        self.model, self.teachers = model, teachers
+        self.loss, self.changes, self.teachers_share = config.loss, config.augment, config.distil.share
 
     def forward(self, waveform: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
-        """The loss, a scalar, of waveforms (batch, samples) and targets (batch, classes, steps)."""
+        """The loss, a scalar, of waveforms (batch, samples) and targets (batch, classes, steps).
+
+        Teachers hear what the model hears, with nothing hidden, and have a say in every step of it.
+        """
         changes = self.changes
         if changes.mixup:
             waveform, targets = augment.mixup(waveform, targets, rng, changes.mixup, changes.mixup_alpha)
-        bands = self.model.bands(waveform)  # (batch, channels, n_mels, frames)
+        image = self.model.frontend(waveform)
+        bands = self.model.scaled(image)  # (batch, channels, n_mels, frames)
         if changes.time_masks or changes.band_masks:
             batch, _, rows, frames = bands.shape
             times = augment.draw_masks(rng, batch, frames, changes.time_masks, changes.time_mask_share)
             hidden = augment.draw_masks(rng, batch, rows, changes.band_masks, changes.band_mask_share)
             bands = augment.hide(bands, times, hidden)
         logits, _ = self.model.network(bands)
-        return window_loss(logits.float(), targets, self.loss, self.model.config.clip_pooling)
+        logits = logits.float()
+        loss = window_loss(logits, targets, self.loss, self.model.config.clip_pooling)
+        if self.teachers is None:
+            return loss
+        answer = F.binary_cross_entropy_with_logits(logits, self.teachers(waveform, image))
+        return torch.lerp(loss, answer, self.teachers_share)
 
 
 def window_loss(logits: Tensor, targets: Tensor, config: LossConfig, pooling: str) -> Tensor:

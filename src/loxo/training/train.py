@@ -50,6 +50,7 @@ from loxo.training.loop import BEST, Loop, Progress
 from loxo.training.record import check_wandb, load_checkpoint
 from loxo.training.schema import config_to_dict, flatten, free_keys, model_config
 from loxo.training.sources import Sources, build_sources, simulated_share
+from loxo.training.teachers import Teachers, load_teachers
 
 __all__ = ["TrainingConfig", "recorded_config", "train"]
 
@@ -96,12 +97,12 @@ def train(
             logging.getLogger(name).setLevel(logging.ERROR)
         fabric = _fabric(config)
         prepare = _begin if first and not resume else _prepare
-        model, about_weights, sources = prepare(config, of_model, out)
+        model, about_weights, teachers, sources = prepare(config, of_model, out)
         if fabric.is_global_zero:
             _write_record(config, out, {"data": sources.about, "init_from": about_weights})
             if on_problems is not None and sources.problems:
                 on_problems(sources.problems)
-        loop = Loop(fabric, config, model, sources, out, state, on_progress)
+        loop = Loop(fabric, config, model, sources, out, state, on_progress, teachers)
         loop.run()
         path = out / "model.safetensors"
         if fabric.is_global_zero:
@@ -170,7 +171,8 @@ def _refuse_other_content(out: Path) -> None:
         raise LoxoError(f"{out}: there is something already. Give a new folder, or --resume to go on there.")
 
 
-Prepared = tuple[FrameModel, dict[str, Any] | None, Sources]  # model, where its weights come from, data
+# The model, where its weights come from, what teaches it, data
+Prepared = tuple[FrameModel, dict[str, Any] | None, Teachers | None, Sources]
 
 
 def _begin(config: TrainingConfig, model: ModelConfig, out: Path) -> Prepared:
@@ -197,8 +199,9 @@ def _prepare(config: TrainingConfig, of_model: ModelConfig, out: Path) -> Prepar
                 f"{config.init_from}: its classes are not this model's, so that its head is not used and there is no "
                 "mean to take with it. Leave start_share out."
             )
+    teachers = load_teachers(config.distil, model)
     windows = config.steps * config.accumulate * config.batch_size * max(config.devices, 1)
-    return model, about, build_sources(config, of_model, windows)
+    return model, about, teachers, build_sources(config, of_model, windows)
 
 
 def _write_record(config: TrainingConfig, out: Path, more: dict[str, Any]) -> None:
@@ -255,7 +258,9 @@ def _without_folders(training: dict[str, Any]) -> dict[str, Any]:
     for key in ("tables", "recordings", "hard_negatives"):
         data[key] = [Path(path).name for path in data[key]]
     data["backgrounds"] = data["backgrounds"] and Path(data["backgrounds"]).name
-    return {**training, "data": data, "init_from": training["init_from"] and Path(training["init_from"]).name}
+    distil = {**training["distil"], "teachers": [Path(path).name for path in training["distil"]["teachers"]]}
+    start = training["init_from"] and Path(training["init_from"]).name
+    return {**training, "data": data, "distil": distil, "init_from": start}
 
 
 def _versions() -> dict[str, str]:

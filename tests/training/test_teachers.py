@@ -1,0 +1,132 @@
+"""Learning from other models' answers."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from loxo import LoxoError, load_model
+from loxo.models.config import HTSATConfig
+from loxo.models.registry import build
+from loxo.models.weights import save_model
+from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
+from loxo.training.module import FrameTraining, window_loss
+from loxo.training.teachers import Teachers, load_teachers
+from loxo.training.train import train
+
+SIZE = {"embed_dim": 8, "num_heads": (1, 2, 4), "depths": (1, 1, 1), "window_samples": 20480, "image_frames": 128}
+
+
+def tiny(seed, **changes):
+    torch.manual_seed(seed)
+    return build(HTSATConfig.preset("default", **{**SIZE, "drop_path": 0.0, **changes}))
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    waveform = 0.1 * torch.randn(3, 20480, generator=generator)
+    return waveform, torch.rand(3, 2, 64, generator=generator).round()
+
+
+def loss_of(student, teachers, waveform, targets, share, **changes):
+    config = TrainingConfig(distil=DistilConfig(share=share), augment=AugmentConfig(**changes))
+    return FrameTraining(student.eval(), config, teachers)(waveform, targets, np.random.default_rng(1))
+
+
+def test_the_loss_is_shared_between_the_truth_and_the_mean_answer(batch):
+    waveform, targets = batch
+    student, models = tiny(1), [tiny(2).eval(), tiny(3, classes=("gunshot", "rumble")).eval()]
+    logits = student.eval().logits_and_latent(waveform)[0]
+    first, second = (model.logits_and_latent(waveform)[0] for model in models)
+    answer = ((first + second.flip(1)) / 2).sigmoid()
+    truth = window_loss(logits, targets, TrainingConfig().loss, "max")
+    taught = F.binary_cross_entropy_with_logits(logits, answer)
+    got = loss_of(student, Teachers(models, student), waveform, targets, 0.3)
+    torch.testing.assert_close(got, 0.7 * truth + 0.3 * taught)
+    assert abs(float(truth.detach() - taught.detach())) > 1e-3
+
+
+def test_a_teacher_may_have_another_front_end_and_hears_what_is_hidden(batch):
+    waveform, targets = batch
+    student, other = tiny(1), tiny(2, fmin=12.0)
+    teachers = Teachers([other], student)
+    answer = other.eval().logits_and_latent(waveform)[0].sigmoid()
+    torch.testing.assert_close(teachers(waveform, student.frontend(waveform)), answer)
+    same = Teachers([student], student)
+    image = student.frontend(waveform)
+    torch.testing.assert_close(same(waveform, image), same(torch.zeros_like(waveform), image))
+    heard = []
+    same.register_forward_hook(lambda _, inputs, __: heard.append(inputs[1]))
+    loss_of(student, same, waveform, targets, 0.5, band_masks=3, band_mask_share=0.5)
+    torch.testing.assert_close(heard[0], image)
+
+
+def test_teachers_do_not_learn(batch):
+    waveform, targets = batch
+    student, teacher = tiny(1), tiny(2).requires_grad_(False)
+    before = [value.clone() for value in teacher.state_dict().values()]
+    module = FrameTraining(student, TrainingConfig(distil=DistilConfig(share=1.0)), Teachers([teacher], student))
+    module.train()
+    optimiser = torch.optim.SGD([p for p in module.parameters() if p.requires_grad], lr=0.02)
+    losses = []
+    for _ in range(6):
+        optimiser.zero_grad()
+        loss = module(waveform, targets, np.random.default_rng(1))
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] - 1e-3
+    for old, new in zip(before, teacher.state_dict().values(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_path):
+    save_model(tiny(2), tmp_path / "teacher.safetensors")
+    config = TrainingConfig(
+        model=SIZE,
+        distil=DistilConfig(teachers=(str(tmp_path / "teacher.safetensors"),), share=0.7),
+        data=DataConfig(validation_windows=4),
+        log=LogConfig(pictures=0, tensorboard=False),
+        steps=3,
+        batch_size=2,
+        epoch_steps=3,
+        checkpoint_steps=1,
+        workers=0,
+        precision="32-true",
+    )
+
+    def stop(step, steps, figures):
+        if step == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", on_progress=stop)
+    path = train(config, tmp_path / "run", resume=True)
+    whole = train(config, tmp_path / "whole")
+    for (name, one), other in zip(load_model(path).named_parameters(), load_model(whole).parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5, msg=name)
+    alone = train(dataclasses.replace(config, distil=DistilConfig()), tmp_path / "alone")
+    assert any(
+        not torch.allclose(one, other, atol=1e-5)
+        for one, other in zip(load_model(path).parameters(), load_model(alone).parameters(), strict=True)
+    )
+    assert load_model(path).provenance["training"]["distil"] == {"teachers": ["teacher.safetensors"], "share": 0.7}
+    assert json.loads((tmp_path / "run/run.json").read_text())["config"]["distil"]["share"] == 0.7
+
+
+def test_a_teacher_that_does_not_fit_is_named(tmp_path):
+    student, file = tiny(1), tmp_path / "other.safetensors"
+    assert load_teachers(DistilConfig(), student) is None
+    asked = DistilConfig(teachers=(str(file),))
+    with pytest.raises(LoxoError, match="no such model file"):
+        load_teachers(asked, student)
+    save_model(tiny(2, classes=("gunshot",)), file)
+    with pytest.raises(LoxoError, match="no class rumble"):
+        load_teachers(asked, student)
+    save_model(tiny(2, window_samples=40960, image_frames=256), file)
+    with pytest.raises(LoxoError, match="window_samples is 40960, that of the model to train 20480"):
+        load_teachers(asked, student)
