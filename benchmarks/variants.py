@@ -41,6 +41,7 @@ VARIANTS = {
     "deeper": ("model.depths=[2,2,4]",),
     "dropped branches": ("model.drop_path=0.1",),
     "AdamW": ("optimiser=adamw",),  # for the matrices too
+    "taught": ("distil.teachers=default",),  # half of the loss asks for the bundled weights' answer
     "made-up noise": ("data.backgrounds=null",),  # in place of recorded backgrounds
 }
 AVERAGE = "average_decay=0.98"  # the usual mean over 500 steps would still hold the first weights
