@@ -60,7 +60,8 @@ def load_teachers(config: DistilConfig, student: FrameModel) -> Teachers | None:
         if lacking:
             raise LoxoError(
                 f"{name}: this teacher has no class {', '.join(lacking)}; its classes are "
-                f"{', '.join(model.config.classes)}. Leave it out of distil.teachers, or train for its classes (model.classes)."
+                f"{', '.join(model.config.classes)}. "
+                "Leave it out of distil.teachers, or train for its classes (model.classes)."
             )
         for what in GEOMETRY:
             own, wanted = getattr(model.config, what), getattr(student.config, what)
