@@ -71,6 +71,7 @@ def test_a_window_is_a_function_of_seed_and_number(annotations):
     }
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_workers_change_nothing(annotations):
     windows = RecordedWindows(CONFIG, annotations, 8, 7)
     alone = [windows[index] for index in range(8)]
