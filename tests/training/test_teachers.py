@@ -84,7 +84,7 @@ def test_teachers_do_not_learn(batch):
         assert torch.equal(old, new)
 
 
-def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_path):
+def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_path, interrupt):
     save_model(tiny(2), tmp_path / "teacher.safetensors")
     config = TrainingConfig(
         model=SIZE,
@@ -99,12 +99,7 @@ def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_pa
         precision="32-true",
     )
 
-    def stop(step, steps, figures):
-        if step == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", on_progress=stop)
+    interrupt(config, tmp_path / "run", after=1)
     path = train(config, tmp_path / "run", resume=True)
     whole = train(config, tmp_path / "whole")
     for (name, one), other in zip(load_model(path).named_parameters(), load_model(whole).parameters(), strict=True):

@@ -88,17 +88,12 @@ def test_a_run_leaves_a_model_its_settings_and_curves(run):
     assert len(list((folder / "pictures").glob("step_00000[24]_window_*.png"))) == 4
 
 
-def test_tensorboard_reads_the_curves_of_an_interrupted_run_without_repetition(tmp_path):
+def test_tensorboard_reads_the_curves_of_an_interrupted_run_without_repetition(tmp_path, interrupt):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = dataclasses.replace(SMALL, log=LogConfig(pictures=0), checkpoint_steps=10, epoch_steps=10)
 
-    def stop(step, steps, figures):
-        if step == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", on_progress=stop)
+    interrupt(config, tmp_path / "run", after=2)
     train(config, tmp_path / "run", resume=True)
     board = EventAccumulator(str(tmp_path / "run/logs/tensorboard")).Reload()
     assert [event.step for event in board.Scalars("train/loss")] == [1, 2, 3, 4]
@@ -130,13 +125,8 @@ def test_the_model_is_the_best_and_brings_its_decoding_and_calibration(run):
         assert model.config.decoding[label].threshold == reached["threshold"]
 
 
-def test_an_interrupted_run_ends_as_the_uninterrupted_one(lively, tmp_path):
-    def stop(step, steps, figures):
-        if step == 7:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(LIVELY, tmp_path / "run", on_progress=stop)
+def test_an_interrupted_run_ends_as_the_uninterrupted_one(lively, tmp_path, interrupt):
+    interrupt(LIVELY, tmp_path / "run", after=7)
     assert not (tmp_path / "run" / "model.safetensors").exists()
     steps = []
     resumed = train(LIVELY, tmp_path / "run", resume=True, on_progress=lambda step, *_: steps.append(step))
@@ -247,17 +237,12 @@ def test_the_run_starts_from_the_weights_it_is_given(run, tmp_path):
     assert find_model("default").is_file() and not (tmp_path / "other").exists()
 
 
-def test_the_model_may_be_a_mean_with_what_it_started_from(run, tmp_path):
+def test_the_model_may_be_a_mean_with_what_it_started_from(run, tmp_path, interrupt):
     """Also after an interruption, when the weights in memory are no longer those it started from."""
     alone = dataclasses.replace(SMALL, init_from=str(run[0]), steps=3, epoch_steps=3, checkpoint_steps=1)
     mixed = dataclasses.replace(alone, start_share=0.25)
 
-    def stop(step, steps, figures):
-        if step == 1:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(mixed, tmp_path / "mixed", on_progress=stop)
+    interrupt(mixed, tmp_path / "mixed", after=1)
     path = train(mixed, tmp_path / "mixed", resume=True)
     end, start, got = (load_model(p) for p in (train(alone, tmp_path / "alone"), run[0], path))
     moved = 0.0
@@ -274,15 +259,11 @@ def test_the_model_may_be_a_mean_with_what_it_started_from(run, tmp_path):
 
 
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16-mixed"), (False, "32-true")])
-def test_precision_is_what_the_processor_is_quick_with_and_stays(tmp_path, monkeypatch, fast, chosen):
+def test_precision_is_what_the_processor_is_quick_with_and_stays(tmp_path, monkeypatch, fast, chosen, interrupt):
     monkeypatch.setattr("loxo.training.train.bfloat16_is_fast", lambda: fast)
     config = dataclasses.replace(SMALL, precision="auto", accelerator="cpu", steps=2)
 
-    def stop(step, steps, figures):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", on_progress=stop)
+    interrupt(config, tmp_path / "run", after=1)
     assert recorded_config(tmp_path / "run")["precision"] == chosen
     monkeypatch.setattr("loxo.training.train.bfloat16_is_fast", lambda: not fast)  # resumed on another machine
     train(config, tmp_path / "run", resume=True)
