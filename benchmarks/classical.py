@@ -70,6 +70,10 @@ class ClassicalConfig:
     calibration: dict[str, Calibration] = field(default_factory=dict)
     curves: dict[str, OperatingCurve] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return self.classes
+
 
 class Classical(nn.Module):
     """`Classical(ClassicalConfig(rumble="tonal"))`: forward gives framewise_logits (batch, classes, steps)."""

@@ -31,6 +31,10 @@ class FakeConfig:
     calibration: dict[str, Calibration] = field(default_factory=dict)
     curves: dict[str, OperatingCurve] = field(default_factory=dict)
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return self.classes
+
 
 class FakeModel(nn.Module):
     """Logits from the level of each step: slow for "rumble" (mean), quick for "gunshot" (largest difference)."""

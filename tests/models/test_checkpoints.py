@@ -198,11 +198,11 @@ def test_blocks_beyond_the_last_begin_as_ones_that_change_nothing(tmp_path):
 @torch.no_grad()
 def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
     size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
-    coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, **size)).eval()
+    coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, overlap=False, **size)).eval()
     save_model(coarse, tmp_path / "coarse.safetensors")
     fine = HTSAT(HTSATConfig.preset("default", substeps=4, **size)).eval()
     report = load_weights(fine, tmp_path / "coarse.safetensors")
-    assert {name.split(".")[0] for name in report.unfound} == {"fine"}  # which begins silent
+    assert {name.split(".")[0] for name in report.unfound} == {"fine", "overlap"}  # which begin silent
     assert "begins as 4 equal ones" in str(report)
     waveform = 0.1 * torch.randn(2, fine.config.window_samples, generator=torch.Generator().manual_seed(0))
     before, now = (model(waveform)["framewise_logits"] for model in (coarse, fine))
@@ -219,7 +219,7 @@ def test_a_fine_head_begins_anew_with_other_classes(tmp_path):
     save_model(source, tmp_path / "both.safetensors")
     rumbles = HTSAT(HTSATConfig.preset("default", classes=("rumble",), **size))
     report = load_weights(rumbles, tmp_path / "both.safetensors")
-    assert {name.split(".")[0] for name in report.unfound} == {"tscam_conv", "fine"}
+    assert {name.split(".")[0] for name in report.unfound} == {"tscam_conv", "fine", "overlap"}
     assert not rumbles.fine.answer.weight.any() and "fine.look.weight" in report.unused
 
 

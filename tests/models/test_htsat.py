@@ -1,9 +1,12 @@
 """The contract of HTS-AT's outputs. Its numbers are tested in test_parity.py, other lengths in test_lengths.py."""
 
+import copy
+
 import pytest
 import torch
 
 from loxo import HTSAT, HTSATConfig
+from loxo.errors import LoxoError
 from loxo.models.base import mean_over_bins
 from loxo.models.htsat import stretching
 
@@ -23,6 +26,7 @@ def test_the_contract_of_the_outputs(small):
         "framewise_logits": (2, 2, 256),
         "clipwise_output": (2, 2),
         "latent_output": (2, 64),
+        "row_logits": (2, 4, 256),
     }
     torch.testing.assert_close(output["framewise_output"][:, :, ::4], output["framewise_logits"].sigmoid())
     assert small.infer(waveform).shape == (2, 2, 10)
@@ -59,23 +63,54 @@ def test_the_fine_head_begins_silent_and_sees_single_steps():
     torch.manual_seed(0)
     config = HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4))
     model = HTSAT(config).eval()
-    without = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), fine=0)).eval()
-    without.load_state_dict({name: value for name, value in model.state_dict().items() if "fine." not in name})
+    without = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), fine=0, overlap=False)).eval()
+    without.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith(("fine.", "overlap."))}
+    )
     bands = torch.randn(2, config.in_chans, config.n_mels, config.image_frames)
-    torch.testing.assert_close(model.network(bands)[0], without.network(bands)[0])
+    torch.testing.assert_close(model.network(bands)[0][:, :2], without.network(bands)[0])
     torch.nn.init.normal_(model.fine.answer.weight)
     seen = model.patch_embed.look(bands)[1]
     columns = torch.zeros(2, config.features, config.grids[-1][0], config.steps // config.substeps)
     changed = seen.clone()
     changed[:, :, :, 100] += 1  # one step
-    moved = (model.fine(changed, columns) - model.fine(seen, columns)).abs().amax((0, 1)).nonzero().flatten()
+    moved = _moved(model, seen, changed, columns)
     assert len(moved) >= 2 and moved.min() >= 97 and moved.max() <= 103
     for (
         layer
     ) in model.fine.layers:  # which then see what is around: 2 convolutions over 5 steps, and over 5 three apart
         torch.nn.init.normal_(layer.second.weight)
-    moved = (model.fine(changed, columns) - model.fine(seen, columns)).abs().amax((0, 1)).nonzero().flatten()
+    moved = _moved(model, seen, changed, columns)
     assert 100 - 3 - 4 - 12 <= moved.min() < 90 and 110 < moved.max() <= 100 + 3 + 4 + 12
+
+
+def _moved(model: HTSAT, seen: torch.Tensor, changed: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """The steps at which the fine head's answers differ."""
+    one, other = (model.fine.answer(model.fine(image, columns)) for image in (seen, changed))
+    return (one - other).abs().amax((0, 1)).nonzero().flatten()
+
+
+@torch.no_grad()
+def test_the_overlap_head_stands_beside_the_classes_and_begins_as_rare(small):
+    config = small.config
+    assert config.rows == ("rumble", "gunshot", "rumble overlap", "gunshot overlap")
+    model = copy.deepcopy(small)
+    waveform = 0.1 * torch.randn(2, config.window_samples)
+    before = model(waveform)
+    assert (before["row_logits"][:, 2:] == -4).all()
+    torch.testing.assert_close(before["row_logits"][:, :2], before["framewise_logits"])
+    torch.nn.init.normal_(model.overlap.answer.weight)
+    after = model(waveform)
+    torch.testing.assert_close(after["framewise_logits"], before["framewise_logits"])
+    assert after["row_logits"][:, 2:].std() > 0.01
+    longer = model(0.1 * torch.randn(1, config.window_samples + 1000))
+    assert longer["row_logits"].shape == (1, 4, 260) and longer["framewise_logits"].shape == (1, 2, 260)
+
+
+def test_overlaps_need_a_fine_head():
+    with pytest.raises(LoxoError, match="overlap: false"):
+        HTSATConfig.preset("default", fine=0)
+    assert HTSATConfig.preset("default", overlap=False).rows == ("rumble", "gunshot")
 
 
 def test_stretching_is_bicubic_with_corners_aligned():

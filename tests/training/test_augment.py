@@ -98,6 +98,19 @@ def test_mixup_takes_a_pause_for_a_negative():
     assert torch.equal(soft, targets)
 
 
+def test_mixup_makes_overlaps_of_two_calls_as_far_as_both_are_heard():
+    targets = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 0.0]]])  # a class and where two of it sound
+    seen = 0
+    for seed in range(8):
+        _, soft = augment.mixup(torch.zeros(2, 8), targets, rng(seed), 1.0, 1.0, classes=1)
+        if soft[0, 0, 1] > 0:  # each with the other one, not with itself
+            softer = torch.minimum(soft[:, 0, 1], 1 - soft[:, 0, 1])
+            torch.testing.assert_close(soft[:, 1], torch.stack((2 * softer, torch.zeros(2)), 1))
+            seen += 1
+    assert seen
+    assert torch.equal(augment.mixup(torch.zeros(2, 8), targets, rng(), 0.0, 1.0, classes=1)[1], targets)
+
+
 def test_masks_scale_with_the_window_and_hide_with_the_mean():
     widths = [augment.draw_masks(rng(k), 4, 200, 1, 0.1).sum(1).max() for k in range(30)]
     assert max(widths) == 20

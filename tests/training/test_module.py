@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -11,7 +12,7 @@ from loxo.models.config import HTSATConfig
 from loxo.models.registry import build
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.dataset import Numbers, SimulatedWindows
-from loxo.training.module import WeightAverage, build_optimiser, loss_of, window_loss
+from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, loss_of, overlap_loss, window_loss
 from loxo.training.targets import IGNORED, PAUSE
 
 
@@ -52,6 +53,27 @@ def test_focal_and_asymmetric_weigh_down_what_is_easy():
     assert float(focal) == pytest.approx((1 - p) ** 2 * -math.log(p), rel=1e-4)
     asymmetric = loss_of(torch.tensor([3.0]), torch.zeros(1), LossConfig(kind="asymmetric"))
     assert float(asymmetric) == pytest.approx((p - 0.05) ** 2 * -math.log(1 - p + 0.05), rel=1e-4)
+
+
+def test_overlaps_are_learnt_beside_the_classes(model):
+    """The loss is that of the classes and `overlap_weight` times the overlaps'; without weight their head stays."""
+    network = copy.deepcopy(model).train()
+    generator = torch.Generator().manual_seed(2)
+    waveform = 0.1 * torch.randn(2, network.config.window_samples, generator=generator)
+    targets = torch.rand(2, 4, network.config.steps, generator=generator).round()
+    losses = {}
+    for weight in (0.0, 1.0, 3.0):
+        config = TrainingConfig(loss=LossConfig(overlap_weight=weight))
+        network.zero_grad()
+        loss = FrameTraining(network, config)(waveform, targets, np.random.default_rng(0))
+        loss.backward()
+        losses[weight] = loss.item()
+        assert bool(network.overlap.answer.weight.grad.any()) == (weight > 0)
+    one = float(overlap_loss(torch.full((2, 2, 4), -4.0), torch.zeros(2, 2, 4)))
+    assert one == pytest.approx(math.log1p(math.exp(-4)), rel=1e-4)
+    assert losses[3.0] - losses[0.0] == pytest.approx(3 * (losses[1.0] - losses[0.0]), rel=1e-3)
+    logits = torch.zeros(1, 1, 2)
+    assert float(overlap_loss(logits, torch.tensor([[[IGNORED, 1.0]]]))) == pytest.approx(math.log(2))
 
 
 def test_a_pause_is_a_negative_that_weighs_more(batch):
@@ -129,6 +151,6 @@ def test_a_window_is_a_function_of_seed_and_number():
     config = HTSATConfig.preset("default")
     first, second = (SimulatedWindows(config, None, 10, seed=5) for _ in range(2))
     waveform, targets = first[7]
-    assert waveform.shape == (config.window_samples,) and targets.shape == (2, config.steps)
+    assert waveform.shape == (config.window_samples,) and targets.shape == (4, config.steps)
     assert torch.equal(waveform, second[7][0]) and torch.equal(targets, second[7][1])
     assert not torch.equal(waveform, first[6][0])

@@ -62,7 +62,7 @@ def test_a_window_is_a_function_of_seed_and_number(annotations):
     one, other = windows_of(annotations), windows_of(annotations)
     waveform, targets = one[5]
     assert waveform.dtype == targets.dtype == torch.float32 and len(one) == 400
-    assert waveform.shape == (SIZE,) and targets.shape == (len(CONFIG.classes), CONFIG.steps)
+    assert waveform.shape == (SIZE,) and targets.shape == (len(CONFIG.rows), CONFIG.steps)
     again = other[5]
     assert torch.equal(waveform, again[0]) and torch.equal(targets, again[1])
     draws = {one.draw(index) for index in range(50)}

@@ -4,7 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
-from loxo.training.targets import PAUSE, bin_targets, frame_targets, merged, training_targets, with_pauses
+from loxo.models.config import HTSATConfig
+from loxo.training.targets import (
+    IGNORED,
+    PAUSE,
+    bin_targets,
+    frame_targets,
+    merged,
+    overlaps,
+    training_targets,
+    with_overlaps,
+    with_pauses,
+)
 
 CLASSES = ("rumble", "gunshot")
 
@@ -96,3 +107,29 @@ def test_pauses_leave_calls_that_stand_apart_as_they_are():
 
 def test_stretches_that_touch_are_one():
     assert merged([(5, 9), (0, 2), (2, 3), (8, 10), (7, 7)]) == [(0, 3), (5, 10)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(0, 60), st.integers(0, 60)), max_size=6))
+def test_overlaps_are_where_two_or_more_events_of_a_class_sound(events):
+    events = [event for event in events if event[1] < event[2]]
+    counts, told = np.zeros((2, 60), int), np.zeros((2, 60), bool)
+    for label, first, past in events:
+        counts[CLASSES.index(label), first:past] += 1
+    for label, first, past in overlaps(events):
+        assert first < past
+        told[CLASSES.index(label), first:past] = True
+    np.testing.assert_array_equal(told, counts >= 2)
+
+
+def test_targets_have_a_row_for_the_overlaps_of_each_class_where_the_model_has():
+    config = HTSATConfig.preset("default")
+    step = config.step_samples
+    events = [("rumble", 0, 10 * step), ("rumble", 6 * step, 20 * step), ("gunshot", 3 * step, 4 * step)]
+    targets = frame_targets(events, config.classes, config.steps, step)
+    targets[0, 7] = IGNORED
+    rows = with_overlaps(targets, events, config)
+    assert rows.shape == (4, config.steps) and rows.dtype == np.float32
+    np.testing.assert_array_equal(rows[:2], targets)
+    assert rows[2, 6:10].tolist() == [1, IGNORED, 1, 1] and rows[2].sum() == 2 and not rows[3].any()
+    without = HTSATConfig.preset("default", overlap=False)
+    assert with_overlaps(targets, events, without) is targets

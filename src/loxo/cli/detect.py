@@ -110,6 +110,13 @@ def detect(
             rich_help_panel=AGAIN,
         ),
     ] = None,
+    overlapping: Annotated[
+        str | None,
+        typer.Option(
+            help="With --from-scores: least probability of two calls at once that makes two events of one; 0: never.",
+            rich_help_panel=AGAIN,
+        ),
+    ] = None,
     min_duration: Annotated[
         str | None, typer.Option(help="With --from-scores: shortest event, in seconds.", rich_help_panel=AGAIN)
     ] = None,
@@ -194,6 +201,7 @@ def detect(
         "split": ("--split", split),
         "lasting": ("--lasting", lasting),
         "crowd": ("--crowd", crowd),
+        "overlap": ("--overlapping", overlapping),
         "min_duration_s": ("--min-duration", min_duration),
         "merge_gap_s": ("--merge-gap", merge_gap),
     }

@@ -5,7 +5,8 @@ highest down, each grows both ways while the smoothed score stays above `edge` t
 that is there already, nor through a valley at most `split` times as high as the peak behind it: calls that follow each
 other closely stay two events. Two events closer than `merge_gap_s` become one, with what is between, if the lower peak
 is at least `edge` times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter
-than `min_duration_s` is dropped.
+than `min_duration_s` is dropped. Where the model also tells where two events of a class sound at once, with a score of
+at least `overlap`, one event becomes two (loxo.detection.overlaps).
 
 An event's score is its peak, or between this and the frame score that four fifths of its frames reach, by the weight
 `lasting` and on the scale of logits: noise peaks as high as calls do, but not all along. It is less where only a valley
@@ -25,8 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.detection.odds import from_logit, logit
+from loxo.detection.overlaps import Event, tell_apart
 from loxo.errors import LoxoError
-from loxo.models.config import Calibration, Decoding
+from loxo.models.config import OVERLAP, Calibration, Decoding
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +40,10 @@ LOW = 0.2  # share of an event's frames below the score that counts by `lasting`
 # clearings, are sixteen in the ten minutes around one.
 CROWDS = ((60.0, 3), (300.0, 16))
 LIKE = 0.2  # share of an event's score that others have at least to be like it
-SURE = 1e-4  # frame scores closer to 0 or 1 are not told apart
 FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not listed
+OVERLAP_SMOOTH_S, OVERLAP_EDGE = 1.0, 0.3  # of the scores that two events sound at once
 SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
 
-Event = tuple[int, int, float]  # first step, step after the last, score
 Piece = tuple[int, int, float, float]  # the same with the peak, and the valley between it and a higher one, 0: none
 Threshold = float | Mapping[str, float] | None  # one for all classes, by class, or the model's own
 
@@ -54,30 +56,34 @@ def decode(
     first_step: int = 0,
     total_samples: int | None = None,
 ) -> pd.DataFrame:
-    """The events in frame scores (classes, steps), as a DataFrame with one row an event.
+    """The events in frame scores (rows, steps), as a DataFrame with one row an event.
+
+    Rows are those of the model's logits (config.rows): its classes, then those that tell where two events of a class
+    sound at once, if it has such.
 
     Columns: start_s, end_s, label, score, low_hz, high_hz; by start, end and label. `config` is the model's.
     `threshold` (0 to 1) replaces every class's own, or that of the classes it names, and selects events by their
     score. `first_step` is the step the scores begin with; no event ends after `total_samples`, the recording's length
     at the model's rate, where given. The frequencies are the class's bounds (loxo.detection.frequency measures them).
-    Raises LoxoError for a threshold or scores outside 0 to 1, or scores of another number of classes.
+    Raises LoxoError for a threshold or scores outside 0 to 1, or scores of another number of rows.
     """
     import pandas as pd
 
     check_threshold(threshold, config.classes)
-    if scores.ndim != 2 or len(scores) != len(config.classes):
-        raise LoxoError(f"Scores of shape {scores.shape} do not fit a model of {len(config.classes)} classes.")
+    if scores.ndim != 2 or len(scores) != len(config.rows):
+        raise LoxoError(f"Scores of shape {scores.shape} do not fit a model of {len(config.rows)} rows of scores.")
     if scores.size and not (np.min(scores) >= 0 and np.max(scores) <= 1):
         raise LoxoError("Frame scores must be numbers between 0 and 1.")
     step, rate = config.step_samples, config.sample_rate
     end_s = np.inf if total_samples is None else total_samples / rate
     rows = []
-    for label, values in zip(config.classes, scores, strict=True):
+    for label in config.classes:
+        own = scores[rows_of(label, config.rows)]
         decoding = config.decoding.get(label, Decoding())
         least = threshold.get(label) if isinstance(threshold, Mapping) else threshold
         least = decoding.threshold if least is None else least
         calibration = config.calibration.get(label)
-        for first, last, score in find_events(values, decoding, step / rate):
+        for first, last, score in find_events(own[0], decoding, step / rate, *own[1:]):
             start = (first_step + first) * step / rate
             score = calibrated(score, calibration)
             if score >= least and start < end_s:
@@ -102,8 +108,21 @@ def calibrated(score: float, calibration: Calibration | None) -> float:
     return score if calibration is None else float(np.interp(score, calibration.raw, calibration.probability))
 
 
-def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: float) -> list[Event]:
-    """All the events of one class's scores (steps,), in time order, whatever their score."""
+def rows_of(label: str, rows: Sequence[str]) -> list[int]:
+    """Of a model's rows of scores (config.rows) those of a class: its own, and the one of its overlaps where it has."""
+    return [rows.index(name) for name in (label, label + OVERLAP) if name in rows]
+
+
+def find_events(
+    scores: NDArray[np.floating[Any]],
+    decoding: Decoding,
+    step_s: float,
+    overlap: NDArray[np.floating[Any]] | None = None,
+) -> list[Event]:
+    """All the events of one class's scores (steps,), by their middles, whatever their score.
+
+    overlap: (steps,), how probable it is that two events sound at once, where the model tells.
+    """
     smoothed = smooth(scores, decoding.smooth_s / step_s)
     pieces = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
     least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
@@ -112,12 +131,23 @@ def find_events(scores: NDArray[np.floating[Any]], decoding: Decoding, step_s: f
         for first, last, peak, valley in pieces
         if last - first >= least
     ]
+    if overlap is not None and decoding.overlap:
+        events = tell_apart(events, _stretches(overlap, decoding.overlap, step_s))
     return _less_in_a_crowd(events, decoding.crowd, step_s) if decoding.crowd and events else events
 
 
+def _stretches(overlap: NDArray[np.floating[Any]], least: float, step_s: float) -> list[Event]:
+    """Where two events sound at once: smoothed peaks of at least `least` and their surroundings down to a share of
+    each, with its score."""
+    smoothed = smooth(overlap, OVERLAP_SMOOTH_S / step_s)
+    smoothed[smoothed < OVERLAP_EDGE * least] = 0.0  # no part of any of them
+    pieces = _grow(smoothed, Decoding(edge=OVERLAP_EDGE))
+    return [(first, last, score) for first, last, score, _ in pieces if score >= least]
+
+
 def _less_in_a_crowd(events: list[Event], weight: float, step_s: float) -> list[Event]:
-    """Events in time order. For each of CROWDS the odds of one with n others like it fall by (1 + n) / (1 + few) to the
-    power of `weight`."""
+    """Events by their middles. For each of CROWDS the odds of one with n others like it fall by (1 + n) / (1 + few) to
+    the power of `weight`."""
     middles = np.array([(first + last) / 2 for first, last, _ in events])
     scores = np.array([score for *_, score in events])
     falls: NDArray[np.float64] = np.zeros(len(events))
@@ -128,7 +158,7 @@ def _less_in_a_crowd(events: list[Event], weight: float, step_s: float) -> list[
             others = int(np.count_nonzero(scores[begin:end] >= LIKE * scores[k])) - 1
             falls[k] += weight * math.log(max(1 + others, 1 + few) / (1 + few))
     return [
-        (first, last, _from_logit(_logit(score) - fall) if fall else score)
+        (first, last, from_logit(logit(score) - fall) if fall else score)
         for (first, last, score), fall in zip(events, falls.tolist(), strict=True)
     ]
 
@@ -138,7 +168,7 @@ def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lastin
     score = peak
     if lasting and peak > 0:
         low = sorted(inside.tolist())[int(LOW * (len(inside) - 1))]
-        score = _from_logit((1 - lasting) * _logit(peak) + lasting * _logit(low))
+        score = from_logit((1 - lasting) * logit(peak) + lasting * logit(low))
     return score * (1 - DOUBT * valley / peak) if valley else score
 
 
@@ -149,15 +179,6 @@ def score_within(inside: NDArray[np.floating[Any]], smoothed: NDArray[np.float64
     least = decoding.edge * values[peak]
     begin, end = (_reach(values, free, peak, way, least, decoding.split) for way in (-1, 1))
     return _score(inside[begin : end + 1], values[peak], 0.0, decoding.lasting)
-
-
-def _logit(score: float) -> float:
-    score = min(max(score, SURE), 1 - SURE)
-    return math.log(score / (1 - score))
-
-
-def _from_logit(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit))
 
 
 def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:

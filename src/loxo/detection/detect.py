@@ -35,8 +35,8 @@ class Analysis:
     """What came out of one recording. Times in seconds."""
 
     events: pd.DataFrame
-    labels: tuple[str, ...]
-    scores: Scores  # (labels, steps), as they are stored
+    rows: tuple[str, ...]  # the model's (config.rows): its classes, and what else it tells
+    scores: Scores  # (rows, steps), as they are stored
     hop_s: float  # length of a step
     duration_s: float  # promised by the header: what is missing included
     analysed_s: float
@@ -99,7 +99,7 @@ def conclude(
         notes.append(f"{path}: samples that were infinite or no number were taken as silence.")
     return Analysis(
         events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records"), names),
-        labels=tuple(config.classes),
+        rows=tuple(config.rows),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,
         duration_s=(recording.frames + recording.missing_frames) / recording.sample_rate,

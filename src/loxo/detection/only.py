@@ -135,7 +135,7 @@ def score_events(
             raise LoxoError(blocks.fault)
         smoothed = [
             smooth(values, _decoding(config, label).smooth_s / step_s)
-            for label, values in zip(config.classes, frames, strict=True)
+            for label, values in zip(config.classes, frames, strict=False)
         ]
         for k in members:
             span = spans[k]
@@ -143,7 +143,7 @@ def score_events(
             here = slice(span[0] - first, span[1] - first)
             scores[k] = [
                 calibrated(score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label))
-                for label, raw, even in zip(config.classes, frames, smoothed, strict=True)
+                for label, raw, even in zip(config.classes, frames, smoothed, strict=False)
             ]
     return scores
 

@@ -112,14 +112,14 @@ def _again(
         kept = read_score_file(score_path(source, entry.name))
     except LoxoError as error:
         return str(error)
-    if kept.labels != config.classes:
+    if kept.labels != config.rows:
         return f"{score_path(source, entry.name)}: its classes are {', '.join(kept.labels)}, not the run's."
     samples = round(entry.analysed_s * config.sample_rate)
     found = decode(kept.scores, config, threshold=threshold, total_samples=samples)
     found, note = _with_frequencies(found, entry, rows, config, samples)
     return Analysis(
         events=events_frame(found.assign(recording=entry.recording).to_dict("records"), names),
-        labels=kept.labels,
+        rows=kept.labels,
         scores=kept.scores,
         hop_s=kept.hop_s,
         duration_s=entry.duration_s,

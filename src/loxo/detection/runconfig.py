@@ -13,8 +13,9 @@ from loxo.errors import LoxoError
 from loxo.models.config import Calibration, Decoding, OperatingCurve
 
 ByClass = float | Mapping[str, float]  # one for all classes, or by class
-CHANGEABLE = ("smooth_s", "edge", "split", "lasting", "crowd", "min_duration_s", "merge_gap_s")  # fields of Decoding
-SHARES = ("edge", "split", "lasting")  # of these, those that cannot be more than 1
+# Fields of Decoding
+CHANGEABLE = ("smooth_s", "edge", "split", "lasting", "crowd", "overlap", "min_duration_s", "merge_gap_s")
+SHARES = ("edge", "split", "lasting", "overlap")  # of these, those that cannot be more than 1
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class RunConfig:
     """Of a model's config, what decode and the choice of thresholds look at, under the same names."""
 
     classes: tuple[str, ...]
+    rows: tuple[str, ...]
     sample_rate: int
     step_samples: int
     decoding: dict[str, Decoding]
@@ -34,6 +36,7 @@ def recorded(config: Any) -> dict[str, Any]:
     by_class = {name: getattr(config, name) for name in ("decoding", "calibration", "curves")}
     return {
         "classes": list(config.classes),
+        "rows": list(config.rows),
         "sample_rate": config.sample_rate,
         "step_samples": config.step_samples,
         **{name: {label: dataclasses.asdict(v) for label, v in values.items()} for name, values in by_class.items()},
@@ -47,6 +50,7 @@ def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
         parameters = json.loads(path.read_text(encoding="utf-8"))["parameters"]
         return RunConfig(
             classes=tuple(parameters["classes"]),
+            rows=tuple(parameters.get("rows", parameters["classes"])),  # runs of earlier versions have no others
             sample_rate=parameters["sample_rate"],
             step_samples=parameters["step_samples"],
             decoding={label: Decoding(**value) for label, value in parameters["decoding"].items()},

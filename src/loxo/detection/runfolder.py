@@ -229,7 +229,7 @@ class RunFolder:
     def _keep_scores(self, entry: Entry, analysis: Analysis) -> tuple[str, int]:
         return self._write(
             f"scores/{entry.name}.npz",
-            lambda path: write_scores(path, analysis.labels, analysis.scores, analysis.hop_s),
+            lambda path: write_scores(path, analysis.rows, analysis.scores, analysis.hop_s),
         )
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:

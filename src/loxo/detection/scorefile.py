@@ -1,7 +1,8 @@
 """Frame scores kept in a run folder: `scores/NAME.npz` beside `tables/NAME.selections.txt`.
 
 Each file holds `hop_s` (float64, seconds a step) and one array for each label, float16 probabilities; step k covers
-[k, k + 1) x hop_s from the start of the recording. `numpy.load` reads it without Loxo. Between 0.5 and 1 a float16 is
+[k, k + 1) x hop_s from the start of the recording. Of a model that tells where two events of a class sound at once it
+holds those probabilities too, as `LABEL overlap`. `numpy.load` reads it without Loxo. Between 0.5 and 1 a float16 is
 within 0.00025 of the score, below within 1 part in 2048 of it: a day of two classes takes a few megabytes. Detection
 rounds its scores in the same way before it looks for events (`rounded`), so that kept scores decoded again give the
 very same events.
@@ -33,7 +34,7 @@ TABLE_SUFFIX = ".selections.txt"
 class KeptScores:
     """The frame scores of one recording."""
 
-    labels: tuple[str, ...]
+    labels: tuple[str, ...]  # the model's classes, and `LABEL overlap` where it tells of overlaps
     scores: NDArray[np.float32]  # (labels, steps), probabilities as `rounded` gives them
     hop_s: float  # seconds a step
 

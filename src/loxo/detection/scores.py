@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from loxo.models.stretch import Stretch
 
-Scores = NDArray[np.float32]  # (classes, steps)
+Scores = NDArray[np.float32]  # (rows, steps)
 
 CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
 UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one
@@ -42,9 +42,10 @@ LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up
 def frame_scores(
     model: nn.Module, blocks: Iterable[NDArray[np.float32]], *, overlap: float = OVERLAP, batch_size: int = 8
 ) -> Scores:
-    """Probabilities (classes, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
+    """Probabilities (rows, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
 
-    Step k covers the samples [k, k + 1) x model.config.step_samples; the last may reach beyond the waveform's end.
+    Rows are those of model.config.rows. Step k covers the samples [k, k + 1) x model.config.step_samples; the last may
+    reach beyond the waveform's end.
     `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again. A waveform shorter than a
     window is padded with silence at its end.
     Raises LoxoError for a bad option, or when the model gives anything but finite scores.
@@ -69,12 +70,12 @@ def frame_scores(
 
 
 def probabilities(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Scores:
-    """Of sums of weighted logits (classes, steps) and of weights (steps,)."""
+    """Of sums of weighted logits (rows, steps) and of weights (steps,)."""
     return (1 / (1 + np.exp(-np.clip(sums / weights, -80, 80)))).astype(np.float32)
 
 
 class WindowSums:
-    """Sums of windows' weighted logits, (classes, steps), and of weights, from the step `first_step` on.
+    """Sums of windows' weighted logits, (rows, steps), and of weights, from the step `first_step` on.
 
     `covered` is the step after the last one that a window holds.
     """
@@ -90,7 +91,7 @@ class WindowSums:
         self.device = next((tensor.device for tensor in model.parameters()), "cpu")
         self.group = GROUP if str(self.device) == "cpu" else min(batch_size, CHUNK)
         self.weight = np.maximum(np.rint(np.array(window_weight(self.steps)) / UNIT), 1) * UNIT
-        self.sums = np.zeros((len(config.classes), 0))
+        self.sums = np.zeros((len(config.rows), 0))
         self.weights = np.zeros(0)
         self.covered = first_step
 
@@ -133,10 +134,10 @@ class WindowSums:
     def _checked(self, stretch: Stretch, offsets: list[int]) -> NDArray[np.float32]:
         config: Any = self.model.config
         logits: NDArray[np.float32] = stretch.logits([k * self.step_samples for k in offsets]).float().cpu().numpy()
-        if logits.shape != (len(offsets), len(config.classes), config.steps):
+        if logits.shape != (len(offsets), len(config.rows), config.steps):
             raise LoxoError(
                 f"The model gave logits of shape {logits.shape}; its config says {len(offsets)} windows, "
-                f"{len(config.classes)} classes and {config.steps} steps."
+                f"{len(config.rows)} rows and {config.steps} steps."
             )
         if not np.isfinite(logits).all():
             raise LoxoError("The model gave scores that are no finite numbers: its weights or front end are broken.")

@@ -73,7 +73,7 @@ class Part:
     of: int  # shards of the recording
     samples: int  # of the whole recording, as the shard's reader saw it
     first_step: int
-    sums: NDArray[np.float64]  # (classes, steps)
+    sums: NDArray[np.float64]  # (rows, steps)
     weights: NDArray[np.float64]  # (steps,)
     end: int  # sample up to which the recording is read
     zeroed: bool  # whether samples that were no finite numbers became silence
@@ -161,7 +161,7 @@ def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, sa
 class Joined:
     """The frame scores of a recording."""
 
-    scores: Scores  # (classes, steps)
+    scores: Scores  # (rows, steps)
     samples: int  # read, at the model's rate
     zeroed: bool
     fault: str | None

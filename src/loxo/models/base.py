@@ -25,7 +25,7 @@ class FrameModel(nn.Module):
     """
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
-    second_head: ClassVar[str] = ""  # name of what only adds to it and may begin anew; "": there is none
+    further_heads: ClassVar[tuple[str, ...]] = ()  # names of what adds to it or stands beside it, and may begin anew
     frontend: FrontEnd
 
     def __init__(self, config: ModelConfig) -> None:
@@ -47,14 +47,18 @@ class FrameModel(nn.Module):
         raise NotImplementedError
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
+        """(batch, channels, n_mels, frames) -> logits (batch, rows, steps), latent (batch, features)
+
+        Rows are those of config.rows: the classes, then what else the architecture tells.
+        """
         raise NotImplementedError
 
     def forward(self, waveform: Tensor) -> dict[str, Tensor]:
         """waveform float32 (batch, samples) in [-1, 1] at config.sample_rate, of any length.
 
         Returns framewise_output (batch, classes, frames) and clipwise_output (batch, classes), probabilities;
-        framewise_logits (batch, classes, steps) at the true resolution; latent_output (batch, features).
+        framewise_logits (batch, classes, steps) at the true resolution; latent_output (batch, features); and, of an
+        architecture that tells more than its classes (config.rows), row_logits (batch, rows, steps).
 
         One window gives config.output_frames frames and config.steps steps. Time always means the same: a step is
         config.step_samples samples, whatever the length, and a last one that is begun is given. A shorter waveform is
@@ -75,12 +79,14 @@ class FrameModel(nn.Module):
         return output | {"framewise_output": output["framewise_output"][:, :, :frames]}
 
     def logits_and_latent(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, window_samples) -> logits (batch, classes, steps), latent (batch, features)."""
+        """(batch, window_samples) -> logits (batch, rows, steps), latent (batch, features)."""
         return self.network(self.bands(waveform))
 
     def outputs(self, logits: Tensor, latent: Tensor) -> dict[str, Tensor]:
-        """What `forward` returns, from (batch, classes, steps) and (batch, features)."""
-        logits = logits.float()
+        """What `forward` returns, from (batch, rows, steps) and (batch, features)."""
+        rows = logits.float()
+        logits = rows[:, : len(self.config.classes)]
+        more = {} if self.config.rows == self.config.classes else {"row_logits": rows}
         return {
             "framewise_output": logits.sigmoid().repeat_interleave(
                 self.config.output_frames // self.config.steps, dim=2
@@ -88,10 +94,11 @@ class FrameModel(nn.Module):
             "framewise_logits": logits,
             "clipwise_output": CLIP_POOLING[self.config.clip_pooling](logits).sigmoid(),
             "latent_output": latent.float(),
+            **more,
         }
 
     def cross_faded(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, a whole number of strides) -> logits (batch, classes, steps), mean latent (batch, features).
+        """(batch, a whole number of strides) -> logits (batch, rows, steps), mean latent (batch, features).
 
         Every step is a mean over the windows that hold it, weighted by how far it lies from their ends, where a
         window has seen least of what surrounds it (loxo.models.windows, as in detection).
@@ -102,7 +109,7 @@ class FrameModel(nn.Module):
         starts = window_starts(total, config.steps, hop, config.stride_steps)
         weight = torch.tensor(window_weight(config.steps), device=waveform.device)  # (steps,)
         weights = torch.zeros(total, device=waveform.device)
-        logits = torch.zeros(len(waveform), len(config.classes), total, device=waveform.device)
+        logits = torch.zeros(len(waveform), len(config.rows), total, device=waveform.device)
         latents = []
         for k in range(0, len(starts), WINDOWS_AT_ONCE):
             some = starts[k : k + WINDOWS_AT_ONCE]

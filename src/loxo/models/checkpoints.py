@@ -78,9 +78,9 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     except (LoxoError, RuntimeError) as error:
         raise LoxoError(f"{path}: {error}.") from error
     own, weights, unused, absent = model.state_dict(), renamed.weights, list(renamed.unused), layout.absent
-    second = (f"{model.second_head}.",) if model.second_head else ()
+    further = tuple(f"{name}." for name in model.further_heads)
     quiet = _quiet_blocks(weights, own)
-    absent = (*absent, *second, *quiet)
+    absent = (*absent, *further, *quiet)
     notes = _adapt(model, weights, own)
     if quiet:
         names = ", ".join(block.rstrip(".") for block in quiet)
@@ -91,7 +91,7 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
         notes.append(
             f"The file's head has {before} outputs and the model's {now}: the trunk is loaded, the head starts anew."
         )
-        for name in (*heads, *(name for name in weights if name.startswith(second))):
+        for name in (*heads, *(name for name in weights if name.startswith(further))):
             unused += renamed.origins[name]
             del weights[name]
         absent = (*absent, model.head_name)

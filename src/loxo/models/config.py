@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from loxo.errors import LoxoError
 
 LABELS = ("rumble", "gunshot")
+OVERLAP = " overlap"  # after a class's name: the row of scores that tells where two of its events sound at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Decoding:
     split: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
     lasting: float = 0.0  # weight of what four fifths of an event's frames reach, beside its peak, in its score
     crowd: float = 0.0  # how much it counts against an event that many like it come within a minute or five
+    overlap: float = 0.0  # least score of "two at once" that makes two events of one; 0: never, nor without such scores
     min_duration_s: float = 0.0
     merge_gap_s: float = 0.0  # events of one class closer than this become one, unless one is under edge x the other
     low_hz: float = 0.0  # frequency bounds written into selection tables
@@ -64,6 +66,7 @@ RUMBLE_DECODING = Decoding(
     split=0.88,
     lasting=0.5,
     crowd=0.5,  # less than for shots: elephants answer each other
+    overlap=0.05,
     min_duration_s=0.6,
     low_hz=10.0,
     high_hz=150.0,
@@ -173,6 +176,11 @@ class ModelConfig:
             raise LoxoError(f"No preset is called {name!r}. There are: {', '.join(sorted(cls.presets))}.")
         return cls.from_dict({**cls.presets[name], **changes})
 
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Names of the rows of logits and scores: the classes, and whatever else an architecture gives after them."""
+        return self.classes
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The inverse of to_dict. Raises LoxoError for a field this version does not know."""
@@ -231,6 +239,7 @@ class HTSATConfig(ModelConfig):
             "substeps": 4,
             "fine": 32,
             "fine_depth": 2,
+            "overlap": True,
             "drop_path": 0.0,  # no training window is seen twice
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
@@ -254,6 +263,7 @@ class HTSATConfig(ModelConfig):
     substeps: int = 1  # steps of the output that each token of the last stage is cut into
     fine: int = 0  # channels of a second head that sees what the stem's first layer saw at each step; 0: none
     fine_depth: int = 0  # layers of that head in which each step sees those around it
+    overlap: bool = False  # a third head, on the second, tells of each class where two of its events sound at once
 
     def __post_init__(self) -> None:
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
@@ -284,6 +294,8 @@ class HTSATConfig(ModelConfig):
                 "A fine head needs a stem whose first layer has a column for each step, and an image without folds: "
                 f"not {self.steps} steps of {self.image_size[1]} frames, {len(self.stem)} layers, {self.folds} folds."
             )
+        if self.overlap and not self.fine:
+            raise LoxoError("Overlaps are told from what a fine head saw: give it channels (fine), or overlap: false.")
         for grid in self.grids:
             if any(size > self.attention_window and size % self.attention_window for size in grid):
                 raise LoxoError(f"A grid of {grid} tokens cannot be cut into windows of {self.attention_window}.")
@@ -309,6 +321,11 @@ class HTSATConfig(ModelConfig):
     @property
     def stride_steps(self) -> int:
         return self.substeps
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The classes, and with `overlap` as many rows more: the probability that two of that class sound at once."""
+        return (*self.classes, *(f"{label}{OVERLAP}" for label in self.classes)) if self.overlap else self.classes
 
     @property
     def features(self) -> int:

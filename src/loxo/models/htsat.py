@@ -22,7 +22,7 @@ class HTSAT(FrameModel):
     config: HTSATConfig
     stretching: Tensor | None
     head_name = "tscam_conv"
-    second_head = "fine"
+    further_heads = ("fine", "overlap")
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
@@ -45,11 +45,12 @@ class HTSAT(FrameModel):
             config.features, len(config.classes) * config.substeps, kernel_size=(rows, 3), padding=(0, 1)
         )
         self.fine = FineHead(config) if config.fine else None
+        self.overlap = OverlapHead(config) if config.overlap else None
         self.apply(_initialise)
 
     @property
     def answering(self) -> tuple[str, ...]:
-        return self.head_name, "fine.answer"
+        return self.head_name, "fine.answer", "overlap.answer"
 
     def scaled(self, image: Tensor) -> Tensor:
         """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
@@ -57,13 +58,16 @@ class HTSAT(FrameModel):
         return self.bn0(image.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
+        """(batch, channels, n_mels, frames) -> logits (batch, rows, steps), latent (batch, features)"""
         seen = self.patch_embed.look(self.fold(bands))
         tokens = self.stages(self.patch_embed.tokens(seen[-1]))  # (batch, R, C, features)
         columns = self.unfold(tokens)
         logits = in_substeps(self.tscam_conv(columns), self.config.substeps)
         if self.fine is not None:
-            logits = logits + self.fine(seen[1], columns)
+            exact = self.fine(seen[1], columns)
+            logits = logits + self.fine.answer(exact)
+            if self.overlap is not None:
+                logits = torch.cat((logits, self.overlap(exact)), 1)
         return logits, tokens.mean((1, 2))
 
     def fold(self, bands: Tensor) -> Tensor:
@@ -141,13 +145,15 @@ class FineHead(nn.Module):
         self.answer = _silent(answer)
 
     def forward(self, seen: Tensor, columns: Tensor) -> Tensor:
-        """seen (batch, channels, rows, steps), columns (batch, features, R, steps / substeps) -> logits"""
+        """seen (batch, channels, rows, steps), columns (batch, features, R, steps / substeps) -> (batch, fine, steps)
+
+        `answer` makes logits (batch, classes, steps) of it.
+        """
         context = in_substeps(self.context(columns), self.substeps)
         steps = self.see(seen) + context
         for layer in self.layers:
             steps = layer(steps)
-        logits: Tensor = self.answer(F.relu(steps))
-        return logits
+        return F.relu(steps)
 
     def see(self, seen: Tensor) -> Tensor:
         """(batch, channels, rows, steps) -> (batch, fine, steps)"""
@@ -174,6 +180,30 @@ class FineLayer(nn.Module):
     def forward(self, steps: Tensor) -> Tensor:
         added: Tensor = self.second(F.relu(self.first(F.relu(steps))))
         return steps + added
+
+
+class OverlapHead(nn.Module):
+    """Where two events of one class sound at once: what the fine head makes of each step (batch, fine, steps) -> logits
+    (batch, classes, steps).
+
+    The scores of a class are as high for two calls as for one, and an overlap is as long as the calls are: here a step
+    sees the second and a half around it. Before it has learnt something it knows no more than that overlaps are rare.
+    """
+
+    NEIGHBOURS, APART = 5, 4  # steps
+    RARE = -4.0  # logit
+
+    def __init__(self, config: HTSATConfig) -> None:
+        super().__init__()
+        padding = self.APART * (self.NEIGHBOURS // 2)
+        self.context = nn.Conv1d(config.fine, config.fine, self.NEIGHBOURS, padding=padding, dilation=self.APART)
+        answer = nn.Conv1d(config.fine, len(config.classes), self.NEIGHBOURS, padding=self.NEIGHBOURS // 2)
+        self.answer = _silent(answer)
+        nn.init.constant_(self.answer.get_parameter("bias"), self.RARE)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        logits: Tensor = self.answer(F.relu(self.context(steps)))
+        return logits
 
 
 def in_substeps(pieces: Tensor, substeps: int) -> Tensor:

@@ -98,7 +98,7 @@ class CompiledNetwork:
         self._lock = threading.Lock()  # a compiled network has one place for its input
 
     def __call__(self, bands: Tensor) -> tuple[Tensor, Tensor]:
-        """(batch, channels, n_mels, frames) -> logits (batch, classes, steps), latent (batch, features)"""
+        """(batch, channels, n_mels, frames) -> logits (batch, rows, steps), latent (batch, features)"""
         logits, latents = [], []
         with self._lock:
             for some in bands.split(self._group):

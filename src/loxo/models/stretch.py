@@ -59,12 +59,13 @@ class Stretch:
             return self.model.scaled(self.model.frontend.image(power))
 
     def logits(self, firsts: Sequence[int]) -> Tensor:
-        """(windows, classes, steps)"""
+        """(windows, rows, steps)"""
         with torch.inference_mode():
             if self.levels is not None or self.power is not None:
                 return self.model.network(self.bands(firsts))[0]
             # Any module that answers as a model does will do here, a classical detector for one.
-            return self.model(self._windows(firsts))["framewise_logits"]
+            answer = self.model(self._windows(firsts))
+            return answer.get("row_logits", answer["framewise_logits"])
 
     def _windows(self, firsts: Sequence[int]) -> Tensor:
         return torch.stack([self.waveform[first : first + self.model.config.window_samples] for first in firsts])

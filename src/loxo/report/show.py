@@ -77,7 +77,7 @@ def show(
         samples,
         rate,
         shown,
-        scores,
+        None if scores is None else scores[: len(classes)],
         classes,
         step_s,
         out,
@@ -106,7 +106,7 @@ def _load(model: Any) -> Any:
 
 
 def stretch_scores(source: Recording, model: Any, start: float, end: float) -> tuple[Scores, int]:
-    """Frame scores (classes, steps) around start to end in seconds, and the step that the first of them is."""
+    """Frame scores (rows, steps) around start to end in seconds, and the step that the first of them is."""
     from loxo.detection.scores import frame_scores
     from loxo.models.windows import OVERLAP, hop_steps
 

@@ -21,6 +21,7 @@ from loxo.audio.recording import Recording, probe
 from loxo.audio.storage import is_url
 from loxo.detection.scorefile import KeptScores, read_scores
 from loxo.errors import LoxoError
+from loxo.models.config import OVERLAP
 from loxo.review.audio import sound
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, LEVEL_DB, picture, thumbnail
@@ -66,9 +67,11 @@ class Media:
         scores = np.zeros((0, 0), np.uint8)
         if kept is not None:
             first = max(int(start / kept.hop_s), 0)
-            steps = np.clip(kept.scores[:, first : int(np.ceil(end / kept.hop_s))], 0, 1)
+            classes = [k for k, label in enumerate(kept.labels) if not label.endswith(OVERLAP)]
+            steps = np.clip(kept.scores[classes, first : int(np.ceil(end / kept.hop_s))], 0, 1)
             scores = np.rint(steps * 255).astype(np.uint8)
-            header["scores"] = {"labels": kept.labels, "start": first * kept.hop_s, "hop": kept.hop_s}
+            labels = [kept.labels[k] for k in classes]
+            header["scores"] = {"labels": labels, "start": first * kept.hop_s, "hop": kept.hop_s}
         return _message(header, shown.levels, scores)
 
     def _thumb(self, row: int, band: str, start: float, end: float) -> bytes:

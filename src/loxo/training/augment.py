@@ -15,7 +15,7 @@ from torch import Tensor
 from loxo.training.targets import IGNORED
 
 Samples = NDArray[np.float32]  # (samples,)
-Targets = NDArray[np.float32]  # (classes, steps): 0 to 1, or IGNORED
+Targets = NDArray[np.float32]  # (rows, steps): 0 to 1, or IGNORED
 
 PURPOSES = {"source": 101, "augment": 102, "batch": 103}  # unlike the numbers that recorded.py draws again by
 FILTER_POINTS = (3, 7)  # corners of the random filter over the spectrum, fewest and most
@@ -81,13 +81,14 @@ def random_filter(samples: Samples, sample_rate: int, rng: np.random.Generator, 
 
 
 def mixup(
-    waveform: Tensor, targets: Tensor, rng: np.random.Generator, chance: float, alpha: float
+    waveform: Tensor, targets: Tensor, rng: np.random.Generator, chance: float, alpha: float, classes: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """Each window, by `chance`, becomes a weighted mean of itself and another of the batch; its targets likewise.
 
-    waveform (batch, samples), targets (batch, classes, steps). The weights are drawn from Beta(alpha, alpha); a
+    waveform (batch, samples), targets (batch, rows, steps). The weights are drawn from Beta(alpha, alpha); a
     window's own is at least a half, so that it is still this window. What either target says to ignore is ignored;
-    a pause is a negative like others.
+    a pause is a negative like others. Rows after the first `classes` tell where two events of a class sound at once:
+    as those of two windows that are equally loud do, and the less the softer the other one is.
     """
     batch = len(waveform)
     mixed = rng.random(batch) < chance
@@ -99,7 +100,11 @@ def mixup(
     share = share[:, :, None].to(targets)
     other = targets[partner]
     unsure = (targets == IGNORED) | ((other == IGNORED) & (share < 1))
-    mean = share * targets.clamp_min(0) + (1 - share) * other.clamp_min(0)
+    first, second = targets.clamp_min(0), other.clamp_min(0)
+    mean = share * first + (1 - share) * second
+    if classes is not None and targets.shape[1] > classes:
+        both = 2 * torch.minimum(share, 1 - share) * first[:, :classes] * second[:, :classes]
+        mean = torch.cat((mean[:, :classes], torch.maximum(mean[:, classes:], both)), 1)
     return waveform, torch.where(unsure, IGNORED, torch.where(share < 1, mean, targets))
 
 

@@ -1,6 +1,6 @@
 """Training windows: each is a function of the seed and its number, so order and content never depend on workers.
 
-A source of windows gives (waveform float32 (samples,), targets float32 (classes, steps)) for a number: here simulated
+A source of windows gives (waveform float32 (samples,), targets float32 (rows, steps)) for a number: here simulated
 ones, a mixture of two sources, and any of them augmented; those of a user's recordings are in recorded.py.
 """
 
@@ -21,11 +21,11 @@ from loxo.simulation.soundscape import training_window
 from loxo.training import augment
 from loxo.training.augment import Samples
 from loxo.training.config import AugmentConfig
-from loxo.training.targets import Span, training_targets
+from loxo.training.targets import Span, training_targets, with_overlaps
 
 Window = tuple[Tensor, Tensor]
 Windows = Dataset[Window]
-Batch = tuple[Tensor, Tensor]  # waveforms (batch, samples), targets (batch, classes, steps)
+Batch = tuple[Tensor, Tensor]  # waveforms (batch, samples), targets (batch, rows, steps)
 
 
 class SimulatedWindows(Windows):
@@ -46,7 +46,7 @@ class SimulatedWindows(Windows):
         config = self.config
         shape = config.classes, config.steps, config.window_samples
         targets = training_targets(spans, *shape, pause=self.pause, sample_rate=config.sample_rate)
-        return torch.from_numpy(samples), torch.from_numpy(targets)
+        return torch.from_numpy(samples), torch.from_numpy(with_overlaps(targets, spans, config))
 
     def scene(self, index: int) -> tuple[Samples, list[Span]]:
         """The samples of a window and the events in it."""

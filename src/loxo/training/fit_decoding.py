@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from loxo.detection.decode import rows_of
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
 from loxo.evaluation.matching import Matching
 from loxo.evaluation.metrics import Curve, average_precision, matching_curve
@@ -43,11 +44,16 @@ def fit_decoding(
 ) -> tuple[ModelConfig, dict[str, dict[str, Any]]]:
     """The config with decoding and calibration of every class, and what each reached on the validation windows.
 
-    scores: (windows, classes, steps), 0-1.
+    scores: (windows, rows, steps), 0-1.
     """
     fits = {
-        label: fit_class(scores[:, k], validation.truth[label], config.decoding.get(label, Decoding()), config)
-        for k, label in enumerate(config.classes)
+        label: fit_class(
+            scores[:, rows_of(label, config.rows)],
+            validation.truth[label],
+            config.decoding.get(label, Decoding()),
+            config,
+        )
+        for label in config.classes
     }
     decoding = {label: fit.decoding for label, fit in fits.items()}
     calibration = {label: fit.calibration for label, fit in fits.items()}
@@ -56,7 +62,7 @@ def fit_decoding(
 
 
 def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig) -> Fit:
-    """scores: one class's, (windows, steps)."""
+    """scores: one class's rows, (windows, 1 or 2, steps)."""
     best, matching = start, matched(scores, start, truth, config)
     area = average_precision(matching_curve(matching)) or 0.0
     to_beat = area + CLEAR_GAIN

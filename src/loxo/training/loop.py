@@ -179,7 +179,7 @@ class Loop:
     # -- validation
 
     def scores(self, model: FrameModel) -> tuple[Floats, float]:
-        """(scores (windows, classes, steps) of the validation windows, loss), in float32 as in detection."""
+        """(scores (windows, rows, steps) of the validation windows, the classes' loss), in float32 as in detection."""
 
         def logits_of(waveform: Tensor) -> Tensor:
             return model.logits_and_latent(waveform.to(self.fabric.device))[0]
@@ -188,7 +188,8 @@ class Loop:
         with torch.inference_mode():
             logits = torch.from_numpy(score_windows(logits_of, validation, size))
             targets = torch.from_numpy(validation.targets)
-            loss = float(window_loss(logits, targets, self.config.loss, model.config.clip_pooling))
+            of_classes = logits[:, : len(model.config.classes)]
+            loss = float(window_loss(of_classes, targets, self.config.loss, model.config.clip_pooling))
             scores: Floats = logits.sigmoid().numpy()
         return scores, loss
 

@@ -31,13 +31,13 @@ class FrameTraining(nn.Module):
         self.loss, self.changes, self.teachers_share = config.loss, config.augment, config.distil.share
 
     def forward(self, waveform: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
-        """The loss, a scalar, of waveforms (batch, samples) and targets (batch, classes, steps).
+        """The loss, a scalar, of waveforms (batch, samples) and targets (batch, rows, steps).
 
-        Teachers hear what the model hears, with nothing hidden, and have a say in every step of it.
+        Teachers hear what the model hears, with nothing hidden, and have a say in every step of its classes.
         """
-        changes = self.changes
+        changes, classes = self.changes, len(self.model.config.classes)
         if changes.mixup:
-            waveform, targets = augment.mixup(waveform, targets, rng, changes.mixup, changes.mixup_alpha)
+            waveform, targets = augment.mixup(waveform, targets, rng, changes.mixup, changes.mixup_alpha, classes)
         image = self.model.frontend(waveform)
         bands = self.model.scaled(image)  # (batch, channels, n_mels, frames)
         if changes.time_masks or changes.band_masks:
@@ -46,12 +46,20 @@ class FrameTraining(nn.Module):
             hidden = augment.draw_masks(rng, batch, rows, changes.band_masks, changes.band_mask_share)
             bands = augment.hide(bands, times, hidden)
         logits, _ = self.model.network(bands)
-        logits = logits.float()
-        loss = window_loss(logits, targets, self.loss, self.model.config.clip_pooling)
-        if self.teachers is None:
-            return loss
-        answer = F.binary_cross_entropy_with_logits(logits, self.teachers(waveform, image))
-        return torch.lerp(loss, answer, self.teachers_share)
+        logits, overlaps = logits.float().tensor_split((classes,), 1)
+        loss = window_loss(logits, targets[:, :classes], self.loss, self.model.config.clip_pooling)
+        if self.teachers is not None:
+            answer = F.binary_cross_entropy_with_logits(logits, self.teachers(waveform, image))
+            loss = torch.lerp(loss, answer, self.teachers_share)
+        if overlaps.shape[1]:
+            loss = loss + self.loss.overlap_weight * overlap_loss(overlaps, targets[:, classes:])
+        return loss
+
+
+def overlap_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """The mean over all steps of the rows (batch, classes, steps) that tell where two events sound at once."""
+    entropy = F.binary_cross_entropy_with_logits(logits, targets.clamp_min(0), reduction="none")
+    return _mean_where_sure(entropy, targets)
 
 
 def window_loss(logits: Tensor, targets: Tensor, config: LossConfig, pooling: str) -> Tensor:

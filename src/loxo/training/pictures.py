@@ -24,7 +24,7 @@ def choose_windows(validation: ValidationWindows, count: int) -> list[int]:
 def draw_validation(
     folder: Path, step: int, scores: Floats, validation: ValidationWindows, config: ModelConfig, count: int
 ) -> None:
-    """Writes `count` pictures, `step_000250_window_003.png` and so on. scores: (windows, classes, steps), 0-1."""
+    """Writes `count` pictures, `step_000250_window_003.png` and so on. scores: (windows, rows, steps), 0-1."""
     from loxo.report.plots import draw_detections
 
     for window in choose_windows(validation, count):
@@ -32,7 +32,7 @@ def draw_validation(
             validation.samples[window],
             config.sample_rate,
             decode(scores[window], config),
-            scores[window],
+            scores[window, : len(config.classes)],
             config.classes,
             config.step_samples / config.sample_rate,
             folder / f"step_{step:06d}_window_{window:03d}.png",

@@ -24,7 +24,7 @@ from loxo.audio.recording import RecordingError, stream
 from loxo.errors import LoxoError
 from loxo.models.config import ModelConfig
 from loxo.training.annotations import AnnotatedRecording, Annotations
-from loxo.training.targets import IGNORED, bin_targets, merged, training_targets
+from loxo.training.targets import IGNORED, Span, bin_targets, merged, training_targets, with_overlaps
 
 REDRAWS = 8
 
@@ -69,18 +69,22 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
     def targets(self, number: int, start: int, bins: int | None = None, edges: str | None = None) -> Tensor:
         """float32 (classes, bins) of the same stretch; IGNORED where it is not known whether there is a call, PAUSE
         where `pause` cut one."""
-        one, size = self.recordings[number], self.config.window_samples
-        past = start + size
-        events, ignored = (
-            [(label, a - start, b - start) for label, a, b in spans if a < past and b > start]
-            for spans in (one.events, one.ignored)
-        )
-        shape = self.config.classes, bins or self.bins, size
+        events, ignored = self._within(number, start)
+        shape = self.config.classes, bins or self.bins, self.config.window_samples
         rate = self.config.sample_rate
         targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
         if ignored:
             targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
         return torch.from_numpy(targets)
+
+    def _within(self, number: int, start: int) -> tuple[list[Span], list[Span]]:
+        """The events of a window, and those that are to be ignored, in samples from its start."""
+        one, past = self.recordings[number], start + self.config.window_samples
+        events, ignored = (
+            [(label, a - start, b - start) for label, a, b in spans if a < past and b > start]
+            for spans in (one.events, one.ignored)
+        )
+        return events, ignored
 
     def _name_once(self, fault: RecordingError, number: int) -> None:
         if (path := self.recordings[number].path) not in self._named:
@@ -89,7 +93,7 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
 
 
 class RecordedWindows(_Windows):
-    """`length` windows: (waveform float32 (samples,), targets float32 (classes, bins)).
+    """`length` windows: (waveform float32 (samples,), targets float32 (rows, bins)), rows as in `with_overlaps`.
 
     Of all windows `background_share` hold no label of any kind: drawn from every recording that was searched, in
     proportion to its free time. `hard_negative_share` have a hard negative in them. The others have an event: its class
@@ -149,7 +153,9 @@ class RecordedWindows(_Windows):
         for attempt in range(REDRAWS):
             number, start = self.draw(index, attempt)
             try:
-                return self.waveform(number, start), self.targets(number, start)
+                targets = self.targets(number, start).numpy()
+                rows = with_overlaps(targets, self._within(number, start)[0], self.config)
+                return self.waveform(number, start), torch.from_numpy(rows)
             except RecordingError as error:
                 if error.transient:  # another window in its place would make a resumed run another one
                     raise

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
+from loxo.models.config import ModelConfig
 
 Span = tuple[str, int, int]  # label, first sample, sample past the last
 LONGEST_PAUSE_S = 0.3
@@ -78,6 +80,29 @@ def training_targets(
     )
     targets[bin_targets(events, classes, bins, window_samples, edges) - targets >= 0.5] = PAUSE
     return targets
+
+
+def with_overlaps(targets: NDArray[np.float32], events: Iterable[Span], config: ModelConfig) -> NDArray[np.float32]:
+    """The targets (classes, bins) of a window's events for every row that the model gives: for one that tells where
+    two events of a class sound at once the shares of each bin, doubled, in which they do. What is not sure of a class
+    is not sure of its overlaps."""
+    if config.rows == config.classes:
+        return targets
+    two = bin_targets(overlaps(events), config.classes, targets.shape[1], config.window_samples)
+    return np.concatenate((targets, np.where(targets == IGNORED, np.float32(IGNORED), two)))
+
+
+def overlaps(events: Iterable[Span]) -> list[Span]:
+    """The stretches in which two or more events of one label sound."""
+    events = list(events)
+    both = []
+    for label in {name: None for name, _, _ in events}:
+        last = None  # the end of the event that lasts longest of those before
+        for first, past in sorted((first, past) for name, first, past in events if name == label):
+            if last is not None and first < min(last, past):
+                both.append((label, first, min(last, past)))
+            last = past if last is None else max(last, past)
+    return both
 
 
 def with_pauses(events: Iterable[Span], share: float, longest: int) -> list[Span]:

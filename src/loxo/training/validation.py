@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loxo.detection.decode import find_events
+from loxo.detection.decode import find_events, rows_of
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
 from loxo.evaluation.metrics import average_precision, curve, matching_curve
@@ -90,7 +90,7 @@ def check_classes(validation: ValidationWindows, way_out: str) -> None:
 def score_windows(
     logits_of: Callable[[torch.Tensor], torch.Tensor], validation: ValidationWindows, batch_size: int
 ) -> Floats:
-    """Logits (windows, classes, steps) of all windows; `logits_of` maps (batch, samples) to (batch, classes, steps)."""
+    """Logits (windows, rows, steps) of all windows; `logits_of` maps (batch, samples) to (batch, rows, steps)."""
     parts = [
         logits_of(torch.from_numpy(validation.samples[first : first + batch_size])).float().cpu().numpy()
         for first in range(0, len(validation), batch_size)
@@ -99,19 +99,23 @@ def score_windows(
 
 
 def decoded(scores: Floats, decoding: Decoding, step_s: float) -> Found:
-    """The events that one class's scores (windows, steps) show, whatever their score."""
-    rows = [(k, *event) for k, values in enumerate(scores) for event in find_events(values, decoding, step_s)]
+    """The events that one class's rows of scores (windows, 1 or 2, steps) show, whatever their score."""
+    rows = [
+        (k, *event)
+        for k, values in enumerate(scores)
+        for event in find_events(values[0], decoding, step_s, *values[1:])
+    ]
     window, first, past, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
     return Found(window.astype(np.int64), first * step_s, past * step_s, score.astype(float))
 
 
 def matched(scores: Floats, decoding: Decoding, truth: Truth, config: ModelConfig) -> Matching:
-    """The detections in one class's scores (windows, steps) against its events."""
+    """The detections in one class's rows of scores (windows, 1 or 2, steps) against its events."""
     return match(truth, decoded(scores, decoding, config.step_samples / config.sample_rate))
 
 
 def judge(scores: Floats, validation: ValidationWindows, config: ModelConfig) -> dict[str, float]:
-    """Frame AP and event AP of each class, and the mean event AP, of scores (windows, classes, steps) in 0-1."""
+    """Frame AP and event AP of each class, and the mean event AP, of scores (windows, rows, steps) in 0-1."""
     figures: dict[str, float] = {}
     areas = []
     for k, label in enumerate(config.classes):
@@ -119,8 +123,8 @@ def judge(scores: Floats, validation: ValidationWindows, config: ModelConfig) ->
         sure = targets != IGNORED
         right = targets[sure] >= 0.5
         frames = average_precision(curve(scores[:, k][sure].astype(float), right, int(right.sum())))
-        decoding = config.decoding.get(label, Decoding())
-        events = average_precision(matching_curve(matched(scores[:, k], decoding, validation.truth[label], config)))
+        decoding, own = config.decoding.get(label, Decoding()), scores[:, rows_of(label, config.rows)]
+        events = average_precision(matching_curve(matched(own, decoding, validation.truth[label], config)))
         figures |= {f"frame_ap_{label}": frames or 0.0, f"event_ap_{label}": events or 0.0}
         areas.append(events or 0.0)
     return {"event_ap": float(np.mean(areas)), **figures}

@@ -1,0 +1,166 @@
+"""Two events where the scores of a class show one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fakes import RATE, STEP, FakeConfig, FakeModel
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loxo.detection.decode import decode, find_events, rows_of
+from loxo.detection.detect import detect
+from loxo.detection.overlaps import tell_apart
+from loxo.detection.rescore import rescore
+from loxo.detection.runconfig import read_run_config
+from loxo.detection.scorefile import read_scores
+from loxo.detection.survey import survey
+from loxo.errors import LoxoError
+from loxo.models.config import Decoding
+
+
+class TwoRows(FakeConfig):
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return (*self.classes, *(f"{label} overlap" for label in self.classes))
+
+
+class HearsTwo(FakeModel):
+    """Two at once is what is more than twice as loud as one."""
+
+    def __init__(self) -> None:
+        decoding = {"rumble": Decoding(threshold=0.4, overlap=0.3), "gunshot": Decoding(threshold=0.4)}
+        super().__init__(TwoRows(decoding=decoding))
+
+    def forward(self, waveform):
+        answer = super().forward(waveform)
+        logits = answer["framewise_logits"]
+        return answer | {"row_logits": torch.cat((logits, 2 * (logits - 3)), 1)}
+
+
+def test_the_end_of_one_call_is_the_beginning_of_the_next():
+    half = pytest.approx(3 / 4)  # of odds of 9 the root is 3
+    assert tell_apart([(0, 100, 0.9)], [(40, 60, 0.5)]) == [(0, 60, 0.9), (40, 100, half)]
+    assert tell_apart([(0, 100, 0.9)], [(10, 50, 0.95)]) == [
+        (0, 50, 0.9),
+        (10, 100, 0.9),
+    ]  # no score is above the first
+    assert tell_apart([(0, 100, 0.9)], [(60, 120, 0.5)]) == [(0, 100, 0.9), (60, 100, half)]
+    assert tell_apart([(0, 100, 0.1)], [(40, 60, 0.5)]) == [(0, 60, 0.1), (40, 100, 0.1)]
+    assert tell_apart([(0, 100, 0.9)], [(0, 120, 0.7)]) == [(0, 100, 0.9)]  # two rows that nobody could tell apart
+
+
+def test_a_border_that_is_there_is_drawn_out_and_nothing_added():
+    assert tell_apart([(0, 50, 0.9), (51, 100, 0.8)], [(40, 60, 0.7)]) == [(0, 60, 0.9), (40, 100, 0.8)]
+    assert tell_apart([(0, 50, 0.9), (55, 100, 0.8)], [(40, 60, 0.7)])[:1] == [(0, 50, 0.9)]  # a pause, no border
+
+
+def test_three_calls_in_a_row():
+    found = tell_apart([(0, 100, 0.9)], [(60, 80, 0.25), (20, 30, 0.1)])
+    assert [event[:2] for event in found] == [(0, 30), (20, 80), (60, 100)]
+    assert [event[2] for event in found] == pytest.approx([1 / 4, 0.9, 1 / 2])
+
+
+def test_what_lies_outside_of_all_events_changes_nothing():
+    assert tell_apart([(0, 10, 0.9), (30, 40, 0.8)], [(15, 20, 0.9)]) == [(0, 10, 0.9), (30, 40, 0.8)]
+    assert tell_apart([], [(15, 20, 0.9)]) == []
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 20), st.integers(0, 5), st.floats(0.01, 1)), max_size=6),
+    st.lists(st.tuples(st.integers(0, 120), st.integers(1, 30), st.floats(0.01, 1)), max_size=4),
+)
+def test_nothing_is_lost_and_nothing_leaves_what_was_found(lengths, starts):
+    events, stretches, at, free = [], [], 0, 0
+    for length, pause, score in lengths:
+        events.append((at + pause, at + pause + length, score))
+        at = events[-1][1]
+    for start, length, score in sorted(starts):
+        if start >= free:
+            stretches.append((start, start + length, score))
+            free = start + length
+    found = tell_apart(events, stretches)
+    steps = lambda spans: {step for first, last, _ in spans for step in range(first, last)}  # noqa: E731
+    assert steps(events) <= steps(found) <= steps([*events, *stretches])
+    assert all(first < last for first, last, _ in found)
+    assert len(events) <= len(found) <= len(events) + len(stretches)
+    assert max((score for *_, score in found), default=0) == max((score for *_, score in events), default=0)
+    middles = [first + last for first, last, _ in found]
+    assert middles == sorted(middles)
+
+
+def test_scores_of_two_at_once_make_two_events_of_one():
+    scores, two = np.zeros(200), np.zeros(200)
+    scores[20:120], two[60:80] = 0.9, 0.6
+    one = find_events(scores, Decoding(), 0.1)
+    assert one == [(20, 120, 0.9)] == find_events(scores, Decoding(), 0.1, two)  # asked for by `overlap`
+    found = find_events(scores, Decoding(overlap=0.5), 0.1, two)
+    assert (
+        len(found) == 2
+        and found[0][0] == 20
+        and found[1][1] == 120
+        and 75 <= found[0][1] <= 85
+        and 55 <= found[1][0] <= 65
+    )
+    assert max(score for *_, score in found) == 0.9 and 0.7 < min(score for *_, score in found) < 0.9
+    assert find_events(scores, Decoding(overlap=0.7), 0.1, two) == one
+    assert find_events(scores, Decoding(overlap=0.5), 0.1) == one
+
+
+def test_rows_of_a_class():
+    rows = ("rumble", "gunshot", "rumble overlap", "gunshot overlap")
+    assert rows_of("gunshot", rows) == [1, 3] and rows_of("gunshot", rows[:2]) == [1]
+
+
+@pytest.fixture
+def card(tmp_path) -> Path:
+    """Two calls of 8 s, the second of which begins 5 s after the first; then one alone."""
+    time = np.arange(40 * RATE) / RATE
+    samples = 0.005 * np.random.default_rng(0).standard_normal(len(time))
+    for start in (6.0, 11.0, 28.0):
+        samples += 0.35 * np.sin(2 * np.pi * 30 * time) * ((time >= start) & (time < start + 8))
+    path = tmp_path / "card" / "nn01_20200101_000000.wav"
+    path.parent.mkdir()
+    soundfile.write(path, samples, RATE)
+    return path
+
+
+def test_from_recording_to_table_and_again_from_kept_scores(card, tmp_path):
+    found = detect(card, HearsTwo())
+    rumbles = found[found["label"] == "rumble"].reset_index(drop=True)
+    step_s = STEP / RATE
+    expected = [(6, 14), (11, 19), (28, 36)]
+    assert len(rumbles) == 3
+    for (start, end), (_, row) in zip(expected, rumbles.iterrows(), strict=True):
+        assert abs(row["start_s"] - start) <= 6 * step_s and abs(row["end_s"] - end) <= 6 * step_s
+    run = tmp_path / "run"
+    survey([card.parent], "fake", run, load=HearsTwo, keep_scores=True)
+    (entry,) = json.loads((run / "run.json").read_text())["recordings"]
+    kept = read_scores(run, entry["recording"])
+    assert kept.labels == TwoRows().rows and kept.scores[2].max() > 0.9
+    rescore(run, tmp_path / "again")
+    assert (tmp_path / "again/events.csv").read_bytes() == (run / "events.csv").read_bytes()
+    rescore(run, tmp_path / "never", changes={"overlap": {"rumble": 0.0}})
+    lines = [(folder / "events.csv").read_text().splitlines() for folder in (run, tmp_path / "never")]
+    assert len(lines[1]) == len(lines[0]) - 1
+
+
+def test_a_run_from_before_there_were_overlaps_is_read(card, tmp_path):
+    run = tmp_path / "run"
+    survey([card.parent], "fake", run, load=FakeModel, keep_scores=True)
+    record = json.loads((run / "run.json").read_text())
+    del record["parameters"]["rows"]
+    for decoding in record["parameters"]["decoding"].values():
+        del decoding["overlap"]
+    (run / "run.json").write_text(json.dumps(record))
+    assert read_run_config(run)[0].rows == ("rumble", "gunshot")
+    rescore(run, tmp_path / "again")
+    assert (tmp_path / "again/events.csv").read_bytes() == (run / "events.csv").read_bytes()
+
+
+def test_scores_of_too_few_rows_are_refused():
+    with pytest.raises(LoxoError, match="4 rows of scores"):
+        decode(np.zeros((2, 10)), TwoRows())
