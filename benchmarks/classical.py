@@ -56,6 +56,7 @@ class ClassicalConfig:
     rumble: str = "tonal"  # or "energy"
     architecture: str = "classical"
     classes: tuple[str, ...] = ("rumble", "gunshot")
+    rows: tuple[str, ...] = ("rumble", "gunshot")
     sample_rate: int = RATE
     window_samples: int = WINDOW_STEPS * STEP
     steps: int = WINDOW_STEPS
@@ -69,10 +70,6 @@ class ClassicalConfig:
     )
     calibration: dict[str, Calibration] = field(default_factory=dict)
     curves: dict[str, OperatingCurve] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> tuple[str, ...]:
-        return self.classes
 
 
 class Classical(nn.Module):

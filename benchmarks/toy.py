@@ -24,6 +24,7 @@ class ToyConfig:
     step_samples: int = STEP
     stride_steps: int = 1
     classes: tuple[str, ...] = ("rumble",)
+    rows: tuple[str, ...] = ("rumble",)
     decoding: dict[str, Decoding] = field(
         default_factory=lambda: {"rumble": Decoding(smooth_s=0.3, min_duration_s=0.3, low_hz=10, high_hz=150)}
     )

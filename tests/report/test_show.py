@@ -39,6 +39,7 @@ class Config:
     step_samples: int = 500
     stride_steps: int = 1
     classes: tuple[str, ...] = ("rumble", "gunshot")
+    rows: tuple[str, ...] = ("rumble", "gunshot")
     decoding: dict[str, Decoding] = field(default_factory=lambda: {"rumble": Decoding(threshold=0.0)})
     calibration: dict[str, Calibration] = field(default_factory=dict)
 

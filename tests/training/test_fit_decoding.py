@@ -17,8 +17,8 @@ PLAIN = Decoding(threshold=0.4, smooth_s=0.0, edge=0.5, split=0.0)
 
 def windows_with_dips(count: int) -> np.ndarray:
     """Each window holds one event of nine steps whose scores fall away in its middle: two events without smoothing."""
-    scores = np.full((count, CONFIG.steps), 0.02)
-    scores[:, 20:29] = [0.9, 0.9, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9, 0.9]
+    scores = np.full((count, 1, CONFIG.steps), 0.02)
+    scores[:, 0, 20:29] = [0.9, 0.9, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9, 0.9]
     return scores
 
 
@@ -47,9 +47,9 @@ def test_less_than_a_clear_gain_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_threshold_lists_what_is_right() -> None:
     """Twenty right events of 0.9 and ten wrong ones of 0.6: the threshold lies between what they are worth."""
-    scores = np.full((20, CONFIG.steps), 0.02)
-    scores[:, 20:29] = 0.9
-    scores[:10, 45:50] = 0.6
+    scores = np.full((20, 1, CONFIG.steps), 0.02)
+    scores[:, 0, 20:29] = 0.9
+    scores[:10, 0, 45:50] = 0.6
     fit = fit_class(scores, truth(20), PLAIN, CONFIG)
     assert fit.figures["detections"] == 20
     assert fit.figures["f1"] == 1.0
