@@ -13,11 +13,18 @@ from loxo.models.config import HTSATConfig
 from loxo.models.registry import build
 from loxo.models.weights import save_model
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
-from loxo.training.module import FrameTraining, window_loss
+from loxo.training.module import FrameTraining, overlap_loss, window_loss
 from loxo.training.teachers import Teachers, load_teachers
 from loxo.training.train import train
 
-SIZE = {"embed_dim": 8, "num_heads": (1, 2, 4), "depths": (1, 1, 1), "window_samples": 20480, "image_frames": 128}
+SIZE = {
+    "embed_dim": 8,
+    "num_heads": (1, 2, 4),
+    "depths": (1, 1, 1),
+    "window_samples": 20480,
+    "image_frames": 128,
+    "overlap": False,
+}
 
 
 def tiny(seed, **changes):
@@ -63,6 +70,18 @@ def test_a_teacher_may_have_another_front_end_and_hears_what_is_hidden(batch):
     same.register_forward_hook(lambda _, inputs, __: heard.append(inputs[1]))
     loss_of(student, same, waveform, targets, 0.5, band_masks=3, band_mask_share=0.5)
     torch.testing.assert_close(heard[0], image)
+
+
+def test_teachers_say_nothing_of_overlaps(batch):
+    """Whether they could or not: where two events sound at once the truth alone is learnt."""
+    waveform, targets = batch
+    student, teachers = tiny(1, overlap=True), [tiny(2), tiny(3, overlap=True)]
+    rows = torch.cat((targets, targets), 1)
+    logits = student.eval().logits_and_latent(waveform)[0]
+    answer = torch.stack([model.eval().logits_and_latent(waveform)[0][:, :2] for model in teachers]).mean(0).sigmoid()
+    taught = F.binary_cross_entropy_with_logits(logits[:, :2], answer)
+    got = loss_of(student, Teachers(teachers, student), waveform, rows, 1.0)
+    torch.testing.assert_close(got, taught + overlap_loss(logits[:, 2:], targets))
 
 
 def test_teachers_do_not_learn(batch):
