@@ -99,7 +99,7 @@ def step_seconds(options: argparse.Namespace) -> float:
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     half = "bfloat16" in options.variant
     waveform = 0.1 * torch.randn(options.batch, model.config.window_samples)
-    targets = (torch.rand(options.batch, len(model.config.classes), model.config.steps) < 0.1).float()
+    targets = (torch.rand(options.batch, len(model.config.rows), model.config.steps) < 0.1).float()
     taken = []
     for _ in range(options.steps + 3):
         began = time.perf_counter()
