@@ -37,6 +37,7 @@ import torch
 import record
 from classical import detectors as classical_detectors
 from loxo.audio.recording import read
+from loxo.detection.decode import rows_of
 from loxo.detection.scores import frame_scores
 from loxo.detection.survey import survey
 from loxo.errors import LoxoError
@@ -179,9 +180,10 @@ def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
     whole = [k for k, part in enumerate(scores) if part.shape[1] - steps <= 1]
     stacked = np.stack([scores[k][:, :steps] for k in whole])
     decoding, calibration = {}, {}
-    for k, label in enumerate(config.classes):
+    for label in config.classes:
         truth = validation_truth([files[k] for k in whole], label)
-        fit = fit_class(stacked[:, k], truth, config.decoding.get(label, Decoding()), config)
+        own = stacked[:, rows_of(label, config.rows)]
+        fit = fit_class(own, truth, config.decoding.get(label, Decoding()), config)
         decoding[label], calibration[label] = fit.decoding, fit.calibration
         print(f"{name}: {label}: event AP {fit.figures['event_ap']:.3f} on validation, {fit.decoding}")
     config = dataclasses.replace(config, decoding=decoding, calibration=calibration, curves={})
