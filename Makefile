@@ -28,7 +28,7 @@ lint: install  ## style and types
 test: install lint  ## style, types and tests
 	$(BIN)/python -m pytest
 
-weights: install  ## the bundled default from nothing: trained, calibrated, checked (an hour and a half; PACK); goes on where it was
+weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
 	$(BIN)/python benchmarks/default_weights.py --backgrounds $(PACK)/manifest.csv --out src/loxo/weights/default.safetensors
 
 bench-real: install  ## the bundled model on real recordings, scored by the pack's own scorer
