@@ -41,32 +41,51 @@ class HearsTwo(FakeModel):
         return answer | {"row_logits": torch.cat((logits, 2 * (logits - 3)), 1)}
 
 
+def apart(events, stretches):
+    """With steps of a second a pause has none, and a stretch lies where it does."""
+    return tell_apart(events, stretches, 1.0)
+
+
 def test_the_end_of_one_call_is_the_beginning_of_the_next():
     half = pytest.approx(3 / 4)  # of odds of 9 the root is 3
-    assert tell_apart([(0, 100, 0.9)], [(40, 60, 0.5)]) == [(0, 60, 0.9), (40, 100, half)]
-    assert tell_apart([(0, 100, 0.9)], [(10, 50, 0.95)]) == [
+    assert apart([(0, 100, 0.9)], [(40, 60, 0.5)]) == [(0, 60, 0.9), (40, 100, half)]
+    assert apart([(0, 100, 0.9)], [(10, 50, 0.95)]) == [
         (0, 50, 0.9),
         (10, 100, 0.9),
     ]  # no score is above the first
-    assert tell_apart([(0, 100, 0.9)], [(60, 120, 0.5)]) == [(0, 100, 0.9), (60, 100, half)]
-    assert tell_apart([(0, 100, 0.1)], [(40, 60, 0.5)]) == [(0, 60, 0.1), (40, 100, 0.1)]
-    assert tell_apart([(0, 100, 0.9)], [(0, 120, 0.7)]) == [(0, 100, 0.9)]  # two rows that nobody could tell apart
+    assert apart([(0, 100, 0.9)], [(60, 120, 0.5)]) == [(0, 100, 0.9), (60, 100, half)]
+    assert apart([(0, 100, 0.1)], [(40, 60, 0.5)]) == [(0, 60, 0.1), (40, 100, 0.1)]
+    assert apart([(0, 100, 0.9)], [(0, 120, 0.7)]) == [(0, 100, 0.9)]  # two rows that nobody could tell apart
+    assert apart([(0, 100, 0.9)], [(5, 95, 0.7)]) == [(0, 100, 0.9)]
 
 
 def test_a_border_that_is_there_is_drawn_out_and_nothing_added():
-    assert tell_apart([(0, 50, 0.9), (51, 100, 0.8)], [(40, 60, 0.7)]) == [(0, 60, 0.9), (40, 100, 0.8)]
-    assert tell_apart([(0, 50, 0.9), (55, 100, 0.8)], [(40, 60, 0.7)])[:1] == [(0, 50, 0.9)]  # a pause, no border
+    two = [(0, 50, 0.9), (50, 100, 0.8)]
+    assert apart(two, [(40, 60, 0.7)]) == [(0, 60, 0.9), (40, 100, 0.8)]
+    assert apart(two, [(2, 98, 0.7)]) == two  # each would be both
+    assert apart(two, [(70, 80, 0.7)])[:2] == [(0, 50, 0.9), (50, 80, 0.8)]  # not at the border
+
+
+def test_a_border_may_be_a_pause_and_a_stretch_heard_on_one_side_of_it():
+    two = [(100, 126, 0.9), (130, 186, 0.8)]
+    drawn = [(100, 155, 0.9), (130, 186, 0.8)]
+    assert tell_apart(two, [(130, 155, 0.7)], 0.08) == drawn
+    assert tell_apart(two, [(128, 155, 0.7)], 0.08) == [(100, 155, 0.9), (128, 186, 0.8)]
+    assert tell_apart(two, [(110, 125, 0.7)], 0.08) == [(100, 126, 0.9), (110, 186, 0.8)]
+    later = [(100, 126, 0.9), (140, 186, 0.8)]  # more than a pause: two calls, and one within the second
+    found = tell_apart(later, [(142, 155, 0.7)], 0.08)
+    assert len(found) == 3 and (100, 126, 0.9) in found and (142, 186, 0.8) in found
 
 
 def test_three_calls_in_a_row():
-    found = tell_apart([(0, 100, 0.9)], [(60, 80, 0.25), (20, 30, 0.1)])
+    found = apart([(0, 100, 0.9)], [(60, 80, 0.25), (20, 30, 0.1)])
     assert [event[:2] for event in found] == [(0, 30), (20, 80), (60, 100)]
     assert [event[2] for event in found] == pytest.approx([1 / 4, 0.9, 1 / 2])
 
 
 def test_what_lies_outside_of_all_events_changes_nothing():
-    assert tell_apart([(0, 10, 0.9), (30, 40, 0.8)], [(15, 20, 0.9)]) == [(0, 10, 0.9), (30, 40, 0.8)]
-    assert tell_apart([], [(15, 20, 0.9)]) == []
+    assert apart([(0, 10, 0.9), (30, 40, 0.8)], [(15, 20, 0.9)]) == [(0, 10, 0.9), (30, 40, 0.8)]
+    assert apart([], [(15, 20, 0.9)]) == []
 
 
 @given(
@@ -82,7 +101,7 @@ def test_nothing_is_lost_and_nothing_leaves_what_was_found(lengths, starts):
         if start >= free:
             stretches.append((start, start + length, score))
             free = start + length
-    found = tell_apart(events, stretches)
+    found = apart(events, stretches)
     steps = lambda spans: {step for first, last, _ in spans for step in range(first, last)}  # noqa: E731
     assert steps(events) <= steps(found) <= steps([*events, *stretches])
     assert all(first < last for first, last, _ in found)

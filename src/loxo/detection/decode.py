@@ -132,7 +132,7 @@ def find_events(
         if last - first >= least
     ]
     if overlap is not None and decoding.overlap:
-        events = tell_apart(events, _stretches(overlap, decoding.overlap, step_s))
+        events = tell_apart(events, _stretches(overlap, decoding.overlap, step_s), step_s)
     return _less_in_a_crowd(events, decoding.crowd, step_s) if decoding.crowd and events else events
 
 

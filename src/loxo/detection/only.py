@@ -130,12 +130,13 @@ def score_events(
     for first, last, members in _stretches(spans, config.steps, hop, reach, total):
         end = min(last * config.step_samples, total_samples)
         blocks = stream(recording, config.sample_rate, start=first * config.step_samples, stop=end)
-        frames = rounded(frame_scores(model, blocks, overlap=overlap, batch_size=batch_size))
+        rows = frame_scores(model, blocks, overlap=overlap, batch_size=batch_size)
+        frames = rounded(rows[: len(config.classes)])
         if blocks.fault:
             raise LoxoError(blocks.fault)
         smoothed = [
             smooth(values, _decoding(config, label).smooth_s / step_s)
-            for label, values in zip(config.classes, frames, strict=False)
+            for label, values in zip(config.classes, frames, strict=True)
         ]
         for k in members:
             span = spans[k]
@@ -143,7 +144,7 @@ def score_events(
             here = slice(span[0] - first, span[1] - first)
             scores[k] = [
                 calibrated(score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label))
-                for label, raw, even in zip(config.classes, frames, smoothed, strict=False)
+                for label, raw, even in zip(config.classes, frames, smoothed, strict=True)
             ]
     return scores
 
