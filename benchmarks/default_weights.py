@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--backgrounds", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=25_000, help="of the first training: 80 minutes on two fast cores")
     parser.add_argument("--taught", type=int, default=11_000, help="steps of the second one, an hour; 0: without it")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make windows; on a GPU as many as cores")
     parser.add_argument("--model", type=Path, help="these weights in place of a training")
     parser.add_argument("--thresholds", type=float, nargs=len(LABELS), metavar=LABELS, help="in place of 1 / h")
     parser.add_argument("--work", type=Path, default=Path("runs/default-weights"))
@@ -43,12 +44,12 @@ def main() -> None:
     options = parser.parse_args()
     weights = options.model
     if weights is None:
-        backgrounds = f"data.backgrounds={options.backgrounds}"
-        settings = (backgrounds, f"steps={options.steps}", "epoch_steps=2500")
+        both = (f"data.backgrounds={options.backgrounds}", f"workers={options.workers}")
+        settings = (*both, f"steps={options.steps}", "epoch_steps=2500")
         weights = train(options.work / "training", settings) / "model.safetensors"
         if options.taught:
             from_it = (f"init_from={weights}", f"distil.teachers=[default,{weights}]", *TAUGHT)
-            settings = (backgrounds, f"steps={options.taught}", "epoch_steps=2000", *from_it)
+            settings = (*both, f"steps={options.taught}", "epoch_steps=2000", *from_it)
             weights = train(options.work / "taught", settings) / "model.safetensors"
     model = load_model(weights)
     model.config = replace(model.config, decoding=preset_config("default").decoding, calibration={}, curves={})
