@@ -22,16 +22,17 @@ MEL = (
     *("model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1"),
     *("model.fmin=8", "model.fmax=1900"),
 )
+NO_FINE_HEAD = ("model.fine=0", "model.overlap=false")  # which stands on it
 VARIANTS = {
     "default": (),
     "mel": ("model.frontend=mel", *MEL),  # as many bands, evenly over mels, without a noise floor
     "pcen": ("model.frontend=pcen", *MEL),  # the same bands over what was heard in each before
     "median floor": ("model.floor_quantile=0.5",),
     "window 0.51 s": ("model.n_fft=2048",),  # 4 Hz apart below 250 Hz, not 2
-    "no fine head": ("model.fine=0",),
+    "no fine head": NO_FINE_HEAD,
     "no layers in the fine head": ("model.fine_depth=0",),
-    "no stem": ("model.fine=0", "model.stem=[]"),
-    "steps 0.32 s": ("model.fine=0", "model.substeps=1"),
+    "no stem": (*NO_FINE_HEAD, "model.stem=[]"),
+    "steps 0.32 s": (*NO_FINE_HEAD, "model.substeps=1"),
     "no pauses": ("data.pause=0",),
     "10 s": ("model.window_samples=40960", "model.image_frames=256", "batch_size=32"),
     "40 s": ("model.window_samples=163840", "model.image_frames=1024", "batch_size=8"),
