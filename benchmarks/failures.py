@@ -114,13 +114,7 @@ def sheet(found: Evaluation, one: OneClass, folder: Path, failures: list[Failure
 def draw(axis: Axes, one: OneClass, recordings: list[str], folder: Path, failure: Failure) -> None:
     what, number, start, end = failure
     name = Path(recordings[number]).name
-    band = "low" if one.label == "rumble" else "full"
-    rate, around = figures.READ_RATE[band], figures.AROUND_S[band]
-    first = max(0.0, start - around)
-    samples = read(probe(folder / name), rate, first, end - first + around)
-    top = band_top_hz(band, rate)
-    draw_spectrogram(axis, samples, rate, round(WINDOW_S[band] * rate), top, first)
-    last = first + len(samples) / rate
+    first, last, top = draw_around(axis, folder / name, one.label, start, end)
     unknown = {"label": one.label, "low_hz": np.nan, "high_hz": np.nan, "score": np.nan}
     truth, listed = one.truth, one.found[0].above(LISTED)
     for k in np.flatnonzero((truth.recording == number) & (truth.end > first) & (truth.start < last)):
@@ -130,10 +124,21 @@ def draw(axis: Axes, one: OneClass, recordings: list[str], folder: Path, failure
         event = {"start_s": listed.start[k], "end_s": listed.end[k], "score": listed.score[k]}
         meant = listed.end[k] > start and listed.start[k] < end
         draw_box(axis, {**unknown, **event}, 0.9 * top, ls="-" if meant else ":", lw=1.0)
-    axis.set_xlim(first, last)
     axis.set_title(f"{what}: {Path(name).stem[:48]}", fontsize=8, loc="left")
+
+
+def draw_around(axis: Axes, path: Path, label: str, start: float, end: float) -> tuple[float, float, float]:
+    """The spectrogram around a stretch of a recording, in the class's band; from when to when and how high it goes."""
+    band = "low" if label == "rumble" else "full"
+    rate, around = figures.READ_RATE[band], figures.AROUND_S[band]
+    first = max(0.0, start - around)
+    samples = read(probe(path), rate, first, end - first + around)
+    last, top = first + len(samples) / rate, band_top_hz(band, rate)
+    draw_spectrogram(axis, samples, rate, round(WINDOW_S[band] * rate), top, first)
+    axis.set_xlim(first, last)
     axis.set_ylabel("")
     axis.tick_params(labelsize=7)
+    return first, last, top
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python benchmarks/frame_failures.py --run RUN --survey SURVEY [--label rumble] [--out DIR]
 
 Prints score, precision and false frames at several recalls, and how many stretches of frames are false at a recall of
-0.8. Writes DIR/frames-LABEL.png: precision and recall of frames, and the longest false stretch of each recording, with
-the frame score over its spectrogram. A frame is positive when an event covers half of it, as in evaluation.
+0.8. Writes DIR/frames-LABEL.png: precision and recall of frames, and the longest false stretches, one a recording, with
+the frame score over the spectrogram. A frame is positive when an event covers half of it, as in evaluation.
 """
 
 from __future__ import annotations
@@ -13,77 +13,86 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loxo.audio.recording import probe, read
+from failures import draw_around
 from loxo.detection.scorefile import read_scores, recordings_with_names
-from loxo.evaluation import figures
 from loxo.evaluation.inputs import read_truth
-from loxo.evaluation.segments import frame_truth
-from loxo.report.plots import WINDOW_S, band_top_hz, draw_spectrogram
+from loxo.evaluation.metrics import Curve, average_precision, curve
+from loxo.evaluation.segments import positive_frames
+from loxo.evaluation.spans import Bools, Floats
 
 RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9)
-SHOWN = 3  # recordings
-BAND = {"rumble": "low", "gunshot": "full"}
+LISTED = 0.8  # the recall at which false stretches are counted and drawn
+SHOWN = 3  # of them
+Scored = dict[str, tuple[Floats, Bools]]  # by recording: the frames' scores, and which of them are positive
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="of loxo detect --keep-scores")
     parser.add_argument("--survey", type=Path, required=True, help="of loxo simulate: recordings and their tables")
-    parser.add_argument("--label", default="rumble", choices=BAND)
+    parser.add_argument("--label", default="rumble", choices=("rumble", "gunshot"))
     parser.add_argument("--out", type=Path, default=Path("runs/failures"))
     options = parser.parse_args()
-    truth = read_truth([options.survey])
-    truth = truth[truth["label"] == options.label]
-    names, scores, positive, hop_s = sorted(recordings_with_names(options.run)), [], [], 0.0
-    for name in names:
-        kept = read_scores(options.run, name)
-        own = truth[[Path(other).name == Path(name).name for other in truth["recording"]]]
-        scores.append(kept.scores[kept.labels.index(options.label)])
-        spans = zip(own["start_s"], own["end_s"], strict=True)
-        positive.append(frame_truth(spans, len(scores[-1]), kept.hop_s) >= 0.5)
-        hop_s = kept.hop_s
-    every, right = np.concatenate(scores), np.concatenate(positive)
-    order = np.argsort(-every, kind="stable")
-    hits = np.cumsum(right[order])
-    recall, precision = hits / hits[-1], hits / np.arange(1, len(hits) + 1)
-    area = float((np.diff(recall, prepend=0.0) * precision).sum())
-    print(
-        f"{options.label}: {hits[-1]} of {len(every)} frames are positive ({hits[-1] / len(every):.2%}), AP {area:.3f}"
-    )
+    scored, hop_s = frames_of(options.run, options.survey, options.label)
+    scores, positive = (np.concatenate(parts) for parts in zip(*scored.values(), strict=True))
+    points = curve(scores, positive, int(positive.sum()))
+    share = points.events / len(scores)
+    print(f"{options.label}: {share:.2%} of {len(scores)} frames are positive, AP {average_precision(points):.3f}")
     for least in RECALLS:
-        k = int(np.searchsorted(recall, least))
-        false = k + 1 - hits[k]
-        print(f"  recall {least}: score {every[order[k]]:.3f}, precision {precision[k]:.3f}, {false} false frames")
-    threshold = every[order[int(np.searchsorted(recall, 0.8))]]
-    figure = Figure(figsize=(4.2 * (SHOWN + 1), 2.6), layout="constrained")
-    axes = figure.subplots(1, SHOWN + 1)
-    axes[0].step(recall[::50], precision[::50], where="post")
-    axes[0].set(xlabel="recall of frames", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
-    lengths, worst = [], []
-    for name, values, there in zip(names, scores, positive, strict=True):
-        borders = np.flatnonzero(np.diff(((values >= threshold) & ~there).astype(int), prepend=0, append=0))
-        firsts, lasts = borders[::2], borders[1::2]
-        lengths += (lasts - firsts).tolist()
-        k = int(np.argmax(lasts - firsts))
-        worst.append((int(lasts[k] - firsts[k]), name, int(firsts[k]), values))
+        k = at_recall(points, least)
+        print(f"  recall {least}: precision {points.precision[k]:.3f}, {points.false[k]} false frames")
+    stretches = false_stretches(scored, float(points.threshold[at_recall(points, LISTED)]))
+    lengths = [length for found in stretches.values() for length, _ in found]
     median_s = np.median(lengths) * hop_s
-    print(f"  at a recall of 0.8: {sum(lengths)} false frames in {len(lengths)} stretches, median {median_s:.1f} s")
-    for axis, (length, name, first, values) in zip(axes[1:], sorted(worst, key=lambda row: -row[0]), strict=False):
-        band = BAND[options.label]
-        rate, around = figures.READ_RATE[band], figures.AROUND_S[band]
-        start = max(first * hop_s - around, 0.0)
-        samples = read(probe(name), rate, start, length * hop_s + 2 * around)
-        top = band_top_hz(band, rate)
-        draw_spectrogram(axis, samples, rate, round(WINDOW_S[band] * rate), top, start)
-        steps = np.arange(int(start / hop_s), min(int((start + len(samples) / rate) / hop_s), len(values)))
-        axis.plot((steps + 0.5) * hop_s, values[steps] * top, color="white", lw=1.2)
-        axis.set_title(f"{Path(name).stem}, {first * hop_s:.0f} s", fontsize=8, loc="left")
-        axis.set_ylabel("")
-        axis.tick_params(labelsize=7)
+    print(f"  at a recall of {LISTED}: {sum(lengths)} in {len(lengths)} stretches, median {median_s:.1f} s")
+    longest = sorted(((*max(found), name) for name, found in stretches.items() if found), reverse=True)
+    figure = Figure(figsize=(4.2 * (SHOWN + 1), 2.6), layout="constrained")
+    first, *others = figure.subplots(1, SHOWN + 1)
+    first.step(points.recall, points.precision, where="post")
+    first.set(xlabel="recall of frames", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    for axis, (length, begin, name) in zip(others, longest, strict=False):
+        draw(axis, name, options.label, scored[name][0], hop_s, begin, length)
     options.out.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.out / f"frames-{options.label}.png", dpi=70)
+
+
+def frames_of(run: Path, survey: Path, label: str) -> tuple[Scored, float]:
+    """The kept frame scores of a class with the truth about each, and the length of a frame in s."""
+    truth = read_truth([survey])
+    truth = truth[truth["label"] == label]
+    files = truth["recording"].map(lambda path: Path(path).name)
+    scored, hop_s = {}, 0.0
+    for name in recordings_with_names(run):
+        kept = read_scores(run, name)
+        scores, hop_s = kept.scores[kept.labels.index(label)].astype(float), kept.hop_s
+        own = truth[files == Path(name).name]
+        scored[name] = scores, positive_frames(zip(own["start_s"], own["end_s"], strict=True), len(scores), hop_s)
+    return scored, hop_s
+
+
+def at_recall(points: Curve, least: float) -> int:
+    """The first point that reaches a recall."""
+    return int(np.searchsorted(points.recall, least))
+
+
+def false_stretches(scored: Scored, threshold: float) -> dict[str, list[tuple[int, int]]]:
+    """By recording: length and first frame of each stretch of frames that score so much where no event is."""
+    found = {}
+    for name, (scores, positive) in scored.items():
+        borders = np.flatnonzero(np.diff((scores >= threshold) & ~positive, prepend=False, append=False))
+        found[name] = [(int(end - begin), int(begin)) for begin, end in borders.reshape(-1, 2)]
+    return found
+
+
+def draw(axis: Axes, name: str, label: str, scores: Floats, hop_s: float, begin: int, length: int) -> None:
+    start = begin * hop_s
+    first, last, top = draw_around(axis, Path(name), label, start, start + length * hop_s)
+    steps = np.arange(int(first / hop_s), min(int(last / hop_s), len(scores)))
+    axis.plot((steps + 0.5) * hop_s, scores[steps] * top, color="white", lw=1.2)
+    axis.set_title(f"{Path(name).stem}, {start:.0f} s", fontsize=8, loc="left")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -
         read(recording, SAMPLE_RATE),
         SAMPLE_RATE,
         analysis.events,
-        analysis.scores[: len(network.config.classes)],
+        analysis.scores,
         network.config.classes,
         analysis.hop_s,
         out / "demo.png",

@@ -48,7 +48,7 @@ from loxo.evaluation.metrics import (
     ratios,
     recall_by_snr,
 )
-from loxo.evaluation.segments import LENGTHS_S, Frames, frame_truth, presence, segment_scores
+from loxo.evaluation.segments import LENGTHS_S, Frames, frame_truth, positive_frames, presence, segment_scores
 from loxo.evaluation.spans import Bools, Found, Ints, Regions, Truth, where_nothing_counts
 
 IOUS = (0.3, 0.5)
@@ -358,7 +358,7 @@ def _frames(case: Case, one: OneClass, detector: Detector) -> dict[str, Any] | N
             without += 1
             continue
         scores = kept.scores[kept.labels.index(one.label)]
-        positive = frame_truth(spans.get(number, ()), len(scores), kept.hop_s) >= 0.5 - 1e-9
+        positive = positive_frames(spans.get(number, ()), len(scores), kept.hop_s)
         ignored = frame_truth(aside.get(number, ()), len(scores), kept.hop_s) > 0
         frames.add(scores, positive, positive | ~ignored)
     result = frames.result()

@@ -146,6 +146,11 @@ class Frames:
         return {"ap": area / total if total else None, "frames": int(self._counts.sum()), "positive": total}
 
 
+def positive_frames(spans: Iterable[tuple[float, float]], steps: int, hop_s: float) -> Bools:
+    """The frames of which the spans cover half or more, (steps,)."""
+    return frame_truth(spans, steps, hop_s) >= 0.5 - 1e-9
+
+
 def frame_truth(spans: Iterable[tuple[float, float]], steps: int, hop_s: float) -> Floats:
     """Share of each frame that the spans cover, (steps,); overlapping spans count once. Frame k: [k, k + 1) x hop_s."""
     given = list(spans)

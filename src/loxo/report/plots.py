@@ -44,10 +44,10 @@ def draw_detections(
     """Draws panels over one time axis into a file and returns its path: PNG, SVG or PDF, as its suffix says.
 
     samples: mono, (samples,), the first of them at start_s of the recording; events: the events table of this
-    recording; scores: (classes, steps) probabilities, a step being step_s long and the first beginning at
-    scores_start_s (by default start_s), or None; truth: known events, drawn as dashed boxes. The panels are a
-    spectrogram for each of `bands` ("low": 0-250 Hz, windows of 1 s; "full": windows of 64 ms), and the scores as a
-    heat map. An event higher than 250 Hz is drawn on the full band, where that is shown.
+    recording; scores: (rows, steps) probabilities, those of the classes first and only these drawn, a step being step_s
+    long and the first beginning at scores_start_s (by default start_s), or None; truth: known events, drawn as dashed
+    boxes. The panels are a spectrogram for each of `bands` ("low": 0-250 Hz, windows of 1 s; "full": windows of 64 ms),
+    and the scores as a heat map. An event higher than 250 Hz is drawn on the full band, where that is shown.
     Raises LoxoError for another suffix, or when the file cannot be written.
     """
     path = Path(path)
@@ -68,7 +68,7 @@ def draw_detections(
     if scores is not None:
         first = start_s if scores_start_s is None else scores_start_s
         extent = (first, first + scores.shape[1] * step_s, len(classes) - 0.5, -0.5)
-        steps = np.clip(scores, 0, 1)
+        steps = np.clip(scores[: len(classes)], 0, 1)
         image = axes[-1].imshow(
             steps, aspect="auto", cmap="viridis", vmin=0, vmax=1, extent=extent, interpolation="nearest"
         )

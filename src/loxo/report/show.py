@@ -77,7 +77,7 @@ def show(
         samples,
         rate,
         shown,
-        None if scores is None else scores[: len(classes)],
+        scores,
         classes,
         step_s,
         out,

@@ -32,7 +32,7 @@ def draw_validation(
             validation.samples[window],
             config.sample_rate,
             decode(scores[window], config),
-            scores[window, : len(config.classes)],
+            scores[window],
             config.classes,
             config.step_samples / config.sample_rate,
             folder / f"step_{step:06d}_window_{window:03d}.png",

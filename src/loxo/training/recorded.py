@@ -69,7 +69,7 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
     def targets(self, number: int, start: int, bins: int | None = None, edges: str | None = None) -> Tensor:
         """float32 (classes, bins) of the same stretch; IGNORED where it is not known whether there is a call, PAUSE
         where `pause` cut one."""
-        events, ignored = self._within(number, start)
+        events, ignored = self.within(number, start)
         shape = self.config.classes, bins or self.bins, self.config.window_samples
         rate = self.config.sample_rate
         targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
@@ -77,8 +77,8 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
         return torch.from_numpy(targets)
 
-    def _within(self, number: int, start: int) -> tuple[list[Span], list[Span]]:
-        """The events of a window, and those that are to be ignored, in samples from its start."""
+    def within(self, number: int, start: int) -> tuple[list[Span], list[Span]]:
+        """The events in a window, whole, and those in it that are to be ignored, in samples from its start."""
         one, past = self.recordings[number], start + self.config.window_samples
         events, ignored = (
             [(label, a - start, b - start) for label, a, b in spans if a < past and b > start]
@@ -154,7 +154,7 @@ class RecordedWindows(_Windows):
             number, start = self.draw(index, attempt)
             try:
                 targets = self.targets(number, start).numpy()
-                rows = with_overlaps(targets, self._within(number, start)[0], self.config)
+                rows = with_overlaps(targets, self.within(number, start)[0], self.config)
                 return self.waveform(number, start), torch.from_numpy(rows)
             except RecordingError as error:
                 if error.transient:  # another window in its place would make a resumed run another one

@@ -134,12 +134,8 @@ def _recorded(config: TrainingConfig, model: ModelConfig, kept: Annotations, mos
     seed, share, channel = config.seed + VALIDATION_SEED, config.data.background_share, config.data.channel
     windows = FixedWindows(model, kept, most, seed, background_share=share, channel=channel)
     for index, (number, start) in enumerate(windows.windows):
-        one, (waveform, targets) = kept.recordings[number], windows[index]
-        events, ignored = (
-            [(label, first - start, past - start) for label, first, past in spans]
-            for spans in (one.events, one.ignored)
-        )
-        yield ValidationWindow(waveform.numpy(), targets.numpy(), events, ignored)
+        waveform, targets = windows[index]
+        yield ValidationWindow(waveform.numpy(), targets.numpy(), *windows.within(number, start))
 
 
 def _refuse_missing_classes(annotations: Annotations) -> None:
