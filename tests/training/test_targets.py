@@ -4,11 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
+from loxo.evaluation.segments import positive_frames
 from loxo.models.config import HTSATConfig
 from loxo.training.targets import (
     IGNORED,
     PAUSE,
     bin_targets,
+    fitting_edges,
     frame_targets,
     merged,
     overlaps,
@@ -22,25 +24,25 @@ CLASSES = ("rumble", "gunshot")
 
 def test_shares_are_doubled_and_capped():
     # Steps of 100 samples. 130-345 covers 0, 70, 100 and 45 of the first four: doubled and capped, 0, 1, 1, 0.9.
-    targets = frame_targets([("rumble", 130, 345)], CLASSES, 5, 100)
+    targets = frame_targets([("rumble", 130, 345)], CLASSES, 5, 100, "doubled")
     np.testing.assert_allclose(targets, [[0, 1, 1, 0.9, 0], [0, 0, 0, 0, 0]], atol=1e-6)
 
 
 def test_a_shot_on_a_border_counts_in_both_steps():
-    targets = frame_targets([("gunshot", 160, 240)], CLASSES, 4, 100)
+    targets = frame_targets([("gunshot", 160, 240)], CLASSES, 4, 100, "doubled")
     np.testing.assert_allclose(targets[1], [0, 0.8, 0.8, 0], atol=1e-6)
 
 
 def test_overlaps_count_once_other_labels_and_what_lies_outside_do_not():
     events = [("rumble", -50, 30), ("rumble", 20, 40), ("trumpet", 0, 400), ("rumble", 395, 900), ("rumble", 500, 600)]
-    np.testing.assert_allclose(frame_targets(events, CLASSES, 4, 100)[0], [0.8, 0, 0, 0.1], atol=1e-6)
+    np.testing.assert_allclose(frame_targets(events, CLASSES, 4, 100, "soft")[0], [0.4, 0, 0, 0.05], atol=1e-6)
 
 
 @given(st.lists(st.tuples(st.sampled_from(CLASSES), st.integers(-50, 450), st.integers(-50, 450)), max_size=6))
 def test_order_does_not_matter_and_values_are_shares(events):
-    targets = frame_targets(events, CLASSES, 4, 100)
+    targets = frame_targets(events, CLASSES, 4, 100, "soft")
     assert targets.dtype == np.float32 and targets.min() >= 0 and targets.max() <= 1
-    assert np.array_equal(targets, frame_targets(events[::-1], CLASSES, 4, 100))
+    assert np.array_equal(targets, frame_targets(events[::-1], CLASSES, 4, 100, "soft"))
 
 
 @pytest.mark.parametrize("steps", [10, 64, 1024])
@@ -63,14 +65,32 @@ def test_shares_are_exact_where_bins_are_no_whole_samples(events, bins, window):
     np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window, "soft"), shares.astype(np.float32))
     np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window, "hard"), shares >= 0.5)
     doubled = np.minimum(1, 2 * shares).astype(np.float32)
-    np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window), doubled)
+    np.testing.assert_array_equal(bin_targets(events, CLASSES, bins, window, "doubled"), doubled)
 
 
 def test_an_event_of_half_a_bin_is_a_hard_positive_and_less_is_not():
     for past, expected in ((50, 1), (49, 0)):
         assert bin_targets([("rumble", 0, past)], CLASSES, 1, 100, "hard")[0, 0] == expected
-    with pytest.raises(LoxoError, match="doubled, soft, hard"):
+    with pytest.raises(LoxoError, match="hard, soft, doubled"):
         bin_targets([], CLASSES, 1, 100, "sharp")
+
+
+@given(st.integers(0, 1300), st.integers(1, 2000))
+def test_hard_targets_are_the_frames_that_evaluation_calls_positive(first, length):
+    config = HTSATConfig.preset("default")
+    step = config.step_samples
+    targets = frame_targets([("gunshot", first, first + length)], config.classes, 16, step, fitting_edges(config))
+    spans = [(first / config.sample_rate, (first + length) / config.sample_rate)]
+    assert np.array_equal(targets[1] == 1, positive_frames(spans, 16, step / config.sample_rate))
+    assert targets[1].any() or length < step  # and a shot as long as a step has one wherever it lies
+
+
+def test_steps_longer_than_a_shot_keep_a_target_for_it():
+    coarse = HTSATConfig.preset("default", substeps=1, fine=0, fine_depth=0, overlap=False)
+    step = coarse.step_samples
+    shot = [("gunshot", int(0.7 * step), int(1.3 * step))]
+    assert frame_targets(shot, coarse.classes, 2, step, fitting_edges(coarse))[1].min() > 0.5
+    assert not frame_targets(shot, coarse.classes, 2, step, "hard").any()
 
 
 def test_an_onset_within_a_call_has_a_pause_before_it():

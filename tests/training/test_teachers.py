@@ -13,7 +13,8 @@ from loxo.models.config import HTSATConfig
 from loxo.models.registry import build
 from loxo.models.weights import save_model
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
-from loxo.training.module import FrameTraining, overlap_loss, window_loss
+from loxo.training.module import FrameTraining, overlap_loss, window_loss, with_true_borders
+from loxo.training.targets import IGNORED, PAUSE
 from loxo.training.teachers import Teachers, load_teachers
 from loxo.training.train import train
 
@@ -36,7 +37,8 @@ def tiny(seed, **changes):
 def batch():
     generator = torch.Generator().manual_seed(1)
     waveform = 0.1 * torch.randn(3, 20480, generator=generator)
-    return waveform, torch.rand(3, 2, 64, generator=generator).round()
+    targets = torch.rand(3, 2, 8, generator=generator).round().repeat_interleave(8, 2)
+    return waveform, targets
 
 
 def loss_of(student, teachers, waveform, targets, share, **changes):
@@ -51,10 +53,18 @@ def test_the_loss_is_shared_between_the_truth_and_the_mean_answer(batch):
     first, second = (model.logits_and_latent(waveform)[0] for model in models)
     answer = ((first + second.flip(1)) / 2).sigmoid()
     truth = window_loss(logits, targets, TrainingConfig().loss, "max")
-    taught = F.binary_cross_entropy_with_logits(logits, answer)
+    taught = F.binary_cross_entropy_with_logits(logits, with_true_borders(answer, targets))
     got = loss_of(student, Teachers(models, student), waveform, targets, 0.3)
     torch.testing.assert_close(got, 0.7 * truth + 0.3 * taught)
     assert abs(float(truth.detach() - taught.detach())) > 1e-3
+
+
+def test_at_borders_the_truth_alone_is_learnt():
+    targets = torch.tensor([[[0, 0, 0, 1, 1, 1, PAUSE, 1, 1, 1, IGNORED, IGNORED, IGNORED, 0, 0]]])
+    answers = torch.full(targets.shape, 0.3)
+    got = with_true_borders(answers, targets)[0, 0]
+    expected = [0.3, 0.3, 0, 1, 0.3, 1, 0, 1, 0.3, 1, 0.3, 0.3, 0.3, 0, 0.3]
+    torch.testing.assert_close(got, torch.tensor(expected))
 
 
 def test_a_teacher_may_have_another_front_end_and_hears_what_is_hidden(batch):
@@ -79,7 +89,7 @@ def test_teachers_say_nothing_of_overlaps(batch):
     rows = torch.cat((targets, targets), 1)
     logits = student.eval().logits_and_latent(waveform)[0]
     answer = torch.stack([model.eval().logits_and_latent(waveform)[0][:, :2] for model in teachers]).mean(0).sigmoid()
-    taught = F.binary_cross_entropy_with_logits(logits[:, :2], answer)
+    taught = F.binary_cross_entropy_with_logits(logits[:, :2], with_true_borders(answer, targets))
     got = loss_of(student, Teachers(teachers, student), waveform, rows, 1.0)
     torch.testing.assert_close(got, taught + overlap_loss(logits[:, 2:], targets))
 

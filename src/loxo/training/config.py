@@ -16,6 +16,7 @@ SPLITS = ("recording", "site", "day")
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
 OPTIMISERS = ("muon", "adamw")
 MARGINAL = ("keep", "ignore", "drop")
+EDGES = ("hard", "soft", "doubled")
 
 
 def key(
@@ -59,6 +60,12 @@ class DataConfig:
         "can be told apart; at most 0.3 s",
         least=0,
         most=0.5,
+    )
+    edges: str | None = key(
+        None,
+        "a step's target at an event's border. hard: 1 where the event covers half of it, as in evaluation; soft: the "
+        "share covered; doubled: twice that, at most 1; null: hard for steps of up to 0.1 s, else doubled",
+        among=EDGES,
     )
     background_share: float = key(0.5, "share of the recorded windows that hold no event", least=0, most=1)
     hard_negatives: tuple[str, ...] = key((), "tables of stretches that hold no event but sound as if they did")

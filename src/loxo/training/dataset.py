@@ -32,11 +32,18 @@ class SimulatedWindows(Windows):
     """`length` windows of simulated calls in backgrounds, without them in made-up noise."""
 
     def __init__(
-        self, config: ModelConfig, backgrounds: Backgrounds | None, length: int, seed: int, pause: float = 0.0
+        self,
+        config: ModelConfig,
+        backgrounds: Backgrounds | None,
+        length: int,
+        seed: int,
+        *,
+        edges: str = "hard",
+        pause: float = 0.0,
     ) -> None:
-        """`pause`: see `with_pauses`."""
+        """`edges`: see `bin_targets`; `pause`: see `with_pauses`."""
         self.config, self.backgrounds, self.length, self.seed = config, backgrounds, length, seed
-        self.pause = pause
+        self.edges, self.pause = edges, pause
 
     def __len__(self) -> int:
         return self.length
@@ -45,7 +52,7 @@ class SimulatedWindows(Windows):
         samples, spans = self.scene(index)
         config = self.config
         shape = config.classes, config.steps, config.window_samples
-        targets = training_targets(spans, *shape, pause=self.pause, sample_rate=config.sample_rate)
+        targets = training_targets(spans, *shape, self.edges, pause=self.pause, sample_rate=config.sample_rate)
         return torch.from_numpy(samples), torch.from_numpy(with_overlaps(targets, spans, config))
 
     def scene(self, index: int) -> tuple[Samples, list[Span]]:

@@ -33,7 +33,8 @@ class FrameTraining(nn.Module):
     def forward(self, waveform: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
         """The loss, a scalar, of waveforms (batch, samples) and targets (batch, rows, steps).
 
-        Teachers hear what the model hears, with nothing hidden, and have a say in every step of its classes.
+        Teachers hear what the model hears, with nothing hidden, and have a say in every step of its classes but those
+        at the events' borders.
         """
         changes, classes = self.changes, len(self.model.config.classes)
         if changes.mixup:
@@ -49,11 +50,24 @@ class FrameTraining(nn.Module):
         logits, overlaps = logits.float().tensor_split((classes,), 1)
         loss = window_loss(logits, targets[:, :classes], self.loss, self.model.config.clip_pooling)
         if self.teachers is not None:
-            answer = F.binary_cross_entropy_with_logits(logits, self.teachers(waveform, image))
+            answers = with_true_borders(self.teachers(waveform, image), targets[:, :classes])
+            answer = F.binary_cross_entropy_with_logits(logits, answers)
             loss = torch.lerp(loss, answer, self.teachers_share)
         if overlaps.shape[1]:
             loss = loss + self.loss.overlap_weight * overlap_loss(overlaps, targets[:, classes:])
         return loss
+
+
+def with_true_borders(answers: Tensor, targets: Tensor) -> Tensor:
+    """Teachers' scores, and the targets in each step whose target is not that of both its neighbours; all (batch,
+    classes, steps).
+
+    Where exactly an event begins and ends the truth knows better than any teacher, and a teacher that learnt other
+    edges (`data.edges`) would teach those.
+    """
+    changes = targets.diff(dim=2) != 0
+    border = (F.pad(changes, (1, 0)) | F.pad(changes, (0, 1))) & (targets != IGNORED)
+    return torch.where(border, targets.clamp_min(0), answers)
 
 
 def overlap_loss(logits: Tensor, targets: Tensor) -> Tensor:

@@ -118,7 +118,7 @@ class RecordedWindows(_Windows):
         background_share: float = 0.5,
         hard_negative_share: float = 0.0,
         bins: int | None = None,
-        edges: str = "doubled",
+        edges: str = "hard",
         channel: int | None = None,
         pause: float = 0.0,
     ) -> None:
@@ -202,7 +202,7 @@ class FixedWindows(_Windows):
         *,
         background_share: float = 0.5,
         bins: int | None = None,
-        edges: str = "doubled",
+        edges: str = "hard",
         channel: int | None = None,
     ) -> None:
         super().__init__(config, annotations, bins, edges, channel)

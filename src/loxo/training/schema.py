@@ -150,7 +150,7 @@ def _within(one: Key, value: Any) -> Any:
                 raise LoxoError(f"{one.name}: {number} is too little; {one.least:g} is the least.")
             if one.most is not None and not number <= one.most:
                 raise LoxoError(f"{one.name}: {number} is too much; {one.most:g} is the most.")
-    if one.among and value not in one.among:
+    if one.among and value is not None and value not in one.among:
         raise LoxoError(f"{one.name}: {value!r} is none of {', '.join(one.among)}{_nearest(str(value), one.among)}.")
     return value
 

@@ -19,7 +19,7 @@ from loxo.training.annotations import Annotations, match_recordings, split_annot
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.dataset import Augmented, Mixture, SimulatedWindows, Windows
 from loxo.training.recorded import FixedWindows, RecordedWindows
-from loxo.training.targets import frame_targets
+from loxo.training.targets import fitting_edges, frame_targets
 from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, collect
 
 VALIDATION_SEED = 1_000_000  # added to the run's seed: no validation window is ever a training window
@@ -38,6 +38,7 @@ class Sources:
 def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sources:
     """The sources of `total` training windows, and the validation windows. Raises LoxoError for data not fit for it."""
     data, changes = config.data, config.augment
+    edges = data.edges or fitting_edges(model)
     share = simulated_share(data)
     training_beds, validation_beds = _backgrounds(config, model.sample_rate)
     about: dict[str, Any] = {"simulated": share}
@@ -49,8 +50,8 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
         about["backgrounds"] = {name: sorted(item.path for item in part.recordings) for name, part in beds.items()}
     if share > 0:
         count = max(1, round(share * data.validation_windows))
-        training = SimulatedWindows(model, training_beds, total, config.seed, data.pause)
-        fixed += _simulated(SimulatedWindows(model, validation_beds, count, config.seed + VALIDATION_SEED))
+        training = SimulatedWindows(model, training_beds, total, config.seed, edges=edges, pause=data.pause)
+        fixed += _simulated(SimulatedWindows(model, validation_beds, count, config.seed + VALIDATION_SEED, edges=edges))
     if share < 1:
         annotations, kept = _annotations(config, model)
         problems += annotations.problems
@@ -69,6 +70,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
             config.seed,
             background_share=data.background_share,
             hard_negative_share=data.hard_negative_share,
+            edges=edges,
             channel=data.channel,
             pause=data.pause,
         )
@@ -126,13 +128,14 @@ def _simulated(windows: SimulatedWindows) -> Iterator[ValidationWindow]:
     config = windows.config
     for number in range(len(windows)):
         samples, spans = windows.scene(number)
-        targets = frame_targets(spans, config.classes, config.steps, config.step_samples)
+        targets = frame_targets(spans, config.classes, config.steps, config.step_samples, windows.edges)
         yield ValidationWindow(samples, targets, spans)
 
 
 def _recorded(config: TrainingConfig, model: ModelConfig, kept: Annotations, most: int) -> Iterator[ValidationWindow]:
     seed, share, channel = config.seed + VALIDATION_SEED, config.data.background_share, config.data.channel
-    windows = FixedWindows(model, kept, most, seed, background_share=share, channel=channel)
+    edges = config.data.edges or fitting_edges(model)
+    windows = FixedWindows(model, kept, most, seed, background_share=share, edges=edges, channel=channel)
     for index, (number, start) in enumerate(windows.windows):
         waveform, targets = windows[index]
         yield ValidationWindow(waveform.numpy(), targets.numpy(), *windows.within(number, start))

@@ -14,33 +14,39 @@ from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
 from loxo.models.config import ModelConfig
+from loxo.training.config import EDGES
 
 Span = tuple[str, int, int]  # label, first sample, sample past the last
 LONGEST_PAUSE_S = 0.3
 
-EDGES = ("doubled", "soft", "hard")
 PAUSE = -2.0  # the target of training where a pause was cut into a call: 0, and the loss may weigh it more
+FINE_S = 0.1  # steps of up to this length cut no event that a field recording shows to less than one of them
 IGNORED = -1.0  # the target where an annotator was not sure: no loss and no metric counts these frames
 
 
+def fitting_edges(config: ModelConfig) -> str:
+    """What training takes unless it is told: evaluation's for fine steps, and doubled for those that may be longer than
+    a shot, which would have no target at all where it lies on a border."""
+    return "hard" if config.step_samples <= FINE_S * config.sample_rate else "doubled"
+
+
 def frame_targets(
-    events: Iterable[Span], classes: tuple[str, ...], steps: int, step_samples: int, edges: str = "doubled"
+    events: Iterable[Span], classes: tuple[str, ...], steps: int, step_samples: int, edges: str = "hard"
 ) -> np.ndarray:
     """bin_targets at the model's own steps, of `step_samples` each."""
     return bin_targets(events, classes, steps, steps * step_samples, edges)
 
 
 def bin_targets(
-    events: Iterable[Span], classes: tuple[str, ...], bins: int, window_samples: int, edges: str = "doubled"
+    events: Iterable[Span], classes: tuple[str, ...], bins: int, window_samples: int, edges: str = "hard"
 ) -> np.ndarray:
     """float32 (classes, bins) in 0-1 for a window of `window_samples`, cut into any number of equal bins.
 
     Bin k covers [k, k + 1) x window_samples / bins, which need not be whole samples. `edges` says what a bin is worth:
 
-    - "soft": the share of it that events of the class cover;
-    - "doubled": twice that share, at most 1. So a bin is a full positive as soon as half of it is covered: a shot
-      shorter than a bin that falls on a border counts in both, and the borders of long events stay soft;
-    - "hard": 1 where at least half of it is covered, else 0.
+    - "hard": 1 where events of the class cover at least half of it, else 0: what evaluation calls a positive frame;
+    - "soft": the share of it that they cover;
+    - "doubled": twice that share, at most 1. So an event shorter than a bin that falls on a border counts in both.
 
     Exact to the sample; overlapping events count once. Events of other labels are ignored, parts outside the window
     cut off. Raises LoxoError for other edges.
@@ -68,7 +74,7 @@ def training_targets(
     classes: tuple[str, ...],
     bins: int,
     window_samples: int,
-    edges: str = "doubled",
+    edges: str = "hard",
     *,
     pause: float,
     sample_rate: int,
@@ -84,8 +90,8 @@ def training_targets(
 
 def with_overlaps(targets: NDArray[np.float32], events: Iterable[Span], config: ModelConfig) -> NDArray[np.float32]:
     """The targets (classes, bins) of a window's events for every row that the model gives: for one that tells where
-    two events of a class sound at once the shares of each bin, doubled, in which they do. What is not sure of a class
-    is not sure of its overlaps."""
+    two events of a class sound at once, 1 in the bins that they share by half. What is not sure of a class is not sure
+    of its overlaps."""
     if config.rows == config.classes:
         return targets
     two = bin_targets(overlaps(events), config.classes, targets.shape[1], config.window_samples)
