@@ -6,10 +6,10 @@ Each variant in each round is a process of its own, in another order, because me
 A step is front end, forward, loss, backward, clipping and optimiser on a batch that is there already; its time is the
 median over the steps after the first three. Speed-ups are within a round.
 
-    straightforward  float32, eager, torch's AdamW as it comes, memory given back to the system as it comes
+    straightforward  float32, eager, front end, norm and AdamW as they come, memory given back to the system as it comes
     ... + bfloat16   autocast
-    Loxo in ...      attention's logits in bfloat16 too, convolutions with channels last, fused AdamW, memory kept;
-                     `precision=auto` takes one of the two
+    Loxo in ...      the front end of detection, attention's logits in bfloat16 too, convolutions with channels last,
+                     fused AdamW, memory kept; `precision=auto` takes one of the two
     ... + Muon       the same with Muon for the matrices, as `loxo train` has it unless told otherwise
 """
 
@@ -31,12 +31,12 @@ from torch import Tensor
 
 import record
 from loxo.machine import keep_freed_memory
-from loxo.models import htsat, swin
+from loxo.models import htsat, kernels, swin
 from loxo.models.config import HTSATConfig
 from loxo.models.kernels import bfloat16_is_fast
 from loxo.models.registry import build
+from loxo.training import module
 from loxo.training.config import TrainingConfig
-from loxo.training.module import FrameTraining, build_optimiser
 
 VARIANTS = (
     "straightforward",
@@ -91,10 +91,12 @@ def step_seconds(options: argparse.Namespace) -> float:
         swin.WindowAttention.forward = plain_attention  # type: ignore[method-assign]
         swin.PatchEmbed.look = plain_look  # type: ignore[method-assign]
         htsat.FineHead.see = plain_see  # type: ignore[method-assign]
+        module.images = lambda model, waveform: model.frontend(waveform)
+        kernels.batch_norm = lambda x, layer: layer(x[..., None])[..., 0]
     config = TrainingConfig(optimiser="muon" if "Muon" in options.variant else "adamw")
     model = build(HTSATConfig.preset("default")).train()
-    module = FrameTraining(model, config)
-    optimiser: Any = build_optimiser(model, config)[0]
+    training = module.FrameTraining(model, config)
+    optimiser: Any = module.build_optimiser(model, config)[0]
     if not ours:
         optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)
     half = "bfloat16" in options.variant
@@ -104,7 +106,7 @@ def step_seconds(options: argparse.Namespace) -> float:
     for _ in range(options.steps + 3):
         began = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16) if half else nullcontext():
-            loss = module(waveform, targets, np.random.default_rng(0))
+            loss = training(waveform, targets, np.random.default_rng(0))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()

@@ -60,6 +60,27 @@ def test_changed_weights_are_laid_out_anew(layers):
         torch.testing.assert_close(kernels.linear(x, first), first(x))
 
 
+def test_a_batch_norm_learns_as_torchs_does():
+    torch.manual_seed(1)
+    x = 3 * torch.randn(4, 6, 50) + torch.arange(6.0)[:, None]
+    plain = nn.BatchNorm2d(6)
+    nn.init.uniform_(plain.weight)
+    nn.init.uniform_(plain.bias)
+    ours = copy.deepcopy(plain)
+    weights = torch.randn(4, 6, 50)
+    for _ in range(2):
+        expected, got = plain(x[..., None])[..., 0], kernels.batch_norm(x, ours)
+        torch.testing.assert_close(got, expected)
+        for out in (expected, got):
+            (weights * out).sum().backward()
+        x = x + 0.1
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
+    for mine, its in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, its.grad)
+    torch.testing.assert_close(kernels.batch_norm(x, ours.eval()), plain.eval()(x[..., None])[..., 0])
+
+
 def test_gradients_flow_where_they_are_asked_for(layers):
     first, second = layers
     x = torch.randn(3, 24)

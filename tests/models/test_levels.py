@@ -9,6 +9,8 @@ import torch
 from loxo.models.config import HTSATConfig
 from loxo.models.frontend import build_frontend
 from loxo.models.levels import Levels, Plan, fits
+from loxo.models.registry import build
+from loxo.models.stretch import images
 
 CONFIG = HTSATConfig.preset("default")
 STRIDE = CONFIG.step_samples * CONFIG.stride_steps
@@ -38,6 +40,19 @@ def test_the_same_images_as_frame_by_frame(strides, silent):
     images = Levels(Plan(frontend), waveform).images(firsts, CONFIG.image_frames)
     assert images.shape == expected.shape
     assert torch.allclose(images, expected, atol=2e-4), (images - expected).abs().max()
+
+
+def test_training_has_the_front_ends_image_of_every_window():
+    model = build(CONFIG)
+    windows = torch.stack([sound(64, seed=1), sound(64, [(3, 30)], seed=2), sound(64, [(0, 64)])])
+    expected = model.frontend(windows)
+    got = images(model, windows)
+    assert got.shape == expected.shape
+    torch.testing.assert_close(got, expected, atol=2e-4, rtol=0)
+    assert model.scaled(got).is_contiguous()  # laid out as the network wants it
+    mel = build("audioset", classes=("a",), embed_dim=8, num_heads=(1, 1, 1, 1), depths=(1, 1, 1, 1))
+    noise = 0.1 * torch.randn(1, mel.config.window_samples)
+    assert torch.equal(images(mel, noise), mel.frontend(noise))
 
 
 def test_what_does_not_fit_is_left_to_the_front_end():

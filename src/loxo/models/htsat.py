@@ -55,7 +55,7 @@ class HTSAT(FrameModel):
     def scaled(self, image: Tensor) -> Tensor:
         """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
         b, c, t, m = image.shape
-        return self.bn0(image.transpose(2, 3).reshape(b, c * m, t, 1)).view(b, c, m, t)
+        return kernels.batch_norm(image.transpose(2, 3).reshape(b, c * m, t), self.bn0).view(b, c, m, t)
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, frames) -> logits (batch, rows, steps), latent (batch, features)"""

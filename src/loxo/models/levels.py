@@ -80,12 +80,18 @@ class Levels:
         """(windows, 2, frames, n_mels), as TwoResolutionFrontEnd.image gives them, of the windows of so many frames
         that begin at these, multiples of FLOOR_BLOCK."""
         out = torch.empty(len(first_frames), 2, len(self.decibels), frames)
-        for (prominence, shape), first in zip(out, first_frames, strict=True):
-            level = self.decibels[:, first : first + frames]
-            floor = self._floor(first // FLOOR_BLOCK, (first + frames) // FLOOR_BLOCK)
-            torch.sub(level, floor[:, None], out=prominence).clamp_(*PROMINENCE_DB).sub_(5.0).mul_(1 / 10.0)
-            torch.sub(level, floor.mean(), out=shape).clamp_(*SHAPE_DB).mul_(1 / 20.0)
+        for window, first in zip(out, first_frames, strict=True):
+            self.draw(window, first)
         return out.transpose(2, 3)
+
+    def draw(self, out: Tensor, first: int) -> None:
+        """Fills `out` (2, n_mels, frames) with the image of the window that begins at that frame."""
+        prominence, shape = out
+        frames = out.shape[2]
+        level = self.decibels[:, first : first + frames]
+        floor = self._floor(first // FLOOR_BLOCK, (first + frames) // FLOOR_BLOCK)
+        torch.sub(level, floor[:, None], out=prominence).clamp_(*PROMINENCE_DB).sub_(5.0).mul_(1 / 10.0)
+        torch.sub(level, floor.mean(), out=shape).clamp_(*SHAPE_DB).mul_(1 / 20.0)
 
     def _floor(self, first: int, end: int) -> Tensor:
         """(n_mels,) the low quantile of each band's blocks that are not silent; 0 where all are."""

@@ -26,6 +26,21 @@ def _plan(frontend: Any) -> Plan:
     return _plans[frontend]
 
 
+def images(model: Any, waveform: Tensor) -> Tensor:
+    """What `model.frontend` makes of windows (batch, window_samples), on the processor by levels.py: for training,
+    with bands and frames laid out as the network wants them."""
+    frontend, config = model.frontend, model.config
+    if waveform.device.type != "cpu" or not fits(frontend, config):
+        image: Tensor = frontend(waveform)
+        return image
+    plan = _plan(frontend)
+    out = torch.empty(len(waveform), config.in_chans, config.n_mels, config.image_frames)
+    with torch.no_grad():
+        for window, samples in zip(out, waveform.float(), strict=True):
+            Levels(plan, samples).draw(window, 0)
+    return out.transpose(2, 3)
+
+
 class Stretch:
     """Windows of `waveform` (samples,), float32 at the model's rate and on its device."""
 

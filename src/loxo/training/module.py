@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loxo.models.base import CLIP_POOLING, FrameModel
+from loxo.models.stretch import images
 from loxo.training import augment
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.muon import MuonAdamW
@@ -39,7 +40,7 @@ class FrameTraining(nn.Module):
         changes, classes = self.changes, len(self.model.config.classes)
         if changes.mixup:
             waveform, targets = augment.mixup(waveform, targets, rng, changes.mixup, changes.mixup_alpha, classes)
-        image = self.model.frontend(waveform)
+        image = images(self.model, waveform)
         bands = self.model.scaled(image)  # (batch, channels, n_mels, frames)
         if changes.time_masks or changes.band_masks:
             batch, _, rows, frames = bands.shape

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from loxo.errors import LoxoError
 from loxo.models.base import FrameModel
 from loxo.models.config import ModelConfig
+from loxo.models.stretch import images
 from loxo.models.weights import load_model
 from loxo.training.config import DistilConfig
 
@@ -43,7 +44,7 @@ class Teachers(nn.Module):
         """
         models = cast(list[FrameModel], self.models)
         logits = [
-            model.network(model.scaled(image if alike else model.frontend(waveform)))[0][:, order].float()
+            model.network(model.scaled(image if alike else images(model, waveform)))[0][:, order].float()
             for model, order, alike in zip(models, self.orders, self.alike, strict=True)
         ]
         return torch.stack(logits).mean(0).sigmoid()
