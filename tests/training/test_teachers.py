@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from loxo import LoxoError, load_model
 from loxo.models.config import HTSATConfig
 from loxo.models.registry import build
-from loxo.models.weights import save_model
+from loxo.models.weights import hash_model, save_model
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
 from loxo.training.module import FrameTraining, overlap_loss, window_loss, with_true_borders
 from loxo.training.targets import IGNORED, PAUSE
@@ -128,7 +128,14 @@ def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_pa
         precision="32-true",
     )
 
+    teacher = tmp_path / "teacher.safetensors"
     interrupt(config, tmp_path / "run", after=1)
+    assert json.loads((tmp_path / "run/run.json").read_text())["teachers"] == {str(teacher): hash_model(teacher)}
+    right = teacher.read_bytes()
+    save_model(tiny(3), teacher)
+    with pytest.raises(LoxoError, match=r"teacher\.safetensors: this is another model"):
+        train(config, tmp_path / "run", resume=True)
+    teacher.write_bytes(right)
     path = train(config, tmp_path / "run", resume=True)
     whole = train(config, tmp_path / "whole")
     for (name, one), other in zip(load_model(path).named_parameters(), load_model(whole).parameters(), strict=True):

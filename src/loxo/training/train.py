@@ -43,7 +43,7 @@ from loxo.models.checkpoints import load_weights
 from loxo.models.config import ModelConfig
 from loxo.models.kernels import bfloat16_is_fast
 from loxo.models.registry import build
-from loxo.models.weights import find_model, load_model, save_model
+from loxo.models.weights import find_model, hash_model, load_model, save_model
 from loxo.training.config import TrainingConfig
 from loxo.training.fit_decoding import fit_decoding
 from loxo.training.loop import BEST, Loop, Progress
@@ -98,8 +98,12 @@ def train(
         fabric = _fabric(config)
         prepare = _begin if first and not resume else _prepare
         model, about_weights, teachers, sources = prepare(config, of_model, out)
+        taught_by = {name: hash_model(find_model(name)) for name in config.distil.teachers}
+        if resume:
+            _check_teachers(taught_by, out)
         if fabric.is_global_zero:
-            _write_record(config, out, {"data": sources.about, "init_from": about_weights})
+            about = {"data": sources.about, "init_from": about_weights, "teachers": taught_by}
+            _write_record(config, out, about)
             if on_problems is not None and sources.problems:
                 on_problems(sources.problems)
         loop = Loop(fabric, config, model, sources, out, state, on_progress, teachers)
@@ -222,6 +226,17 @@ def _check_same(config: TrainingConfig, out: Path) -> None:
         raise LoxoError(
             f"{out}: the run there was started with other settings ({', '.join(changed)}). "
             f"Resume it with the settings in its {RECORD}, or start a new run in another folder."
+        )
+
+
+def _check_teachers(now: dict[str, str], out: Path) -> None:
+    """LoxoError if a teacher's file is not the one that the run in `out` was begun with; both by their hashes."""
+    before = json.loads((out / RECORD).read_text()).get("teachers", {})
+    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
+    if changed:
+        raise LoxoError(
+            f"{', '.join(changed)}: this is another model than the one that taught the run in {out} so far. Put that "
+            "one back, or start a new run in another folder."
         )
 
 
