@@ -73,6 +73,14 @@ def test_pulses_come_back_evenly() -> None:
         assert len(longer) >= 2 and np.std(longer) < 0.25 * np.mean(longer)
 
 
+def test_chirps_are_hoarse_pulses_in_a_row_without_lows() -> None:
+    for seed in range(12):
+        samples = NEGATIVES["chirps"][0](np.random.default_rng(seed), RATE, 30.0).samples
+        assert band_share(samples, 0, 200) < 0.02
+        quiet = power_envelope(samples, RATE // 50) < 0.02 * np.square(samples).max()
+        assert np.sum(np.diff(quiet.astype(int)) == 1) >= 4
+
+
 def test_rumble_fundamentals_follow_the_tables() -> None:
     rng = np.random.default_rng(1)
     drawn = [draw_rumble(rng) for _ in range(1500)]
@@ -197,12 +205,11 @@ def test_negatives_are_drawn_by_weight() -> None:
     kinds = [draw_negative(rng, 1000, 2.0).kind for _ in range(300)]
     assert kinds.count("wind") > kinds.count("trumpet")
     assert len(set(kinds)) > 20
-    assert not {"handling", "strokes", "pulses"} & set(
-        kinds
-    )  # for training only: surveys of a seed stay what they were
-    trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(300)]
-    assert min(trained.count(kind) for kind in ("handling", "strokes", "pulses")) > 10
-    assert trained.count("drone") > kinds.count("drone")
+    training_only = "handling", "strokes", "pulses", "chirps"  # surveys of a seed stay what they were
+    assert not set(training_only) & set(kinds)
+    trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(600)]
+    assert min(trained.count(kind) for kind in training_only) > 10
+    assert trained.count("drone") > 2 * kinds.count("drone")
 
 
 def test_shaped_noise_has_the_shape() -> None:

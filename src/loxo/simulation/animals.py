@@ -170,6 +170,23 @@ def speech(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call
     return negative("speech", _series(rng, sample_rate, longest_s, sounds, gaps), base, 1800)
 
 
+def chirps(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
+    """A katydid or a frog near by: hoarse pulses of 0.03-0.45 s above 250 Hz that swell more than they strike, one
+    after the other at an uneven pace."""
+    low = min(np.exp(rng.uniform(np.log(300), np.log(1200))), 0.2 * sample_rate)
+    high = min(low * rng.uniform(1.6, 5), 0.49 * sample_rate)
+    length_s, pause_s, until_s = rng.uniform(0.04, 0.35), rng.uniform(0.06, 0.6), min(rng.uniform(4, 40), longest_s)
+    rise, fall, rests = rng.uniform(0.15, 0.6), rng.uniform(0.2, 0.7), rng.uniform(0, 0.3)
+    sounds, gaps = [], []
+    while not gaps or sum(gaps) < until_s:
+        n = int(length_s * rng.uniform(0.6, 1.3) * sample_rate)
+        sounds.append(band_noise(rng, n, sample_rate, low * rng.uniform(0.85, 1.15), high))
+        sounds[-1] *= ramps(n, int(rise * n), int(fall * n))
+        rest = rng.uniform(0.3, 2.5) if rng.random() < rests else 0.0
+        gaps.append(n / sample_rate + pause_s * rng.uniform(0.5, 1.5) + rest)
+    return negative("chirps", _series(rng, sample_rate, longest_s, sounds, np.array(gaps)), low, high)
+
+
 def insects(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call:
     """Insects whose tones an old recorder folded down: steady weak lines with amplitude modulation, anywhere."""
     n = int(longest_s * sample_rate)

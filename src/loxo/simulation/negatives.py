@@ -149,11 +149,12 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "low burst": (low_burst, 2.0),
     "glide": (glide, 1.2),
     "pulses": (pulses, 0.0),
+    "chirps": (animals.chirps, 0.0),
 }
 # Weights in training of what a network that had learnt from those above still took for rumbles, or for shots.
 HARD = {
     **{"drone": 4.2, "vehicle": 3.2, "hum": 2.4, "glide": 2.2, "aircraft": 2.0, "steady line": 1.8, "boat": 1.6},
-    "pulses": 3.0,
+    **{"chirps": 5.0, "pulses": 3.0},
     **{"handling": 9.0, "strokes": 7.0, "drops": 6.0, "buffet": 5.5, "knocks": 3.0, "slaps": 2.5, "rain": 2.5},
 }
 _NAMES = tuple(NEGATIVES)
