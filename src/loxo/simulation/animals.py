@@ -177,7 +177,8 @@ def chirps(rng: np.random.Generator, sample_rate: int, longest_s: float) -> Call
     high = min(low * rng.uniform(1.6, 5), 0.49 * sample_rate)
     length_s, pause_s, until_s = rng.uniform(0.04, 0.35), rng.uniform(0.06, 0.6), min(rng.uniform(4, 40), longest_s)
     rise, fall, rests = rng.uniform(0.15, 0.6), rng.uniform(0.2, 0.7), rng.uniform(0, 0.3)
-    sounds, gaps = [], []
+    sounds: list[Samples] = []
+    gaps: list[float] = []
     while not gaps or sum(gaps) < until_s:
         n = int(length_s * rng.uniform(0.6, 1.3) * sample_rate)
         sounds.append(band_noise(rng, n, sample_rate, low * rng.uniform(0.85, 1.15), high))

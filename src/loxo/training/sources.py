@@ -74,7 +74,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
             channel=data.channel,
             pause=data.pause,
         )
-        fixed += _recorded(config, model, kept, max(data.validation_windows - len(fixed), 1))
+        fixed += _recorded(config, model, kept, max(data.validation_windows - len(fixed), 1), edges)
         training = recorded if training is None else Mixture(training, recorded, share, config.seed)
     assert training is not None
     validation = collect(model, fixed)
@@ -132,9 +132,10 @@ def _simulated(windows: SimulatedWindows) -> Iterator[ValidationWindow]:
         yield ValidationWindow(samples, targets, spans)
 
 
-def _recorded(config: TrainingConfig, model: ModelConfig, kept: Annotations, most: int) -> Iterator[ValidationWindow]:
+def _recorded(
+    config: TrainingConfig, model: ModelConfig, kept: Annotations, most: int, edges: str
+) -> Iterator[ValidationWindow]:
     seed, share, channel = config.seed + VALIDATION_SEED, config.data.background_share, config.data.channel
-    edges = config.data.edges or fitting_edges(model)
     windows = FixedWindows(model, kept, most, seed, background_share=share, edges=edges, channel=channel)
     for index, (number, start) in enumerate(windows.windows):
         waveform, targets = windows[index]
