@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loxo.simulation.gunshot import FAMILIES, MOST_VOLLEYS, draw_gunshot, draw_pattern, synthesise_gunshot
-from loxo.simulation.negatives import NEGATIVES, draw_negative
+from loxo.simulation.negatives import HARD, NEGATIVES, draw_negative
 from loxo.simulation.rumble import CONTOURS, draw_rumble, f0_contour, synthesise_rumble
 from loxo.simulation.sounds import Call, audible, coloured, curve, fast_length, power_envelope
 
@@ -207,9 +207,11 @@ def test_negatives_are_drawn_by_weight() -> None:
     assert len(set(kinds)) > 20
     training_only = "handling", "strokes", "pulses", "chirps"  # surveys of a seed stay what they were
     assert not set(training_only) & set(kinds)
-    trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(600)]
-    assert min(trained.count(kind) for kind in training_only) > 10
-    assert trained.count("drone") > 2 * kinds.count("drone")
+    trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(3000)]
+    weights = {name: HARD.get(name, weight) for name, (_, weight) in NEGATIVES.items()}
+    for kind in training_only:
+        assert trained.count(kind) == pytest.approx(3000 * weights[kind] / sum(weights.values()), rel=0.2)
+    assert trained.count("drone") > 10 * kinds.count("drone")
 
 
 def test_shaped_noise_has_the_shape() -> None:

@@ -20,7 +20,11 @@ from loxo.models.levels import Levels, Plan, fits
 _plans: WeakKeyDictionary[nn.Module, Plan] = WeakKeyDictionary()  # one for each front end that is alive
 
 
-def _plan(frontend: Any) -> Plan:
+def _plan(model: Any, waveform: Tensor) -> Plan | None:
+    """What Levels of the waveform need; None where they do not do for this model or device."""
+    frontend = getattr(model, "frontend", None)
+    if frontend is None or waveform.device.type != "cpu" or not fits(frontend, model.config):
+        return None
     if frontend not in _plans:
         _plans[frontend] = Plan(frontend)
     return _plans[frontend]
@@ -29,11 +33,10 @@ def _plan(frontend: Any) -> Plan:
 def images(model: Any, waveform: Tensor) -> Tensor:
     """What `model.frontend` makes of windows (batch, window_samples), on the processor by levels.py: for training,
     with bands and frames laid out as the network wants them."""
-    frontend, config = model.frontend, model.config
-    if waveform.device.type != "cpu" or not fits(frontend, config):
-        image: Tensor = frontend(waveform)
+    plan, config = _plan(model, waveform), model.config
+    if plan is None:
+        image: Tensor = model.frontend(waveform)
         return image
-    plan = _plan(frontend)
     out = torch.empty(len(waveform), config.in_chans, config.n_mels, config.image_frames)
     with torch.no_grad():
         for window, samples in zip(out, waveform.float(), strict=True):
@@ -51,9 +54,9 @@ class Stretch:
         self.power: Tensor | None = None
         frontend = getattr(model, "frontend", None)
         config: Any = model.config
-        if waveform.device.type == "cpu" and fits(frontend, config):
+        if (plan := _plan(model, waveform)) is not None:
             with torch.inference_mode():
-                self.levels = Levels(_plan(frontend), waveform)
+                self.levels = Levels(plan, waveform)
         elif (
             isinstance(frontend, TwoResolutionFrontEnd)
             and config.step_samples * config.stride_steps % frontend.hop == 0

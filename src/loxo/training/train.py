@@ -85,8 +85,9 @@ def train(
     if config.precision == "auto":
         known = recorded_config(out).get("precision") if resume else None
         config = replace(config, precision=known or _precision(config.accelerator))
+    taught_by = {name: hash_model(find_model(name)) for name in config.distil.teachers}
     if resume:
-        _check_same(config, out)
+        _check_same(config, taught_by, out)
         state = load_checkpoint(out)
     elif first:
         _refuse_other_content(out)
@@ -98,9 +99,6 @@ def train(
         fabric = _fabric(config)
         prepare = _begin if first and not resume else _prepare
         model, about_weights, teachers, sources = prepare(config, of_model, out)
-        taught_by = {name: hash_model(find_model(name)) for name in config.distil.teachers}
-        if resume:
-            _check_teachers(taught_by, out)
         if fabric.is_global_zero:
             about = {"data": sources.about, "init_from": about_weights, "teachers": taught_by}
             _write_record(config, out, about)
@@ -117,14 +115,21 @@ def train(
 
 def recorded_config(out: str | Path) -> dict[str, Any]:
     """The settings of the run in a folder, nested. Raises LoxoError when there is none."""
-    record = Path(out) / RECORD
+    settings: dict[str, Any] = _record(out)["config"]
+    return settings
+
+
+def _record(out: str | Path) -> dict[str, Any]:
+    """What RECORD in a run's folder says, `config` at least. Raises LoxoError when there is none."""
+    path = Path(out) / RECORD
     try:
-        settings: dict[str, Any] = json.loads(record.read_text())["config"]
+        record: dict[str, Any] = json.loads(path.read_text())
+        record["config"]
     except FileNotFoundError as error:
         raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise LoxoError(f"{record}: the record of the run cannot be read ({error!r}). Start the run anew.") from error
-    return settings
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoxoError(f"{path}: the record of the run cannot be read ({error!r}). Start the run anew.") from error
+    return record
 
 
 def _precision(accelerator: str) -> str:
@@ -217,9 +222,11 @@ def _write_record(config: TrainingConfig, out: Path, more: dict[str, Any]) -> No
     write_atomically(out / RECORD, json.dumps(about, indent=2, ensure_ascii=False).encode())
 
 
-def _check_same(config: TrainingConfig, out: Path) -> None:
-    """LoxoError if the run in `out` was begun with other settings, those apart that change nothing."""
-    before, now = flatten(recorded_config(out)), flatten(config_to_dict(config))
+def _check_same(config: TrainingConfig, taught_by: dict[str, str], out: Path) -> None:
+    """LoxoError if the run in `out` was begun with other settings, those apart that change nothing, or taught by other
+    files than these, by their hashes."""
+    record = _record(out)
+    before, now = flatten(record["config"]), flatten(config_to_dict(config))
     names = (before.keys() | now.keys()) - free_keys()
     changed = sorted(name for name in names if before.get(name) != now.get(name))
     if changed:
@@ -227,15 +234,11 @@ def _check_same(config: TrainingConfig, out: Path) -> None:
             f"{out}: the run there was started with other settings ({', '.join(changed)}). "
             f"Resume it with the settings in its {RECORD}, or start a new run in another folder."
         )
-
-
-def _check_teachers(now: dict[str, str], out: Path) -> None:
-    """LoxoError if a teacher's file is not the one that the run in `out` was begun with; both by their hashes."""
-    before = json.loads((out / RECORD).read_text()).get("teachers", {})
-    changed = [name for name, digest in now.items() if before.get(name, digest) != digest]
-    if changed:
+    hashes = record.get("teachers", {})
+    others = [name for name, digest in taught_by.items() if hashes.get(name, digest) != digest]
+    if others:
         raise LoxoError(
-            f"{', '.join(changed)}: this is another model than the one that taught the run in {out} so far. Put that "
+            f"{', '.join(others)}: this is another model than the one that taught the run in {out} so far. Put that "
             "one back, or start a new run in another folder."
         )
 
