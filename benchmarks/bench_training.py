@@ -31,7 +31,7 @@ from torch import Tensor
 
 import record
 from loxo.machine import keep_freed_memory
-from loxo.models import htsat, kernels, swin
+from loxo.models import htsat, learning, swin
 from loxo.models.config import HTSATConfig
 from loxo.models.kernels import bfloat16_is_fast
 from loxo.models.registry import build
@@ -92,7 +92,7 @@ def step_seconds(options: argparse.Namespace) -> float:
         swin.PatchEmbed.look = plain_look  # type: ignore[method-assign]
         htsat.FineHead.see = plain_see  # type: ignore[method-assign]
         module.images = lambda model, waveform: model.frontend(waveform)
-        kernels.batch_norm = lambda x, layer: layer(x[..., None])[..., 0]
+        learning.batch_norm = lambda x, layer: layer(x[..., None])[..., 0]
     config = TrainingConfig(optimiser="muon" if "Muon" in options.variant else "adamw")
     model = build(HTSATConfig.preset("default")).train()
     training = module.FrameTraining(model, config)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from loxo.models import kernels
+from loxo.models import kernels, learning
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN: the plain layers are used"
@@ -69,7 +69,7 @@ def test_a_batch_norm_learns_as_torchs_does():
     ours = copy.deepcopy(plain)
     weights = torch.randn(4, 6, 50)
     for _ in range(2):
-        expected, got = plain(x[..., None])[..., 0], kernels.batch_norm(x, ours)
+        expected, got = plain(x[..., None])[..., 0], learning.batch_norm(x, ours)
         torch.testing.assert_close(got, expected)
         for out in (expected, got):
             (weights * out).sum().backward()
@@ -78,7 +78,7 @@ def test_a_batch_norm_learns_as_torchs_does():
         torch.testing.assert_close(ours.state_dict()[name], value)
     for mine, its in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, its.grad)
-    torch.testing.assert_close(kernels.batch_norm(x, ours.eval()), plain.eval()(x[..., None])[..., 0])
+    torch.testing.assert_close(learning.batch_norm(x, ours.eval()), plain.eval()(x[..., None])[..., 0])
 
 
 def test_gradients_flow_where_they_are_asked_for(layers):

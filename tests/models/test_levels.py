@@ -37,7 +37,7 @@ def test_the_same_images_as_frame_by_frame(strides, silent):
     firsts = [STRIDE_FRAMES * stride for stride in {0, (strides - 64) // 2, strides - 64}]
     power = frontend.power(waveform[None])[0]
     expected = frontend.image(torch.stack([power[first : first + CONFIG.image_frames] for first in firsts]))
-    images = Levels(Plan(frontend), waveform).images(firsts, CONFIG.image_frames)
+    images = Levels(Plan(frontend), waveform[None]).images(firsts, CONFIG.image_frames)
     assert images.shape == expected.shape
     assert torch.allclose(images, expected, atol=2e-4), (images - expected).abs().max()
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.models import kernels
+from loxo.models import kernels, learning
 from loxo.models.base import FrameModel
 from loxo.models.config import HTSATConfig
 from loxo.models.frontend import build_frontend
@@ -55,7 +55,7 @@ class HTSAT(FrameModel):
     def scaled(self, image: Tensor) -> Tensor:
         """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, frames), normalised band by band."""
         b, c, t, m = image.shape
-        return kernels.batch_norm(image.transpose(2, 3).reshape(b, c * m, t), self.bn0).view(b, c, m, t)
+        return learning.batch_norm(image.transpose(2, 3).reshape(b, c * m, t), self.bn0).view(b, c, m, t)
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, frames) -> logits (batch, rows, steps), latent (batch, features)"""

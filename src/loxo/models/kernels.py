@@ -34,29 +34,6 @@ def in_slices(layers: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
     return layers(tokens) if images >= len(tokens) else torch.cat([layers(some) for some in tokens.split(images)])
 
 
-def batch_norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
-    """layer(x), normalised over batch and time: (B, C, T) -> (B, C, T)
-
-    Where the norm learns and x does not, a processor has it in a third of the time of torch's own.
-    """
-    mean, variance, momentum = layer.running_mean, layer.running_var, layer.momentum
-    learns = layer.training and not x.requires_grad and x.device.type == "cpu" and not _traced()
-    if not learns or mean is None or variance is None or momentum is None:
-        normalised: Tensor = layer(x[..., None])[..., 0]
-        return normalised
-    with torch.no_grad():
-        count = x.shape[0] * x.shape[2]
-        own_mean = x.sum(2).sum(0) / count
-        centred = x - own_mean[:, None]
-        own_variance = torch.linalg.vector_norm(centred, dim=2).square().sum(0) / count
-        centred *= (own_variance + layer.eps).rsqrt()[:, None]
-        mean.lerp_(own_mean, momentum)
-        variance.lerp_(own_variance * count / (count - 1), momentum)
-        if layer.num_batches_tracked is not None:
-            layer.num_batches_tracked += 1
-    return centred * layer.weight[:, None] + layer.bias[:, None]
-
-
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
     """(..., in) -> (..., out)"""
     return _pointwise(x, layer, "none") if _fusible(x, layer) else F.linear(x, layer.weight, layer.bias)

@@ -9,6 +9,7 @@ that stay in the cache, each band reading no more bins than its filters span.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,40 +59,37 @@ class Plan:
 
 
 class Levels:
-    """Of a waveform (samples,) float32 at the model's rate."""
+    """Of waveforms (stretches, samples) float32 at the model's rate. The frames of a stretch come after those of the one
+    before: `frames` each."""
 
-    def __init__(self, plan: Plan, waveform: Tensor) -> None:
-        blocks = len(waveform) // (plan.hop * FLOOR_BLOCK)
-        frames, windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // plan.every
+    def __init__(self, plan: Plan, waveforms: Tensor) -> None:
+        blocks = waveforms.shape[1] // (plan.hop * FLOOR_BLOCK)
+        self.frames, windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // plan.every
         with torch.autocast("cpu", enabled=False):
-            long = _power(_decimated(plan, waveform), plan.long_window, plan.long, windows, plan.long_hop)
+            long = _power(_decimated(plan, waveforms), plan.long_window, plan.long, windows, plan.long_hop)
             half = len(plan.short_window) // 2
-            short = _power(_mirrored(waveform, half, half), plan.short_window, plan.short, frames, plan.hop)
-        low = len(long)
+            short = _power(_mirrored(waveforms, half, half), plan.short_window, plan.short, self.frames, plan.hop)
+        low, blocks = len(long), blocks * len(waveforms)
         self.floor_quantile = plan.floor_quantile
-        self.decibels = torch.empty(low + len(short), frames)  # (n_mels, frames)
-        self.decibels[:low].view(low, windows, plan.every)[:] = _decibels(long)[:, :, None]
+        self.decibels = torch.empty(low + len(short), short.shape[1])  # (n_mels, frames of all stretches)
+        low_decibels, repeated = _decibels(long), self.decibels[:low].view(low, -1, plan.every)
+        for k in range(plan.every):  # one after the other: long strides are written faster than short rows
+            repeated[:, :, k] = low_decibels
         self.decibels[low:] = _decibels(short)
         means = torch.cat((long.view(low, blocks, -1).mean(2), short.view(len(short), blocks, -1).mean(2)))
-        self.loudness = means.mean(0).numpy()  # (blocks,)
-        self.blocks = _decibels(means).numpy()  # (n_mels, blocks)
+        self.loudness = means.mean(0).numpy()  # (blocks of all stretches,)
+        self.blocks = _decibels(means).numpy()  # (n_mels, blocks of all stretches)
 
     def images(self, first_frames: Sequence[int], frames: int) -> Tensor:
         """(windows, 2, frames, n_mels), as TwoResolutionFrontEnd.image gives them, of the windows of so many frames
         that begin at these, multiples of FLOOR_BLOCK."""
         out = torch.empty(len(first_frames), 2, len(self.decibels), frames)
-        for window, first in zip(out, first_frames, strict=True):
-            self.draw(window, first)
+        for (prominence, shape), first in zip(out, first_frames, strict=True):
+            level = self.decibels[:, first : first + frames]
+            floor = self._floor(first // FLOOR_BLOCK, (first + frames) // FLOOR_BLOCK)
+            _scaled(level, floor[:, None], PROMINENCE_DB, 5.0, 10.0, prominence)
+            _scaled(level, floor.mean(), SHAPE_DB, 0.0, 20.0, shape)
         return out.transpose(2, 3)
-
-    def draw(self, out: Tensor, first: int) -> None:
-        """Fills `out` (2, n_mels, frames) with the image of the window that begins at that frame."""
-        prominence, shape = out
-        frames = out.shape[2]
-        level = self.decibels[:, first : first + frames]
-        floor = self._floor(first // FLOOR_BLOCK, (first + frames) // FLOOR_BLOCK)
-        torch.sub(level, floor[:, None], out=prominence).clamp_(*PROMINENCE_DB).sub_(5.0).mul_(1 / 10.0)
-        torch.sub(level, floor.mean(), out=shape).clamp_(*SHAPE_DB).mul_(1 / 20.0)
 
     def _floor(self, first: int, end: int) -> Tensor:
         """(n_mels,) the low quantile of each band's blocks that are not silent; 0 where all are."""
@@ -107,23 +105,29 @@ class Levels:
 
 
 def _decibels(power: Tensor) -> Tensor:
-    return torch.log10(power + TINY_POWER).mul_(10.0)
+    return (power + TINY_POWER).log10_().mul_(10.0)
 
 
-def _mirrored(waveform: Tensor, before: int, after: int) -> Tensor:
-    """With its own mirror image at either end."""
-    return torch.cat((waveform[1 : before + 1].flip(0), waveform, waveform[-after - 1 : -1].flip(0)))
+def _scaled(level: Tensor, floor: Tensor, limits: tuple[float, float], middle: float, unit: float, out: Tensor) -> None:
+    """out = (level - floor within limits - middle) / unit, in two passes."""
+    torch.add(floor.add(middle).mul(-1 / unit), level, alpha=1 / unit, out=out)
+    out.clamp_(*((limit - middle) / unit for limit in limits))
 
 
-def _decimated(plan: Plan, waveform: Tensor) -> Tensor:
-    """What TwoResolutionFrontEnd.long_spectra transforms, and a little more."""
+def _mirrored(waveforms: Tensor, before: int, after: int) -> Tensor:
+    """Each with its own mirror image at either end."""
+    return torch.cat((waveforms[:, 1 : before + 1].flip(1), waveforms, waveforms[:, -after - 1 : -1].flip(1)), 1)
+
+
+def _decimated(plan: Plan, waveforms: Tensor) -> Tensor:
+    """What TwoResolutionFrontEnd.long_spectra transforms, and a little more, of each."""
     before, after = plan.long_reach
-    padded = _mirrored(waveform, before, after)
+    padded = _mirrored(waveforms, before, after)
     width, outputs = plan.decimation.shape
     stride = outputs * plan.factor
-    rows = -(-(len(padded) - width) // stride) + 1
-    padded = torch.nn.functional.pad(padded, (0, (rows - 1) * stride + width - len(padded)))
-    return (padded.unfold(0, width, stride) @ plan.decimation).flatten()
+    rows = -(-(padded.shape[1] - width) // stride) + 1
+    padded = torch.nn.functional.pad(padded, (0, (rows - 1) * stride + width - padded.shape[1]))
+    return (padded.unfold(1, width, stride) @ plan.decimation).flatten(1)
 
 
 def _banded(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
@@ -139,14 +143,18 @@ def _banded(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
 
 
 def _power(
-    waveform: Tensor, window: Tensor, filters: list[tuple[slice, slice, Tensor]], frames: int, hop: int
+    waveforms: Tensor, window: Tensor, filters: list[tuple[slice, slice, Tensor]], frames: int, hop: int
 ) -> Tensor:
-    """(bands, frames) mean power density in each band, of windows that begin at multiples of `hop`."""
-    out = torch.empty(filters[-1][0].stop, frames)
-    windows = waveform.unfold(0, len(window), hop)[:frames]
+    """(bands, stretches * frames) mean power density in each band, of windows that begin at multiples of `hop`."""
+    stretches = len(waveforms)
+    out = torch.empty(filters[-1][0].stop, stretches, frames)
+    windows = waveforms.unfold(1, len(window), hop)[:, :frames]
     size = max(PIECE_SAMPLES // len(window), 1)
-    for first in range(0, frames, size):
-        parts = torch.view_as_real(torch.fft.rfft(windows[first : first + size] * window)).flatten(1)
+    together = max(size // frames, 1)
+    for stretch, first in itertools.product(range(0, stretches, together), range(0, frames, size)):
+        piece = windows[stretch : stretch + together, first : first + size]
+        parts = torch.view_as_real(torch.fft.rfft(piece * window)).flatten(2).flatten(0, 1)
         for bands, columns, matrix in filters:
-            out[bands, first : first + size] = matrix @ parts[:, columns].square().T
-    return out
+            density = matrix @ parts[:, columns].square().T
+            out[bands, stretch : stretch + together, first : first + size] = density.view(-1, *piece.shape[:2])
+    return out.flatten(1)

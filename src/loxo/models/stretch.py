@@ -37,11 +37,9 @@ def images(model: Any, waveform: Tensor) -> Tensor:
     if plan is None:
         image: Tensor = model.frontend(waveform)
         return image
-    out = torch.empty(len(waveform), config.in_chans, config.n_mels, config.image_frames)
     with torch.no_grad():
-        for window, samples in zip(out, waveform.float(), strict=True):
-            Levels(plan, samples).draw(window, 0)
-    return out.transpose(2, 3)
+        levels = Levels(plan, waveform.float())
+        return levels.images(range(0, len(waveform) * levels.frames, levels.frames), config.image_frames)
 
 
 class Stretch:
@@ -56,7 +54,7 @@ class Stretch:
         config: Any = model.config
         if (plan := _plan(model, waveform)) is not None:
             with torch.inference_mode():
-                self.levels = Levels(plan, waveform)
+                self.levels = Levels(plan, waveform[None])
         elif (
             isinstance(frontend, TwoResolutionFrontEnd)
             and config.step_samples * config.stride_steps % frontend.hop == 0

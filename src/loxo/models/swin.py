@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.models import kernels
+from loxo.models import kernels, learning
 
-MASKED = -100.0  # added to the logits of token pairs that are neighbours only because of the cyclic shift
+MASKED = -1000.0  # added to the logits of token pairs that are neighbours only because of the cyclic shift
 
 
 def to_windows(grid: Tensor, window: tuple[int, int]) -> Tensor:
@@ -85,9 +85,9 @@ class WindowAttention(nn.Module):
         """x (B, W, N, D), mask (W, N, N) or None -> (B, W, N, D)"""
         b, w, n, d = x.shape
         qkv = kernels.linear(x, self.qkv)
-        bias = self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)[None]  # (1, H, N, N)
+        bias = self.relative_position_bias_table.T[:, self.relative_position_index]  # (H, N, N)
         if self.training:
-            return kernels.linear(self._while_learning(qkv, bias, mask), self.proj)
+            return kernels.linear(learning.attend(qkv, bias, mask, self.heads), self.proj)
         # Four axes, heads and tokens exchanged right before and after the products: compiled, all this is one step.
         size = (b * w, n, self.heads, d // self.heads)
         q, k, v = (part.reshape(size).transpose(1, 2) for part in qkv.chunk(3, -1))
@@ -95,19 +95,6 @@ class WindowAttention(nn.Module):
             bias = (bias + mask[:, None]).repeat(b, 1, 1, 1)  # (B W, H, N, N)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         return kernels.linear(out.transpose(1, 2).reshape(b, w, n, d), self.proj)
-
-    def _while_learning(self, qkv: Tensor, bias: Tensor, mask: Tensor | None) -> Tensor:
-        """The same by plain products: a trainable bias keeps scaled_dot_product_attention off its fast kernel, which
-        was measured slower than this."""
-        b, w, n, joined = qkv.shape
-        d = joined // 3
-        q, k, v = qkv.view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)  # (B, W, H, N, d)
-        if mask is not None:
-            bias = bias + mask[:, None]  # (W, H, N, N)
-        with torch.autocast(qkv.device.type, enabled=False):  # it would make the widest tensor, the logits, float32
-            logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2) + bias.to(q.dtype)
-            out = logits.softmax(-1) @ v
-        return out.transpose(2, 3).reshape(b, w, n, d)
 
 
 class Mlp(nn.Module):
@@ -225,11 +212,12 @@ class PatchEmbed(nn.Module):
 
     def look(self, image: Tensor) -> list[Tensor]:
         """The image (B, channels, rows, columns), and what each layer of the stem makes of it, half as large each."""
-        if self.training:  # a processor trains convolutions of so few channels in a third of the time with them last
-            image = image.contiguous(memory_format=torch.channels_last)
         seen = [image]
         for k in range(0, len(self.stem), 2):  # a convolution and its rectifier
-            seen.append(self.stem[k : k + 2](seen[-1]))
+            if k == 0 and self.training:
+                seen.append(self.stem[1](learning.halving(image, self.stem[0])))
+            else:
+                seen.append(self.stem[k : k + 2](seen[-1]))
         return seen
 
     def tokens(self, seen: Tensor) -> Tensor:
