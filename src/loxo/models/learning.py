@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from loxo.models import kernels
+
 
 def batch_norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
     """layer(x), normalised over batch and time: (B, C, T) -> (B, C, T)"""
@@ -48,6 +50,16 @@ def halving(x: Tensor, layer: nn.Conv2d) -> Tensor:
     kernel = F.pad(layer.weight, (1, 0, 1, 0)).unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (K, C, i, a, j, b)
     kernel = kernel.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)  # (K, C a b, i, j)
     return F.conv2d(_of(_Cells, x.to(_precision(x))), kernel, layer.bias)
+
+
+def linear(x: Tensor, layer: nn.Linear, added: Tensor | None = None) -> Tensor:
+    """layer(x) + added, bias and sum within the product: (..., in) -> (..., out)"""
+    precision = _precision(x)
+    fast = precision == torch.float32 or (precision == torch.bfloat16 and kernels.bfloat16_is_fast())
+    if not (fast and x.device.type == "cpu" and torch.backends.mkldnn.is_available()):
+        out: Tensor = layer(x)
+        return out if added is None else added + out
+    return _of(_Linear, x.to(precision), layer.weight, layer.bias, added)
 
 
 def attend(qkv: Tensor, bias: Tensor, mask: Tensor | None, heads: int) -> Tensor:
@@ -115,6 +127,28 @@ def _exchange(image: Tensor, cells: Tensor, into_cells: bool) -> None:
                 plane.copy_(place)
 
 
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, added: Tensor | None) -> Tensor:
+        weight = weight.to(x.dtype)
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        bias = None if bias is None else bias.to(x.dtype)
+        if added is None:
+            out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        else:
+            out = torch.ops.mkldnn._linear_pointwise.binary(x, added.to(x.dtype), weight, bias, "add")
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_out = gradients[0].flatten(0, -2)
+        of_x = (of_out @ weight).view(x.shape)
+        of_bias = of_out.sum(0) if ctx.biased else None
+        return of_x, of_out.T @ x.flatten(0, -2), of_bias, gradients[0] if ctx.needs_input_grad[3] else None
+
+
 class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, bias: Tensor, added: Tensor, heads: int) -> Tensor:
@@ -125,19 +159,23 @@ class _Attention(torch.autograd.Function):
         shares = logits.baddbmm_(q, k.transpose(1, 2), alpha=d**-0.5).softmax(-1)
         ctx.save_for_backward(q, k, v, shares)
         ctx.heads = heads
-        return (shares @ v).view(b, w, heads, n, d).transpose(2, 3).reshape(b, w, n, heads * d)
+        return _joined(shares @ v, heads=heads).view(b, w, n, heads * d)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, shares = ctx.saved_tensors
         (b, w, n, joined), heads = gradients[0].shape, ctx.heads
-        by_head, scale = (b * w, heads, n, q.shape[2]), q.shape[2] ** -0.5
+        scale = q.shape[2] ** -0.5
         of_out = gradients[0].reshape(b * w, n, heads, -1).transpose(1, 2).reshape(q.shape)
-        of_qkv = of_out.new_empty(b * w, n, 3, heads, q.shape[2])
-        of_q, of_k, of_v = of_qkv.permute(2, 0, 3, 1, 4)
-        of_v.copy_((shares.transpose(1, 2) @ of_out).view(by_head))
+        of_v = shares.transpose(1, 2) @ of_out
         of_logits = torch._softmax_backward_data(of_out @ v.transpose(1, 2), shares, -1, shares.dtype)
-        of_q.copy_(torch.baddbmm(of_out, of_logits, k, beta=0, alpha=scale).view(by_head))
-        of_k.copy_(torch.baddbmm(of_out, of_logits.transpose(1, 2), q, beta=0, alpha=scale).view(by_head))
+        of_q = torch.baddbmm(of_out, of_logits, k, beta=0, alpha=scale)
+        of_k = torch.baddbmm(of_out, of_logits.transpose(1, 2), q, beta=0, alpha=scale)
         of_bias = of_logits.view(b * w, heads, n, n).sum(0)
-        return of_qkv.view(b, w, n, 3 * joined), of_bias, None, None
+        return _joined(of_q, of_k, of_v, heads=heads).view(b, w, n, 3 * joined), of_bias, None, None
+
+
+def _joined(*parts: Tensor, heads: int) -> Tensor:
+    """Each (B W H, N, d) -> all (B W, N, parts H d); head by head, whose tokens lie at even distances, it is a third of
+    the time of one copy that takes turns between heads."""
+    return torch.cat([head for part in parts for head in part.unflatten(0, (-1, heads)).unbind(1)], -1)

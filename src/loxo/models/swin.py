@@ -81,13 +81,14 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, added: Tensor | None = None) -> Tensor:
         """x (B, W, N, D), mask (W, N, N) or None -> (B, W, N, D)"""
         b, w, n, d = x.shape
-        qkv = kernels.linear(x, self.qkv)
         bias = self.relative_position_bias_table.T[:, self.relative_position_index]  # (H, N, N)
         if self.training:
-            return kernels.linear(learning.attend(qkv, bias, mask, self.heads), self.proj)
+            attended = learning.attend(learning.linear(x, self.qkv), bias, mask, self.heads)
+            return learning.linear(attended, self.proj, added)
+        qkv = kernels.linear(x, self.qkv)
         # Four axes, heads and tokens exchanged right before and after the products: compiled, all this is one step.
         size = (b * w, n, self.heads, d // self.heads)
         q, k, v = (part.reshape(size).transpose(1, 2) for part in qkv.chunk(3, -1))
@@ -103,7 +104,9 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        if self.training:
+            return learning.linear(F.gelu(learning.linear(x, self.fc1)), self.fc2, added)
         return kernels.mlp(x, self.fc1, self.fc2)
 
 
@@ -133,13 +136,16 @@ class SwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, R, C, D) -> (B, R, C, D)"""
-        x = x + self.drop_path(self.attend(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-    def attend(self, x: Tensor) -> Tensor:
         if any(self.shift):
             x = x.roll((-self.shift[0], -self.shift[1]), (1, 2))
-        x = from_windows(self.attn(to_windows(x, self.window), self.attn_mask), self.window, self.size)
+        x = to_windows(x, self.window)
+        if self.training and self.drop_path.rate == 0.0:
+            x = self.attn(self.norm1(x), self.attn_mask, added=x)
+            x = self.mlp(self.norm2(x), added=x)
+        else:
+            x = x + self.drop_path(self.attn(self.norm1(x), self.attn_mask))
+            x = x + self.drop_path(self.mlp(self.norm2(x)))
+        x = from_windows(x, self.window, self.size)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
 
 
@@ -160,7 +166,7 @@ class PatchMerging(nn.Module):
         # Swin's order: down the rows first, then across the columns.
         tiles = x.view(b, r // rows, rows, c // columns, columns, d).permute(0, 1, 3, 4, 2, 5)
         joined = self.norm(tiles.reshape(b, r // rows, c // columns, rows * columns * d))
-        return kernels.linear(joined, self.reduction)
+        return learning.linear(joined, self.reduction) if self.training else kernels.linear(joined, self.reduction)
 
 
 class SwinStage(nn.Module):
