@@ -88,11 +88,12 @@ def step_seconds(options: argparse.Namespace) -> float:
     if ours:
         keep_freed_memory()
     else:
-        swin.WindowAttention.forward = plain_attention  # type: ignore[method-assign]
-        swin.PatchEmbed.look = plain_look  # type: ignore[method-assign]
+        swin.MASKED = -100.0  # as the paper has it
         htsat.FineHead.see = plain_see  # type: ignore[method-assign]
         module.images = lambda model, waveform: model.frontend(waveform)
         learning.batch_norm = lambda x, layer: layer(x[..., None])[..., 0]
+        learning.halving = learning.conv1d = lambda x, layer: layer(x)
+        learning.linear, learning.attend = plain_linear, plain_attention
     config = TrainingConfig(optimiser="muon" if "Muon" in options.variant else "adamw")
     model = build(HTSATConfig.preset("default")).train()
     training = module.FrameTraining(model, config)
@@ -115,24 +116,19 @@ def step_seconds(options: argparse.Namespace) -> float:
     return statistics.median(taken[3:])
 
 
-def plain_attention(self: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Window attention as the paper has it, operator by operator: (B, W, N, D) -> (B, W, N, D)."""
-    b, w, n, d = x.shape
-    q, k, v = self.qkv(x).view(b, w, n, 3, self.heads, d // self.heads).permute(3, 0, 1, 4, 2, 5)
-    logits = (q * (d // self.heads) ** -0.5) @ k.transpose(-2, -1)
-    logits = logits + self.relative_position_bias_table[self.relative_position_index].permute(2, 0, 1)
+def plain_linear(x: Tensor, layer: Any, added: Tensor | None = None) -> Tensor:
+    out: Tensor = layer(x)
+    return out if added is None else added + out
+
+
+def plain_attention(qkv: Tensor, bias: Tensor, mask: Tensor | None, heads: int) -> Tensor:
+    """Window attention as the paper has it, operator by operator: (B, W, N, 3 D) -> (B, W, N, D)."""
+    b, w, n, joined = qkv.shape
+    q, k, v = qkv.view(b, w, n, 3, heads, -1).permute(3, 0, 1, 4, 2, 5)
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
     if mask is not None:
         logits = logits + mask[:, None]
-    out = logits.softmax(-1) @ v
-    return self.proj(out.transpose(2, 3).reshape(b, w, n, d))
-
-
-def plain_look(self: Any, image: Tensor) -> list[Tensor]:
-    """The image and what each layer of the stem makes of it, laid out as they come."""
-    seen = [image]
-    for k in range(0, len(self.stem), 2):
-        seen.append(self.stem[k : k + 2](seen[-1]))
-    return seen
+    return (logits.softmax(-1) @ v).transpose(2, 3).reshape(b, w, n, joined // 3)
 
 
 def plain_see(self: Any, seen: Tensor) -> Tensor:

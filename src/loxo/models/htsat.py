@@ -65,7 +65,7 @@ class HTSAT(FrameModel):
         logits = in_substeps(self.tscam_conv(columns), self.config.substeps)
         if self.fine is not None:
             exact = self.fine(seen[1], columns)
-            logits = logits + self.fine.answer(exact)
+            logits = logits + learning.conv1d(exact, self.fine.answer)
             if self.overlap is not None:
                 logits = torch.cat((logits, self.overlap(exact)), 1)
         return logits, tokens.mean((1, 2))
@@ -178,8 +178,7 @@ class FineLayer(nn.Module):
         self.second = _silent(nn.Conv1d(channels, channels, neighbours, padding=padding, dilation=apart))
 
     def forward(self, steps: Tensor) -> Tensor:
-        added: Tensor = self.second(F.relu(self.first(F.relu(steps))))
-        return steps + added
+        return steps + learning.conv1d(F.relu(learning.conv1d(F.relu(steps), self.first)), self.second)
 
 
 class OverlapHead(nn.Module):
@@ -202,8 +201,7 @@ class OverlapHead(nn.Module):
         nn.init.constant_(self.answer.get_parameter("bias"), self.RARE)
 
     def forward(self, steps: Tensor) -> Tensor:
-        logits: Tensor = self.answer(F.relu(self.context(steps)))
-        return logits
+        return learning.conv1d(F.relu(learning.conv1d(steps, self.context)), self.answer)
 
 
 def in_substeps(pieces: Tensor, substeps: int) -> Tensor:

@@ -220,10 +220,9 @@ class PatchEmbed(nn.Module):
         """The image (B, channels, rows, columns), and what each layer of the stem makes of it, half as large each."""
         seen = [image]
         for k in range(0, len(self.stem), 2):  # a convolution and its rectifier
-            if k == 0 and self.training:
-                seen.append(self.stem[1](learning.halving(image, self.stem[0])))
-            else:
-                seen.append(self.stem[k : k + 2](seen[-1]))
+            convolution = self.stem[k]
+            halved = learning.halving(image, convolution) if k == 0 else convolution(seen[-1])
+            seen.append(F.relu(halved, inplace=True))
         return seen
 
     def tokens(self, seen: Tensor) -> Tensor:
