@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from loxo.models import kernels, learning
+from loxo.models import kernels
 
 pytestmark = pytest.mark.skipif(
     not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN: the plain layers are used"
@@ -58,27 +58,6 @@ def test_changed_weights_are_laid_out_anew(layers):
         torch.testing.assert_close(kernels.linear(x, first), first(x), rtol=1e-5, atol=1e-5)
         first.weight = nn.Parameter(torch.zeros(96, 24), requires_grad=False)
         torch.testing.assert_close(kernels.linear(x, first), first(x))
-
-
-def test_a_batch_norm_learns_as_torchs_does():
-    torch.manual_seed(1)
-    x = 3 * torch.randn(4, 6, 50) + torch.arange(6.0)[:, None]
-    plain = nn.BatchNorm2d(6)
-    nn.init.uniform_(plain.weight)
-    nn.init.uniform_(plain.bias)
-    ours = copy.deepcopy(plain)
-    weights = torch.randn(4, 6, 50)
-    for _ in range(2):
-        expected, got = plain(x[..., None])[..., 0], learning.batch_norm(x, ours)
-        torch.testing.assert_close(got, expected)
-        for out in (expected, got):
-            (weights * out).sum().backward()
-        x = x + 0.1
-    for name, value in plain.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], value)
-    for mine, its in zip(ours.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, its.grad)
-    torch.testing.assert_close(learning.batch_norm(x, ours.eval()), plain.eval()(x[..., None])[..., 0])
 
 
 def test_gradients_flow_where_they_are_asked_for(layers):

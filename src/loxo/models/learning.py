@@ -1,4 +1,4 @@
-"""Operators of a network while it learns, as fast as a processor has them: what lies between the products in few passes.
+"""Operators of a network while it learns, as fast as a processor has them.
 
 The products themselves run near the processor's limit. The rest of a step goes by with layouts and passes over wide
 tensors: forward and backward are written here so that each tensor is written once, and as the next product wants it.
@@ -112,8 +112,8 @@ class _Scaled(torch.autograd.Function):
 
 
 class _Cells(torch.autograd.Function):
-    """(B, C, R, T) -> (B, 4 C, R / 2 + 1, T / 2 + 1), channels last: cells of two rows and two columns, and one of zeros
-    before the first. What lies side by side in a cell is copied as one number, each plane of a row at a time."""
+    """(B, C, R, T) -> (B, 4 C, R / 2 + 1, T / 2 + 1), channels last: cells of two rows and two columns, and cells of
+    zeros before the first. Neighbours in a row are copied as one number, plane by plane."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ class Plan:
 
 
 class Levels:
-    """Of waveforms (stretches, samples) float32 at the model's rate. The frames of a stretch come after those of the one
-    before: `frames` each."""
+    """Of waveforms (stretches, samples) float32 at the model's rate. The frames of each, `frames` of them, come after
+    those of the one before."""
 
     def __init__(self, plan: Plan, waveforms: Tensor) -> None:
         blocks = waveforms.shape[1] // (plan.hop * FLOOR_BLOCK)

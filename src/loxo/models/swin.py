@@ -6,12 +6,15 @@ H heads. Parameter names are those of the Swin and HTS-AT checkpoints.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loxo.models import kernels, learning
 
+# Not -100, as the paper has it: exp of that is a number too small for a processor to be quick with.
 MASKED = -1000.0  # added to the logits of token pairs that are neighbours only because of the cyclic shift
 
 
@@ -220,7 +223,7 @@ class PatchEmbed(nn.Module):
         """The image (B, channels, rows, columns), and what each layer of the stem makes of it, half as large each."""
         seen = [image]
         for k in range(0, len(self.stem), 2):  # a convolution and its rectifier
-            convolution = self.stem[k]
+            convolution: Any = self.stem[k]
             halved = learning.halving(image, convolution) if k == 0 else convolution(seen[-1])
             seen.append(F.relu(halved, inplace=True))
         return seen
