@@ -91,7 +91,7 @@ class WindowAttention(nn.Module):
         if self.training:
             attended = learning.attend(learning.linear(x, self.qkv), bias, mask, self.heads)
             return learning.linear(attended, self.proj, added)
-        qkv = kernels.linear(x, self.qkv)
+        qkv, bias = kernels.linear(x, self.qkv), bias[None]  # of four axes, for the fused operator's sake
         # Four axes, heads and tokens exchanged right before and after the products: compiled, all this is one step.
         size = (b * w, n, self.heads, d // self.heads)
         q, k, v = (part.reshape(size).transpose(1, 2) for part in qkv.chunk(3, -1))
