@@ -20,9 +20,12 @@ from loxo.models import kernels
 
 
 def batch_norm(x: Tensor, layer: nn.BatchNorm2d) -> Tensor:
-    """layer(x), normalised over batch and time: (B, C, T) -> (B, C, T)"""
+    """layer(x), normalised over batch and time: (B, C, T) -> (B, C, T)
+
+    An image asks for no gradient: sums and a product are a fraction of torch's own norm.
+    """
     mean, variance, momentum = layer.running_mean, layer.running_var, layer.momentum
-    learns = layer.training and not x.requires_grad and x.device.type == "cpu" and not torch.jit.is_tracing()
+    learns = layer.training and not x.requires_grad and x.device.type == "cpu" and not torch.compiler.is_compiling()
     if not learns or mean is None or variance is None or momentum is None:
         normalised: Tensor = layer(x[..., None])[..., 0]
         return normalised
