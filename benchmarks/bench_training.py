@@ -8,8 +8,8 @@ median over the steps after the first three. Speed-ups are within a round.
 
     straightforward  float32, eager, front end, norm and AdamW as they come, memory given back to the system as it comes
     ... + bfloat16   autocast
-    Loxo in ...      the front end of detection, attention's logits in bfloat16 too, convolutions with channels last,
-                     fused AdamW, memory kept; `precision=auto` takes one of the two
+    Loxo in ...      the front end of detection, the operators of models/learning.py, fused AdamW, memory kept;
+                     `precision=auto` takes one of the two
     ... + Muon       the same with Muon for the matrices, as `loxo train` has it unless told otherwise
 """
 

@@ -46,16 +46,23 @@ def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
     return _pointwise(_pointwise(x, first, "gelu"), second, "none")
 
 
+def has_fused(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether oneDNN's fused operators take tensors of this kind at full speed."""
+    return bool(
+        device.type == "cpu"
+        and (dtype == torch.float32 or (dtype == torch.bfloat16 and bfloat16_is_fast()))
+        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
+    )
+
+
 def _fusible(x: Tensor, layer: nn.Linear) -> bool:
     return bool(
         not torch.is_grad_enabled()
-        and x.device.type == "cpu"
         and x.dtype == layer.weight.dtype
-        and (x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bfloat16_is_fast()))
         and not torch.is_autocast_enabled("cpu")
         and not _traced()
-        and torch.backends.mkldnn.is_available()
-        and torch.backends.mkldnn.enabled
+        and has_fused(x.device, x.dtype)
     )
 
 

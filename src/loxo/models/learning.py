@@ -74,8 +74,7 @@ def conv1d(x: Tensor, layer: nn.Conv1d) -> Tensor:
 def linear(x: Tensor, layer: nn.Linear, added: Tensor | None = None) -> Tensor:
     """layer(x) + added, bias and sum within the product: (..., in) -> (..., out)"""
     precision = _precision(x)
-    fast = precision == torch.float32 or (precision == torch.bfloat16 and kernels.bfloat16_is_fast())
-    if not (fast and x.device.type == "cpu" and torch.backends.mkldnn.is_available()):
+    if not kernels.has_fused(x.device, precision):
         out: Tensor = layer(x)
         return out if added is None else added + out
     return _of(_Linear, x.to(precision), layer.weight, layer.bias, added)

@@ -150,7 +150,7 @@ def _power(
     out = torch.empty(filters[-1][0].stop, stretches, frames)
     windows = waveforms.unfold(1, len(window), hop)[:, :frames]
     size = max(PIECE_SAMPLES // len(window), 1)
-    together = max(size // frames, 1)
+    together = max(size // max(frames, 1), 1)
     for stretch, first in itertools.product(range(0, stretches, together), range(0, frames, size)):
         piece = windows[stretch : stretch + together, first : first + size]
         parts = torch.view_as_real(torch.fft.rfft(piece * window)).flatten(2).flatten(0, 1)
