@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 from transformers import ClapAudioConfig, ClapAudioModel
 
-from loxo.models.checkpoints import load_weights
-from loxo.models.config import HTSATConfig
-from loxo.models.htsat import HTSAT
-from loxo.models.runtime import CompiledNetwork
+from loxo.engine.config import HTSATConfig
+from loxo.engine.openvino import CompiledNetwork
+from loxo.network.foreign.checkpoints import load_weights
+from loxo.network.htsat import HTSAT
 
 SIZES: dict[str, dict[str, Any]] = {
     "full": {"embed_dim": 96, "depths": (2, 2, 6, 2), "num_heads": (4, 8, 16, 32)},

@@ -30,11 +30,12 @@ import torch
 from torch import Tensor
 
 import record
+from loxo.engine.config import HTSATConfig
 from loxo.machine import keep_freed_memory
-from loxo.models import htsat, learning, swin
-from loxo.models.config import HTSATConfig
-from loxo.models.kernels import bfloat16_is_fast
-from loxo.models.registry import build
+from loxo.network import htsat, swin
+from loxo.network.fast import training as learning
+from loxo.network.fast.inference import bfloat16_is_fast
+from loxo.network.registry import build
 from loxo.training import module
 from loxo.training.config import TrainingConfig
 

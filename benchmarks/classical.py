@@ -27,7 +27,7 @@ from scipy.ndimage import maximum_filter1d, median_filter, percentile_filter, un
 from scipy.signal import resample_poly, stft
 from torch import Tensor, nn
 
-from loxo.models.config import Calibration, Decoding, OperatingCurve
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ REFERENCE = {"tonal": 6.0, "energy": 10.0, "flux": 8.0}  # strengths that become
 
 @dataclass(frozen=True)
 class ClassicalConfig:
-    """As loxo.models.config.ModelConfig, as far as detection asks."""
+    """As loxo.engine.config.ModelConfig, as far as detection asks."""
 
     rumble: str = "tonal"  # or "energy"
     architecture: str = "classical"

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from loxo.detection.survey import survey
+from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
 
 SECONDS, RATE = 20.0, 8000

@@ -17,11 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from failures import draw_around
-from loxo.detection.scorefile import read_scores, recordings_with_names
 from loxo.evaluation.inputs import read_truth
 from loxo.evaluation.metrics import Curve, average_precision, curve
 from loxo.evaluation.segments import positive_frames
 from loxo.evaluation.spans import Bools, Floats
+from loxo.runs.scores import read_scores, recordings_with_names
 
 RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9)
 LISTED = 0.8  # the recall at which false stretches are counted and drawn

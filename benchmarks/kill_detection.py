@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from loxo.detection.survey import survey
-from loxo.detection.workers import process_context
+from loxo.survey.processes import process_context
+from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
 
 PAUSE_S = 0.01  # of the model for every batch of four windows: a recording takes long enough to be hit

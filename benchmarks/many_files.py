@@ -19,8 +19,8 @@ from pathlib import Path
 
 import psutil
 
-from loxo.detection import workers
-from loxo.detection.survey import Progress, survey
+from loxo.survey import processes as workers
+from loxo.survey.survey import Progress, survey
 from toy import ToyModel, write_recording
 
 

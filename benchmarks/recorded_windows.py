@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from loxo.engine.config import HTSATConfig
 from loxo.events.table import events_frame
-from loxo.models.config import HTSATConfig
 from loxo.training.annotations import match_recordings
 from loxo.training.recorded import RecordedWindows
 

@@ -20,8 +20,8 @@ from contextlib import nullcontext
 from itertools import cycle
 from pathlib import Path
 
-from loxo.detection.survey import survey
 from loxo.simulation.simulate import simulate
+from loxo.survey.survey import survey
 
 SHARES = (0.4, 0.2, 0.15, 0.11, 0.08, 0.05, 0.01)  # of the hours, for each recording
 RATES = {"rumbles_per_hour": 60.0, "gunshots_per_hour": 30.0}

@@ -11,7 +11,7 @@ import soundfile
 import torch
 from torch import Tensor, nn
 
-from loxo.models.config import Calibration, Decoding, OperatingCurve
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
 
 RATE, STEP, STEPS = 1000, 100, 16  # steps of 0.1 s, windows of 1.6 s
 

@@ -1,4 +1,7 @@
-"""What tests share: the command, and the folder of reference data beside the repository, where it is present."""
+"""What tests share: the command, the servers of helpers/, and the folder of reference data, where it is present.
+
+The helpers and the benchmarks can be imported, by tests and by the processes they start, which inherit sys.path.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +12,15 @@ import torch
 
 from loxo import cli
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+HERE = Path(__file__).resolve().parent
+for folder in (HERE / "helpers", HERE.parent / "benchmarks"):
+    sys.path.insert(0, str(folder))
+
+from servers import _moto, credentials, loopback, s3, serve  # noqa: E402 (now it can be found)
+
+__all__ = ["_moto", "credentials", "loopback", "s3", "serve"]
+
+SHARED = HERE.parents[1] / "shared"
 
 
 def pytest_configure() -> None:

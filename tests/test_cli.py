@@ -13,8 +13,8 @@ import pytest
 import soundfile
 
 from loxo import cli, read_raven
-from loxo.models.registry import build
-from loxo.models.weights import find_model
+from loxo.engine.model_file import find_model
+from loxo.network.registry import build
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
 from loxo.training.schema import KEYS
 
@@ -201,7 +201,7 @@ def test_ctrl_c_says_how_to_go_on(loxo, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("loxo.detection.survey.survey", interrupted)
+    monkeypatch.setattr("loxo.survey.survey.survey", interrupted)
     code, _, err = loxo("detect", tmp_path, "--out", tmp_path / "run")
     assert code == 130 and "the same command goes on" in err and "Abort" not in err
 

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loxo.detection.detect import detect
+    from loxo.engine.config import HTSATConfig
+    from loxo.engine.model_file import load_model, save_model
     from loxo.errors import LoxoError
     from loxo.events.raven import read_raven, write_raven
-    from loxo.models.checkpoints import load_weights
-    from loxo.models.config import HTSATConfig
-    from loxo.models.htsat import HTSAT
-    from loxo.models.weights import load_model, save_model
+    from loxo.network.foreign.checkpoints import load_weights
+    from loxo.network.htsat import HTSAT
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "HTSAT": "loxo.models.htsat",
-    "HTSATConfig": "loxo.models.config",
+    "HTSAT": "loxo.network.htsat",
+    "HTSATConfig": "loxo.engine.config",
     "LoxoError": "loxo.errors",
     "detect": "loxo.detection.detect",
-    "load_model": "loxo.models.weights",
-    "load_weights": "loxo.models.checkpoints",
+    "load_model": "loxo.engine.model_file",
+    "load_weights": "loxo.network.foreign.checkpoints",
     "read_raven": "loxo.events.raven",
-    "save_model": "loxo.models.weights",
+    "save_model": "loxo.engine.model_file",
     "write_raven": "loxo.events.raven",
 }
 

@@ -16,9 +16,9 @@ import soundfile
 
 from loxo.audio.recording import read
 from loxo.detection.detect import analyse
+from loxo.engine.model_file import load_model
 from loxo.events.raven import write_raven
 from loxo.files import write_atomically
-from loxo.models.weights import load_model
 from loxo.report.plots import draw_detections
 from loxo.simulation.background import synthetic_background
 from loxo.simulation.recorder import Recorder

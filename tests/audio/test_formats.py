@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import soxr
 
-from loxo.audio.recording import RecordingError, find_recordings, probe, read, stream
+from loxo.audio.finding import find_recordings
+from loxo.audio.recording import RecordingError, probe, read, stream
 
 av = pytest.importorskip("av")
 SECONDS = 60

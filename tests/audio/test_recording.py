@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from loxo.audio.recording import RecordingError, find_recordings, probe, read, stream
+from loxo.audio.finding import find_recordings
+from loxo.audio.recording import RecordingError, probe, read, stream
 
 RATE = 4000
 

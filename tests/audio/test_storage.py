@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from loxo.audio import remote, storage
-from loxo.audio.recording import RecordingError, find_recordings, probe, read, stream
+from loxo.audio.finding import find_recordings, list_recordings
+from loxo.audio.recording import RecordingError, probe, read, stream
 from loxo.audio.remote import StorageError
 
 pytestmark = pytest.mark.usefixtures("loopback")
@@ -74,8 +75,8 @@ def test_recordings_are_found_under_prefixes_patterns_and_in_lists(s3, tmp_path,
     requests = len(s3.server.requests)
     assert storage.size_and_version(s3.url("nn01/a.wav"))[0] == len("nn01/a.wav")
     assert len(s3.server.requests) == requests, "what a listing told is not asked again"
-    assert storage.list_recordings(s3.url("nn01*/*")) == urls("nn01/a.wav", "nn01/b.WAV", "nn010/d.flac")
-    assert storage.list_recordings(s3.url("**/[ed].*")) == urls("nn01/x/e.mp3", "nn010/d.flac")
+    assert list_recordings(s3.url("nn01*/*")) == urls("nn01/a.wav", "nn01/b.WAV", "nn010/d.flac")
+    assert list_recordings(s3.url("**/[ed].*")) == urls("nn01/x/e.mp3", "nn010/d.flac")
     assert find_recordings([s3.url("lists/all.txt")])[0] == urls("nn01/a.wav", "nn010/d.flac")
     (tmp_path / "z.wav").touch()
     (tmp_path / "sub").mkdir()
@@ -99,7 +100,7 @@ def test_a_long_listing_is_read_to_its_end(s3, monkeypatch):
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", two_a_page)
     urls = [s3.put(f"many/{k}.wav", b"x") for k in range(5)]
-    assert storage.list_recordings(s3.url("many/")) == urls
+    assert list_recordings(s3.url("many/")) == urls
     assert s3.server.count("GET", "list-type=2") == 3
 
 

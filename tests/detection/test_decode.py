@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loxo.detection.decode import CROWDS, DOUBT, FLOOR, decode, find_events, score_within, smooth
+from loxo.engine.config import Calibration, Decoding
 from loxo.errors import LoxoError
-from loxo.models.config import Calibration, Decoding
 
 curve = st.lists(st.sampled_from([0, 1e-6, 0.01, 0.2, 0.3, 0.45, 0.5, 0.7, 0.9, 1.0]) | st.floats(0, 1), max_size=60)
 decodings = st.builds(

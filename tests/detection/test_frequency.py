@@ -9,7 +9,7 @@ from fakes import FakeConfig, FakeModel
 from loxo import detect
 from loxo.audio.recording import probe
 from loxo.detection.frequency import frequency_bounds, measure
-from loxo.models.config import GUNSHOT_DECODING, RUMBLE_DECODING
+from loxo.engine.config import GUNSHOT_DECODING, RUMBLE_DECODING
 
 RATE = 4000
 CONFIG = FakeConfig(

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from loxo.detection.decode import decode, find_events, rows_of
 from loxo.detection.detect import detect
 from loxo.detection.overlaps import tell_apart
-from loxo.detection.rescore import rescore
-from loxo.detection.runconfig import read_run_config
-from loxo.detection.scorefile import read_scores
-from loxo.detection.survey import survey
+from loxo.engine.config import Decoding
 from loxo.errors import LoxoError
-from loxo.models.config import Decoding
+from loxo.runs.config import read_run_config
+from loxo.runs.scores import read_scores
+from loxo.survey.redecode import rescore
+from loxo.survey.survey import survey
 
 
 class TwoRows(FakeConfig):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fakes import RATE, STEP, STEPS, FakeConfig, FakeModel
+from fakes import CHUNK_S, RATE, FakeConfig, FakeModel, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,24 +17,10 @@ from loxo.audio.recording import RecordingError, probe
 from loxo.detection import shards
 from loxo.detection.scores import frame_scores
 from loxo.detection.shards import join, make_grid, score_recording, score_shard
-from loxo.detection.survey import survey
-from loxo.detection.tasks import JOIN, Options, Schedule, count_shards, perform
+from loxo.engine.windows import OVERLAP
 from loxo.errors import LoxoError
-from loxo.models.windows import OVERLAP, hop_steps
-
-CHUNK_S = shards.CHUNK * hop_steps(OVERLAP, STEPS) * STEP / RATE
-
-
-def write(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options: str) -> Path:
-    """Noise with a hum every 7 s."""
-    time_s = np.arange(round(seconds * rate)) / rate
-    samples = 0.02 * np.random.default_rng(seed).standard_normal(len(time_s))
-    samples += 0.4 * np.sin(2 * np.pi * 40 * time_s) * (time_s % 7 < 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with soundfile.SoundFile(path, "w", rate, 1, **options) as file:
-        for start in range(0, len(samples), rate):  # libsndfile's Vorbis encoder crashes on long blocks
-            file.write(samples[start : start + rate])
-    return path
+from loxo.survey.survey import survey
+from loxo.survey.tasks import JOIN, Options, Schedule, count_shards, perform
 
 
 def model_of(stride: int) -> FakeModel:

@@ -8,12 +8,12 @@ import soundfile
 from typer.testing import CliRunner
 
 from loxo.cli import app
-from loxo.detection.scorefile import write_scores
 from loxo.errors import LoxoError
 from loxo.evaluation.evaluate import evaluate
 from loxo.evaluation.names import Index
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, events_frame
+from loxo.runs.scores import write_scores
 
 A, B = "nn01_20200101_000000.wav", "nn02_20200101_000000.wav"
 

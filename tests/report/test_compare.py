@@ -2,8 +2,8 @@
 
 import pandas as pd
 import pytest
+from pages import assert_self_contained
 from report_runs import event, recording, write_run
-from test_report import assert_self_contained
 
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame

@@ -7,7 +7,7 @@ import pytest
 from report_runs import recording, write_run
 
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours, usual_pause_s
-from loxo.report.run import read_run
+from loxo.runs.read import read_run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from report_runs import event, recording, write_run
 
 from loxo.report.effort import hourly_effort
 from loxo.report.rates import ALL_SITES, days_interval, diel, hourly_events, poisson_interval, rates
-from loxo.report.run import read_run
+from loxo.runs.read import read_run
 
 
 def test_poisson_limits_are_garwoods():

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from loxo import cli
 from loxo.audio.recording import probe
 from loxo.detection.detect import analyse
+from loxo.engine.config import Calibration, Decoding
 from loxo.errors import LoxoError
 from loxo.events.raven import write_raven
 from loxo.events.table import events_frame
-from loxo.models.config import Calibration, Decoding
 from loxo.report.show import show, stretch_scores
 
 SECONDS = 200

@@ -1,13 +1,9 @@
-"""Makes fakerun.py importable, and gives each test a run folder of its own."""
+"""A run folder for each test."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from fakerun import make_run
 
 

@@ -8,10 +8,10 @@ import pytest
 from fakerun import MISSED, NAMES
 
 from loxo import read_raven
-from loxo.report.run import read_events_csv
 from loxo.review.output import export
 from loxo.review.queue import Filter
 from loxo.review.session import Session
+from loxo.runs.read import read_events_csv
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from loxo.models.config import HTSATConfig
-from loxo.models.registry import build
+from loxo.engine.config import HTSATConfig
+from loxo.network.registry import build
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.dataset import Numbers, SimulatedWindows
 from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, loss_of, overlap_loss, window_loss

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from loxo.models.registry import build
+from loxo.network.registry import build
 from loxo.training.config import TrainingConfig
 from loxo.training.module import build_optimiser
 from loxo.training.muon import ADAMW_RMS, MuonAdamW, orthogonalised

@@ -7,9 +7,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from loxo.audio.recording import RecordingError, read
+from loxo.engine.config import HTSATConfig
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
-from loxo.models.config import HTSATConfig
 from loxo.training.annotations import match_recordings
 from loxo.training.recorded import FixedWindows, RecordedWindows
 from loxo.training.targets import IGNORED, PAUSE, bin_targets

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loxo.engine.config import HTSATConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.segments import positive_frames
-from loxo.models.config import HTSATConfig
 from loxo.training.targets import (
     IGNORED,
     PAUSE,

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional as F
 
 from loxo import LoxoError, load_model
-from loxo.models.config import HTSATConfig
-from loxo.models.registry import build
-from loxo.models.weights import hash_model, save_model
+from loxo.engine.config import HTSATConfig
+from loxo.engine.model_file import hash_model, save_model
+from loxo.network.registry import build
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
 from loxo.training.module import FrameTraining, overlap_loss, window_loss, with_true_borders
 from loxo.training.targets import IGNORED, PAUSE

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from loxo import LoxoError, load_model
-from loxo.models.weights import find_model
+from loxo.engine.model_file import find_model
 from loxo.training.config import AugmentConfig, DataConfig, LogConfig, TrainingConfig
 from loxo.training.train import recorded_config, train
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loxo.audio.remote import StorageError
-from loxo.audio.storage import WILD, is_url, list_recordings, read_bytes
+from loxo.audio.storage import WILD, is_url, list_names, read_bytes
 
 WAVE_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf")
 COMPRESSED_SUFFIXES = (".flac", ".ogg", ".oga", ".opus", ".mp3")
@@ -53,6 +53,15 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[Found], list[Prob
         else:
             problems.append((path, f"{path}: there is no such file or folder."))
     return [*sorted(found.values()), *sorted(urls)], problems
+
+
+def list_recordings(prefix: str, suffixes: Iterable[str] | None = None) -> list[str]:
+    """The URLs of all recordings under a prefix or of a pattern, as list_names gives them.
+
+    `suffixes` are SUFFIXES unless given. Raises StorageError.
+    """
+    endings = SUFFIXES if suffixes is None else tuple(suffixes)
+    return [url for url in list_names(prefix) if url.lower().endswith(endings)]
 
 
 def _spread(paths: Iterable[str | Path], problems: list[Problem], listed: bool = False) -> Iterable[Found]:

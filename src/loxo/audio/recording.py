@@ -23,10 +23,6 @@ import soxr
 from numpy.typing import NDArray
 
 from loxo.audio.decoders import Damaged, Decoder, foreign_kind, open_libsndfile, open_pyav
-from loxo.audio.finding import COMPRESSED_SUFFIXES as COMPRESSED_SUFFIXES
-from loxo.audio.finding import SUFFIXES as SUFFIXES
-from loxo.audio.finding import WAVE_SUFFIXES as WAVE_SUFFIXES
-from loxo.audio.finding import find_recordings as find_recordings
 from loxo.audio.headers import DataChunk, lacks_last_page, ogg_seconds, read_data_chunk
 from loxo.audio.mpeg import seconds_of_frames
 from loxo.audio.remote import Info, StorageError

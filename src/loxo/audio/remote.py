@@ -71,23 +71,6 @@ class Store(Protocol):
         """Removes an object, if it is there."""
 
 
-def store_of(url: str) -> Store:
-    """The store of a URL's scheme. Raises StorageError when the packages for it are not installed."""
-    try:
-        if url.startswith("s3://"):
-            from loxo.audio.s3 import S3Store
-
-            return S3Store()
-        from loxo.audio.web import WebStore
-
-        return WebStore()
-    except ImportError as error:
-        raise StorageError(
-            f"{url}: this needs packages that are not installed ({error.name}). Install them with: "
-            "pip install 'loxo[s3]'"
-        ) from error
-
-
 class CutShort(Exception):
     def __init__(self, got: int, promised: int) -> None:
         super().__init__(f"an answer broke off after {got} of {promised} bytes")

@@ -16,13 +16,12 @@ import re
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, BinaryIO, Generic, NoReturn, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from loxo.audio.filenames import base_name
-from loxo.audio.remote import Info, StorageError, Store, store_of
+from loxo.audio.remote import Info, StorageError, Store
 from loxo.files import write_atomically
 
 SCHEMES = ("s3://", "https://", "http://")
@@ -55,6 +54,23 @@ def join(folder: Place, *parts: str) -> str:
     if is_url(folder):
         return "/".join([os.fspath(folder).rstrip("/"), *(part.strip("/") for part in parts)])
     return str(Path(folder, *parts))
+
+
+def store_of(url: str) -> Store:
+    """The store of a URL's scheme. Raises StorageError when the packages for it are not installed."""
+    try:
+        if url.startswith("s3://"):
+            from loxo.audio.s3 import S3Store
+
+            return S3Store()
+        from loxo.audio.web import WebStore
+
+        return WebStore()
+    except ImportError as error:
+        raise StorageError(
+            f"{url}: this needs packages that are not installed ({error.name}). Install them with: "
+            "pip install 'loxo[s3]'"
+        ) from error
 
 
 def info(path: Place) -> Info:
@@ -136,17 +152,6 @@ def list_names(prefix: str) -> list[str]:
         if known is not None:
             _LISTED[url] = known
     return sorted(names)
-
-
-def list_recordings(prefix: str, suffixes: Iterable[str] | None = None) -> list[str]:
-    """The URLs of all recordings under a prefix or of a pattern, as list_names gives them.
-
-    `suffixes` are those of loxo.audio.recording.SUFFIXES unless given. Raises StorageError.
-    """
-    from loxo.audio.recording import SUFFIXES
-
-    endings = SUFFIXES if suffixes is None else tuple(suffixes)
-    return [url for url in list_names(prefix) if url.lower().endswith(endings)]
 
 
 def open_binary(path: Place, known: Info | None = None, expect: int = 0) -> BinaryIO:

@@ -31,7 +31,7 @@ def calibrate(
 
     Example: `loxo calibrate recordings/ --truth tables/ --out mine.safetensors --max-fp-per-hour 1`
     """
-    from loxo.detection.progress import Progress
+    from loxo.survey.progress import Progress
     from loxo.training.calibrate import calibrate as run
 
     with progress_bar("searching") as (bar, task):

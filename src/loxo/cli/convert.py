@@ -21,7 +21,7 @@ def convert(
 
     Example: `loxo convert HTSAT_AudioSet_Saved_1.ckpt --out audioset.safetensors`
     """
-    from loxo.models.checkpoints import convert_checkpoint
+    from loxo.network.foreign.checkpoints import convert_checkpoint
 
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     report = convert_checkpoint(checkpoint, out, preset=preset, classes=names)

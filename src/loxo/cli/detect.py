@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from loxo.cli.app import app, console, errors, progress_bar
+from loxo.engine.windows import OVERLAP
 from loxo.machine import quick_imports, usable_cores
-from loxo.models.windows import OVERLAP
 
 TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
 
@@ -189,9 +189,9 @@ def detect(
     Score another detector's events: `loxo detect sd_card/ --only theirs.txt --out runs/theirs`
     """
     from loxo.audio.filenames import Names
-    from loxo.detection.runconfig import by_class
-    from loxo.detection.thresholds import choose, hours_in
     from loxo.errors import LoxoError
+    from loxo.runs.config import by_class
+    from loxo.survey.thresholds import choose, hours_in
 
     given: Any = None if threshold is None else by_class(threshold, "--threshold")
     chosen = max_fp_per_hour is not None or review_budget is not None
@@ -222,8 +222,8 @@ def detect(
         _only(only, model, out, paths or [], overlap, batch_size, device, runtime)
         return
     if from_scores is not None:
-        from loxo.detection.rescore import hours_of
-        from loxo.detection.runconfig import read_run_config
+        from loxo.runs.config import read_run_config
+        from loxo.survey.redecode import hours_of
 
         if chosen:
             kept, _ = read_run_config(from_scores)
@@ -233,11 +233,11 @@ def detect(
         return
 
     with quick_imports():
-        from loxo.detection.survey import Progress as SurveyProgress
-        from loxo.detection.survey import survey
+        from loxo.survey.survey import Progress as SurveyProgress
+        from loxo.survey.survey import survey
 
     if chosen:
-        from loxo.models.weights import load_model
+        from loxo.engine.model_file import load_model
 
         config = load_model(model).config
         given = _say(choose(config, max_fp_per_hour, review_budget, lambda: hours_in(paths or [])))
@@ -273,7 +273,7 @@ def detect(
 
 
 def _again(run: Path, out: str, work: Path | None, threshold: Any, changes: Any, formats: str, names: Any) -> None:
-    from loxo.detection.rescore import rescore
+    from loxo.survey.redecode import rescore
 
     with progress_bar("decoding") as (bar, task):
 
@@ -303,7 +303,7 @@ def _only(
     device: str,
     runtime: str,
 ) -> None:
-    from loxo.detection.only import score_table
+    from loxo.survey.score_table import score_table
 
     with progress_bar("scoring") as (bar, task):
 

@@ -44,9 +44,9 @@ def fetch(
 
     Example: `loxo fetch elp --tables nn_ele_TrainingSet.txt --windows --dest elp/`
     """
-    from loxo.audio.fetch import ELP_BUCKET, Progress
-    from loxo.audio.fetch import fetch as run
     from loxo.errors import LoxoError
+    from loxo.fetch.fetch import ELP_BUCKET, Progress
+    from loxo.fetch.fetch import fetch as run
 
     rules = {}
     for rule in rename or []:

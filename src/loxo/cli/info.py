@@ -17,6 +17,6 @@ def info(
 
     Example: `loxo info default`
     """
-    from loxo.models.info import model_info
+    from loxo.network.info import model_info
 
     console.print(str(model_info(model)), markup=False, highlight=False, soft_wrap=True)

@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.detection.odds import from_logit, logit
+from loxo.detection.logit import from_logit, logit
 from loxo.detection.overlaps import Event, tell_apart
+from loxo.engine.config import OVERLAP, Calibration, Decoding
 from loxo.errors import LoxoError
-from loxo.models.config import OVERLAP, Calibration, Decoding
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,11 +15,10 @@ from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
 from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.frequency import measure
-from loxo.detection.scorefile import rounded
-from loxo.detection.scores import Scores
+from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
+from loxo.engine.windows import OVERLAP
 from loxo.events.table import events_frame
-from loxo.models.windows import OVERLAP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +41,9 @@ class Analysis:
     analysed_s: float
     fault: str | None  # why not all of it was analysed, one sentence
     notes: tuple[str, ...]  # odd, but nothing is lost
+
+
+Outcome = Analysis | str  # or why the recording has failed
 
 
 def analyse(

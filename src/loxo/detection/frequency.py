@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
-from loxo.models.config import Decoding
+from loxo.engine.config import Decoding
 
 if TYPE_CHECKING:
     import pandas as pd

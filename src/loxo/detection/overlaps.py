@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect, insort
 from collections.abc import Sequence
 
-from loxo.detection.odds import from_logit, logit
+from loxo.detection.logit import from_logit, logit
 
 Event = tuple[int, int, float]  # first step, step after the last, score
 Stretch = tuple[int, int, float]  # the same, with the score that two events sound at once

@@ -1,6 +1,6 @@
 """Frame scores of a waveform of any length, in constant memory, the same to the bit however the work is cut.
 
-The model sees windows of the length it was trained on, laid by loxo.models.windows: they start at multiples of a hop
+The model sees windows of the length it was trained on, laid by loxo.engine.windows: they start at multiples of a hop
 of whole steps, the last one where it holds the recording's end. CHUNK of them, one after the other, are a chunk, whose
 front end is computed once for all windows that overlap. Where windows overlap, their logits are averaged, each
 weighted by how far a step is from its window's border, and only then become probabilities. Every position is an
@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.engine.windows import GROUP, OVERLAP, hop_steps, last_start, window_weight
 from loxo.errors import LoxoError
-from loxo.models.windows import GROUP, OVERLAP, hop_steps, last_start, window_weight
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from loxo.models.stretch import Stretch
+    from loxo.engine.long_input import Stretch
 
 Scores = NDArray[np.float32]  # (rows, steps)
 
@@ -72,6 +72,11 @@ def frame_scores(
 def probabilities(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Scores:
     """Of sums of weighted logits (rows, steps) and of weights (steps,)."""
     return (1 / (1 + np.exp(-np.clip(sums / weights, -80, 80)))).astype(np.float32)
+
+
+def rounded(scores: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """The scores as they are stored and read again."""
+    return scores.astype(np.float16).astype(np.float32)
 
 
 class WindowSums:
@@ -116,7 +121,7 @@ class WindowSums:
     def _stretch(self, samples: NDArray[np.float32]) -> Stretch:
         import torch
 
-        from loxo.models.stretch import Stretch
+        from loxo.engine.long_input import Stretch
 
         return Stretch(self.model, torch.from_numpy(np.ascontiguousarray(samples)).to(self.device))
 

@@ -1,6 +1,6 @@
 """A recording in pieces that can be scored anywhere, in any order, and joined to the very same frame scores.
 
-Windows lie on the recording's own grid (loxo.models.windows). CHUNK of them, one after the other, are a chunk: it is
+Windows lie on the recording's own grid (loxo.engine.windows). CHUNK of them, one after the other, are a chunk: it is
 read and resampled by a stream of its own that begins at the chunk's first sample, never by going on from the chunk
 before. A shard is a run of whole chunks. What a chunk gives therefore depends on the recording and on its number alone,
 not on shards, processes or machines.
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
 from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
-from loxo.models.windows import hop_steps
+from loxo.engine.windows import hop_steps
 
 if TYPE_CHECKING:
     from torch import nn

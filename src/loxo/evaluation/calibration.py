@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from loxo.engine.config import Calibration, OperatingCurve
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import HIT, Matching
 from loxo.evaluation.metrics import Curve, curve
 from loxo.evaluation.spans import Bools, Floats
-from loxo.models.config import Calibration, OperatingCurve
 
 FEW = 200  # detections, or
 FEW_OF_A_KIND = 20  # right or wrong ones: below, a curve of two parameters is all that they can bear

@@ -342,8 +342,8 @@ def _frames(case: Case, one: OneClass, detector: Detector) -> dict[str, Any] | N
     """AP over the frames of a run's kept scores; None where there are none of this class."""
     if detector.run is None or detector.searched is None:
         return None
-    from loxo.detection.scorefile import read_score_file, recordings_with_names, score_path
     from loxo.evaluation.names import Index
+    from loxo.runs.scores import read_score_file, recordings_with_names, score_path
 
     of = Index(case.recordings).find(detector.searched)
     files = {number: name for name, number in of.items() if number >= 0}

@@ -99,7 +99,7 @@ def read_detections(path: str | Path, label: str | None = None) -> Detector:
     path = Path(path)
     name = path.name or str(path)
     if (path / "run.json").is_file():
-        from loxo.report.run import read_run
+        from loxo.runs.read import read_run
 
         run = read_run(path)
         rows = run.recordings
@@ -166,7 +166,7 @@ def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
     with path.open("rb") as file:
         header = file.readline().decode("utf-8", "replace").strip()
     if header == ",".join(COLUMNS):
-        from loxo.report.run import read_events_csv
+        from loxo.runs.read import read_events_csv
 
         return read_events_csv(path)  # what read_events gives, and fast
     if with_snr:
@@ -313,7 +313,7 @@ def _sites(names: list[str], parsed: list[str | None]) -> list[str]:
 
 
 def _audio_files(root: str | Path) -> dict[str, Path]:
-    from loxo.audio.recording import find_recordings
+    from loxo.audio.finding import find_recordings
 
     found, problems = find_recordings([root])
     if not found:

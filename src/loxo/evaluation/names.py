@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loxo.errors import LoxoError
-from loxo.report.run import agreeing
+from loxo.runs.read import agreeing
 
 AUDIO = (
     *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf"),

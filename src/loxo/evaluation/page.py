@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from loxo.audio.recording import find_recordings
+from loxo.audio.finding import find_recordings
 from loxo.evaluation import figures
 from loxo.evaluation.evaluate import Evaluation
 from loxo.evaluation.inputs import OneClass

@@ -25,11 +25,11 @@ from loxo.report import figures, page
 from loxo.report.clock import Clock
 from loxo.report.effort import hourly_effort
 from loxo.report.examples import Examples, take
+from loxo.report.probabilities import event_weights
 from loxo.report.rates import ALL_SITES, rates
 from loxo.report.report import Report, check_options, draw_all, page_path, write_figures, write_page, write_table
-from loxo.report.run import Places, Run, read_run
 from loxo.report.sections import Draws, figure_name, parameters
-from loxo.report.weights import event_weights
+from loxo.runs.read import Places, Run, read_run
 
 EDGE_S = 0.05
 SHOWN = 8  # events gained, and lost, of a label

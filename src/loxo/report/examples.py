@@ -21,7 +21,7 @@ from loxo.audio.recording import probe, read
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.report.plots import RUMBLE_BAND_HZ
-from loxo.report.run import Places
+from loxo.runs.read import Places
 
 if TYPE_CHECKING:
     import pandas as pd

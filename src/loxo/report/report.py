@@ -15,7 +15,6 @@ times, recordings that have moved) is said on the page and in `Report.notes`, an
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,16 +23,15 @@ from loxo.files import atomic_file, write_atomically
 from loxo.report import page as html
 from loxo.report.clock import Clock, Place, parse_coordinates, parse_zone, sun_times
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours
-from loxo.report.examples import Examples, find_examples
+from loxo.report.examples import find_examples
 from loxo.report.figures import Draw, inline_svg, render, write_figure
+from loxo.report.findings import Findings, Sun
+from loxo.report.probabilities import COUNT, event_weights
 from loxo.report.rates import hourly_events, rates
-from loxo.report.run import Places, Run, read_run
-from loxo.report.weights import COUNT, Weights, event_weights
+from loxo.runs.read import Places, Run, read_run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Sun = list[tuple[date, datetime | None, datetime | None]]
 
 
 @dataclass
@@ -44,22 +42,6 @@ class Report:
     tables: list[Path] = field(default_factory=list)
     figures: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a page is made of."""
-
-    run: Run
-    labels: list[str]  # those of the run, and those a review gave
-    weights: Weights
-    hourly: pd.DataFrame
-    daily: pd.DataFrame
-    gaps: pd.DataFrame
-    rates: pd.DataFrame
-    sun: dict[str, Sun]
-    examples: Examples
-    overlap_h: float
 
 
 def report(

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name
 from loxo.report import figures, page
+from loxo.report.probabilities import CALIBRATION, COUNT, REVIEW
 from loxo.report.rates import ALL_SITES
-from loxo.report.weights import CALIBRATION, COUNT, REVIEW
 
 if TYPE_CHECKING:
     from loxo.report.figures import Draw
-    from loxo.report.report import Findings
-    from loxo.report.run import Run
+    from loxo.report.findings import Findings
+    from loxo.runs.read import Run
 
 MOST_REASONS = 5  # why recordings could not be drawn
 BY_CLASS = ("decoding", "calibration", "curves")  # parameters that hold something for each class

@@ -100,7 +100,7 @@ def _stretch(source: Recording, start: float, duration: float | None) -> tuple[f
 def _load(model: Any) -> Any:
     if not isinstance(model, str | Path):
         return model
-    from loxo.models.weights import load_model
+    from loxo.engine.model_file import load_model
 
     return load_model(model)
 
@@ -108,7 +108,7 @@ def _load(model: Any) -> Any:
 def stretch_scores(source: Recording, model: Any, start: float, end: float) -> tuple[Scores, int]:
     """Frame scores (rows, steps) around start to end in seconds, and the step that the first of them is."""
     from loxo.detection.scores import frame_scores
-    from loxo.models.windows import OVERLAP, hop_steps
+    from loxo.engine.windows import OVERLAP, hop_steps
 
     config = model.config
     hop = hop_steps(OVERLAP, config.steps, config.stride_steps)

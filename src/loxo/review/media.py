@@ -19,12 +19,12 @@ import numpy as np
 
 from loxo.audio.recording import Recording, probe
 from loxo.audio.storage import is_url
-from loxo.detection.scorefile import KeptScores, read_scores
+from loxo.engine.config import OVERLAP
 from loxo.errors import LoxoError
-from loxo.models.config import OVERLAP
 from loxo.review.audio import sound
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, LEVEL_DB, picture, thumbnail
+from loxo.runs.scores import KeptScores, read_scores
 
 LONGEST_CONTEXT_S = 60.0  # shown around an event
 HOP_S = 0.04  # seconds a column

@@ -27,16 +27,16 @@ from typing import Any
 import pandas as pd
 
 from loxo.audio.filenames import parse_name
-from loxo.detection.scorefile import TABLE_SUFFIX
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
 from loxo.files import atomic_file, write_atomically
-from loxo.report.run import Places, Run
 from loxo.review.journal import Decision, journals, read_journal
 from loxo.review.merge import Final, by_reviewer, finals, without_doubles
 from loxo.review.results import results
 from loxo.review.session import open_run
+from loxo.runs.read import Places, Run
+from loxo.runs.scores import TABLE_SUFFIX
 
 FOLDER = "reviewed"
 EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes"}

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.report.run import Run
 from loxo.review.agreement import agreements
 from loxo.review.estimate import LEAST_DECISIONS, PRECISIONS, Count, Fit, fit
 from loxo.review.journal import Decision
 from loxo.review.merge import Final, finals
+from loxo.runs.read import Run
 
 CURVE_SCORES = np.arange(1, 50) / 50  # at which the curve is given
 BINS = 10  # of the observed shares

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loxo.errors import LoxoError
-from loxo.report.run import check_root, check_run
 from loxo.review.front import Front
 from loxo.review.guard import App, Guard
 from loxo.review.journal import journal_path
+from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
     import uvicorn

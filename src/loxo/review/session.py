@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
-from loxo.report.run import Places, Run, read_run
 from loxo.review.agreement import category
 from loxo.review.estimate import Fit, fit
 from loxo.review.journal import DRAWN, VERDICTS, Decision, Decisions, Journal, journal_path, journals, read_journal
 from loxo.review.merge import BOUNDS, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
+from loxo.runs.read import Places, Run, read_run
 
 LONGEST_LABEL, LONGEST_NOTE = 60, 2000
 MOST_CHANGES = 2000  # in one action

@@ -18,9 +18,9 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from loxo.audio.recording import SUFFIXES
+from loxo.audio.finding import SUFFIXES
+from loxo.engine.config import LABELS
 from loxo.errors import LoxoError
-from loxo.models.config import LABELS
 from loxo.simulation import weather
 from loxo.simulation.machines import hum
 from loxo.simulation.sounds import Samples, coloured, curve, decibels, normalise, place

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loxo.audio.filenames import USUAL_NAMES, Names
-from loxo.audio.recording import Recording, RecordingError, find_recordings, probe
+from loxo.audio.finding import find_recordings
+from loxo.audio.recording import Recording, RecordingError, probe
 from loxo.audio.storage import basename
 from loxo.errors import LoxoError
 from loxo.events.table import check_events

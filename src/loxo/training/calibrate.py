@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.recording import find_recordings
-from loxo.detection.progress import Progress
-from loxo.detection.survey import survey
+from loxo.audio.finding import find_recordings
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
+from loxo.engine.model_file import load_model, save_model
 from loxo.errors import LoxoError
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores, operating_curve, reliability
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
-from loxo.models.config import Calibration, Decoding, OperatingCurve
-from loxo.models.weights import load_model, save_model
+from loxo.survey.progress import Progress
+from loxo.survey.survey import survey
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
-from loxo.models.config import ModelConfig
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.soundscape import training_window
 from loxo.training import augment

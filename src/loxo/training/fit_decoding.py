@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from loxo.detection.decode import rows_of
+from loxo.engine.config import Calibration, Decoding, ModelConfig
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
 from loxo.evaluation.matching import Matching
 from loxo.evaluation.metrics import Curve, average_precision, matching_curve
 from loxo.evaluation.spans import Truth
-from loxo.models.config import Calibration, Decoding, ModelConfig
 from loxo.training.validation import Floats, ValidationWindows, matched
 
 SMOOTHING = (0, 3, 5)  # steps

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from loxo.models.kernels import bfloat16_is_fast
+from loxo.network.fast.inference import bfloat16_is_fast
 
 MOMENTUM = 0.95
 ROUNDS = 5

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from loxo.detection.decode import decode
-from loxo.models.config import Decoding, ModelConfig
+from loxo.engine.config import Decoding, ModelConfig
 from loxo.training.validation import Floats, ValidationWindows
 
 

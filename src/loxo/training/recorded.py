@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from loxo.audio.recording import RecordingError, stream
+from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
-from loxo.models.config import ModelConfig
 from loxo.training.annotations import AnnotatedRecording, Annotations
 from loxo.training.targets import IGNORED, Span, bin_targets, merged, training_targets, with_overlaps
 

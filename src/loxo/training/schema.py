@@ -17,7 +17,7 @@ from loxo.errors import LoxoError
 from loxo.training.config import TrainingConfig
 
 if TYPE_CHECKING:
-    from loxo.models.config import ModelConfig
+    from loxo.engine.config import ModelConfig
 
 NUMBER = re.compile(r"[-+]?(\d+([.]\d*)?|[.]\d+)([eE][-+]?\d+)?")  # YAML takes 1e-3 for text
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
@@ -76,7 +76,7 @@ def read_config(
 
 def model_config(config: TrainingConfig) -> ModelConfig:
     """The model's config: the preset with the fields of `config.model` changed. Raises LoxoError as `read_config`."""
-    from loxo.models.registry import preset_config
+    from loxo.network.registry import preset_config
 
     kind = type(preset_config(config.preset))
     hints = typing.get_type_hints(kind)

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
-from loxo.models.config import ModelConfig
 from loxo.simulation.background import Backgrounds
 from loxo.training.annotations import Annotations, match_recordings, split_annotations
 from loxo.training.config import DataConfig, TrainingConfig

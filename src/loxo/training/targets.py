@@ -12,8 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
-from loxo.models.config import ModelConfig
 from loxo.training.config import EDGES
 
 Span = tuple[str, int, int]  # label, first sample, sample past the last

@@ -8,11 +8,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from loxo.engine.config import ModelConfig
+from loxo.engine.long_input import images
+from loxo.engine.model_file import load_model
 from loxo.errors import LoxoError
-from loxo.models.base import FrameModel
-from loxo.models.config import ModelConfig
-from loxo.models.stretch import images
-from loxo.models.weights import load_model
+from loxo.network.base import FrameModel
 from loxo.training.config import DistilConfig
 
 # What the config of every architecture says of its output; the rest defines the front end.

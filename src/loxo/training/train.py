@@ -35,15 +35,15 @@ import torch
 from lightning.fabric import Fabric
 
 import loxo
+from loxo.engine.config import ModelConfig
+from loxo.engine.model_file import find_model, hash_model, load_model, save_model
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import keep_freed_memory, usable_cores
-from loxo.models.base import FrameModel
-from loxo.models.checkpoints import load_weights
-from loxo.models.config import ModelConfig
-from loxo.models.kernels import bfloat16_is_fast
-from loxo.models.registry import build
-from loxo.models.weights import find_model, hash_model, load_model, save_model
+from loxo.network.base import FrameModel
+from loxo.network.fast.inference import bfloat16_is_fast
+from loxo.network.foreign.checkpoints import load_weights
+from loxo.network.registry import build
 from loxo.training.config import TrainingConfig
 from loxo.training.fit_decoding import fit_decoding
 from loxo.training.loop import BEST, Loop, Progress

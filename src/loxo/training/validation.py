@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from loxo.detection.decode import find_events, rows_of
+from loxo.engine.config import Decoding, ModelConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
 from loxo.evaluation.metrics import average_precision, curve, matching_curve
 from loxo.evaluation.spans import Found, Regions, Truth
-from loxo.models.config import Decoding, ModelConfig
 from loxo.training.targets import IGNORED, Span
 
 Floats = NDArray[np.float32]

@@ -1,0 +1,164 @@
+"""AST: Audio Spectrogram Transformer (Gong et al. 2021, arXiv 2104.01778), behind the same contract as HTS-AT.
+
+Waveform -> bands over time -> overlapping patches as tokens -> Transformer encoder, each token sees all others ->
+a logit per class and step from the tokens at that time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from loxo.engine.config import ELEPHANT_FRONTEND, ModelConfig
+from loxo.errors import LoxoError
+from loxo.network.base import FrameModel
+from loxo.network.frontend import build_frontend
+
+LAYER_NORM_EPS = 1e-12  # what the published weights were trained with
+
+
+@dataclass(frozen=True, kw_only=True)
+class ASTConfig(ModelConfig):
+    """An Audio Spectrogram Transformer. The defaults are the paper's base model."""
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        # The paper's model, as trained on AudioSet: 10.24 s at 16 kHz, 87 M parameters.
+        "ast": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
+        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
+        "ast-elephants": {
+            **ELEPHANT_FRONTEND,
+            "patch": (16, 8),
+            "stride": (16, 8),
+            "embed_dim": 128,
+            "depth": 4,
+            "num_heads": 4,
+        },
+    }
+
+    architecture: str = "ast"
+    sample_rate: int = 16000
+    window_samples: int = 163840
+    frontend: str = "kaldi"
+    n_fft: int = 400
+    hop_length: int = 160
+    n_mels: int = 128
+    fmin: float = 20.0
+    fmax: float = 8000.0
+    patch: tuple[int, int] = (16, 16)  # bands, frames
+    stride: tuple[int, int] = (10, 10)
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_ratio: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.embed_dim % self.num_heads:
+            raise LoxoError(f"embed_dim ({self.embed_dim}) cannot be shared by {self.num_heads} heads.")
+        if self.n_mels < self.patch[0] or self.image_frames % self.patch[1]:
+            raise LoxoError(
+                f"{self.n_mels} bands and {self.image_frames} frames have no room for patches of {self.patch}."
+            )
+        super().__post_init__()
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(rows, columns) of tokens."""
+        rows = (self.n_mels - self.patch[0]) // self.stride[0] + 1
+        return rows, (self.image_frames - self.patch[1]) // self.stride[1] + 1
+
+    @property
+    def steps(self) -> int:
+        """As many as patches fit side by side: a step is as long as a patch."""
+        return self.image_frames // self.patch[1]
+
+
+class AST(FrameModel):
+    """Tokens are the patches of the spectrogram, row by row, after two that stand for the whole clip.
+
+    The published model classifies the clip from the mean of the two first tokens. Here the same classifier reads the
+    mean of the tokens at each time; `clipwise_output` is pooled from the steps as in every model of Loxo, and
+    `classifier(latent_output)` gives the published model's logits.
+    """
+
+    config: ASTConfig
+    head_name = "classifier.dense"
+
+    def __init__(self, config: ASTConfig) -> None:
+        super().__init__(config)
+        dim = config.embed_dim
+        self.frontend = build_frontend(config)
+        self.patch_embed = nn.Conv2d(config.in_chans, dim, config.patch, config.stride)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.distillation_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.position_embeddings = nn.Parameter(torch.zeros(1, 2 + config.grid[0] * config.grid[1], dim))
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim,
+                config.num_heads,
+                int(dim * config.mlp_ratio),
+                dropout=0.0,
+                activation="gelu",
+                layer_norm_eps=LAYER_NORM_EPS,
+                batch_first=True,
+                norm_first=True,
+            )
+            for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(dim, eps=LAYER_NORM_EPS)
+        self.classifier = nn.Sequential(
+            OrderedDict(
+                layernorm=nn.LayerNorm(dim, eps=LAYER_NORM_EPS),
+                dense=nn.Linear(dim, len(config.classes)),
+            )
+        )
+        for token in (self.cls_token, self.distillation_token, self.position_embeddings):
+            nn.init.trunc_normal_(token, std=0.02)
+
+    def scaled(self, image: Tensor) -> Tensor:
+        """(batch, channels, image_frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
+        return image.transpose(2, 3)
+
+    def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, channels, n_mels, image_frames) -> logits (batch, classes, steps), latent (batch, features)"""
+        tokens = self.encode(bands)  # (batch, 2 + R * C, features)
+        rows, columns = self.config.grid
+        over_time = tokens[:, 2:].unflatten(1, (rows, columns)).mean(1)  # (batch, C, features)
+        logits = self.classifier(over_time).transpose(1, 2)  # (batch, classes, C)
+        return self.at_steps(logits), (tokens[:, 0] + tokens[:, 1]) / 2
+
+    def encode(self, bands: Tensor) -> Tensor:
+        """(batch, channels, n_mels, image_frames) -> (batch, 2 + R * C, features), normalised"""
+        patches = self.patch_embed(bands).flatten(2).transpose(1, 2)  # (batch, R * C, features)
+        clip = torch.cat((self.cls_token, self.distillation_token), dim=1).expand(len(bands), -1, -1)
+        tokens = torch.cat((clip, patches), dim=1) + self.position_embeddings
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return self.norm(tokens)
+
+    def at_steps(self, logits: Tensor) -> Tensor:
+        """(batch, classes, columns of tokens) -> (batch, classes, steps)
+
+        The patches' centres are `stride` frames apart and the steps' `patch` frames; both begin at half a patch.
+        """
+        (_, patch), (_, stride) = self.config.patch, self.config.stride
+        if patch == stride:
+            return logits
+        place = torch.arange(self.config.steps, device=logits.device) * (patch / stride)
+        left = place.floor().long().clamp_max(logits.shape[2] - 1)
+        right = (left + 1).clamp_max(logits.shape[2] - 1)
+        return torch.lerp(logits[:, :, left], logits[:, :, right], (place - left).to(logits.dtype))
+
+    def fit_positions(self, theirs: Tensor) -> Tensor:
+        """Position embeddings for a clip of another length, bilinearly interpolated over time.
+
+        They must come from as many rows of patches as here: their shape does not tell rows from columns.
+        """
+        rows, columns = self.config.grid
+        grid = theirs[:, 2:].unflatten(1, (rows, -1)).permute(0, 3, 1, 2)  # (1, features, rows, their columns)
+        grid = F.interpolate(grid.float(), (rows, columns), mode="bilinear")
+        return torch.cat((theirs[:, :2].float(), grid.flatten(2).transpose(1, 2)), dim=1)

@@ -1,0 +1,191 @@
+"""How checkpoints from elsewhere name their weights, and which of ours each name means.
+
+A file is recognised by the names in it. Each layout has one map from its names to ours, which are those of the official
+HTS-AT checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from loxo.engine.model_file import HEADER
+from loxo.errors import LoxoError
+
+Place = tuple[str, int]  # our name, and which third of it (query, key, value) where three tensors become one; else -1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One kind of foreign checkpoint."""
+
+    name: str
+    architecture: str
+    mark: str  # a pattern that a name of every such file, and of no layout further down, matches
+    place: Callable[[str], Place | None]  # the file's name -> our name; None: not a weight of the model
+    constants: tuple[str, ...] = ()  # endings of the names of tables that we compute
+    absent: tuple[str, ...] = ()  # beginnings of our names that such files do not hold
+
+
+# ---------------------------------------------------------------- name maps, one for each layout
+
+HTSAT_CONSTANTS = ("conv_real.weight", "conv_imag.weight", "melW", "attn_mask", "relative_position_index")
+
+CLAP_NAMES = {
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    "attention.self.query": ("attn.qkv", 0),
+    "attention.self.key": ("attn.qkv", 1),
+    "attention.self.value": ("attn.qkv", 2),
+    "attention.self": "attn",  # relative_position_bias_table
+    "attention.output.dense": "attn.proj",
+    "intermediate.dense": "mlp.fc1",
+    "output.dense": "mlp.fc2",
+}
+
+AST_NAMES = {
+    "layernorm_before": "norm1",
+    "layernorm_after": "norm2",
+    # as published files have them
+    "attention.attention.query": ("self_attn.in_proj", 0),
+    "attention.attention.key": ("self_attn.in_proj", 1),
+    "attention.attention.value": ("self_attn.in_proj", 2),
+    "attention.output.dense": "self_attn.out_proj",
+    "intermediate.dense": "linear1",
+    "output.dense": "linear2",
+    # as transformers 5 has them in memory
+    "attention.q_proj": ("self_attn.in_proj", 0),
+    "attention.k_proj": ("self_attn.in_proj", 1),
+    "attention.v_proj": ("self_attn.in_proj", 2),
+    "attention.o_proj": "self_attn.out_proj",
+    "mlp.fc1": "linear1",
+    "mlp.fc2": "linear2",
+}
+
+AST_OUTSIDE_BLOCKS = {
+    "embeddings.cls_token": "cls_token",
+    "embeddings.distillation_token": "distillation_token",
+    "embeddings.position_embeddings": "position_embeddings",
+    "embeddings.patch_embeddings.projection.weight": "patch_embed.weight",
+    "embeddings.patch_embeddings.projection.bias": "patch_embed.bias",
+    "layernorm.weight": "norm.weight",
+    "layernorm.bias": "norm.bias",
+}
+
+
+def _block(names: dict[str, Any], inside: str, parameter: str) -> Place | None:
+    """A name inside a transformer block, looked up as a whole."""
+    if inside not in names:
+        return None
+    new = names[inside]
+    new, part = new if isinstance(new, tuple) else (new, -1)
+    joint = "_" if new.endswith("in_proj") else "."  # torch's attention: in_proj_weight
+    return f"{new}{joint}{parameter}", part
+
+
+def official_place(name: str) -> Place | None:
+    name = name.removeprefix("sed_model.")
+    return None if name.startswith("head.") else (name, -1)  # `head` is never used by the official model either
+
+
+def swin_place(name: str) -> Place | None:
+    return None if name.startswith("head.") else (name, -1)  # ImageNet's classes
+
+
+def laion_place(name: str) -> Place | None:
+    name = name.removeprefix("module.")
+    if not name.startswith("audio_branch.") or "fusion_model." in name or "mel_conv" in name:
+        return None
+    return official_place(name.removeprefix("audio_branch."))
+
+
+def clap_place(name: str) -> Place | None:
+    name = re.sub(r"^(audio_model\.)?audio_encoder\.", "", name)
+    block = re.fullmatch(r"(layers\.\d+\.blocks\.\d+)\.(.+)\.(\w+)", name)
+    if block:
+        place = _block(CLAP_NAMES, block[2], block[3])
+        return place and (f"{block[1]}.{place[0]}", place[1])
+    if name.startswith("batch_norm."):
+        return name.replace("batch_norm", "bn0", 1), -1
+    own = re.match(r"patch_embed\.(proj|norm)\.|layers\.\d\.downsample\.|norm\.", name)
+    return (name, -1) if own else None
+
+
+def ast_place(name: str) -> Place | None:
+    name = name.removeprefix("audio_spectrogram_transformer.")
+    block = re.fullmatch(r"(?:encoder\.layer|layers)\.(\d+)\.(.+)\.(\w+)", name)
+    if block:
+        place = _block(AST_NAMES, block[2], block[3])
+        return place and (f"layers.{block[1]}.{place[0]}", place[1])
+    if name.startswith("classifier."):
+        return name, -1
+    return (AST_OUTSIDE_BLOCKS[name], -1) if name in AST_OUTSIDE_BLOCKS else None
+
+
+LAYOUTS = (
+    Layout("CLAP (Hugging Face)", "htsat", r"audio_encoder\.layers", clap_place, HTSAT_CONSTANTS, ("tscam_conv.",)),
+    Layout("CLAP (LAION)", "htsat", r"audio_branch\.layers", laion_place, HTSAT_CONSTANTS, ("tscam_conv.",)),
+    Layout("AST (Hugging Face)", "ast", r"embeddings\.distillation_token", ast_place, absent=("classifier.",)),
+    Layout("official HTS-AT", "htsat", r"(sed_model\.)?tscam_conv\.", official_place, HTSAT_CONSTANTS),
+    Layout("Swin", "htsat", r"layers\.0\.blocks\.0\.attn\.qkv\.", swin_place, HTSAT_CONSTANTS, ("bn0.", "tscam_conv.")),
+)
+
+
+# ---------------------------------------------------------------- a file's layout, and its weights by our names
+
+
+def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Layout:
+    if HEADER in metadata:
+        try:
+            architecture = json.loads(metadata[HEADER])["config"]["architecture"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
+        return Layout("Loxo", architecture, "", lambda name: (name, -1))
+    for layout in LAYOUTS:
+        if any(
+            re.match(rf"(module\.|audio_model\.|audio_spectrogram_transformer\.)?{layout.mark}", n) for n in tensors
+        ):
+            if any(name.endswith(("logit_scale", "cpb_mlp.0.weight")) and "blocks" in name for name in tensors):
+                raise LoxoError(f"{path}: these are weights of Swin v2, whose attention is another; Swin v1 is known.")
+            return layout
+    some = ", ".join(list(tensors)[:3])
+    known = ", ".join(layout.name for layout in LAYOUTS)
+    raise LoxoError(f"{path}: no checkpoint that Loxo knows ({known}). Its {len(tensors)} weights begin with {some}.")
+
+
+@dataclass
+class Renamed:
+    """A checkpoint's tensors by our names, the names in the file that each came from, and what is left."""
+
+    weights: dict[str, Tensor]
+    origins: dict[str, list[str]]
+    unused: list[str]
+    constants: list[str]
+
+
+def rename(layout: Layout, tensors: dict[str, Tensor]) -> Renamed:
+    """Raises LoxoError when one of query, key and value is missing."""
+    result = Renamed({}, {}, [], [])
+    parts: dict[str, dict[int, str]] = {}
+    for name in tensors:
+        place = layout.place(name)
+        if place is None:
+            result.unused.append(name)
+        elif layout.constants and name.endswith(layout.constants):
+            result.constants.append(name)
+        else:
+            parts.setdefault(place[0], {})[place[1]] = name
+    for ours, names in parts.items():
+        if sorted(names) not in ([-1], [0, 1, 2]):
+            raise LoxoError(f"query, key or value of {ours} is missing")
+        origins = [names[k] for k in sorted(names)]
+        result.origins[ours] = origins
+        result.weights[ours] = torch.cat([tensors[n] for n in origins]) if len(origins) > 1 else tensors[origins[0]]
+    return result

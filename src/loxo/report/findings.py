@@ -1,0 +1,32 @@
+"""What a report is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from loxo.report.examples import Examples
+from loxo.report.probabilities import Weights
+from loxo.runs.read import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Sun = list[tuple[date, datetime | None, datetime | None]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a page is made of."""
+
+    run: Run
+    labels: list[str]  # those of the run, and those a review gave
+    weights: Weights
+    hourly: pd.DataFrame
+    daily: pd.DataFrame
+    gaps: pd.DataFrame
+    rates: pd.DataFrame
+    sun: dict[str, Sun]
+    examples: Examples
+    overlap_h: float

@@ -1,0 +1,125 @@
+"""The probability that an event is right: from a review, from the model's calibration, or unknown.
+
+A review leaves decisions.csv and results.json in the folder reviewed/ of a run. A decided event weighs 1 or 0, and one
+that got another label counts there; what is not decided weighs P(correct | score) as fitted to the decisions. Where
+there were too few decisions for a fit, the score of a calibrated class is the probability, else every event counts 1.
+
+Failure policy: review files that are damaged or do not fit the run raise LoxoError: counts must not silently change.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.errors import LoxoError
+from loxo.runs.read import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REVIEW, CALIBRATION, COUNT = "review", "calibration", "count"
+REVIEWED = Path("reviewed")
+KEYS = ["recording", "start_s", "end_s", "label"]
+VERDICTS = {"yes": 1.0, "no": 0.0, "other": 1.0}  # unsure and disputed ones stay open
+
+
+@dataclass
+class Weights:
+    """Of a run's events: their labels (a review may have changed some), a weight (0 to 1) each, and for each label
+    where the weights are from; decisions: how many events a review has decided; drawn: that only reviewers found."""
+
+    labels: NDArray[np.object_]
+    weights: NDArray[np.float64]
+    sources: dict[str, str]
+    decisions: dict[str, int] = field(default_factory=dict)
+    drawn: int = 0
+
+
+def event_weights(run: Run) -> Weights:
+    """Raises LoxoError when the files of a review cannot be understood."""
+    found = Weights(
+        run.events["label"].to_numpy(dtype=object, copy=True),
+        np.ones(len(run.events)),
+        dict.fromkeys(run.labels, COUNT),
+    )
+    scores = run.events["score"].to_numpy(float)
+    for label in run.parameters.get("calibration") or {}:
+        rows = (found.labels == label) & np.isfinite(scores)
+        found.weights[rows] = scores[rows]
+        if label in found.sources:
+            found.sources[label] = CALIBRATION
+    if (run.folder / REVIEWED / "decisions.csv").is_file():
+        _apply_review(run, found, scores)
+    return found
+
+
+def _apply_review(run: Run, found: Weights, scores: NDArray[np.float64]) -> None:
+    verdicts, new_labels, found.drawn = _decisions(run)
+    curves = _curves(run)
+    decided = np.array([verdict in VERDICTS for verdict in verdicts], bool)
+    detected = found.labels.copy()
+    for label in run.labels:
+        rows = detected == label
+        found.decisions[label] = int((rows & decided).sum())
+        left = rows & ~decided & np.isfinite(scores)
+        if label in curves:
+            score, probability = curves[label]
+            found.weights[left] = np.interp(scores[left], score, probability)
+        if label in curves or (rows.any() and not left.any()):
+            found.sources[label] = REVIEW
+    found.weights[decided] = [VERDICTS[verdict] for verdict in verdicts[decided]]
+    moved = (verdicts == "other") & (new_labels != "")
+    found.labels[moved] = new_labels[moved]
+    for label in sorted(set(found.labels[moved])):
+        found.sources.setdefault(label, REVIEW)
+
+
+def _decisions(run: Run) -> tuple[NDArray[np.object_], NDArray[np.object_], int]:
+    """Verdict and new label of each event, "" where there is none; and how many events reviewers drew."""
+    import pandas as pd
+
+    path = run.folder / REVIEWED / "decisions.csv"
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype=str)
+        drawn = int((table["verdict"] == "drawn").sum())
+        table = table[~table["verdict"].isin(("", "drawn"))]
+        keys = _keys(table["recording"], table["start_s"], table["end_s"], table["label"])
+        values = dict(zip(keys, zip(table["verdict"], table["new_label"], strict=True), strict=True))
+        own = _keys(*(run.events[name] for name in KEYS))
+    except (OSError, ValueError, KeyError, pd.errors.ParserError) as error:
+        raise LoxoError(
+            f"{path}: the decisions of the review cannot be read ({error}). Export them again with `loxo review`."
+        ) from error
+    strangers = set(values) - set(own)
+    if strangers:
+        raise LoxoError(
+            f"{path}: {len(strangers)} decision(s) are about events that this run does not have. Export them again "
+            "with `loxo review`."
+        )
+    pairs = [values.get(key, ("", "")) for key in own]
+    columns = [np.array([pair[k] for pair in pairs], object) for k in (0, 1)]
+    return columns[0], columns[1], drawn
+
+
+def _keys(recording: pd.Series, start: pd.Series, end: pd.Series, label: pd.Series) -> list[tuple[Any, ...]]:
+    times = [series.astype(float).round(5) for series in (start, end)]
+    return list(zip(recording, *times, label, strict=True))
+
+
+def _curves(run: Run) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """P(correct | score) of each class: scores and probabilities."""
+    path = run.folder / REVIEWED / "results.json"
+    try:
+        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        points = {row["label"]: np.array(row["curve"], float) for row in classes if row.get("curve")}
+        return {label: (values[:, 0], values[:, 1]) for label, values in points.items()}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise LoxoError(
+            f"{path}: the results of the review cannot be read ({error!r}). Export them again with `loxo review`."
+        ) from error

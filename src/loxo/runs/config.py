@@ -1,0 +1,97 @@
+"""What a run's record keeps of its model's config: all that decoding needs, so that the model is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
+from loxo.errors import LoxoError
+
+ByClass = float | Mapping[str, float]  # one for all classes, or by class
+# Fields of Decoding
+CHANGEABLE = ("smooth_s", "edge", "split", "lasting", "crowd", "overlap", "min_duration_s", "merge_gap_s")
+SHARES = ("edge", "split", "lasting", "overlap")  # of these, those that cannot be more than 1
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Of a model's config, what decode and the choice of thresholds look at, under the same names."""
+
+    classes: tuple[str, ...]
+    rows: tuple[str, ...]
+    sample_rate: int
+    step_samples: int
+    decoding: dict[str, Decoding]
+    calibration: dict[str, Calibration]
+    curves: dict[str, OperatingCurve]
+
+
+def recorded(config: Any) -> dict[str, Any]:
+    """A model's config, as the parameters of a run record it."""
+    by_class = {name: getattr(config, name) for name in ("decoding", "calibration", "curves")}
+    return {
+        "classes": list(config.classes),
+        "rows": list(config.rows),
+        "sample_rate": config.sample_rate,
+        "step_samples": config.step_samples,
+        **{name: {label: dataclasses.asdict(v) for label, v in values.items()} for name, values in by_class.items()},
+    }
+
+
+def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
+    """The config and the parameters of a run. Raises LoxoError when the folder is no run with a config."""
+    path = Path(run, "run.json")
+    try:
+        parameters = json.loads(path.read_text(encoding="utf-8"))["parameters"]
+        return RunConfig(
+            classes=tuple(parameters["classes"]),
+            rows=tuple(parameters.get("rows", parameters["classes"])),  # runs of earlier versions have no others
+            sample_rate=parameters["sample_rate"],
+            step_samples=parameters["step_samples"],
+            decoding={label: Decoding(**value) for label, value in parameters["decoding"].items()},
+            calibration={label: Calibration(**value) for label, value in parameters["calibration"].items()},
+            curves={label: OperatingCurve(**value) for label, value in parameters["curves"].items()},
+        ), parameters
+    except OSError as error:
+        raise LoxoError(f"{run}: this is no folder of `loxo detect`; it has no run.json.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoxoError(f"{path}: this run is damaged, or of a version before 0.2. Run the search again.") from error
+
+
+def changed(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
+    """The config with other decoding parameters: fields of CHANGEABLE, each one value or by class.
+
+    Raises LoxoError for an unknown field or class, or a value that cannot be.
+    """
+    decoding = {label: config.decoding.get(label, Decoding()) for label in config.classes}
+    for field, values in changes.items():
+        if field not in CHANGEABLE:
+            raise LoxoError(f"There is no decoding parameter {field!r}; there are {', '.join(CHANGEABLE)}.")
+        by_class = values if isinstance(values, Mapping) else dict.fromkeys(config.classes, values)
+        for label, value in by_class.items():
+            if label not in decoding:
+                raise LoxoError(f"{field} is given for {label!r}, but the classes are {', '.join(config.classes)}.")
+            if not 0 <= value < float("inf") or (field in SHARES and value > 1):
+                limits = "between 0 and 1" if field in SHARES else "0 or more"
+                raise LoxoError(f"{field} must be {limits}, not {value}.")
+            decoding[label] = dataclasses.replace(decoding[label], **{field: value})
+    return dataclasses.replace(config, decoding=decoding)
+
+
+def by_class(text: str, option: str) -> float | dict[str, float]:
+    """A number, or numbers by class such as `rumble=0.3,gunshot=0.6`, as given to `option`. LoxoError for others."""
+    values: dict[str, float] = {}
+    try:
+        if "=" not in text:
+            return float(text)
+        for part in text.split(","):
+            label, _, value = part.partition("=")
+            values[label.strip()] = float(value)
+    except ValueError as error:
+        raise LoxoError(f"{option} takes a number, or numbers by class such as rumble=0.3, not {text!r}.") from error
+    return values

@@ -1,0 +1,365 @@
+"""Tasks on a Dask cluster: one that runs already, by the address of its scheduler, or one of N processes here.
+
+The tasks are the same as in worker processes, and so are their results. No more are handed over than the cluster has
+threads, so that a run of 100,000 recordings is never one huge graph, each worker has one task at a time, and workers
+that come later are used. The model is sent to each worker once, those that come later included, and kept there by its
+hash. What is found comes back to this process, which alone writes the run folder; recordings are read by the workers,
+under the same path as here.
+
+Failure policy: as in workers.py. Dask notices workers that die, and does their task again elsewhere a few times before
+it gives up. A worker tells every BEAT_S how far it is, through the scheduler; one that has begun a task and tells
+nothing for `patience_s` hangs, or has lost the network: its nanny restarts it, or the cluster does without it, and the
+task is done elsewhere. A task that nobody begins has far longer, in proportion to its audio: workers may be busy for
+others. What has failed ATTEMPTS times is set aside. When the scheduler is lost, the run ends, and can be resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import pickle
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loxo.errors import LoxoError
+from loxo.survey.processes import PATIENCE_S, POLL_S, OnSeconds, Seconds, Source
+from loxo.survey.tasks import ATTEMPTS, JOIN, Load, Options, Result, Task, perform
+
+if TYPE_CHECKING:
+    from torch import nn
+
+CONNECT_S = 30
+REVIVE_S = 20.0  # without a worker, before a cluster here is given new ones: their nannies have ended too
+LOOK_S = 5.0  # between two looks at how many threads the cluster has
+BEAT_S = 2.0  # between two signs of life of a task
+PER_SHARD = 8  # so many times its audio's length, and the patience, may go by before a task is begun
+LOCAL = "local:"
+
+
+class Cluster:
+    """Does tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
+
+    def __init__(self, address: str, load: Load, patience_s: float = PATIENCE_S) -> None:
+        load = _portable(load)
+        self.address, self.model = address, SentModel(hashlib.sha256(pickle.dumps(load)).hexdigest(), load)
+        self.patience_s = patience_s
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        with _connected(self.address) as (client, revive):
+            client.register_plugin(_plugin(self.model), name=self.model.name)
+            run = _Run(client, revive, self.model, source, options, self.patience_s)
+            client.subscribe_topic(run.topic, run.beat)
+            try:
+                while run.fill() or run.running:
+                    yield from run.wait()
+                    on_seconds(run.seconds())
+            finally:
+                with suppress(Exception):  # a scheduler that has gone
+                    client.unsubscribe_topic(run.topic)
+                    client.cancel([job.future for job in run.running.values()], force=True)
+                    client.unregister_worker_plugin(self.model.name)
+
+
+@dataclass
+class _Job:
+    task: Task
+    future: Any
+    since: float  # it was handed over, or gave a sign of life
+    begun: bool = False
+    done_s: float = 0.0  # seconds of audio
+    whole_s: float = 0.0  # of its recording
+
+
+class _Run:
+    """The tasks under way on a cluster."""
+
+    def __init__(
+        self,
+        client: Any,
+        revive: Callable[[], None] | None,
+        model: SentModel,
+        source: Source,
+        options: Options,
+        patience_s: float,
+    ) -> None:
+        self.client, self.revive, self.model, self.source, self.options = client, revive, model, source, options
+        self.patience_s, self.topic = patience_s, f"loxo-{uuid.uuid4()}"
+        self.running: dict[str, _Job] = {}  # by Dask's key
+        self.numbers = itertools.count()
+        self.done: queue.Queue[str] = queue.Queue()
+        self.again: deque[Task] = deque()
+        self.alone: deque[Task] = deque()  # for their last attempt
+        self.attempts: dict[tuple[int, int], int] = {}
+        self.threads, self.counted_at, self.none_since = 1, 0.0, 0.0
+
+    def fill(self) -> bool:
+        """Hands over as many tasks as there are threads; whether any is under way."""
+        self._count_threads()
+        while len(self.running) < self.threads:
+            task = self.again.popleft() if self.again else self.source.next()
+            if task is None and self.alone and not self.running:
+                self._submit(self.alone.popleft())
+            if task is None:
+                break
+            self._submit(task)
+        return bool(self.running)
+
+    def _submit(self, task: Task) -> None:
+        key = f"{self.topic}-{next(self.numbers)}"
+        future = self.client.submit(
+            _work, self.model.sha256, task, self.options, self.topic, key, key=key, pure=False, retries=0
+        )
+        self.running[key] = _Job(task, future, time.monotonic())
+        future.add_done_callback(lambda future: self.done.put(future.key))
+
+    def beat(self, event: tuple[float, tuple[str, float, float]]) -> None:
+        """Takes in a task's sign of life: its key, seconds done, seconds of its recording. In a thread of Dask's."""
+        key, done_s, whole_s = event[1]
+        job = self.running.get(key)
+        if job is not None:
+            job.since, job.begun, job.done_s, job.whole_s = time.monotonic(), True, done_s, whole_s
+
+    def seconds(self) -> Seconds:
+        seconds: Seconds = {}
+        for job in list(self.running.values()):
+            done_s, whole_s = seconds.get(job.task.index, (0.0, 0.0))
+            seconds[job.task.index] = done_s + job.done_s, max(whole_s, job.whole_s)
+        return seconds
+
+    def wait(self) -> Iterator[tuple[Task, Result]]:
+        """The results that come within POLL_S."""
+        with suppress(queue.Empty):
+            keys = [self.done.get(timeout=POLL_S)]
+            while not self.done.empty():
+                keys.append(self.done.get())
+            for key in keys:
+                job = self.running.pop(key, None)  # None: given up before, as hung
+                if job is not None:
+                    yield from self._result(job)
+        yield from self._late()
+
+    def _result(self, job: _Job) -> Iterator[tuple[Task, Result]]:
+        task = job.task
+        try:
+            result = job.future.result()
+        except Exception as error:
+            self._check_scheduler(error)
+            yield from self._failed(task, f"ended or was lost ({type(error).__name__})")
+            return
+        if isinstance(result, _NoModel):
+            raise LoxoError(f"A worker of the cluster cannot load the model: {result.reason}")
+        attempts = self.attempts.pop((task.index, task.shard), 0)
+        if attempts:
+            again = "the second" if attempts == 1 else "the third"
+            self.source.note(task.index, f"{task.path}: done at {again} attempt; a worker of the cluster had ended.")
+        yield task, result
+
+    def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:
+        key = (task.index, task.shard)
+        attempts = self.attempts[key] = self.attempts.get(key, 0) + 1
+        if attempts >= ATTEMPTS:
+            del self.attempts[key]
+            yield task, f"{task.path}: set aside, because its worker of the cluster {how} {ATTEMPTS} times."
+        else:
+            (self.alone if attempts == ATTEMPTS - 1 else self.again).append(task)
+
+    def _check_scheduler(self, error: BaseException | None = None) -> None:
+        if self.client.status != "running":
+            raise LoxoError(
+                "The cluster's scheduler cannot be reached any more. What is finished is kept: the same command goes "
+                "on where it was."
+            ) from error
+
+    def _count_threads(self) -> None:
+        if time.monotonic() - self.counted_at < LOOK_S:
+            return
+        self.counted_at = time.monotonic()
+        self._check_scheduler()
+        try:
+            threads = sum(self.client.nthreads().values())
+            self.none_since = 0.0 if threads else self.none_since or time.monotonic()
+            if self.revive is not None and self.none_since and time.monotonic() - self.none_since > REVIVE_S:
+                self.none_since = 0.0
+                self.revive()
+            self.threads = max(threads, 1)
+        except Exception as error:
+            self._check_scheduler(error)  # else it is being connected again
+
+    def _late(self) -> Iterator[tuple[Task, Result]]:
+        """Gives up tasks of which nothing is heard, and restarts their workers."""
+        now = time.monotonic()
+        late = [key for key, job in self.running.items() if now - job.since > self._limit_s(job)]
+        if not late:
+            return
+        try:
+            holders = self.client.processing()
+        except Exception as error:
+            self._check_scheduler(error)
+            return
+        for key in late:
+            worker = next((worker for worker, keys in holders.items() if key in keys), None)
+            if worker is None:  # it waits for a worker, or is just ready
+                self.running[key].since = now
+                continue
+            job = self.running.pop(key)
+            try:
+                self.client.cancel([job.future], force=True)
+                # Not client.restart_workers, which refuses workers without a nanny; these are removed.
+                self.client.sync(
+                    self.client.scheduler.restart_workers,
+                    workers=[worker],
+                    timeout=CONNECT_S,
+                    wait_for_workers=False,
+                    on_error="return",
+                    stimulus_id=self.topic,
+                )
+            except Exception as error:  # what cannot be restarted may hang once more, and is then set aside
+                self._check_scheduler(error)
+            yield from self._failed(job.task, "gave no sign of life")
+
+    def _limit_s(self, job: _Job) -> float:
+        waiting = not job.begun and job.task.shard != JOIN
+        return self.patience_s + (PER_SHARD * 60 * job.task.shard_minutes if waiting else 0.0)
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[tuple[Any, Callable[[], None] | None]]:
+    """A client of the cluster, which is closed at the end, and with it a cluster of processes here; for such a one
+    also how to give it new workers when all are lost."""
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise LoxoError('A cluster needs Dask, which is not installed. Run: pip install "loxo[cluster]"') from error
+    settings: dict[str, Any] = {"distributed.admin.large-graph-warning-threshold": "1GB"}
+    if address.startswith(LOCAL):
+        count = address.removeprefix(LOCAL)
+        if not count.isdecimal() or int(count) < 1:
+            raise LoxoError(f"The cluster {address!r} is not understood. Give a scheduler's address, or local:4.")
+        # A death is counted here, by the task that the worker had.
+        settings["distributed.scheduler.allowed-failures"] = 0
+        with dask.config.set(settings):
+            try:
+                cluster = LocalCluster(
+                    n_workers=int(count),
+                    threads_per_worker=1,
+                    dashboard_address=":0",  # any port: the usual one may be taken
+                    memory_limit=0,
+                    silence_logs=logging.CRITICAL,
+                )
+            except (OSError, RuntimeError, TimeoutError) as error:
+                raise LoxoError(f"The cluster {address!r} cannot be started ({error}). Try fewer processes.") from error
+
+            def revive() -> None:
+                cluster.scale(0)
+                cluster.scale(int(count))
+
+            with cluster, Client(cluster) as client:
+                yield client, revive
+        return
+    with dask.config.set(settings):
+        try:
+            client = Client(address, timeout=CONNECT_S)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise LoxoError(
+                f"{address}: no Dask scheduler can be reached there. Start one with `dask scheduler`, or see "
+                "docs/cluster.md."
+            ) from error
+        with client:
+            yield client, None
+
+
+@dataclass(frozen=True)
+class SentModel:
+    """A model as it travels: a picklable function that makes it, and the hash of that."""
+
+    sha256: str
+    load: Load
+
+    @property
+    def name(self) -> str:
+        return f"loxo-{self.sha256[:16]}"
+
+
+def _portable(load: Load) -> Load:
+    """A model that is loaded from a file here travels as that file's content."""
+    from loxo.engine.model_file import load_model
+
+    if isinstance(load, partial) and load.func is load_model:
+        return partial(_load_content, Path(load.args[0]).read_bytes(), **load.keywords)
+    return load
+
+
+def _load_content(content: bytes, **how: Any) -> nn.Module:
+    import tempfile
+
+    from loxo.engine.model_file import load_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        path.write_bytes(content)
+        return load_model(path, **how)
+
+
+# What follows runs in the workers.
+
+_loads: dict[str, Load] = {}
+_models: dict[str, Any] = {}
+_lock = threading.Lock()
+
+
+def _plugin(model: SentModel) -> Any:
+    """What Dask sets up in every worker, whenever it comes."""
+    from distributed import WorkerPlugin
+
+    class LoxoModel(WorkerPlugin):
+        def setup(self, worker: Any) -> None:
+            from loxo.survey import dask
+
+            dask._loads[model.sha256] = model.load
+
+    return LoxoModel()
+
+
+class _NoModel:
+    """What a worker gives instead of a result when it has no model."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel:
+    import torch
+    from distributed import get_worker
+
+    worker, told_at = get_worker(), 0.0
+
+    def advance(done_s: float, whole_s: float) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at >= BEAT_S:
+            told_at = time.monotonic()
+            worker.log_event(topic, (key, done_s, whole_s))
+
+    advance(0.0, 0.0)
+    torch.set_num_threads(1)
+    with _lock:
+        if sha256 not in _models:
+            try:
+                _models.clear()  # of an earlier run
+                _models[sha256] = _loads[sha256]()
+            except KeyError:
+                raise RuntimeError("the model has not been sent to this worker") from None
+            except Exception as error:
+                return _NoModel(f"{type(error).__name__}: {error}")
+        model = _models[sha256]
+    return perform(task, model, options, advance)

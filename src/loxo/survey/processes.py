@@ -1,0 +1,321 @@
+"""Tasks on the processor cores of one computer: here, or in processes of their own.
+
+Every process runs the model with one thread, also when there is one process only, so that the outcome does not depend
+on their number. Processes are never forks of the caller's; where the system has it (Linux), they are forks of a clean
+server process that has done the imports, so that one that has died is replaced in no time. Each loads the model once,
+and is given one task at a time, so that it is known which one a death concerns.
+
+Failure policy: a process that dies (killed for want of memory, say), or gives no sign of life for a long time, is
+replaced and its task done again by another; the last attempt is made when nothing else runs. A task that has cost
+ATTEMPTS processes has failed, with a sentence that names its recording.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, Protocol
+
+from loxo.errors import LoxoError
+from loxo.survey.tasks import ATTEMPTS, Load, Options, Result, Task, perform
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POLL_S = 0.5  # between two looks at how far the processes are
+PATIENCE_S = 600.0  # without a batch of windows done, or a model loaded: the process hangs. The slowest computers
+# need seconds for a batch; what takes longer is a file server that has gone away.
+STARTS = 3  # processes in a row that may give up before they have loaded the model
+KILLED_STARTS = 20  # or be killed from outside
+
+Seconds = dict[int, tuple[float, float]]  # recording -> seconds done in the tasks under way, seconds it has
+OnSeconds = Callable[[Seconds], None]
+
+
+class Source(Protocol):
+    """Where tasks come from: loxo.survey.tasks.Schedule."""
+
+    def next(self) -> Task | None: ...
+
+    def note(self, index: int, sentence: str) -> None: ...
+
+
+class Pool(Protocol):
+    """Something that does tasks."""
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        """Does tasks until the source has none and none is under way. `on_seconds` is told now and then how far
+        the tasks under way are.
+
+        Whoever takes a result may by that give the source new tasks. Raises LoxoError when nothing can go on.
+        """
+        ...
+
+
+class Here:
+    """Does tasks in this process, one after the other."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            model = self.load()
+            while (task := source.next()) is not None:
+
+                def advance(done: float, total: float, index: int = task.index) -> None:
+                    on_seconds({index: (done, total)})
+
+                yield task, perform(task, model, options, advance)
+        finally:
+            torch.set_num_threads(threads)
+
+
+class Processes:
+    """Does tasks in `workers` processes; `load` must be picklable. They end with the run, however it ends. One that
+    gives no sign of life for `patience_s` is replaced."""
+
+    def __init__(self, load: Load, workers: int, patience_s: float = PATIENCE_S) -> None:
+        self.load, self.workers, self.patience_s = load, workers, patience_s
+
+    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+        run = _Run(self, source, options)
+        try:
+            while run.busy or run.fill():
+                wait([end for worker in run.busy for end in (worker.pipe, worker.process.sentinel)], timeout=POLL_S)
+                on_seconds(run.seconds())
+                for worker in list(run.busy):
+                    yield from run.look_at(worker)
+                run.fill()
+        finally:
+            run.end()
+
+
+def process_context() -> Any:
+    """How worker processes are started: see this module's docstring."""
+    import multiprocessing
+    import sys
+
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["loxo.survey.preload"])
+    return context
+
+
+def start_server() -> None:
+    """Starts the process that workers are forked from, so that it is ready when they are wanted."""
+    if process_context().get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
+
+
+class _Run:
+    """The processes of one run and what they are doing."""
+
+    def __init__(self, pool: Processes, source: Source, options: Options) -> None:
+        self.context = process_context()
+        self.pool, self.source, self.options = pool, source, options
+        self.busy: list[_Worker] = []
+        self.idle: list[_Worker] = []
+        self.again: deque[Task] = deque()
+        self.alone: deque[Task] = deque()  # for their last attempt
+        self.attempts: dict[tuple[int, int], int] = {}  # failed ones, by recording and shard
+        self.lost_starts = 0  # in a row
+
+    def fill(self) -> bool:
+        """Gives tasks to idle workers and new ones; whether any is busy then."""
+        while len(self.busy) < self.pool.workers:
+            task = self.again.popleft() if self.again else self.source.next()
+            if task is None and self.alone and not self.busy:
+                self._give(self.alone.popleft())
+            if task is None:
+                break
+            self._give(task)
+        return bool(self.busy)
+
+    def _give(self, task: Task) -> None:
+        worker = self.idle.pop() if self.idle else None
+        if worker is not None and not worker.process.is_alive():
+            worker.end()
+            worker = None
+        worker = worker or _Worker(self.context, self.pool.load, self.options)
+        self.busy.append(worker)
+        worker.give(task)
+
+    def look_at(self, worker: _Worker) -> Iterator[tuple[Task, Result]]:
+        task, message = worker.task, worker.receive()
+        assert task is not None
+        if message is not None:
+            self.lost_starts = 0
+            self.busy.remove(worker)
+            worker.task = None
+            self.idle.append(worker)
+            attempts = self.attempts.pop((task.index, task.shard), 0)
+            if attempts:
+                again = "the second" if attempts == 1 else "the third"
+                self.source.note(
+                    task.index, f"{task.path}: done at {again} attempt; a worker process had ended or hung."
+                )
+            if isinstance(message, _NoModel):
+                raise LoxoError(f"A worker process cannot load the model: {message.reason}")
+            yield task, message
+        elif worker.dead or worker.silent_s() > self.pool.patience_s:
+            how = "ended without a word, perhaps for want of memory" if worker.dead else "gave no sign of life"
+            self.busy.remove(worker)
+            ready, code = worker.ready, worker.end()
+            if ready:
+                yield from self._failed(task, how)
+                return
+            self.again.appendleft(task)
+            self.lost_starts += 1
+            if self.lost_starts >= (STARTS if code == 1 else KILLED_STARTS):
+                raise LoxoError(
+                    "The worker processes cannot be started. Use one worker, or see the messages above; a script "
+                    "needs its call under `if __name__ == '__main__':`."
+                )
+
+    def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:
+        key = (task.index, task.shard)
+        attempts = self.attempts[key] = self.attempts.get(key, 0) + 1
+        if attempts >= ATTEMPTS:
+            del self.attempts[key]
+            yield (
+                task,
+                f"{task.path}: set aside, because its worker process {how} {ATTEMPTS} times. Run again with fewer "
+                "workers if there is little memory, or leave the recording out.",
+            )
+        else:
+            (self.alone if attempts == ATTEMPTS - 1 else self.again).append(task)
+
+    def seconds(self) -> Seconds:
+        seconds: Seconds = {}
+        for worker in self.busy:
+            assert worker.task is not None
+            done, total = worker.beat[1:]
+            seconds[worker.task.index] = (seconds.get(worker.task.index, (0.0, 0.0))[0] + done, total)
+        return seconds
+
+    def end(self) -> None:
+        """Ends all processes at once, busy or not: a shard of an hour is not waited for."""
+        for worker in [*self.busy, *self.idle]:
+            worker.process.kill()
+        for worker in [*self.busy, *self.idle]:
+            worker.end()
+        self.busy, self.idle = [], []
+
+
+class _NoModel:
+    """What a process sends instead of a result when it has no model."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class _Worker:
+    """A process, the pipe to it, and three numbers that it writes and this process reads without a lock: batches done
+    since its start, seconds done in its task, seconds of the task's recording."""
+
+    def __init__(self, context: Any, load: Load, options: Options) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.beat = context.RawArray("d", 3)
+        self.task: Task | None = None
+        self.dead = False
+        self._seen, self._seen_at = -1.0, time.monotonic()
+        for attempt in range(KILLED_STARTS):
+            self.process = context.Process(target=_serve, args=(theirs, load, options, self.beat), daemon=True)
+            try:
+                self.process.start()
+                break
+            except (OSError, EOFError) as error:  # the server of forks has died; the next attempt starts a new one
+                if attempt == KILLED_STARTS - 1:
+                    raise LoxoError(f"No worker process can be started ({error}). Use fewer workers.") from error
+                time.sleep(POLL_S)  # until it has gone for good
+        theirs.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has loaded the model."""
+        return bool(self.beat[0] > 0)
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        self.beat[1] = self.beat[2] = 0.0
+        self._seen_at = time.monotonic()
+        with suppress(OSError):  # dead already: receive finds that out
+            self.pipe.send(task)
+
+    def receive(self) -> Result | _NoModel | None:
+        """What the process has sent; None if nothing, and then `dead` tells whether it can send any more."""
+        alive = self.process.is_alive()
+        try:
+            if self.pipe.poll():
+                message: Result | _NoModel = self.pipe.recv()
+                return message
+        except (EOFError, OSError):
+            alive = False
+        except Exception:  # a message torn by the end of the process
+            alive = False
+        self.dead = not alive
+        return None
+
+    def silent_s(self) -> float:
+        if self.beat[0] != self._seen:
+            self._seen, self._seen_at = self.beat[0], time.monotonic()
+        return time.monotonic() - self._seen_at
+
+    def end(self) -> int | None:
+        """Ends the process, if it has not ended; its exit code."""
+        self.process.kill()
+        self.process.join()
+        code: int | None = self.process.exitcode
+        self.process.close()
+        self.pipe.close()
+        return code
+
+
+def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
+    """In a new process: one thread, the model, no answer to Ctrl-C (the parent decides), no life after the parent."""
+    import multiprocessing
+    import threading
+
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def end_with_parent() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    try:
+        model: nn.Module = load()
+    except Exception as error:
+        pipe.recv()
+        pipe.send(_NoModel(str(error) if isinstance(error, LoxoError) else f"{type(error).__name__}: {error}"))
+        return
+    beat[0] += 1
+
+    def advance(done: float, total: float) -> None:
+        beat[0] += 1
+        beat[1], beat[2] = done, total
+
+    with suppress(EOFError, OSError):  # the parent has gone, or wants no more
+        while True:
+            task = pipe.recv()
+            result = perform(task, model, options, advance)
+            beat[0] += 1
+            pipe.send(result)

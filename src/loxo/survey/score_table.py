@@ -1,0 +1,268 @@
+"""Loxo's scores for the events of another detector's table, instead of a search.
+
+    OUT/NAME      the table under its own name, every row and column of it as it was, and a column for each class,
+                  `Loxo rumble`, `Loxo gunshot`
+    OUT/only.json model and its hash, version, parameters, and what could not be scored
+
+An event's score in a class is the number that a search gives to one with its peak there, calibrated where the model is,
+whatever other events are around. Only the windows that reach into an event are computed, and these
+lie where a search would lay them, so that few events of a long recording cost little.
+
+Failure policy: a row that says no place, or whose recording cannot be found or read, keeps its cells and gets no
+score; each is named once among the summary's problems. Nothing of the given table is ever changed.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loxo.audio.filenames import base_name
+from loxo.audio.finding import find_recordings
+from loxo.audio.recording import Recording, probe, stream
+from loxo.audio.storage import is_url, join, write_bytes
+from loxo.detection.decode import calibrated, score_within, smooth, smoothing_reach
+from loxo.detection.scores import frame_scores, rounded
+from loxo.engine.config import Decoding
+from loxo.engine.windows import OVERLAP, hop_steps
+from loxo.errors import LoxoError
+from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
+from loxo.events.rows import events_of
+from loxo.runs.remote import check_place
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Span = tuple[int, int]  # first step, step after the last
+PREFIX = "Loxo "
+ROW = "loxo row"  # a column that tells after reading which row an event comes from
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a table."""
+
+    table: Path | str  # as written
+    rows: int
+    scored: int
+    problems: list[str]  # sentences
+
+    def __str__(self) -> str:
+        return f"{self.scored} of {self.rows} rows scored"
+
+
+def score_table(
+    table: str | Path,
+    model: str | Path | nn.Module,
+    out: str | Path,
+    *,
+    recordings: Iterable[str | Path] = (),
+    overlap: float = OVERLAP,
+    batch_size: int = 8,
+    device: str = "cpu",
+    runtime: str = "torch",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Scored:
+    """Writes `table` (Raven, or CSV with a header) with its events' scores into the folder or s3:// address `out`.
+
+    Its recordings are looked for by the path in the table, by that path from the table's folder, and by name in
+    `recordings` (files, folders, as in survey). `model` is a name, a path or a model. `on_progress` is called with the
+    recordings done and those there are.
+    Raises LoxoError for a table or model that cannot be read, a bad option, or a folder that cannot be written.
+    """
+    table = Path(table)
+    check_place(out, None)
+    text = read_text(table)
+    delimiter = delimiter_of(first_line(text))
+    cells = parse_table(table, text, delimiter)
+    target = join(out, table.name)
+    if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
+        raise LoxoError(f"{out}: the table itself lies in this folder. Give another one, so that it is not replaced.")
+    loaded, about = _load(model, device, runtime)
+    places = _places(cells)
+    found = _Finder(table.parent, recordings)
+    scores: dict[int, list[float]] = {}
+    problems: list[str] = list(places.problems)
+    for done, (name, rows) in enumerate(places.by_recording.items()):
+        if on_progress is not None:
+            on_progress(done, len(places.by_recording))
+        try:
+            values = score_events(found(name), loaded, [span for _, span in rows], overlap, batch_size)
+        except LoxoError as error:
+            problems.append(f"{error} ({len(rows)} row(s) without a score.)")
+            continue
+        outside = [row for (row, _), value in zip(rows, values, strict=True) if value is None]
+        if outside:
+            problems.append(f"{name}: {len(outside)} row(s) lie behind the end of the recording and have no score.")
+        scores |= {row: value for (row, _), value in zip(rows, values, strict=True) if value is not None}
+    if on_progress is not None:
+        on_progress(len(places.by_recording), len(places.by_recording))
+    write_bytes(target, _with_scores(cells, text, delimiter, loaded.config.classes, scores).encode())
+    record = {**about, "table": str(table), "overlap": overlap, "batch_size": batch_size, "problems": problems}
+    write_bytes(join(out, "only.json"), (json.dumps(record, indent=1) + "\n").encode())
+    return Scored(target if is_url(target) else Path(target), len(cells.rows), len(scores), problems)
+
+
+def score_events(
+    recording: Recording,
+    model: Any,
+    events: Sequence[tuple[float, float]],
+    overlap: float = OVERLAP,
+    batch_size: int = 8,
+) -> list[list[float] | None]:
+    """The score in every class of events (start_s, end_s) of one recording; None for one that lies outside it."""
+    config = model.config
+    total_samples = recording.samples_at(config.sample_rate)
+    total = -(-total_samples // config.step_samples)
+    spans = [_steps(start, end, config, total) for start, end in events]
+    step_s = config.step_samples / config.sample_rate
+    reach = max(smoothing_reach(_decoding(config, label).smooth_s / step_s) for label in config.classes)
+    hop = hop_steps(overlap, config.steps, config.stride_steps)
+    scores: list[list[float] | None] = [None] * len(events)
+    for first, last, members in _stretches(spans, config.steps, hop, reach, total):
+        end = min(last * config.step_samples, total_samples)
+        blocks = stream(recording, config.sample_rate, start=first * config.step_samples, stop=end)
+        rows = frame_scores(model, blocks, overlap=overlap, batch_size=batch_size)
+        frames = rounded(rows[: len(config.classes)])
+        if blocks.fault:
+            raise LoxoError(blocks.fault)
+        smoothed = [
+            smooth(values, _decoding(config, label).smooth_s / step_s)
+            for label, values in zip(config.classes, frames, strict=True)
+        ]
+        for k in members:
+            span = spans[k]
+            assert span is not None
+            here = slice(span[0] - first, span[1] - first)
+            scores[k] = [
+                calibrated(score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label))
+                for label, raw, even in zip(config.classes, frames, smoothed, strict=True)
+            ]
+    return scores
+
+
+def _decoding(config: Any, label: str) -> Decoding:
+    found: Decoding = config.decoding.get(label, Decoding())
+    return found
+
+
+def _steps(start_s: float, end_s: float, config: Any, total: int) -> Span | None:
+    """The steps that an event touches; at least one."""
+    step_s = config.step_samples / config.sample_rate
+    first = int(start_s / step_s + 1e-6)
+    last = max(int(np.ceil(end_s / step_s - 1e-6)), first + 1)
+    return (first, min(last, total)) if first < total else None
+
+
+def _stretches(
+    spans: Sequence[Span | None], steps: int, hop: int, reach: int, total: int
+) -> list[tuple[int, int, list[int]]]:
+    """Runs of windows, (first step, step after the last, numbers of their events), on the grid of a whole search, that
+    hold every window that reaches into the events and `reach` steps around them."""
+    wanted = []
+    for k, span in enumerate(spans):
+        if span is not None:
+            low, high = max(span[0] - reach, 0), min(span[1] + reach, total) - 1
+            first = max(-(-(low - steps + 1) // hop), 0) * hop
+            last = total if high >= total - steps else high // hop * hop + steps
+            if last == total:  # the last window is moved back to end with the recording, as in a search
+                first = min(first, max(total - steps, 0) // hop * hop)
+            wanted.append((first, min(last, total), k))
+    stretches: list[tuple[int, int, list[int]]] = []
+    for first, last, k in sorted(wanted):
+        if stretches and first <= stretches[-1][1]:
+            before, end, members = stretches.pop()
+            stretches.append((before, max(end, last), [*members, k]))
+        else:
+            stretches.append((first, last, [k]))
+    return stretches
+
+
+@dataclass
+class _Places:
+    by_recording: dict[str, list[tuple[int, tuple[float, float]]]]  # recording -> (row, (start_s, end_s))
+    problems: list[str]
+
+
+def _places(cells: Cells) -> _Places:
+    """Where every row's event is. Rows are not put together here, as views of one selection are for reading."""
+    columns = {field: found for field, found in cells.columns.items() if field not in ("view", "channel")}
+    numbered = [(line, [*row[: len(cells.header)], str(k)]) for k, (line, row) in enumerate(cells.rows)]
+    table = dataclasses.replace(cells, header=[*cells.header, ROW], rows=numbered, columns=columns)
+    events = events_of(table, label="", extra={"row": ROW}, strict=False)
+    by_recording: dict[str, list[tuple[int, tuple[float, float]]]] = {}
+    for event in events.to_dict("records"):
+        place = (event["start_s"], event["end_s"])
+        by_recording.setdefault(event["recording"], []).append((int(event["row"]), place))
+    return _Places(by_recording, [sentence for sentence in events.attrs["problems"] if "left out" in sentence])
+
+
+class _Finder:
+    """From a recording's name in the table to the recording."""
+
+    def __init__(self, folder: Path, recordings: Iterable[str | Path]) -> None:
+        self.folder = folder
+        self.named: dict[str, list[str]] = {}
+        for path in find_recordings(recordings)[0]:
+            self.named.setdefault(base_name(str(path)).casefold(), []).append(str(path))
+
+    def __call__(self, name: str) -> Recording:
+        """Raises LoxoError when there is none, or several, or it cannot be read."""
+        named = self.named.get(base_name(name).casefold(), [])
+        if len(named) > 1:  # of the same name: the one whose folders fit best
+            fits = {path: _common_tail(path, name) for path in named}
+            named = [path for path in named if fits[path] == max(fits.values())]
+        if len(named) > 1:
+            raise LoxoError(f"{name}: several recordings have this name, {named[0]} and {named[1]} among them.")
+        if named:
+            return probe(named[0])
+        local = Path(name.replace("\\", "/"))
+        beside = [path for path in (self.folder / local, self.folder / local.name) if path.is_file()]
+        return probe(beside[0] if beside and not local.is_file() else name)
+
+
+def _common_tail(one: str, other: str) -> int:
+    """How many parts at the end of two paths are the same."""
+    parts = [path.replace("\\", "/").casefold().split("/")[::-1] for path in (one, other)]
+    return next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
+
+
+def _load(model: str | Path | nn.Module, device: str, runtime: str) -> tuple[Any, dict[str, Any]]:
+    from loxo import __version__
+    from loxo.engine.model_file import find_model, hash_model, load_model
+    from loxo.engine.openvino import choose_runtime, describe
+
+    if not isinstance(model, str | Path):
+        return model, {"version": __version__, "model": type(model).__name__}
+    path, chosen = find_model(model), choose_runtime(runtime, device)
+    loaded = load_model(path, device=device, runtime=chosen)
+    about = {"version": __version__, "model": str(model), "model_sha256": hash_model(path)}
+    return loaded, {**about, **describe(chosen, loaded)}
+
+
+def _with_scores(
+    cells: Cells, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
+) -> str:
+    """The table's text with the new columns."""
+    rows = [(1, cells.header, [PREFIX + label for label in classes])]
+    for k, (line, row) in enumerate(cells.rows):
+        rows.append((line, row, [f"{score:.6f}" for score in scores[k]] if k in scores else [""] * len(classes)))
+    if delimiter == "\t":  # lines as they are: quotes mean nothing to Raven
+        lines = text.split("\n")
+        lines[0] = first_line(text)
+        width = len(cells.header)
+        return "".join(
+            "\t".join([lines[line - 1] + "\t" * max(width - 1 - lines[line - 1].count("\t"), 0), *more]) + "\n"
+            for line, _, more in rows
+        )
+    buffer = io.StringIO()
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerows([*row, *more] for _, row, more in rows)
+    return buffer.getvalue()

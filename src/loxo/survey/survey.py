@@ -1,0 +1,268 @@
+"""The events of many recordings, in one folder that can be resumed.
+
+Recordings are cut into shards (shards.py, tasks.py), which this process, processes of its own (workers.py) or a cluster
+(cluster.py) does; what comes back goes into the run folder, whose layout runfolder.py describes, on a disk or on object
+storage (remotefolder.py). Nothing in the folder depends on who did the work, on the length of shards, or on the time
+of day.
+
+Failure policy: a bad recording never stops the run: it is `failed`, or `truncated` and analysed up to the fault, and
+among the summary's problems. A later call with the same parameters passes over finished recordings whose size and time
+of change are the same, and over the finished shards of others; it does failed ones again, and may bring new ones. Other
+parameters are refused. Ctrl-C, SIGTERM, a full disk: the run ends, and the folder tells what is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loxo.audio.filenames import USUAL_NAMES, Names
+from loxo.audio.finding import find_recordings
+from loxo.detection.decode import Threshold, check_threshold
+from loxo.detection.shards import SHARD_MINUTES, Part
+from loxo.engine.windows import OVERLAP, check_overlap
+from loxo.errors import LoxoError
+from loxo.machine import quick_imports
+from loxo.runs.config import recorded
+from loxo.runs.folder import RunFolder
+from loxo.runs.journal import FAILED, Entry
+from loxo.runs.remote import check_place, open_run
+from loxo.runs.tables import parse_formats
+from loxo.survey.processes import PATIENCE_S, Here, Pool, Processes, start_server
+from loxo.survey.progress import Progress as Progress
+from loxo.survey.progress import Tracker
+from loxo.survey.tasks import Count, Load, Options, Schedule, count_shards
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WORKER_BYTES = 16 << 20  # of recordings, below which another process is not worth the seconds it takes to start
+
+Found = Path | str  # a file, or a URL
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the recordings of a call, those finished by earlier calls included."""
+
+    folder: Path | str
+    recordings: int  # analysed, whole or in part
+    resumed: int  # of these, finished by an earlier call
+    hours: float  # analysed
+    events: int
+    problems: list[tuple[Found, str]]  # by path: what could not be analysed, or not whole
+
+    def __str__(self) -> str:
+        words = [(self.recordings, "recording"), (self.events, "event"), (len(self.problems), "problem")]
+        recordings, events, problems = (f"{count} {word}{'' if count == 1 else 's'}" for count, word in words)
+        return f"{recordings}, {self.hours:.1f} hours, {events}, {problems}"
+
+
+def survey(
+    paths: Iterable[str | Path],
+    model: str | Path,
+    out: str | Path,
+    *,
+    threshold: Threshold = None,
+    overlap: float = OVERLAP,
+    batch_size: int = 8,
+    workers: int = 1,
+    cluster: str | None = None,
+    shard_minutes: float = SHARD_MINUTES,
+    patience_minutes: float = PATIENCE_S / 60,
+    keep_scores: bool = False,
+    formats: str | Iterable[str] = ("raven",),
+    names: Names = USUAL_NAMES,
+    device: str = "cpu",
+    runtime: str = "torch",
+    load: Load | None = None,
+    work: str | Path | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Summary:
+    """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`, which
+    may be an s3:// address: then `work` is the working folder on this computer (remotefolder.py).
+
+    `model` is a bundled model's name or a path. `threshold`, `overlap` and `batch_size` as in loxo.detect. `workers`
+    processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for N
+    processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
+    depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
+    `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
+    picklable function that gives the model, replaces loading it by name, on `device` and with `runtime` (as in
+    loxo.engine.openvino; "auto" takes OpenVINO where it is installed; "torch" by default).
+    Raises LoxoError when there is nothing to analyse, for a bad option, when the folder cannot be written, holds
+    something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
+    reached. Ctrl-C and SIGTERM raise KeyboardInterrupt and leave a folder that can be resumed, as does every failure.
+    """
+    check_place(out, work)
+    threshold = float(threshold) if isinstance(threshold, int) else threshold
+    options = Options(threshold, float(overlap), batch_size, keep_scores, names)
+    formats = parse_formats(formats)
+    _check(options, workers, shard_minutes, patience_minutes)
+    found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
+    if not found:
+        raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
+    if cluster is None and _worth(workers, len(found), _size(found[0])) > 1:
+        start_server()  # it imports what this process imports next, on another core
+    load, sha256, first, arithmetic = _load(model, load, device, runtime)
+    check_threshold(threshold, first.config.classes)
+    parameters = {
+        "version": _version(),
+        "model": str(model),
+        "model_sha256": sha256,
+        **recorded(first.config),
+        **dataclasses.asdict(options),
+        "formats": list(formats),
+        "device": device,
+        **arithmetic,
+    }
+    roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    with _sigterm_as_ctrl_c(), open_run(out, parameters, problems, work) as folder:
+        entries = folder.plan(found, roots)
+        todo = [entry for entry in entries if not folder.finished(entry)]
+        pool = _pool(load, todo, workers, cluster, 60 * patience_minutes)
+        count = partial(count_shards, config=first.config, overlap=overlap, shard_minutes=shard_minutes)
+        _go(folder, entries, todo, pool, options, shard_minutes, count, on_progress)
+        return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
+
+
+def _check(options: Options, workers: int, shard_minutes: float, patience_minutes: float) -> None:
+    if isinstance(options.threshold, float) and not 0 <= options.threshold <= 1:
+        raise LoxoError(f"The threshold must lie between 0 and 1, not at {options.threshold}.")
+    check_overlap(options.overlap)
+    if options.batch_size < 1 or workers < 1:
+        raise LoxoError("The batch size and the number of workers must be at least 1.")
+    if not shard_minutes > 0:
+        raise LoxoError(f"A shard must have a length in minutes above 0, not {shard_minutes}.")
+    if not patience_minutes > 0:
+        raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
+
+
+def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, str, Any, dict[str, str]]:
+    """How processes get the model, the hash of its file (of its weights if it has none), the model as it is without
+    another runtime, and what computes it."""
+    with quick_imports():
+        from loxo.engine.model_file import find_model, hash_model, load_model
+        from loxo.engine.openvino import CompiledNetwork, choose_runtime, describe
+
+    if load is not None:
+        loaded: nn.Module = load()
+        digest = hashlib.sha256(repr(loaded.config).encode())
+        for name, tensor in sorted(loaded.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        compiled = isinstance(getattr(loaded, "network", None), CompiledNetwork)
+        return load, digest.hexdigest(), loaded, describe("openvino" if compiled else "torch", loaded)
+    path, chosen = find_model(model), choose_runtime(runtime, device)
+    first = load_model(path, device=device)
+    return (
+        partial(load_model, path, device=device, runtime=chosen),
+        hash_model(path),
+        first,
+        describe(chosen, first),
+    )
+
+
+def _version() -> str:
+    import loxo
+
+    return loxo.__version__
+
+
+def _size(path: Found) -> int:
+    """0 of a recording elsewhere, or one that is gone by now, which will be told later."""
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _worth(workers: int, recordings: int, size: int) -> int:
+    """How many processes are worth their start."""
+    return min(workers, max(recordings, size // WORKER_BYTES))
+
+
+def _pool(load: Load, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float) -> Pool:
+    if cluster is not None:
+        from loxo.survey.dask import Cluster
+
+        return Cluster(cluster, load, patience_s)
+    workers = _worth(workers, len(todo), sum(entry.size for entry in todo))
+    return Processes(load, workers, patience_s) if workers > 1 else Here(load)
+
+
+def _go(
+    folder: RunFolder,
+    entries: Sequence[Entry],
+    todo: Sequence[Entry],
+    pool: Pool,
+    options: Options,
+    shard_minutes: float,
+    count: Count,
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """Does what is to be done, keeps it, and closes the folder, whatever happens."""
+    doing = {entry.path for entry in todo}
+    earlier = [entry for entry in entries if entry.path not in doing]
+    tracker = Tracker(
+        [entry.size for entry in todo], len(earlier), sum(max(entry.size, 1) for entry in earlier), on_progress
+    )
+    status = "interrupted"
+    try:
+        parts = folder.parts(todo, shard_minutes)
+        schedule = Schedule([entry.recording for entry in todo], parts, shard_minutes, count)
+        for task, result in pool.run(schedule, options, tracker.live):
+            if isinstance(result, Part):
+                tracker.part(task.index, result)
+            for index, outcome in schedule.take(task, result):
+                folder.keep(todo[index], outcome)
+                parts.drop(index)
+                tracker.finish(index, outcome)
+        parts.drop_all()
+        status = "finished"
+    finally:
+        if status == "finished":
+            folder.close(status, entries)
+        else:
+            with suppress(LoxoError):  # a full disk: what has stopped the run is the better message
+                folder.close(status, entries)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """Queues and service managers end a process with SIGTERM; only the main thread may answer signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _summary(folder: RunFolder, asked: Sequence[Entry], resumed: int, problems: Sequence[tuple[Found, str]]) -> Summary:
+    entries = [folder.journal.entries[entry.path] for entry in asked]
+    faults: list[tuple[Found, str]] = [
+        (entry.recording if "://" in entry.recording else Path(entry.recording), entry.reason)
+        for entry in entries
+        if entry.reason is not None
+    ]
+    return Summary(
+        folder=folder.place,
+        recordings=sum(entry.status != FAILED for entry in entries),
+        resumed=resumed,
+        hours=sum(entry.analysed_s for entry in entries) / 3600,
+        events=sum(entry.events for entry in entries),
+        problems=sorted([*problems, *faults], key=lambda problem: (str(problem[0]), problem[1])),
+    )

@@ -1,0 +1,111 @@
+"""A model with the real one's contract whose scores can be told in advance. Importable by worker processes."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor, nn
+
+from loxo.detection.scores import CHUNK
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
+from loxo.engine.windows import OVERLAP, hop_steps
+
+RATE, STEP, STEPS = 1000, 100, 16  # steps of 0.1 s, windows of 1.6 s
+CHUNK_S = CHUNK * hop_steps(OVERLAP, STEPS) * STEP / RATE
+
+
+def write(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options: str) -> Path:
+    """Noise with a hum every 7 s."""
+    time_s = np.arange(round(seconds * rate)) / rate
+    samples = 0.02 * np.random.default_rng(seed).standard_normal(len(time_s))
+    samples += 0.4 * np.sin(2 * np.pi * 40 * time_s) * (time_s % 7 < 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(path, "w", rate, 1, **options) as file:
+        for start in range(0, len(samples), rate):  # libsndfile's Vorbis encoder crashes on long blocks
+            file.write(samples[start : start + rate])
+    return path
+
+
+@dataclass(frozen=True)
+class FakeConfig:
+    sample_rate: int = RATE
+    window_samples: int = STEP * STEPS
+    steps: int = STEPS
+    step_samples: int = STEP
+    stride_steps: int = 1
+    classes: tuple[str, ...] = ("rumble", "gunshot")
+    decoding: dict[str, Decoding] = field(
+        default_factory=lambda: {
+            "rumble": Decoding(smooth_s=0.3, min_duration_s=0.3, low_hz=10, high_hz=150),
+            "gunshot": Decoding(low_hz=80, high_hz=500),
+        }
+    )
+    calibration: dict[str, Calibration] = field(default_factory=dict)
+    curves: dict[str, OperatingCurve] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        return self.classes
+
+
+class FakeModel(nn.Module):
+    """Logits from the level of each step: slow for "rumble" (mean), quick for "gunshot" (largest difference)."""
+
+    def __init__(self, config: FakeConfig | None = None, weight_of_place: float = 0.0) -> None:
+        super().__init__()
+        self.config = config or FakeConfig()
+        self.scale = nn.Parameter(torch.tensor(20.0))
+        self.weight_of_place = weight_of_place  # how much the border of a window disturbs, as in a real model
+
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        steps = waveform.unflatten(1, (self.config.steps, self.config.step_samples))
+        rumble = self.scale * steps.abs().mean(2) - 4
+        gunshot = self.scale * steps.diff(dim=2).abs().amax(2) - 6
+        logits = torch.stack((rumble, gunshot), 1)
+        logits = logits + self.weight_of_place * torch.linspace(-1, 1, self.config.steps)
+        return {"framewise_logits": logits}
+
+
+class BrokenModel(FakeModel):
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        return {"framewise_logits": super().forward(waveform)["framewise_logits"] * float("nan")}
+
+
+class DeadlyModel(FakeModel):
+    """Kills its process when it hears full scale: always, or the first time only if there is a marker to leave."""
+
+    def __init__(self, marker: Path | None = None) -> None:
+        super().__init__()
+        self.marker = marker
+
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        if waveform.abs().amax() > 0.99 and (self.marker is None or not self.marker.exists()):
+            if self.marker is not None:
+                self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)
+        return super().forward(waveform)
+
+
+class HangingModel(FakeModel):
+    """Never comes back when it hears full scale for the first time. `stop`: nor does anything in its process, which to
+    all others looks as if the network to it were cut."""
+
+    def __init__(self, marker: Path, stop: bool = False) -> None:
+        super().__init__()
+        self.marker, self.stop = marker, stop
+
+    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
+        if waveform.abs().amax() > 0.99 and not self.marker.exists():
+            self.marker.write_text(str(os.getpid()))
+            if self.stop:
+                os.kill(os.getpid(), signal.SIGSTOP)
+                os._exit(1)  # continued at the test's end
+            while True:
+                time.sleep(1)
+        return super().forward(waveform)

@@ -1,0 +1,321 @@
+"""Weights from elsewhere, in every known layout, against reference outputs or the library that wrote them."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from loxo import HTSAT, HTSATConfig, LoxoError, load_model, save_model
+from loxo.engine.config import LABELS
+from loxo.network.foreign.checkpoints import convert_checkpoint, load_weights
+from loxo.network.frontend import mel_filters
+from loxo.network.registry import build, preset_config
+
+TINY = {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (2, 2, 4, 4), "classes": LABELS}
+SAMPLES = 40000
+
+
+def tiny(preset: str, **changes) -> HTSAT:
+    torch.manual_seed(1)
+    return HTSAT(HTSATConfig.preset(preset, **{**TINY, **changes})).eval()
+
+
+@pytest.fixture(scope="module")
+def official(golden) -> dict[str, torch.Tensor]:
+    """The golden state with the constants that the official files hold and the golden one leaves out."""
+    state = load_file(golden / "state_tiny_32k.safetensors")
+    keys = json.loads((golden / "state_dict_keys.json").read_text())["official_model"]
+    assert set(state) < set(keys)
+    constants = {name: torch.zeros(shape) for name, (shape, _) in keys.items() if name not in state}
+    return state | constants
+
+
+def close(ours, reference, tolerance=2e-5):
+    assert ours.shape == reference.shape
+    assert (ours - reference).abs().max() < tolerance
+
+
+# ---------------------------------------------------------------- official HTS-AT
+
+
+@pytest.mark.parametrize("prefix", ["", "sed_model."])
+def test_official_checkpoints(tmp_path, official, golden, prefix):
+    path = tmp_path / "htsat.ckpt"
+    state = {prefix + name: tensor for name, tensor in official.items()}
+    torch.save({"epoch": 9, "state_dict": state, "optimizer_states": [{"state": {}}]}, path)
+    model = tiny("audioset")
+    report = load_weights(model, path)
+    assert report.layout == "official HTS-AT" and not report.unfound and not report.notes
+    assert set(report.unused) == {f"{prefix}head.bias", f"{prefix}head.weight"}
+    assert set(report.found) == set(model.state_dict())
+    assert set(report.found) | set(report.unused) | set(report.constants) <= set(report.shapes)
+    assert f"{prefix}layers.2.blocks.1.attn_mask" in report.constants
+    reference = load_file(golden / "official_32k_10s.safetensors")
+    with torch.no_grad():
+        output = model(reference["wave_i16"].float() / 32768)
+    close(output["framewise_output"], reference["framewise_output"].transpose(1, 2))
+
+
+def test_another_number_of_classes_keeps_the_trunk_and_says_so(tmp_path, official):
+    path = tmp_path / "htsat.ckpt"
+    torch.save({"state_dict": {f"sed_model.{n}": t for n, t in official.items()}}, path)
+    model = tiny("audioset", classes=("rumble", "gunshot", "trumpet"))
+    head = model.tscam_conv.weight.detach().clone()
+    report = load_weights(model, path)
+    assert report.unfound == ["tscam_conv.weight", "tscam_conv.bias"]
+    assert "sed_model.tscam_conv.weight" in report.unused
+    assert report.shapes["tscam_conv.weight"] == (3, 128, 2, 3)
+    assert report.shapes["sed_model.tscam_conv.weight"] == (2, 128, 2, 3)
+    assert "head has 2 outputs and the model's 3" in str(report)
+    assert torch.equal(model.tscam_conv.weight, head)
+    assert torch.equal(model.norm.weight, official["norm.weight"])
+
+
+def test_other_mel_filters_are_noted(tmp_path, official):
+    path = tmp_path / "htsat.ckpt"
+    torch.save({"state_dict": official}, path)
+    assert "mel filters differ" in str(load_weights(tiny("elephants-4k"), path))
+
+
+# ---------------------------------------------------------------- Swin
+
+
+def test_swin(golden):
+    """The outputs with these weights are compared in test_parity.py."""
+    model = tiny("elephants-4k")
+    report = load_weights(model, golden / "swin_tiny_fake.pth")
+    expected = json.loads((golden / "swin_load_report.json").read_text())
+    ours = set(model.state_dict())
+    official_found = {name.removeprefix("sed_model.") for name in expected["found"]}
+    assert len(official_found) == 86 and report.layout == "Swin"
+    assert set(report.found) == official_found & ours
+    assert set(report.found) | set(report.constants) == official_found
+    # Of the official 12, five do not exist here: STFT, mel filters and the clip head that is never used.
+    assert set(report.unfound) == {name.removeprefix("sed_model.") for name in expected["unfound"]} & ours
+    assert report.unfound == [n for n in model.state_dict() if n.startswith(("bn0.", "tscam_conv."))]
+    assert report.unused == ["head.weight", "head.bias"]
+    assert "averaged over red, green and blue" in str(report)
+
+
+# ---------------------------------------------------------------- CLAP
+
+
+@pytest.fixture(scope="module")
+def clap():
+    """A small random audio tower with the statistics of a trained one's batch norm."""
+    from transformers import ClapAudioConfig, ClapAudioModel
+
+    torch.manual_seed(2)
+    config = ClapAudioConfig(
+        patch_embeds_hidden_size=16, depths=[1, 1, 2, 1], num_attention_heads=[2, 2, 4, 4], hidden_size=128
+    )
+    tower = ClapAudioModel(config).eval()
+    with torch.no_grad():
+        for name, parameter in tower.named_parameters():
+            if "bias" in name:
+                parameter.normal_(0, 0.3)
+        tower.audio_encoder.batch_norm.running_mean.normal_(-30, 5)
+        tower.audio_encoder.batch_norm.running_var.uniform_(50, 200)
+    return tower
+
+
+@pytest.mark.parametrize("container", ["safetensors", "bin", "whole model"])
+def test_clap_as_hugging_face_names_it(tmp_path, clap, container):
+    state = {name: tensor.contiguous() for name, tensor in clap.state_dict().items()}
+    if container == "whole model":
+        state = {f"audio_model.{name}": tensor for name, tensor in state.items()}
+        state |= {"logit_scale_a": torch.tensor(1.0), "text_model.embeddings.word_embeddings.weight": torch.zeros(9, 4)}
+    path = tmp_path / ("clap.safetensors" if container == "safetensors" else "pytorch_model.bin")
+    save_file(state, path) if container == "safetensors" else torch.save(state, path)
+    model = tiny("clap-tiny")
+    report = load_weights(model, path)
+    assert report.layout == "CLAP (Hugging Face)"
+    assert report.unfound == ["tscam_conv.weight", "tscam_conv.bias"]
+    assert (len(report.unused) == 2) is (container == "whole model")
+    waveform = 0.1 * torch.randn(2, model.config.window_samples, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        theirs = clap(model.frontend(waveform))
+        tokens = model.encode(model.fold(model.bands(waveform)))
+        close(model(waveform)["latent_output"], theirs.pooler_output, 1e-5)
+        close(model.unfold(tokens), theirs.last_hidden_state, 1e-5)
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_clap_as_laion_saves_it(tmp_path, official, protocol):
+    import numpy as np
+
+    state = {f"module.audio_branch.{name}": tensor for name, tensor in official.items()}
+    state["module.audio_branch.logmel_extractor.melW"] = mel_filters(48000, 1024, 64, 50.0, 14000.0)
+    state["module.audio_branch.patch_embed.fusion_model.local_att.0.weight"] = torch.zeros(2, 2)
+    state["module.text_branch.embeddings.position_ids"] = torch.zeros(4)
+    path = tmp_path / "630k-best.pt"
+    torch.save({"epoch": 3, "acc": np.float64(0.4), "state_dict": state}, path, pickle_protocol=protocol)
+    model = tiny("clap-tiny", classes=LABELS)
+    report = load_weights(model, path)
+    assert report.layout == "CLAP (LAION)" and not report.unfound and not report.notes
+    assert set(report.unused) == {
+        "module.audio_branch.head.weight",
+        "module.audio_branch.head.bias",
+        "module.audio_branch.patch_embed.fusion_model.local_att.0.weight",
+        "module.text_branch.embeddings.position_ids",
+    }
+    assert torch.equal(model.tscam_conv.weight, official["tscam_conv.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "blocks"), [("clap-tiny", 96, 12), ("clap-base", 128, 18), ("clap-large", 256, 18)]
+)
+def test_the_sizes_of_clap(name, dim, blocks):
+    config = HTSATConfig.preset(name)
+    assert (config.embed_dim, sum(config.depths), config.sample_rate, config.features) == (dim, blocks, 48000, 8 * dim)
+    assert config.window_samples // config.hop_length + 1 == 1001
+
+
+# ---------------------------------------------------------------- Loxo's own, and converting
+
+
+@torch.no_grad()
+def test_blocks_beyond_the_last_begin_as_ones_that_change_nothing(tmp_path):
+    size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
+    shallow = HTSAT(HTSATConfig.preset("default", depths=(1, 1, 2), **size)).eval()
+    save_model(shallow, tmp_path / "shallow.safetensors")
+    deep = HTSAT(HTSATConfig.preset("default", depths=(2, 1, 4), **size)).eval()
+    report = load_weights(deep, tmp_path / "shallow.safetensors")
+    added = ("layers.0.blocks.1", "layers.2.blocks.2", "layers.2.blocks.3")
+    assert f"change nothing: {', '.join(added)}." in str(report)
+    assert {".".join(name.split(".")[:4]) for name in report.unfound} == set(added)
+    waveform = 0.1 * torch.randn(2, deep.config.window_samples, generator=torch.Generator().manual_seed(0))
+    before, now = (model(waveform)["framewise_logits"] for model in (shallow, deep))
+    torch.testing.assert_close(now, before)
+    assert deep.layers[2].blocks[3].attn.qkv.weight.abs().sum() > 0  # so that it can learn
+    weights = {name: value for name, value in shallow.state_dict().items() if "layers.2.blocks.0." not in name}
+    save_file(weights, tmp_path / "torn.safetensors")
+    with pytest.raises(LoxoError, match="is missing"):  # the first one, not the last
+        load_weights(deep, tmp_path / "torn.safetensors")
+
+
+@torch.no_grad()
+def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
+    size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
+    coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, overlap=False, **size)).eval()
+    save_model(coarse, tmp_path / "coarse.safetensors")
+    fine = HTSAT(HTSATConfig.preset("default", substeps=4, **size)).eval()
+    report = load_weights(fine, tmp_path / "coarse.safetensors")
+    assert {name.split(".")[0] for name in report.unfound} == {"fine", "overlap"}  # which begin silent
+    assert "begins as 4 equal ones" in str(report)
+    waveform = 0.1 * torch.randn(2, fine.config.window_samples, generator=torch.Generator().manual_seed(0))
+    before, now = (model(waveform)["framewise_logits"] for model in (coarse, fine))
+    torch.testing.assert_close(now, before.repeat_interleave(4, 2))
+    fine.tscam_conv.bias += torch.arange(8.0)  # the classes' steps lie side by side
+    moved = fine(waveform)["framewise_logits"] - now
+    torch.testing.assert_close(moved, torch.arange(8.0).view(2, 4).repeat(1, 64).expand(2, 2, 256))
+
+
+def test_a_fine_head_begins_anew_with_other_classes(tmp_path):
+    size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
+    source = HTSAT(HTSATConfig.preset("default", **size)).eval()
+    torch.nn.init.normal_(source.fine.answer.weight)
+    save_model(source, tmp_path / "both.safetensors")
+    rumbles = HTSAT(HTSATConfig.preset("default", classes=("rumble",), **size))
+    report = load_weights(rumbles, tmp_path / "both.safetensors")
+    assert {name.split(".")[0] for name in report.unfound} == {"tscam_conv", "fine", "overlap"}
+    assert not rumbles.fine.answer.weight.any() and "fine.look.weight" in report.unused
+
+
+def test_loxos_own(tmp_path):
+    source, model = tiny("elephants-4k"), tiny("elephants-4k", classes=("rumble",))
+    save_model(source, tmp_path / "model.safetensors")
+    report = load_weights(model, tmp_path / "model.safetensors")
+    assert report.layout == "Loxo" and report.unfound == ["tscam_conv.weight", "tscam_conv.bias"]
+    assert torch.equal(model.norm.weight, source.norm.weight)
+
+
+@pytest.mark.parametrize(("rate", "preset"), [(32000, "audioset"), (4000, "elephants-4k"), (48000, "clap-tiny")])
+def test_converting_finds_size_and_front_end(tmp_path, official, rate, preset):
+    state = {**official, "logmel_extractor.melW": mel_filters(rate, 1024, 64, 50.0, 14000.0)}
+    torch.save({"state_dict": {f"sed_model.{name}": tensor for name, tensor in state.items()}}, tmp_path / "a.ckpt")
+    report = convert_checkpoint(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+    model = load_model(tmp_path / "b.safetensors")
+    assert not report.unfound
+    assert model.config == HTSATConfig.preset(preset, **{**TINY, "classes": ("class_0", "class_1")})
+    assert model.provenance["layout"] == "official HTS-AT" and model.provenance["converted_from"] == "a.ckpt"
+    assert torch.equal(model.tscam_conv.weight, official["tscam_conv.weight"])
+
+
+def test_converting_with_other_classes(tmp_path, official, golden):
+    torch.save({"state_dict": official}, tmp_path / "a.ckpt")
+    report = convert_checkpoint(tmp_path / "a.ckpt", tmp_path / "b.safetensors", classes=("rumble",))
+    assert report.unfound == ["tscam_conv.weight", "tscam_conv.bias"]
+    assert load_model(tmp_path / "b.safetensors").config.classes == ("rumble",)
+    convert_checkpoint(golden / "swin_tiny_fake.pth", tmp_path / "c.safetensors", preset="elephants-4k")
+    config = load_model(tmp_path / "c.safetensors").config
+    assert config == HTSATConfig.preset("elephants-4k", **TINY)
+    with pytest.raises(LoxoError, match="already"):
+        convert_checkpoint(tmp_path / "b.safetensors", tmp_path / "d.safetensors")
+
+
+def test_converting_clap(tmp_path, clap):
+    torch.save(clap.state_dict(), tmp_path / "pytorch_model.bin")
+    convert_checkpoint(tmp_path / "pytorch_model.bin", tmp_path / "b.safetensors")
+    assert load_model(tmp_path / "b.safetensors").config == HTSATConfig.preset("clap-tiny", **TINY)
+
+
+# ---------------------------------------------------------------- faults
+
+
+def changed(state, name, tensor):
+    return {**state, name: tensor}
+
+
+FAULTS = {
+    "wrong shape": (lambda s: changed(s, "norm.weight", torch.ones(64)), r"norm\.weight is \(64,\), here \(128,\)"),
+    "missing": (lambda s: {n: t for n, t in s.items() if n != "norm.bias"}, r"norm\.bias is missing"),
+    "too many": (lambda s: changed(s, "layers.3.blocks.1.norm1.weight", torch.ones(128)), "has no place here"),
+    "NaN": (
+        lambda s: changed(s, "norm.weight", torch.full((128,), torch.nan)),
+        r"norm\.weight holds numbers .* not finite",
+    ),
+    "infinite": (lambda s: changed(s, "bn0.bias", torch.full((64,), torch.inf)), "not finite"),
+    "Swin v2": (
+        lambda s: (
+            {n: t for n, t in s.items() if "tscam" not in n} | {"layers.0.blocks.0.attn.logit_scale": torch.ones(2)}
+        ),
+        "Swin v2",
+    ),
+    "unknown": (lambda s: {"conv1.weight": torch.ones(2)}, "no checkpoint that Loxo knows"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_told_and_leave_the_model_alone(tmp_path, official, fault):
+    change, words = FAULTS[fault]
+    path = tmp_path / "htsat.ckpt"
+    torch.save({"state_dict": change(official)}, path)
+    model = tiny("audioset")
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(LoxoError, match=rf"htsat\.ckpt: .*{words}"):
+        load_weights(model, path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_weights_of_another_size_or_architecture(tmp_path, official, clap):
+    torch.save(official, tmp_path / "a.ckpt")
+    with pytest.raises(LoxoError, match=r"does not fit the model.* more"):
+        load_weights(tiny("audioset", embed_dim=32), tmp_path / "a.ckpt")
+    with pytest.raises(LoxoError, match="are for 'htsat', not 'crnn'"):
+        load_weights(build("crnn"), tmp_path / "a.ckpt")
+    part = {name: tensor for name, tensor in clap.state_dict().items() if "query" not in name}
+    torch.save(part, tmp_path / "b.bin")
+    with pytest.raises(LoxoError, match="query, key or value"):
+        load_weights(tiny("clap-tiny"), tmp_path / "b.bin")
+    torch.save({name: tensor for name, tensor in official.items() if "patch_embed" not in name}, tmp_path / "c.ckpt")
+    with pytest.raises(LoxoError, match=r"cannot be converted: it holds no 'patch_embed\.proj"):
+        convert_checkpoint(tmp_path / "c.ckpt", tmp_path / "d.safetensors")
+    assert not (tmp_path / "d.safetensors").exists()
+
+
+def test_presets_are_found_in_every_architecture():
+    assert preset_config("ast").architecture == "ast"
+    with pytest.raises(LoxoError, match="ast, ast-elephants, audioset, clap-base"):
+        preset_config("large")

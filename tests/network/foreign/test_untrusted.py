@@ -1,0 +1,167 @@
+"""Checkpoint files from strangers: tensors come out, or one clear error; nothing in them ever runs."""
+
+import os
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from loxo import LoxoError
+from loxo.network.foreign import untrusted
+from loxo.network.foreign.untrusted import read_tensors
+
+
+class Malicious:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture
+def weights() -> OrderedDict:
+    torch.manual_seed(0)
+    return OrderedDict(
+        plain=torch.randn(2, 3),
+        transposed=torch.randn(4, 5).t(),
+        part=torch.randn(10)[3:7],
+        parameter=torch.nn.Parameter(torch.randn(3)),
+        half=torch.randn(3).half(),
+        count=torch.tensor(7),
+        empty=torch.empty(0),
+    )
+
+
+def same(ours, theirs) -> bool:
+    return list(ours) == list(theirs) and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+def test_tensors_of_every_pickle_protocol_are_read(tmp_path, weights, protocol, wrapper):
+    path = tmp_path / "weights.ckpt"
+    about = {"epoch": 3, "score": np.float64(0.47), "steps": np.arange(3), "names": {"a", "b"}, "lr": [0.1, None]}
+    torch.save({wrapper: weights, **about} if wrapper else weights, path, pickle_protocol=protocol)
+    assert same(read_tensors(path)[0], weights)
+
+
+def test_old_files_and_safetensors_are_read(tmp_path, weights):
+    torch.save({"state_dict": weights}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert same(read_tensors(tmp_path / "old.pth")[0], weights)
+    plain = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
+    save_file(plain, tmp_path / "weights.bin", metadata={"by": "test"})  # the name does not matter
+    tensors, metadata = read_tensors(tmp_path / "weights.bin")
+    assert set(tensors) == set(plain) and metadata == {"by": "test"}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_code_is_refused_and_not_run(tmp_path, weights, zipped, protocol):
+    path, mark = tmp_path / "weights.ckpt", tmp_path / "was_run"
+    content = {"hook": Malicious(mark), "state_dict": weights}
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(LoxoError, match=r"weights\.ckpt: .*othing in it was run"):
+        read_tensors(path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["builtins.eval", "builtins.getattr", "torch.load", "torch.serialization.load", "os.system"]
+)
+def test_no_function_outside_the_list_can_be_named(tmp_path, name):
+    module, function = name.rsplit(".", 1)
+    pickled = f"c{module}\n{function}\n(S'1'\ntR.".encode()
+    path = tmp_path / "weights.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+    with pytest.raises(LoxoError, match="holds code"):
+        read_tensors(path)
+
+
+def test_no_attribute_can_be_set(tmp_path):
+    """BUILD sets attributes of whatever lies on the pickle's stack, functions and classes too."""
+    for name in ("torch._utils\n_rebuild_tensor_v2", "collections\nOrderedDict", "numpy\ndtype"):
+        pickled = f"c{name}\n(N(dS'__defaults__'\nNstb.".encode()
+        with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
+            archive.writestr("archive/data.pkl", pickled)
+        with pytest.raises(LoxoError):
+            read_tensors(tmp_path / "weights.pth")
+    assert untrusted._TensorUnpickler.tensor.__defaults__ is None
+
+
+def page(path, weights):
+    path.write_text("\n<!DOCTYPE html><html>404</html>")
+
+
+def cut(path, weights):
+    torch.save(weights, path)
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+def cut_old(path, weights):
+    torch.save(weights, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def cut_safetensors(path, weights):
+    save_file({"a": torch.zeros(100)}, path)
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def script(path, weights):
+    torch.save(weights, path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/code.py", whole)
+
+
+def compressed(path, weights):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\0" * 10_000)
+
+
+def no_tensors(path, weights):
+    torch.save({"epoch": 1}, path)
+
+
+def a_list(path, weights):
+    torch.save([torch.zeros(2)], path)
+
+
+def too_large_for_its_storage(path, weights):
+    torch.save({"w": torch.zeros(1).expand(1000, 1000, 1000)}, path)
+
+
+def empty(path, weights):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (page, "web page"),
+        (cut, "complete"),
+        (cut_old, "complete"),
+        (cut_safetensors, "complete"),
+        (script, "archive without"),
+        (compressed, "compressed"),
+        (no_tensors, "no dictionary of tensors"),
+        (a_list, "no dictionary of tensors"),
+        (too_large_for_its_storage, "storage"),
+        (empty, "complete"),
+    ],
+)
+def test_faults_are_told(tmp_path, weights, make, words):
+    path = tmp_path / "weights.ckpt"
+    make(path, weights)
+    with pytest.raises(LoxoError, match=rf"weights\.ckpt: .*{words}"):
+        read_tensors(path)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(LoxoError, match=r"none\.ckpt: cannot be read"):
+        read_tensors(tmp_path / "none.ckpt")

@@ -1,0 +1,130 @@
+"""The contract of HTS-AT's outputs. Its numbers are tested in test_parity.py, other lengths in test_lengths.py."""
+
+import copy
+
+import pytest
+import torch
+
+from loxo import HTSAT, HTSATConfig
+from loxo.errors import LoxoError
+from loxo.network.base import mean_over_bins
+from loxo.network.htsat import stretching
+
+
+@pytest.fixture(scope="module")
+def small() -> HTSAT:
+    torch.manual_seed(0)
+    return HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4))).eval()
+
+
+@torch.no_grad()
+def test_the_contract_of_the_outputs(small):
+    waveform = 0.1 * torch.randn(2, small.config.window_samples)
+    output = small(waveform)
+    assert {name: tuple(value.shape) for name, value in output.items()} == {
+        "framewise_output": (2, 2, 1024),
+        "framewise_logits": (2, 2, 256),
+        "clipwise_output": (2, 2),
+        "latent_output": (2, 64),
+        "row_logits": (2, 4, 256),
+    }
+    torch.testing.assert_close(output["framewise_output"][:, :, ::4], output["framewise_logits"].sigmoid())
+    assert small.infer(waveform).shape == (2, 2, 10)
+    torch.testing.assert_close(small.infer(waveform, bins=256), output["framewise_logits"].sigmoid())
+
+
+def test_infer_is_the_same_in_train_mode_and_leaves_it(small):
+    waveform = 0.1 * torch.randn(1, small.config.window_samples)
+    expected = small.infer(waveform)
+    small.train()
+    try:
+        torch.testing.assert_close(small.infer(waveform), expected)
+        assert small.training
+    finally:
+        small.eval()
+
+
+@torch.no_grad()
+def test_training_and_inference_compute_the_same(small):
+    """Attention and fine head have two code paths: without stochastic depth and batch statistics they must agree."""
+    model = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), drop_path=0.0))
+    model.load_state_dict(small.state_dict())
+    for quiet in (model.fine.answer, *(layer.second for layer in model.fine.layers)):
+        torch.nn.init.normal_(quiet.weight, std=0.1)  # it would be silent
+    waveform = 0.1 * torch.randn(2, model.config.window_samples)
+    expected = model.eval()(waveform)["framewise_logits"]
+    model.train()
+    model.bn0.eval()
+    torch.testing.assert_close(model(waveform)["framewise_logits"], expected, atol=2e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_fine_head_begins_silent_and_sees_single_steps():
+    torch.manual_seed(0)
+    config = HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4))
+    model = HTSAT(config).eval()
+    without = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), fine=0, overlap=False)).eval()
+    without.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.startswith(("fine.", "overlap."))}
+    )
+    bands = torch.randn(2, config.in_chans, config.n_mels, config.image_frames)
+    torch.testing.assert_close(model.network(bands)[0][:, :2], without.network(bands)[0])
+    torch.nn.init.normal_(model.fine.answer.weight)
+    seen = model.patch_embed.look(bands)[1]
+    columns = torch.zeros(2, config.features, config.grids[-1][0], config.steps // config.substeps)
+    changed = seen.clone()
+    changed[:, :, :, 100] += 1  # one step
+    moved = _moved(model, seen, changed, columns)
+    assert len(moved) >= 2 and moved.min() >= 97 and moved.max() <= 103
+    for (
+        layer
+    ) in model.fine.layers:  # which then see what is around: 2 convolutions over 5 steps, and over 5 three apart
+        torch.nn.init.normal_(layer.second.weight)
+    moved = _moved(model, seen, changed, columns)
+    assert 100 - 3 - 4 - 12 <= moved.min() < 90 and 110 < moved.max() <= 100 + 3 + 4 + 12
+
+
+def _moved(model: HTSAT, seen: torch.Tensor, changed: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """The steps at which the fine head's answers differ."""
+    one, other = (model.fine.answer(model.fine(image, columns)) for image in (seen, changed))
+    return (one - other).abs().amax((0, 1)).nonzero().flatten()
+
+
+@torch.no_grad()
+def test_the_overlap_head_stands_beside_the_classes_and_begins_as_rare(small):
+    config = small.config
+    assert config.rows == ("rumble", "gunshot", "rumble overlap", "gunshot overlap")
+    model = copy.deepcopy(small)
+    waveform = 0.1 * torch.randn(2, config.window_samples)
+    before = model(waveform)
+    assert (before["row_logits"][:, 2:] == -4).all()
+    torch.testing.assert_close(before["row_logits"][:, :2], before["framewise_logits"])
+    torch.nn.init.normal_(model.overlap.answer.weight)
+    after = model(waveform)
+    torch.testing.assert_close(after["framewise_logits"], before["framewise_logits"])
+    assert after["row_logits"][:, 2:].std() > 0.01
+    longer = model(0.1 * torch.randn(1, config.window_samples + 1000))
+    assert longer["row_logits"].shape == (1, 4, 260) and longer["framewise_logits"].shape == (1, 2, 260)
+
+
+def test_overlaps_need_a_fine_head():
+    with pytest.raises(LoxoError, match="overlap: false"):
+        HTSATConfig.preset("default", fine=0)
+    assert HTSATConfig.preset("default", overlap=False).rows == ("rumble", "gunshot")
+
+
+def test_stretching_is_bicubic_with_corners_aligned():
+    for frames, more in ((1001, 1024), (20, 64), (20, 16)):
+        bands = torch.randn(2, 3, 5, frames, generator=torch.Generator().manual_seed(more))
+        expected = torch.nn.functional.interpolate(bands, (5, more), mode="bicubic", align_corners=True)
+        torch.testing.assert_close(bands @ stretching(frames, more), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_bins_spend_the_frames_evenly():
+    frames = torch.arange(1024.0)
+    torch.testing.assert_close(mean_over_bins(frames, 1024), frames)
+    torch.testing.assert_close(mean_over_bins(frames, 1), frames.mean()[None])
+    # 1024 / 10 = 102.4: the second bin is 60 % of frame 102, frames 103-203 and 80 % of frame 204.
+    expected = (0.6 * 102 + sum(range(103, 204)) + 0.8 * 204) / 102.4
+    assert mean_over_bins(frames, 10)[1] == pytest.approx(expected, rel=1e-6)
+    assert mean_over_bins(frames, 10).mean() == pytest.approx(frames.mean().item(), rel=1e-6)

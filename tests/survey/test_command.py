@@ -1,0 +1,82 @@
+"""`loxo detect`: what its options lead to, and what cannot be asked for."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+
+def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):
+    card = tmp_path / "card" / "nn01"
+    card.mkdir(parents=True)
+    time = np.arange(30 * 4000) / 4000
+    samples = 0.01 * np.random.default_rng(0).standard_normal(len(time))
+    samples += 0.1 * np.sin(2 * np.pi * 20 * time) * ((time > 12) & (time < 16))
+    soundfile.write(card / "20200101_000000.wav", samples, 4000)
+    options = ("--name-pattern", "{site}/%Y%m%d_%H%M%S", "--time-zone", "Africa/Brazzaville", "--workers", 1)
+    code, out, _ = loxo(
+        *("detect", tmp_path / "card", "--out", tmp_path / "run", "--threshold", "rumble=0.001,gunshot=1"),
+        *("--keep-scores", "--format", "raven,kaleidoscope,parquet", *options),
+    )
+    assert code == 0 and "1 recording" in out
+    rows = (tmp_path / "run/events.csv").read_text().splitlines()
+    assert len(rows) > 1 and ",nn01,2020-01-01T00:00:" in rows[1] and rows[1].endswith("+01:00")
+    assert (tmp_path / "run/kaleidoscope.csv").is_file() and (tmp_path / "run/events.parquet").is_file()
+
+    again = ("detect", "--from-scores", tmp_path / "run", "--out")
+    code, out, _ = loxo(*again, tmp_path / "again", "--threshold", "rumble=0.001,gunshot=1")
+    assert code == 0 and (tmp_path / "again/events.csv").read_text().splitlines() == rows
+    code, _, _ = loxo(
+        *again, tmp_path / "other", "--smooth", "rumble=2", "--min-duration", 0.1, "--edge", 0.4, "--crowd", 0
+    )
+    decoding = json.loads((tmp_path / "other/run.json").read_text())["parameters"]["decoding"]
+    assert code == 0 and (decoding["rumble"]["smooth_s"], decoding["gunshot"]["edge"]) == (2, 0.4)
+    assert (decoding["rumble"]["crowd"], decoding["gunshot"]["min_duration_s"]) == (0, 0.1)
+
+    (tmp_path / "theirs.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n12\t16\t20200101_000000.wav\n")
+    code, out, _ = loxo("detect", tmp_path / "card", "--only", tmp_path / "theirs.txt", "--out", tmp_path / "only")
+    assert code == 0 and "1 of 1 rows scored" in out
+    assert (tmp_path / "only/theirs.txt").read_text().splitlines()[0].endswith("Loxo rumble\tLoxo gunshot")
+
+
+@pytest.mark.parametrize(
+    ("args", "fault"),
+    [
+        ((), "No recordings were given"),
+        (("card", "--threshold", "much"), "--threshold takes"),
+        (("card", "--smooth", "1"), "--from-scores"),
+        (("--from-scores", "card", "--lasting", "much"), "--lasting takes a number"),
+        (("card", "--from-scores", "run"), "no paths"),
+        (("card", "--only", "t.txt", "--threshold", "0.5"), "no threshold"),
+        (("card", "--threshold", "0.5", "--max-fp-per-hour", "1"), "not both"),
+        (("card", "--review-budget", "10", "--max-fp-per-hour", "1"), "not by both"),
+        (("card", "--time-zone", "Africa/Brazaville"), "Africa/Brazzaville"),
+        (("card", "--name-pattern", "{place}"), "{place}"),
+        (("card", "--format", "excel"), "no format 'excel'"),
+        (("--from-scores", "run"), "no run.json"),
+    ],
+)
+def test_what_cannot_be_asked_for(loxo, tmp_path, monkeypatch, args, fault):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = loxo("detect", *args, "--out", "out")
+    assert code == 2 and fault in err and not (tmp_path / "out").exists()
+
+
+def test_thresholds_by_false_positives_say_on_what_data(loxo, tmp_path, monkeypatch):
+    from loxo.engine.config import HTSATConfig, OperatingCurve
+    from loxo.engine.model_file import save_model
+    from loxo.network.htsat import HTSAT
+
+    curve = OperatingCurve(threshold=(0.9, 0.4), fp_per_hour=(0.1, 30.0), recall=(0.2, 0.8), data="Two quiet forests.")
+    changes = {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "merges": ((2, 1),)}
+    config = HTSATConfig.preset("default", **changes, curves={"rumble": curve})
+    save_model(HTSAT(config), tmp_path / "small.safetensors")
+    soundfile.write(tmp_path / "a.wav", np.zeros(36 * 4000), 4000)  # 36 s: one in them is 100 an hour
+    for name, value in (("--max-fp-per-hour", 31), ("--review-budget", 1)):
+        code, out, _ = loxo(
+            *("detect", tmp_path / "a.wav", "--model", tmp_path / "small.safetensors", name, value),
+            *("--out", tmp_path / name, "--workers", 1),
+        )
+        assert code == 0 and "threshold 0.4" in out and "Two quiet forests." in out
+        assert json.loads((tmp_path / name / "run.json").read_text())["parameters"]["threshold"] == {"rumble": 0.4}
