@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from transformers import ClapAudioConfig, ClapAudioModel
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.engine.openvino import CompiledNetwork
 from loxo.network.foreign.checkpoints import load_weights
 from loxo.network.htsat import HTSAT

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 import record
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.machine import keep_freed_memory
 from loxo.network import htsat, swin
 from loxo.network.fast import training as learning

@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from full_walk import LABELS, backgrounds_kept_out, loxo, train
+from loxo.engine.architectures import preset_config
 from loxo.engine.model_file import load_model, save_model
-from loxo.network.registry import preset_config
 from loxo.simulation.simulate import simulate
 
 RATES = {"rumbles_per_hour": 15.0, "gunshots_per_hour": 6.0}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
 from loxo.training.recorded import RecordedWindows

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loxo.detection.detect import detect
-    from loxo.engine.config import HTSATConfig
+    from loxo.engine.architectures import HTSATConfig
     from loxo.engine.model_file import load_model, save_model
     from loxo.errors import LoxoError
     from loxo.events.raven import read_raven, write_raven
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "HTSAT": "loxo.network.htsat",
-    "HTSATConfig": "loxo.engine.config",
+    "HTSATConfig": "loxo.engine.architectures",
     "LoxoError": "loxo.errors",
     "detect": "loxo.detection.detect",
     "load_model": "loxo.engine.model_file",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.engine.frontend import Levels, Plan, fits
 from loxo.engine.long_input import images
 from loxo.network.frontend import build_frontend

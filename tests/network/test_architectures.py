@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from loxo import LoxoError, load_model, save_model
-from loxo.network.ast import AST, ASTConfig
+from loxo.engine.architectures import ASTConfig, CRNNConfig, config_from_dict, preset_config
+from loxo.network.ast import AST
 from loxo.network.base import FrameModel
-from loxo.network.crnn import CRNNConfig
 from loxo.network.foreign.checkpoints import convert_checkpoint, load_weights
 from loxo.network.frontend import KaldiFrontEnd
-from loxo.network.registry import ARCHITECTURES, build, config_from_dict, preset_config
+from loxo.network.registry import ARCHITECTURES, build
 
 SMALL = {
     "default": {"embed_dim": 8, "num_heads": (1, 2, 4)},

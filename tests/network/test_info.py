@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from loxo import LoxoError, save_model
+from loxo.engine.architectures import CRNNConfig
 from loxo.network.base import FrameModel
-from loxo.network.crnn import CRNNConfig
 from loxo.network.info import measure, model_info
 from loxo.network.registry import build
 

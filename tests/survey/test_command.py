@@ -64,7 +64,8 @@ def test_what_cannot_be_asked_for(loxo, tmp_path, monkeypatch, args, fault):
 
 
 def test_thresholds_by_false_positives_say_on_what_data(loxo, tmp_path, monkeypatch):
-    from loxo.engine.config import HTSATConfig, OperatingCurve
+    from loxo.engine.architectures import HTSATConfig
+    from loxo.engine.config import OperatingCurve
     from loxo.engine.model_file import save_model
     from loxo.network.htsat import HTSAT
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.training import augment
 from loxo.training.config import AugmentConfig
 from loxo.training.dataset import Augmented, SimulatedWindows

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from loxo.engine.config import Decoding, HTSATConfig
+from loxo.engine.architectures import HTSATConfig
+from loxo.engine.config import Decoding
 from loxo.evaluation.spans import Regions, Truth
 from loxo.training import fit_decoding
 from loxo.training.fit_decoding import fit_class

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.network.registry import build
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.dataset import Numbers, SimulatedWindows

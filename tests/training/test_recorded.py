@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from loxo.audio.recording import RecordingError, read
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings

@@ -3,7 +3,7 @@
 import numpy as np
 import soundfile
 
-from loxo.network.registry import preset_config
+from loxo.engine.architectures import preset_config
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.sources import build_sources
 

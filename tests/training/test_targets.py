@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.segments import positive_frames
 from loxo.training.targets import (

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from loxo import LoxoError, load_model
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.engine.model_file import hash_model, save_model
 from loxo.network.registry import build
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig

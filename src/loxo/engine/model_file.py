@@ -15,11 +15,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from loxo.engine.architectures import config_from_dict
 from loxo.engine.openvino import choose_runtime, use_openvino
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.network.base import FrameModel
-from loxo.network.registry import build, config_from_dict
+from loxo.network.registry import build
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"

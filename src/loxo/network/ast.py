@@ -7,74 +7,16 @@ a logit per class and step from the tokens at that time.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.engine.config import ELEPHANT_FRONTEND, ModelConfig
-from loxo.errors import LoxoError
+from loxo.engine.architectures import ASTConfig
 from loxo.network.base import FrameModel
 from loxo.network.frontend import build_frontend
 
 LAYER_NORM_EPS = 1e-12  # what the published weights were trained with
-
-
-@dataclass(frozen=True, kw_only=True)
-class ASTConfig(ModelConfig):
-    """An Audio Spectrogram Transformer. The defaults are the paper's base model."""
-
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # The paper's model, as trained on AudioSet: 10.24 s at 16 kHz, 87 M parameters.
-        "ast": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
-        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
-        "ast-elephants": {
-            **ELEPHANT_FRONTEND,
-            "patch": (16, 8),
-            "stride": (16, 8),
-            "embed_dim": 128,
-            "depth": 4,
-            "num_heads": 4,
-        },
-    }
-
-    architecture: str = "ast"
-    sample_rate: int = 16000
-    window_samples: int = 163840
-    frontend: str = "kaldi"
-    n_fft: int = 400
-    hop_length: int = 160
-    n_mels: int = 128
-    fmin: float = 20.0
-    fmax: float = 8000.0
-    patch: tuple[int, int] = (16, 16)  # bands, frames
-    stride: tuple[int, int] = (10, 10)
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
-
-    def __post_init__(self) -> None:
-        if self.embed_dim % self.num_heads:
-            raise LoxoError(f"embed_dim ({self.embed_dim}) cannot be shared by {self.num_heads} heads.")
-        if self.n_mels < self.patch[0] or self.image_frames % self.patch[1]:
-            raise LoxoError(
-                f"{self.n_mels} bands and {self.image_frames} frames have no room for patches of {self.patch}."
-            )
-        super().__post_init__()
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(rows, columns) of tokens."""
-        rows = (self.n_mels - self.patch[0]) // self.stride[0] + 1
-        return rows, (self.image_frames - self.patch[1]) // self.stride[1] + 1
-
-    @property
-    def steps(self) -> int:
-        """As many as patches fit side by side: a step is as long as a patch."""
-        return self.image_frames // self.patch[1]
 
 
 class AST(FrameModel):

@@ -6,49 +6,11 @@ and step.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
 from torch import Tensor, nn
 
-from loxo.engine.config import ELEPHANT_FRONTEND, ModelConfig
-from loxo.errors import LoxoError
+from loxo.engine.architectures import CRNNConfig
 from loxo.network.base import FrameModel
 from loxo.network.frontend import build_frontend
-
-
-@dataclass(frozen=True, kw_only=True)
-class CRNNConfig(ModelConfig):
-    """Convolution blocks, each followed by pooling over (bands, frames), then a bidirectional GRU."""
-
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
-        "crnn": ELEPHANT_FRONTEND,
-    }
-
-    architecture: str = "crnn"
-    channels: tuple[int, ...] = (32, 64, 128)
-    pools: tuple[tuple[int, int], ...] = ((2, 2), (4, 2), (4, 2))  # (bands, frames) after each block
-    hidden: int = 128  # units of the GRU in each direction
-
-    def __post_init__(self) -> None:
-        if len(self.channels) != len(self.pools):
-            raise LoxoError(f"{len(self.channels)} channels need as many pools (got {len(self.pools)}).")
-        if self.n_mels % self.pooled[0] or self.image_frames % self.pooled[1]:
-            raise LoxoError(
-                f"An image of {self.n_mels} bands and {self.image_frames} frames cannot be pooled by {self.pooled}."
-            )
-        super().__post_init__()
-
-    @property
-    def pooled(self) -> tuple[int, int]:
-        """How many bands and frames become one."""
-        return math.prod(bands for bands, _ in self.pools), math.prod(frames for _, frames in self.pools)
-
-    @property
-    def steps(self) -> int:
-        return self.image_frames // self.pooled[1]
 
 
 class CRNN(FrameModel):

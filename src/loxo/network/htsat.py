@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.engine.config import HTSATConfig
+from loxo.engine.architectures import HTSATConfig
 from loxo.network.base import FrameModel
 from loxo.network.fast import inference as kernels
 from loxo.network.fast import training as learning

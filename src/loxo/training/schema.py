@@ -76,7 +76,7 @@ def read_config(
 
 def model_config(config: TrainingConfig) -> ModelConfig:
     """The model's config: the preset with the fields of `config.model` changed. Raises LoxoError as `read_config`."""
-    from loxo.network.registry import preset_config
+    from loxo.engine.architectures import preset_config
 
     kind = type(preset_config(config.preset))
     hints = typing.get_type_hints(kind)

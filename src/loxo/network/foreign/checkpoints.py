@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loxo.engine.architectures import preset_config
 from loxo.engine.config import LABELS, ModelConfig
 from loxo.engine.model_file import hash_model, save_model
 from loxo.errors import LoxoError
@@ -24,7 +25,7 @@ from loxo.network.foreign.layouts import Layout, recognise, rename
 from loxo.network.foreign.untrusted import read_tensors
 from loxo.network.frontend import mel_filters
 from loxo.network.htsat import HTSAT
-from loxo.network.registry import ARCHITECTURES, build, preset_config
+from loxo.network.registry import ARCHITECTURES, build
 
 Shape = tuple[int, ...]
 BLOCK = re.compile(r"layers\.(?P<stage>\d+)\.blocks\.(?P<block>\d+)\.")
@@ -193,7 +194,7 @@ def convert_checkpoint(
         named = rename(layout, tensors).weights
         sizes = _ast_sizes(named) if layout.architecture == "ast" else _htsat_sizes(named)
         preset = preset or _preset_of(layout, tensors)
-        head = named.get(f"{ARCHITECTURES[layout.architecture][1].head_name}.bias")
+        head = named.get(f"{ARCHITECTURES[layout.architecture].head_name}.bias")
         if classes is None:
             stem = "audioset" if head is not None and len(head) == 527 else "class"
             classes = LABELS if head is None else tuple(f"{stem}_{k}" for k in range(len(head)))
