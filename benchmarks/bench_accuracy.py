@@ -40,7 +40,6 @@ from loxo.audio.recording import read
 from loxo.detection.decode import rows_of
 from loxo.detection.scores import frame_scores
 from loxo.engine.config import Decoding
-from loxo.engine.model_file import load_model
 from loxo.errors import LoxoError
 from loxo.evaluation.evaluate import Evaluation, evaluate
 from loxo.evaluation.matching import FALSE, HIT10, IOU30, match
@@ -48,6 +47,7 @@ from loxo.evaluation.metrics import border_errors, recall_by_snr
 from loxo.evaluation.spans import Bools, Found, Regions, Truth
 from loxo.events.reader import read_events
 from loxo.machine import usable_cores
+from loxo.network.loading import load_model
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 from loxo.survey.survey import survey

@@ -32,17 +32,17 @@ from unittest import mock
 import numpy as np
 import soxr
 import torch
+from loxo.engine.long_input import Stretch
 
 import record
 from loxo.audio.recording import probe, stream
 from loxo.detection.decode import decode
 from loxo.detection.detect import analyse
 from loxo.detection.scores import CHUNK, frame_scores
-from loxo.engine.long_input import Stretch
-from loxo.engine.model_file import load_model
 from loxo.engine.windows import GROUP, OVERLAP, hop_steps
 from loxo.events.raven import write_raven
 from loxo.network.info import measure
+from loxo.network.loading import load_model
 from loxo.simulation.simulate import simulate
 
 MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20

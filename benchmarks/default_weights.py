@@ -20,7 +20,7 @@ from pathlib import Path
 
 from full_walk import LABELS, backgrounds_kept_out, loxo, train
 from loxo.engine.architectures import preset_config
-from loxo.engine.model_file import load_model, save_model
+from loxo.network.loading import load_model, save_model
 from loxo.simulation.simulate import simulate
 
 RATES = {"rumbles_per_hour": 15.0, "gunshots_per_hour": 6.0}

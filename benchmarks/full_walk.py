@@ -24,8 +24,8 @@ from typing import Any
 import pandas as pd
 
 import record
-from loxo.engine.model_file import load_model
 from loxo.network.info import measure
+from loxo.network.loading import load_model
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 

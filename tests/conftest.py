@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from loxo import cli
 
@@ -21,10 +20,6 @@ from servers import _moto, credentials, loopback, s3, serve  # noqa: E402 (now i
 __all__ = ["_moto", "credentials", "loopback", "s3", "serve"]
 
 SHARED = HERE.parents[1] / "shared"
-
-
-def pytest_configure() -> None:
-    torch.set_num_threads(2)
 
 
 @pytest.fixture(scope="session", autouse=True)

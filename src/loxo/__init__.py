@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from loxo.detection.detect import detect
     from loxo.engine.architectures import HTSATConfig
-    from loxo.engine.model_file import load_model, save_model
     from loxo.errors import LoxoError
     from loxo.events.raven import read_raven, write_raven
     from loxo.network.foreign.checkpoints import load_weights
     from loxo.network.htsat import HTSAT
+    from loxo.network.loading import load_model, save_model
 
 __version__ = "0.1.0"
 
@@ -23,10 +23,10 @@ _HOMES = {
     "HTSATConfig": "loxo.engine.architectures",
     "LoxoError": "loxo.errors",
     "detect": "loxo.detection.detect",
-    "load_model": "loxo.engine.model_file",
+    "load_model": "loxo.network.loading",
     "load_weights": "loxo.network.foreign.checkpoints",
     "read_raven": "loxo.events.raven",
-    "save_model": "loxo.engine.model_file",
+    "save_model": "loxo.network.loading",
     "write_raven": "loxo.events.raven",
 }
 

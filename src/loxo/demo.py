@@ -16,7 +16,7 @@ import soundfile
 
 from loxo.audio.recording import read
 from loxo.detection.detect import analyse
-from loxo.engine.model_file import load_model
+from loxo.engine.engine import load_engine
 from loxo.events.raven import write_raven
 from loxo.files import write_atomically
 from loxo.report.plots import draw_detections
@@ -44,7 +44,7 @@ class Demo:
 def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -> Demo:
     """Makes a soundscape of two minutes, searches it, and writes tables and a picture into `out`."""
     out = Path(out)
-    network: Any = load_model(model)
+    network: Any = load_engine(model)
     rng = np.random.default_rng(seed)
     samples = SECONDS * SAMPLE_RATE
     scene = compose(

@@ -39,6 +39,32 @@ def quick_imports() -> Iterator[None]:
             gc.enable()
 
 
+def use_one_thread() -> None:
+    """From now on numerical libraries use one thread in this process, PyTorch included where it is imported."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(limits=1)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Numerical libraries use one thread in this block, PyTorch included where it is imported."""
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    threads = None if torch is None else torch.get_num_threads()
+    with threadpool_limits(limits=1):
+        try:
+            if torch is not None:
+                torch.set_num_threads(1)
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(threads)
+
+
 def keep_freed_memory() -> None:
     """Lets the C library keep the memory that a step of computation frees, on Linux.
 

@@ -12,11 +12,11 @@ import soundfile
 import torch
 
 from loxo.detection.detect import analyse
-from loxo.engine.model_file import load_model
 from loxo.engine.openvino import CompiledNetwork, choose_runtime
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
 from loxo.machine import user_cache
+from loxo.network.loading import load_model
 from loxo.simulation.simulate import simulate
 
 pytest.importorskip("openvino")

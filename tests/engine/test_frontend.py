@@ -8,8 +8,8 @@ import torch
 
 from loxo.engine.architectures import HTSATConfig
 from loxo.engine.frontend import Levels, Plan, fits
-from loxo.engine.long_input import images
 from loxo.network.frontend import build_frontend
+from loxo.network.images import images
 from loxo.network.registry import build
 
 CONFIG = HTSATConfig.preset("default")

@@ -81,10 +81,10 @@ def test_the_working_folder_goes_on_inside_a_long_recording(run, expected, s3, c
     parts = tmp_path / "work" / "parts"
 
     class Stopping(FakeModel):
-        def forward(self, waveform):
+        def logits(self, windows):
             if list(parts.rglob("*.npz")):
                 raise KeyboardInterrupt
-            return super().forward(waveform)
+            return super().logits(windows)
 
     out = s3.url("run")
     with pytest.raises(KeyboardInterrupt):
@@ -108,9 +108,9 @@ def test_failed_uploads_are_put_by_the_next_call(run, expected, s3, credentials,
     calls = []
 
     class Counting(FakeModel):
-        def forward(self, waveform):
-            calls.append(len(waveform))
-            return super().forward(waveform)
+        def logits(self, windows):
+            calls.append(len(windows))
+            return super().logits(windows)
 
     assert run(out, load=Counting).resumed == 4 and not calls
     assert objects(out) == expected and not (tmp_path / "work").exists()

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from loxo import LoxoError, load_model
 from loxo.engine.architectures import HTSATConfig
-from loxo.engine.model_file import hash_model, save_model
+from loxo.engine.model_file import hash_model
+from loxo.network.loading import save_model
 from loxo.network.registry import build
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
 from loxo.training.module import FrameTraining, overlap_loss, window_loss, with_true_borders

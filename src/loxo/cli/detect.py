@@ -165,10 +165,10 @@ def detect(
     runtime: Annotated[
         str,
         typer.Option(
-            help="What computes the network: torch, openvino (faster), or auto: openvino where it is installed.",
+            help="What computes the network: onnxruntime, openvino, torch, or auto: the fastest that is installed.",
             rich_help_panel=WORK,
         ),
-    ] = "torch",
+    ] = "auto",
     work: Annotated[
         Path | None,
         typer.Option(
@@ -237,9 +237,9 @@ def detect(
         from loxo.survey.survey import survey
 
     if chosen:
-        from loxo.engine.model_file import load_model
+        from loxo.engine.model_file import read_model_file
 
-        config = load_model(model).config
+        config = read_model_file(model).config
         given = _say(choose(config, max_fp_per_hour, review_budget, lambda: hours_in(paths or [])))
     with progress_bar("detecting") as (bar, task):
 

@@ -5,24 +5,36 @@ frequencies (frequency.py), site and start time (audio/filenames.py).
 from __future__ import annotations
 
 import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
+from loxo.audio.storage import is_url
 from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
+from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import OVERLAP
+from loxo.errors import LoxoError
 from loxo.events.table import events_frame
+from loxo.machine import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
+
+
+ARRAY = "array"  # the name of a recording that has no file
 
 
 class RecordingWarning(UserWarning):
@@ -48,7 +60,7 @@ Outcome = Analysis | str  # or why the recording has failed
 
 def analyse(
     path: str | Path,
-    model: nn.Module,
+    model: str | Path | Engine | nn.Module = "default",
     *,
     threshold: Threshold = None,
     overlap: float = OVERLAP,
@@ -64,7 +76,8 @@ def analyse(
     Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
     Raises RecordingError when nothing can be read, LoxoError for a bad option.
     """
-    config: Any = model.config
+    engine = as_engine(model)
+    config: Any = engine.config
     check_threshold(threshold, config.classes)
     recording = probe(path)
     grid = make_grid(recording, config, overlap)
@@ -75,14 +88,15 @@ def analyse(
         def advance(seconds: float) -> None:
             progress(min(seconds, total), total)
 
-    joined = score_recording(model, recording, grid, batch_size=batch_size, advance=advance)
-    return conclude(path, recording, model, joined, threshold=threshold, names=names)
+    with one_thread():
+        joined = score_recording(engine, recording, grid, batch_size=batch_size, advance=advance)
+    return conclude(path, recording, config, joined, threshold=threshold, names=names)
 
 
 def conclude(
     path: str | Path,
     recording: Recording,
-    model: nn.Module,
+    config: Any,
     joined: Joined,
     *,
     threshold: Threshold = None,
@@ -92,7 +106,6 @@ def conclude(
 
     The scores are rounded as they are stored, so that kept scores decoded again give the same events.
     """
-    config: Any = model.config
     scores = rounded(joined.scores)
     found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
     found, unmeasured = measure(found, recording, config, joined.samples)
@@ -112,26 +125,74 @@ def conclude(
 
 
 def detect(
-    path: str | Path,
-    model: nn.Module,
+    recording: str | Path | NDArray[Any],
+    model: str | Path | Engine | nn.Module = "default",
     *,
+    sample_rate: int | None = None,
     threshold: Threshold = None,
     overlap: float = OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> pd.DataFrame:
-    """The events of one recording as an events table (see loxo.events.table), with the path as given.
+    """The events of one recording as an events table (see loxo.events.table).
 
+    `recording` is a path, a URL, or an array with its `sample_rate` (Hz): samples of shape (n,), or (n, channels) which
+    are mixed; floats within -1 to 1, or int16 or int32. The table names a path as given, and an array "array". `model`
+    is a bundled model's name, the path of a model file, an engine (loxo.engine.engine), or a PyTorch module.
     `threshold` (0 to 1; one for all classes, or by class) lists only events that score at least as much; without it
     each class has its own, which comes with the model. It never moves an event's edges. See analyse for the other
     parameters.
     Raises RecordingError when the recording cannot be read at all; when it can be read in part, that part is analysed
-    and a RecordingWarning says what is missing.
+    and a RecordingWarning says what is missing. Raises LoxoError for a folder, several recordings or a bad option, and
+    TypeError for an array or a model of another kind.
     """
-    analysis = analyse(
-        path, model, threshold=threshold, overlap=overlap, batch_size=batch_size, names=names, progress=progress
-    )
-    for sentence in filter(None, (analysis.fault, *analysis.notes)):
+    options: dict[str, Any] = {
+        "threshold": threshold,
+        "overlap": overlap,
+        "batch_size": batch_size,
+        "progress": progress,
+    }
+    if isinstance(recording, np.ndarray):
+        with tempfile.TemporaryDirectory() as folder:  # an array is read as a file is, so its events are the same
+            path = _write_array(recording, sample_rate, Path(folder))
+            analysis = analyse(path, model, names=names, **options)
+        events, sentences = analysis.events.assign(recording=ARRAY), [analysis.fault, *analysis.notes]
+        sentences = [sentence and sentence.replace(str(path), "The array") for sentence in sentences]
+    else:
+        _check_path(recording, sample_rate)
+        analysis = analyse(recording, model, names=names, **options)
+        events, sentences = analysis.events, [analysis.fault, *analysis.notes]
+    for sentence in filter(None, sentences):
         warnings.warn(sentence, RecordingWarning, stacklevel=2)
-    return analysis.events
+    return events
+
+
+def _check_path(recording: Any, sample_rate: int | None) -> None:
+    if not isinstance(recording, str | os.PathLike):
+        raise TypeError(
+            f"A recording is a path, a URL or a numpy array, not {type(recording).__name__}. For several recordings "
+            "use loxo.survey."
+        )
+    if sample_rate is not None:
+        raise TypeError("A sample_rate goes with an array; a file has its own.")
+    if not is_url(str(recording)) and Path(recording).is_dir():
+        raise LoxoError(f"{recording}: this is a folder. Use loxo.survey for all recordings in it.")
+
+
+def _write_array(samples: NDArray[Any], sample_rate: Any, folder: Path) -> Path:
+    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
+        raise TypeError(f"An array needs its sample_rate in Hz, a whole number, not {sample_rate!r}.")
+    if not 10 <= sample_rate <= 4_000_000:
+        raise LoxoError(f"A sample_rate of {sample_rate} Hz is out of bounds: give the rate of the array's samples.")
+    if samples.ndim not in (1, 2) or not samples.size or (samples.ndim == 2 and samples.shape[1] > 64):
+        raise TypeError(f"An array of sound has shape (samples,) or (samples, channels), not {samples.shape}.")
+    if samples.dtype.kind == "f":
+        samples, subtype = samples.astype(np.float32), "FLOAT"
+    elif samples.dtype in (np.int16, np.int32):
+        subtype = "PCM_16" if samples.dtype == np.int16 else "PCM_32"
+    else:
+        raise TypeError(f"An array of sound holds floats, int16 or int32, not {samples.dtype}.")
+    path = folder / f"{ARRAY}.wav"
+    soundfile.write(path, samples, int(sample_rate), subtype=subtype, format="RF64")
+    return path

@@ -17,11 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loxo.engine.config import ModelConfig
+from loxo.engine.filters import (
+    FLOOR_BLOCK,
+    PROMINENCE_CENTRE_DB,
+    PROMINENCE_DB,
+    PROMINENCE_UNIT_DB,
+    SHAPE_CENTRE_DB,
+    SHAPE_DB,
+    SHAPE_UNIT_DB,
+    SILENCE_RATIO,
+    TINY_POWER,
+    TwoResolution,
+    mel_filters,
+    triangles,
+)
 
 MEL_FLOOR = 1e-10  # power below which the mel front end is constant: -100 dB, as in the official model
-HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4
-MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
-LOG_STEP = math.log(6.4) / 27.0
 
 # Per-channel energy normalisation. What bioacoustics advises outdoors (Lostanlen et al. 2019), but for the time over
 # which the level before is followed: 60 ms there; a rumble of seconds would be taken for its own background.
@@ -31,12 +42,6 @@ PCEN_SCALE = 1e6  # mean power of the window: makes the bias what it is for 16-b
 KALDI_FLOOR = 1.1920928955078125e-07  # float32's epsilon
 KALDI_PREEMPHASIS = 0.97
 AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the deviation
-
-SILENCE_RATIO = 1e-10  # a stretch 100 dB under the loudest one of its window is padding, not sound
-TINY_POWER = 1e-20
-FLOOR_BLOCK = 8  # frames averaged before the quantile: less variance, an eighth of the sorting
-PROMINENCE_DB = (-10.0, 40.0)
-SHAPE_DB = (-50.0, 50.0)
 
 
 class FrontEnd(nn.Module):
@@ -48,63 +53,6 @@ class FrontEnd(nn.Module):
 def build_frontend(config: ModelConfig) -> FrontEnd:
     kinds = {"mel": MelFrontEnd, "pcen": PcenFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
     return kinds[config.frontend](config)
-
-
-# ---------------------------------------------------------------- filters
-
-
-def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
-    logarithmic = MEL_OF_1_KHZ + np.log(np.maximum(hertz, 1000.0) / 1000.0) / LOG_STEP
-    return np.where(hertz < 1000.0, hertz / HERTZ_PER_LINEAR_MEL, logarithmic)
-
-
-def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
-    logarithmic = 1000.0 * np.exp((mel - MEL_OF_1_KHZ) * LOG_STEP)
-    return np.where(mel < MEL_OF_1_KHZ, mel * HERTZ_PER_LINEAR_MEL, logarithmic)
-
-
-def triangles(edges: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """(bins, bands) triangular filters of height 1; band k rises from edges[k], peaks at [k + 1], ends at [k + 2]."""
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (frequencies[:, None] - left) / (centre - left)
-    falling = (right - frequencies[:, None]) / (right - centre)
-    return np.maximum(0.0, np.minimum(rising, falling))
-
-
-def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
-    """(n_fft / 2 + 1, n_mels) Slaney mel filters of unit area (Slaney 1998), the ones the official weights expect."""
-    mels = np.linspace(hertz_to_mel(np.array(fmin)), hertz_to_mel(np.array(fmax)), n_mels + 2)
-    edges = mel_to_hertz(mels)
-    frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
-    weights = triangles(edges, frequencies) * (2.0 / (edges[2:] - edges[:-2]))
-    return torch.tensor(weights, dtype=torch.float32)
-
-
-def warped_edges(bands: int, low: float, high: float, first_step: float, even: float) -> np.ndarray:
-    """bands + 2 frequencies from `low`: steps of `first_step` Hz for the share `even` of the bands, then growing.
-
-    The growth is chosen so that the last filter's centre is `high`.
-    """
-    flat = round(bands * even)
-    growing = bands - flat
-    rest = high - low - first_step * (flat - 1)
-    slope = 2 * (rest / growing - first_step) / (growing + 1)
-    steps = np.concatenate((np.full(flat, first_step), first_step + slope * np.arange(1, growing + 2)))
-    return np.concatenate(([low - first_step], low - first_step + np.cumsum(steps)))
-
-
-def band_filters(edges: np.ndarray, sample_rate: float, n_fft: int) -> Tensor:
-    """(n_fft / 2 + 1, bands) triangles whose weights add up to 1: a band reads the mean power density inside it."""
-    weights = triangles(edges, np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1))
-    return torch.tensor(weights / weights.sum(0), dtype=torch.float32)
-
-
-def lowpass(factor: int, taps_per_phase: int = 12, beta: float = 8.0) -> Tensor:
-    """Kaiser-windowed sinc that lets a band up to a quarter of the decimated rate pass and folds nothing into it."""
-    half = taps_per_phase * factor // 2
-    positions = np.arange(-half, half + 1)
-    taps = np.sinc(positions / factor) * np.kaiser(2 * half + 1, beta)
-    return torch.tensor(taps / taps.sum(), dtype=torch.float32)
 
 
 def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) -> Tensor:
@@ -130,7 +78,7 @@ class MelFrontEnd(FrontEnd):
         self.frames = config.window_samples // config.hop_length + 1
         filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels) decibels."""
@@ -222,28 +170,13 @@ class TwoResolutionFrontEnd(FrontEnd):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.frames = config.image_frames
-        self.hop = config.hop_length
-        self.every = config.long_every
+        geometry = TwoResolution.of(config)
+        self.frames, self.hop, self.every = config.image_frames, geometry.hop, geometry.every
         self.floor_quantile = config.floor_quantile
-        self.factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
-        low_rate = config.sample_rate / self.factor
-        low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
-        short_bands = config.n_mels - config.low_bands
-        short_edges = warped_edges(short_bands, config.short_fmin, config.fmax, first_step=20.0, even=0.4)
-        buffers = {
-            "long_window": torch.hann_window(config.n_fft // self.factor),
-            "short_window": torch.hann_window(config.short_n_fft),
-            "long_filters": band_filters(low_edges, low_rate, config.n_fft // self.factor),
-            "short_filters": band_filters(short_edges, config.sample_rate, config.short_n_fft),
-            "taps": lowpass(self.factor),
-        }
-        for name, value in buffers.items():
-            self.register_buffer(name, value, persistent=False)
-        reach = self.factor * (len(self.long_window) // 2) + len(self.taps) // 2
-        middle = (self.every - 1) * self.hop // 2  # of the frames that share a window, from the first one's centre
-        self.long_reach = (reach - middle, reach + middle)  # samples before and after, for the decimation
-        self.long_hop = self.every * self.hop // self.factor  # in samples of the low rate
+        self.factor, self.long_hop, self.long_context = geometry.factor, geometry.long_hop, geometry.long_context
+        self.long_scale, self.short_scale = geometry.long_scale, geometry.short_scale
+        for name in ("long_window", "short_window", "long_filters", "short_filters", "taps"):
+            self.register_buffer(name, torch.from_numpy(getattr(geometry, name)), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, window_samples) -> (batch, 2, image_frames, n_mels), both channels of order 1."""
@@ -267,16 +200,16 @@ class TwoResolutionFrontEnd(FrontEnd):
 
     def long_spectra(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, a frame every `every` hops, low_bands)"""
-        padded = F.pad(waveform[:, None], self.long_reach, mode="reflect")
+        padded = F.pad(waveform[:, None], self.long_context, mode="reflect")
         slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
         power = power_spectrum(slow, self.long_window, self.long_hop, center=False)
         # Power per hertz would differ between the two only by the rate; unit noise reads the same in both this way.
-        return power @ self.long_filters / (self.long_window.square().sum() / self.factor)
+        return power @ self.long_filters / self.long_scale
 
     def short_spectra(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop_length + 1, n_mels - low_bands)"""
         power = power_spectrum(waveform, self.short_window, self.hop, center=True)
-        return power @ self.short_filters / self.short_window.square().sum()
+        return power @ self.short_filters / self.short_scale
 
 
 def normalise(power: Tensor, quantile: float) -> Tensor:
@@ -295,4 +228,5 @@ def normalise(power: Tensor, quantile: float) -> Tensor:
     decibels = 10.0 * torch.log10(power + TINY_POWER)
     prominence = (decibels - floor).clamp(*PROMINENCE_DB)
     shape = (decibels - floor.mean(2, keepdim=True)).clamp(*SHAPE_DB)
-    return torch.stack(((prominence - 5.0) / 10.0, shape / 20.0), dim=1)
+    channels = (prominence - PROMINENCE_CENTRE_DB) / PROMINENCE_UNIT_DB, (shape - SHAPE_CENTRE_DB) / SHAPE_UNIT_DB
+    return torch.stack(channels, dim=1)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from loxo.engine.config import ModelConfig
-from loxo.engine.model_file import find_model, hash_model, load_model
+from loxo.engine.model_file import find_model, hash_model
 from loxo.network.base import FrameModel
+from loxo.network.loading import load_model
 
 FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # torch counts it on GPUs only
 UNSEEN = 1e-25  # relative gradient: rounding leaves less than this

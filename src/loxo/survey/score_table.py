@@ -32,6 +32,7 @@ from loxo.audio.storage import is_url, join, write_bytes
 from loxo.detection.decode import calibrated, score_within, smooth, smoothing_reach
 from loxo.detection.scores import frame_scores, rounded
 from loxo.engine.config import Decoding
+from loxo.engine.engine import Engine, as_engine, load_engine
 from loxo.engine.windows import OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
@@ -61,14 +62,14 @@ class Scored:
 
 def score_table(
     table: str | Path,
-    model: str | Path | nn.Module,
+    model: str | Path | Engine | nn.Module,
     out: str | Path,
     *,
     recordings: Iterable[str | Path] = (),
     overlap: float = OVERLAP,
     batch_size: int = 8,
     device: str = "cpu",
-    runtime: str = "torch",
+    runtime: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Writes `table` (Raven, or CSV with a header) with its events' scores into the folder or s3:// address `out`.
@@ -113,13 +114,13 @@ def score_table(
 
 def score_events(
     recording: Recording,
-    model: Any,
+    engine: Engine,
     events: Sequence[tuple[float, float]],
     overlap: float = OVERLAP,
     batch_size: int = 8,
 ) -> list[list[float] | None]:
     """The score in every class of events (start_s, end_s) of one recording; None for one that lies outside it."""
-    config = model.config
+    config = engine.config
     total_samples = recording.samples_at(config.sample_rate)
     total = -(-total_samples // config.step_samples)
     spans = [_steps(start, end, config, total) for start, end in events]
@@ -130,7 +131,7 @@ def score_events(
     for first, last, members in _stretches(spans, config.steps, hop, reach, total):
         end = min(last * config.step_samples, total_samples)
         blocks = stream(recording, config.sample_rate, start=first * config.step_samples, stop=end)
-        rows = frame_scores(model, blocks, overlap=overlap, batch_size=batch_size)
+        rows = frame_scores(engine, blocks, overlap=overlap, batch_size=batch_size)
         frames = rounded(rows[: len(config.classes)])
         if blocks.fault:
             raise LoxoError(blocks.fault)
@@ -235,17 +236,15 @@ def _common_tail(one: str, other: str) -> int:
     return next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
 
 
-def _load(model: str | Path | nn.Module, device: str, runtime: str) -> tuple[Any, dict[str, Any]]:
+def _load(model: str | Path | Engine | Any, device: str, runtime: str) -> tuple[Engine, dict[str, Any]]:
+    """The engine, and what the record says about it."""
     from loxo import __version__
-    from loxo.engine.model_file import find_model, hash_model, load_model
-    from loxo.engine.openvino import choose_runtime, describe
 
+    about: dict[str, Any] = {"version": __version__}
     if not isinstance(model, str | Path):
-        return model, {"version": __version__, "model": type(model).__name__}
-    path, chosen = find_model(model), choose_runtime(runtime, device)
-    loaded = load_model(path, device=device, runtime=chosen)
-    about = {"version": __version__, "model": str(model), "model_sha256": hash_model(path)}
-    return loaded, {**about, **describe(chosen, loaded)}
+        return as_engine(model), about | {"model": type(model).__name__}
+    engine = load_engine(model, device=device, runtime=runtime)
+    return engine, about | {"model": str(model), "model_sha256": engine.sha256, **engine.describe()}
 
 
 def _with_scores(

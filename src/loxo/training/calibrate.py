@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.finding import find_recordings
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
-from loxo.engine.model_file import load_model, save_model
+from loxo.engine.model_file import read_model_file, write_copy
 from loxo.errors import LoxoError
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores, operating_curve, reliability
 from loxo.evaluation.inputs import gather, read_detections, read_truth
@@ -60,14 +60,13 @@ def calibrate(
     use the curves; made from the numbers if not given. Raises LoxoError when nothing can be matched, for a class
     without true events, or when files cannot be read or written.
     """
-    network = load_model(model)
-    before = network.config
+    source = read_model_file(model)
+    before = source.config
     events = read_truth(truth)
     _check_names(events, recordings)
-    network.config = replace(before, calibration={}, curves={})
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.safetensors"
-        save_model(network, raw, network.provenance)
+        write_copy(source, raw, replace(before, calibration={}, curves={}), source.provenance)
         run = Path(folder) / "run"
         summary = survey(recordings, raw, run, threshold=0.0, workers=workers, on_progress=on_progress)
         case = gather(events, [read_detections(run)], classes=before.classes)
@@ -101,9 +100,9 @@ def calibrate(
             threshold=threshold,
             error=reliability(worth, right).error,
         )
-    network.config = replace(before, decoding=decoding, calibration=calibration, curves=curves)
-    provenance: dict[str, Any] = {**network.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
-    save_model(network, out, provenance)
+    provenance: dict[str, Any] = {**source.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
+    config = replace(before, decoding=decoding, calibration=calibration, curves=curves)
+    write_copy(source, out, config, provenance)
     return fits
 
 

@@ -21,9 +21,9 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from loxo.engine.model_file import save_model
 from loxo.errors import LoxoError
 from loxo.network.base import FrameModel
+from loxo.network.loading import save_model
 from loxo.training import augment
 from loxo.training.config import TrainingConfig
 from loxo.training.dataset import Batch, Numbers, Told, collate

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.engine.long_input import images
 from loxo.network.base import CLIP_POOLING, FrameModel
+from loxo.network.images import images
 from loxo.training import augment
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.muon import MuonAdamW

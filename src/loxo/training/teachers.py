@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from loxo.engine.config import ModelConfig
-from loxo.engine.long_input import images
-from loxo.engine.model_file import load_model
 from loxo.errors import LoxoError
 from loxo.network.base import FrameModel
+from loxo.network.images import images
+from loxo.network.loading import load_model
 from loxo.training.config import DistilConfig
 
 # What the config of every architecture says of its output; the rest defines the front end.

@@ -36,13 +36,14 @@ from lightning.fabric import Fabric
 
 import loxo
 from loxo.engine.config import ModelConfig
-from loxo.engine.model_file import find_model, hash_model, load_model, save_model
+from loxo.engine.model_file import find_model, hash_model
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import keep_freed_memory, usable_cores
 from loxo.network.base import FrameModel
 from loxo.network.fast.inference import bfloat16_is_fast
 from loxo.network.foreign.checkpoints import load_weights
+from loxo.network.loading import load_model, save_model
 from loxo.network.registry import build
 from loxo.training.config import TrainingConfig
 from loxo.training.fit_decoding import fit_decoding

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from loxo import HTSAT, HTSATConfig, LoxoError, load_model, save_model
 from loxo.engine.architectures import preset_config
 from loxo.engine.config import LABELS
+from loxo.engine.filters import mel_filters
 from loxo.network.foreign.checkpoints import convert_checkpoint, load_weights
-from loxo.network.frontend import mel_filters
 from loxo.network.registry import build
 
 TINY = {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (2, 2, 4, 4), "classes": LABELS}

@@ -17,14 +17,15 @@ from torch import Tensor
 
 from loxo.engine.architectures import preset_config
 from loxo.engine.config import LABELS, ModelConfig
-from loxo.engine.model_file import hash_model, save_model
+from loxo.engine.filters import mel_filters
+from loxo.engine.model_file import hash_model
 from loxo.errors import LoxoError
 from loxo.network.ast import AST
 from loxo.network.base import FrameModel
 from loxo.network.foreign.layouts import Layout, recognise, rename
 from loxo.network.foreign.untrusted import read_tensors
-from loxo.network.frontend import mel_filters
 from loxo.network.htsat import HTSAT
+from loxo.network.loading import save_model
 from loxo.network.registry import ARCHITECTURES, build
 
 Shape = tuple[int, ...]
@@ -169,7 +170,7 @@ def _check_front_end(config: ModelConfig, tensors: dict[str, Tensor]) -> list[st
 
 
 def _same_filters(config: ModelConfig, filters: Tensor) -> bool:
-    own = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+    own = torch.from_numpy(mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax))
     return own.shape == filters.shape and torch.allclose(own, filters.float(), atol=1e-5)
 
 
