@@ -17,8 +17,8 @@ curve = st.lists(st.sampled_from([0, 1e-6, 0.01, 0.2, 0.3, 0.45, 0.5, 0.7, 0.9, 
 decodings = st.builds(
     Decoding,
     smooth_s=st.sampled_from([0.0, 3.0, 5.0]),
-    edge=st.sampled_from([0.3, 0.5, 0.9]),
-    split=st.sampled_from([0.0, 0.6, 0.95]),
+    edge_ratio=st.sampled_from([0.3, 0.5, 0.9]),
+    valley_ratio=st.sampled_from([0.0, 0.6, 0.95]),
     min_duration_s=st.sampled_from([0.0, 2.0]),
     merge_gap_s=st.sampled_from([0.0, 1.0, 4.0]),
 )
@@ -40,57 +40,57 @@ def test_a_higher_event_is_never_entered():
 
 
 def test_beside_a_higher_event_a_shallow_valley_costs_more_than_a_deep_one():
-    assert events_of([0, 0.9, 0.5, 0.8, 0], split=0.7) == [(1, 2, 0.9), (2, 4, 0.8 - DOUBT * 0.5)]
-    assert events_of([0, 0.9, 0.5, 0.8, 0, 0.7], split=0.7)[-1] == (5, 6, 0.7)  # a pause, no valley
+    assert events_of([0, 0.9, 0.5, 0.8, 0], valley_ratio=0.7) == [(1, 2, 0.9), (2, 4, 0.8 - DOUBT * 0.5)]
+    assert events_of([0, 0.9, 0.5, 0.8, 0, 0.7], valley_ratio=0.7)[-1] == (5, 6, 0.7)  # a pause, no valley
 
 
 def test_a_deep_valley_parts_two_calls_and_a_shallow_one_does_not():
     two = [0, 0.8, 0.9, 0.6, 0.5, 0.7, 0.8, 0]
     assert events_of(two) == [(1, 8 - 1, 0.9)]
     lower = 0.8 - DOUBT * 0.5
-    assert events_of(two, split=0.7) == [(1, 4, 0.9), (4, 7, lower)]
-    assert events_of(two[::-1], split=0.7) == [(1, 4, lower), (4, 7, 0.9)]
-    assert events_of(two, split=0.6) == [(1, 7, 0.9)]  # the valley is 0.625 of the lower peak
+    assert events_of(two, valley_ratio=0.7) == [(1, 4, 0.9), (4, 7, lower)]
+    assert events_of(two[::-1], valley_ratio=0.7) == [(1, 4, lower), (4, 7, 0.9)]
+    assert events_of(two, valley_ratio=0.6) == [(1, 7, 0.9)]  # the valley is 0.625 of the lower peak
 
 
 def test_what_lasts_scores_higher_than_what_peaks():
     lasts, peaks = [0.8, 0.9, 0.8, 0.8, 0.8, 0.8], [0.5, 0.9, 0.5, 0.5, 0.5, 0.5]
-    one, other, neither = (events_of(values, lasting=0.5)[0][2] for values in (lasts, peaks, [0.9] * 6))
+    one, other, neither = (events_of(values, sustain_weight=0.5)[0][2] for values in (lasts, peaks, [0.9] * 6))
     assert one == pytest.approx(6 / 7)  # odds of 9 and 4: their geometric mean is 6
     assert other == pytest.approx(3 / 4)  # of 9 and 1
     assert neither == pytest.approx(0.9)
     assert events_of(peaks)[0][2] == 0.9
-    assert 0 < events_of([1, 0.5, 1], edge=0.4, lasting=0.5)[0][2] < 1
+    assert 0 < events_of([1, 0.5, 1], edge_ratio=0.4, sustain_weight=0.5)[0][2] < 1
 
 
 def test_many_alike_within_a_minute_count_against_each_other():
     few = CROWDS[0][1]
-    assert {score for *_, score in events_of([0.8, 0] * (few + 1), crowd=1.0)} == {0.8}
+    assert {score for *_, score in events_of([0.8, 0] * (few + 1), density_penalty=1.0)} == {0.8}
     odds = 4 * (1 + few) / 8  # of eight alike
-    crowd = events_of([0.8, 0] * 8, crowd=1.0)
+    crowd = events_of([0.8, 0] * 8, density_penalty=1.0)
     assert [score for *_, score in crowd] == [pytest.approx(odds / (1 + odds))] * 8
     assert {score for *_, score in events_of([0.8, 0] * 8)} == {0.8}
-    louder = events_of([0.8, 0, 0.1, 0, 0.1, 0, 0.1, 0, 0.1, 0, 0.1, 0], crowd=1.0)
+    louder = events_of([0.8, 0, 0.1, 0, 0.1, 0, 0.1, 0, 0.1, 0, 0.1, 0], density_penalty=1.0)
     assert louder[0][2] == 0.8 and louder[1][2] < 0.1  # what is far fainter is not like it
-    apart = events_of(([0.8] + [0] * 61) * 8, crowd=1.0)
+    apart = events_of(([0.8] + [0] * 61) * 8, density_penalty=1.0)
     assert {score for *_, score in apart} == {0.8}
 
 
 def test_what_goes_on_for_minutes_counts_against_itself():
     (_, few), (reach_s, many) = CROWDS
     pace = 31  # two within a minute on either side
-    events = events_of(([0.8] + [0] * (pace - 1)) * 40, crowd=0.5)
+    events = events_of(([0.8] + [0] * (pace - 1)) * 40, density_penalty=0.5)
     others = 2 * int(reach_s // pace)
     assert few >= 2 and others > many
     odds = 4 * ((1 + many) / (1 + others)) ** 0.5
     assert events[20][2] == pytest.approx(odds / (1 + odds))
     assert events[0][2] == events[-1][2] == 0.8  # half as many around them
-    assert {score for *_, score in events_of(([0.8] + [0] * 61) * 40, crowd=0.5)} == {0.8}
+    assert {score for *_, score in events_of(([0.8] + [0] * 61) * 40, density_penalty=0.5)} == {0.8}
 
 
 def test_an_event_that_is_looked_for_scores_as_one_that_is_found():
     values = np.array([0, 0.2, 0.6, 0.9, 0.7, 0.5, 0.3, 0, 0, 0])
-    decoding = Decoding(smooth_s=3.0, lasting=0.5)
+    decoding = Decoding(smooth_s=3.0, sustain_weight=0.5)
     smoothed = smooth(values, 3)
     first, last, score = find_events(values, decoding, 1.0)[0]
     assert score_within(values[first:last], smoothed[first:last], decoding) == score

@@ -32,7 +32,7 @@ class HearsTwo(FakeModel):
     """Two at once is what is more than twice as loud as one."""
 
     def __init__(self) -> None:
-        decoding = {"rumble": Decoding(threshold=0.4, overlap=0.3), "gunshot": Decoding(threshold=0.4)}
+        decoding = {"rumble": Decoding(threshold=0.4, overlap_threshold=0.3), "gunshot": Decoding(threshold=0.4)}
         super().__init__(TwoRows(decoding=decoding))
 
     def forward(self, waveform):
@@ -116,7 +116,7 @@ def test_scores_of_two_at_once_make_two_events_of_one():
     scores[20:120], two[60:80] = 0.9, 0.6
     one = find_events(scores, Decoding(), 0.1)
     assert one == [(20, 120, 0.9)] == find_events(scores, Decoding(), 0.1, two)  # asked for by `overlap`
-    found = find_events(scores, Decoding(overlap=0.5), 0.1, two)
+    found = find_events(scores, Decoding(overlap_threshold=0.5), 0.1, two)
     assert (
         len(found) == 2
         and found[0][0] == 20
@@ -125,8 +125,8 @@ def test_scores_of_two_at_once_make_two_events_of_one():
         and 55 <= found[1][0] <= 65
     )
     assert max(score for *_, score in found) == 0.9 and 0.7 < min(score for *_, score in found) < 0.9
-    assert find_events(scores, Decoding(overlap=0.7), 0.1, two) == one
-    assert find_events(scores, Decoding(overlap=0.5), 0.1) == one
+    assert find_events(scores, Decoding(overlap_threshold=0.7), 0.1, two) == one
+    assert find_events(scores, Decoding(overlap_threshold=0.5), 0.1) == one
 
 
 def test_rows_of_a_class():
@@ -162,7 +162,7 @@ def test_from_recording_to_table_and_again_from_kept_scores(card, tmp_path):
     assert kept.labels == TwoRows().rows and kept.scores[2].max() > 0.9
     rescore(run, tmp_path / "again")
     assert (tmp_path / "again/events.csv").read_bytes() == (run / "events.csv").read_bytes()
-    rescore(run, tmp_path / "never", changes={"overlap": {"rumble": 0.0}})
+    rescore(run, tmp_path / "never", changes={"overlap_threshold": {"rumble": 0.0}})
     lines = [(folder / "events.csv").read_text().splitlines() for folder in (run, tmp_path / "never")]
     assert len(lines[1]) == len(lines[0]) - 1
 
@@ -173,7 +173,7 @@ def test_a_run_from_before_there_were_overlaps_is_read(card, tmp_path):
     record = json.loads((run / "run.json").read_text())
     del record["parameters"]["rows"]
     for decoding in record["parameters"]["decoding"].values():
-        del decoding["overlap"]
+        del decoding["overlap_threshold"]
     (run / "run.json").write_text(json.dumps(record))
     assert read_run_config(run)[0].rows == ("rumble", "gunshot")
     rescore(run, tmp_path / "again")

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from loxo import HTSATConfig, LoxoError
@@ -13,10 +15,32 @@ def test_geometry_of_the_presets():
 
 @pytest.mark.parametrize("name", HTSATConfig.presets)
 def test_a_config_survives_json(name):
-    import json
-
     config = HTSATConfig.preset(name)
     assert HTSATConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_model_file_with_the_former_field_names_gives_the_same_config():
+    """The fields of the bundled model's own header, as it was written before they were renamed."""
+    now = HTSATConfig.preset("default", call_overlap=False)
+    former = json.loads(json.dumps(now.to_dict()))
+    former["overlap"] = former.pop("call_overlap")
+    names = {
+        "edge_ratio": "edge",
+        "valley_ratio": "split",
+        "sustain_weight": "lasting",
+        "density_penalty": "crowd",
+        "overlap_threshold": "overlap",
+    }
+    for decoding in former["decoding"].values():
+        for name, before in names.items():
+            decoding[before] = decoding.pop(name)
+    assert former["decoding"]["rumble"]["lasting"] == 0.5 and "edge_ratio" not in former["decoding"]["rumble"]
+    assert HTSATConfig.from_dict(former) == now
+
+
+def test_a_former_field_name_is_no_parameter_of_a_preset():
+    with pytest.raises(LoxoError, match=r"Unknown model config field\(s\) overlap"):
+        HTSATConfig.preset("default", overlap=False)
 
 
 @pytest.mark.parametrize(

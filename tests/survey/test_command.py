@@ -31,8 +31,8 @@ def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):
         *again, tmp_path / "other", "--smooth", "rumble=2", "--min-duration", 0.1, "--edge", 0.4, "--crowd", 0
     )
     decoding = json.loads((tmp_path / "other/run.json").read_text())["parameters"]["decoding"]
-    assert code == 0 and (decoding["rumble"]["smooth_s"], decoding["gunshot"]["edge"]) == (2, 0.4)
-    assert (decoding["rumble"]["crowd"], decoding["gunshot"]["min_duration_s"]) == (0, 0.1)
+    assert code == 0 and (decoding["rumble"]["smooth_s"], decoding["gunshot"]["edge_ratio"]) == (2, 0.4)
+    assert (decoding["rumble"]["density_penalty"], decoding["gunshot"]["min_duration_s"]) == (0, 0.1)
 
     (tmp_path / "theirs.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n12\t16\t20200101_000000.wav\n")
     code, out, _ = loxo("detect", tmp_path / "card", "--only", tmp_path / "theirs.txt", "--out", tmp_path / "only")

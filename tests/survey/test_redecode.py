@@ -109,13 +109,13 @@ def test_names_may_be_read_otherwise(run, tmp_path):
 
 
 def test_new_events_are_measured_while_the_recordings_are_there(run, tmp_path):
-    rescore(run, tmp_path / "new", threshold=0.2, changes={"edge": 0.9})
+    rescore(run, tmp_path / "new", threshold=0.2, changes={"edge_ratio": 0.9})
     table = read_raven(tmp_path / "new/tables/nn01_20200101_000000.selections.txt")
     assert table[table["label"] == "rumble"]["high_hz"].between(29, 36).all()
     card = run.parent / "card"
     card.rename(run.parent / "moved")
     try:
-        gone = rescore(run, tmp_path / "gone", threshold=0.2, changes={"edge": 0.8})
+        gone = rescore(run, tmp_path / "gone", threshold=0.2, changes={"edge_ratio": 0.8})
         rescore(run, tmp_path / "same", threshold=0.2)
     finally:
         (run.parent / "moved").rename(card)
@@ -132,7 +132,7 @@ def test_what_cannot_be_decoded_again_is_said(run, tmp_path):
         ("no run.json", tmp_path, tmp_path / "x", {}),
         ("'whistle'", run, tmp_path / "x", {"changes": {"smooth_s": {"whistle": 1.0}}}),
         ("no decoding parameter", run, tmp_path / "x", {"changes": {"threshold": 1.0}}),
-        ("between 0 and 1", run, tmp_path / "x", {"changes": {"edge": 1.5}}),
+        ("between 0 and 1", run, tmp_path / "x", {"changes": {"edge_ratio": 1.5}}),
         ("between 0 and 1", run, tmp_path / "x", {"threshold": 1.5}),
         ("no format", run, tmp_path / "x", {"formats": "excel"}),
     ]:

@@ -197,11 +197,11 @@ def detect(
     chosen = max_fp_per_hour is not None or review_budget is not None
     options = {
         "smooth_s": ("--smooth", smooth),
-        "edge": ("--edge", edge),
-        "split": ("--split", split),
-        "lasting": ("--lasting", lasting),
-        "crowd": ("--crowd", crowd),
-        "overlap": ("--overlapping", overlapping),
+        "edge_ratio": ("--edge", edge),
+        "valley_ratio": ("--split", split),
+        "sustain_weight": ("--lasting", lasting),
+        "density_penalty": ("--crowd", crowd),
+        "overlap_threshold": ("--overlapping", overlapping),
         "min_duration_s": ("--min-duration", min_duration),
         "merge_gap_s": ("--merge-gap", merge_gap),
     }

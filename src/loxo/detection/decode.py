@@ -124,16 +124,16 @@ def find_events(
     overlap: (steps,), how probable it is that two events sound at once, where the model tells.
     """
     smoothed = smooth(scores, decoding.smooth_s / step_s)
-    pieces = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
+    pieces = _merge(_grow(smoothed, decoding), decoding.edge_ratio, decoding.merge_gap_s / step_s)
     least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
     events = [
-        (first, last, _score(scores[first:last], peak, valley, decoding.lasting))
+        (first, last, _score(scores[first:last], peak, valley, decoding.sustain_weight))
         for first, last, peak, valley in pieces
         if last - first >= least
     ]
-    if overlap is not None and decoding.overlap:
-        events = tell_apart(events, _stretches(overlap, decoding.overlap, step_s), step_s)
-    return _less_in_a_crowd(events, decoding.crowd, step_s) if decoding.crowd and events else events
+    if overlap is not None and decoding.overlap_threshold:
+        events = tell_apart(events, _stretches(overlap, decoding.overlap_threshold, step_s), step_s)
+    return _less_in_a_crowd(events, decoding.density_penalty, step_s) if decoding.density_penalty and events else events
 
 
 def _stretches(overlap: NDArray[np.floating[Any]], least: float, step_s: float) -> list[Event]:
@@ -141,7 +141,7 @@ def _stretches(overlap: NDArray[np.floating[Any]], least: float, step_s: float) 
     each, with its score."""
     smoothed = smooth(overlap, OVERLAP_SMOOTH_S / step_s)
     smoothed[smoothed < OVERLAP_EDGE * least] = 0.0  # no part of any of them
-    pieces = _grow(smoothed, Decoding(edge=OVERLAP_EDGE))
+    pieces = _grow(smoothed, Decoding(edge_ratio=OVERLAP_EDGE))
     return [(first, last, score) for first, last, score, _ in pieces if score >= least]
 
 
@@ -176,9 +176,9 @@ def score_within(inside: NDArray[np.floating[Any]], smoothed: NDArray[np.float64
     """What an event scores that has its peak in these steps of one class, as scored and smoothed (steps,), and lies
     there alone: as find_events has it, without the events around."""
     values, peak, free = smoothed.tolist(), int(np.argmax(smoothed)), bytearray(len(smoothed))
-    least = decoding.edge * values[peak]
-    begin, end = (_reach(values, free, peak, way, least, decoding.split) for way in (-1, 1))
-    return _score(inside[begin : end + 1], values[peak], 0.0, decoding.lasting)
+    least = decoding.edge_ratio * values[peak]
+    begin, end = (_reach(values, free, peak, way, least, decoding.valley_ratio) for way in (-1, 1))
+    return _score(inside[begin : end + 1], values[peak], 0.0, decoding.sustain_weight)
 
 
 def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:
@@ -223,9 +223,9 @@ def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Piece]:
         if taken[peak]:
             continue
         score = values[peak]
-        least = decoding.edge * score
-        first = _reach(values, taken, peak, -1, least, decoding.split)
-        last = _reach(values, taken, peak, 1, least, decoding.split) + 1
+        least = decoding.edge_ratio * score
+        first = _reach(values, taken, peak, -1, least, decoding.valley_ratio)
+        last = _reach(values, taken, peak, 1, least, decoding.valley_ratio) + 1
         parted = [values[first : peak + 1]] if first > 0 and taken[first - 1] else []
         parted += [values[peak:last]] if last < len(values) and taken[last] else []
         taken[first:last] = b"\1" * (last - first)

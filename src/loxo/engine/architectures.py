@@ -40,7 +40,7 @@ class HTSATConfig(ModelConfig):
             "substeps": 4,
             "fine": 32,
             "fine_depth": 2,
-            "overlap": True,
+            "call_overlap": True,
             "drop_path": 0.0,  # no training window is seen twice
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
@@ -64,7 +64,7 @@ class HTSATConfig(ModelConfig):
     substeps: int = 1  # steps of the output that each token of the last stage is cut into
     fine: int = 0  # channels of a second head that sees what the stem's first layer saw at each step; 0: none
     fine_depth: int = 0  # layers of that head in which each step sees those around it
-    overlap: bool = False  # a third head, on the second, tells of each class where two of its events sound at once
+    call_overlap: bool = False  # a third head, on the second, tells of each class where two of its events sound at once
 
     def __post_init__(self) -> None:
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
@@ -95,8 +95,10 @@ class HTSATConfig(ModelConfig):
                 "A fine head needs a stem whose first layer has a column for each step, and an image without folds: "
                 f"not {self.steps} steps of {self.image_size[1]} frames, {len(self.stem)} layers, {self.folds} folds."
             )
-        if self.overlap and not self.fine:
-            raise LoxoError("Overlaps are told from what a fine head saw: give it channels (fine), or overlap: false.")
+        if self.call_overlap and not self.fine:
+            raise LoxoError(
+                "Overlaps are told from what a fine head saw: give it channels (fine), or call_overlap: false."
+            )
         for grid in self.grids:
             if any(size > self.attention_window and size % self.attention_window for size in grid):
                 raise LoxoError(f"A grid of {grid} tokens cannot be cut into windows of {self.attention_window}.")
@@ -125,8 +127,8 @@ class HTSATConfig(ModelConfig):
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The classes, and with `overlap` as many rows more: the probability that two of that class sound at once."""
-        return (*self.classes, *(f"{label}{OVERLAP}" for label in self.classes)) if self.overlap else self.classes
+        """The classes; with `call_overlap` also, for each class, the probability that two of its calls overlap."""
+        return (*self.classes, *(f"{label}{OVERLAP}" for label in self.classes)) if self.call_overlap else self.classes
 
     @property
     def features(self) -> int:

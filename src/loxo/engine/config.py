@@ -7,6 +7,7 @@ normalisation and one notion of time. All times in samples or frames are integer
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -26,11 +27,13 @@ class Decoding:
 
     threshold: float = 0.5
     smooth_s: float = 0.0  # length of the running mean over frame scores, rounded to an odd number of steps; 0: none
-    edge: float = 0.5  # share of the peak score at which an event begins and ends
-    split: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
-    lasting: float = 0.0  # weight of what four fifths of an event's frames reach, beside its peak, in its score
-    crowd: float = 0.0  # how much it counts against an event that many like it come within a minute or five
-    overlap: float = 0.0  # least score of "two at once" that makes two events of one; 0: never, nor without such scores
+    edge_ratio: float = 0.5  # share of the peak score at which an event begins and ends
+    valley_ratio: float = 0.0  # two peaks are two events when the valley between is at most this share of the lower one
+    sustain_weight: float = 0.0  # weight of what four fifths of an event's frames reach, beside its peak, in its score
+    density_penalty: float = 0.0  # how much it counts against an event that many like it come within a minute or five
+    overlap_threshold: float = (
+        0.0  # least score of "two at once" that makes two events of one; 0: never, nor without such scores
+    )
     min_duration_s: float = 0.0
     merge_gap_s: float = 0.0  # events of one class closer than this become one, unless one is under edge x the other
     low_hz: float = 0.0  # frequency bounds written into selection tables
@@ -58,20 +61,33 @@ class OperatingCurve:
     data: str  # one sentence: which recordings, how many hours and events, which matching
 
 
+# Field names in model files and run folders that were written before the fields were renamed: {old name: new name} of a
+# model config ("config"), of one class's decoding, and of the parameters in run.json ("run").
+FORMER_NAMES: dict[str, dict[str, str]] = {
+    "config": {"overlap": "call_overlap"},
+    "decoding": {
+        "edge": "edge_ratio",
+        "split": "valley_ratio",
+        "lasting": "sustain_weight",
+        "crowd": "density_penalty",
+        "overlap": "overlap_threshold",
+    },
+    "run": {},
+}
 BY_CLASS: dict[str, type] = {"decoding": Decoding, "calibration": Calibration, "curves": OperatingCurve}
 RUMBLE_DECODING = Decoding(
     threshold=0.6,
     smooth_s=0.96,
-    edge=0.5,
-    split=0.88,
-    lasting=0.5,
-    crowd=0.5,  # less than for shots: elephants answer each other
-    overlap=0.05,
+    edge_ratio=0.5,
+    valley_ratio=0.88,
+    sustain_weight=0.5,
+    density_penalty=0.5,  # less than for shots: elephants answer each other
+    overlap_threshold=0.05,
     min_duration_s=0.6,
     low_hz=10.0,
     high_hz=150.0,
 )
-GUNSHOT_DECODING = Decoding(threshold=0.7, edge=0.5, crowd=1.0, low_hz=80.0, high_hz=2000.0)
+GUNSHOT_DECODING = Decoding(threshold=0.7, edge_ratio=0.5, density_penalty=1.0, low_hz=80.0, high_hz=2000.0)
 DECODING = {"rumble": RUMBLE_DECODING, "gunshot": GUNSHOT_DECODING}
 
 
@@ -174,7 +190,7 @@ class ModelConfig:
         """A named config, any field changed by its name. Raises LoxoError for an unknown preset or field."""
         if name not in cls.presets:
             raise LoxoError(f"No preset is called {name!r}. There are: {', '.join(sorted(cls.presets))}.")
-        return cls.from_dict({**cls.presets[name], **changes})
+        return cls._from_fields({**cls.presets[name], **changes})
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -183,7 +199,18 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """The inverse of to_dict. Raises LoxoError for a field this version does not know."""
+        """The inverse of to_dict, also for a file of an earlier version (FORMER_NAMES).
+
+        Raises LoxoError for a field this version does not know.
+        """
+        fields = current_names("config", values)
+        if "decoding" in fields:
+            fields["decoding"] = decoding_with_current_names(fields["decoding"])
+        return cls._from_fields(fields)
+
+    @classmethod
+    def _from_fields(cls, values: dict[str, Any]) -> Self:
+        """A config from values under the current field names; lists become tuples."""
         known = {f.name for f in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -201,6 +228,20 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+
+def current_names(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, with the former field names of this kind (FORMER_NAMES) replaced by the current ones."""
+    names = FORMER_NAMES[kind]
+    return {names.get(name, name): value for name, value in values.items()}
+
+
+def decoding_with_current_names(decoding: Mapping[str, Any]) -> dict[str, Any]:
+    """Decoding parameters by class, under their current names. A value that is a Decoding stays as it is."""
+    return {
+        label: value if isinstance(value, Decoding) else current_names("decoding", value)
+        for label, value in decoding.items()
+    }
 
 
 def _tuples(value: Any) -> Any:

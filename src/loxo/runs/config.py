@@ -9,13 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loxo.engine.config import Calibration, Decoding, OperatingCurve
+from loxo.engine.config import Calibration, Decoding, OperatingCurve, current_names, decoding_with_current_names
 from loxo.errors import LoxoError
 
 ByClass = float | Mapping[str, float]  # one for all classes, or by class
 # Fields of Decoding
-CHANGEABLE = ("smooth_s", "edge", "split", "lasting", "crowd", "overlap", "min_duration_s", "merge_gap_s")
-SHARES = ("edge", "split", "lasting", "overlap")  # of these, those that cannot be more than 1
+CHANGEABLE = (
+    "smooth_s",
+    "edge_ratio",
+    "valley_ratio",
+    "sustain_weight",
+    "density_penalty",
+    "overlap_threshold",
+    "min_duration_s",
+    "merge_gap_s",
+)
+SHARES = (
+    "edge_ratio",
+    "valley_ratio",
+    "sustain_weight",
+    "overlap_threshold",
+)  # of these, those that cannot be more than 1
 
 
 @dataclass(frozen=True)
@@ -43,11 +57,19 @@ def recorded(config: Any) -> dict[str, Any]:
     }
 
 
+def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters in run.json under their current names, also where an earlier version has written them."""
+    current = current_names("run", parameters)
+    if isinstance(current.get("decoding"), Mapping):
+        current["decoding"] = decoding_with_current_names(current["decoding"])
+    return current
+
+
 def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
     """The config and the parameters of a run. Raises LoxoError when the folder is no run with a config."""
     path = Path(run, "run.json")
     try:
-        parameters = json.loads(path.read_text(encoding="utf-8"))["parameters"]
+        parameters = current_parameters(json.loads(path.read_text(encoding="utf-8"))["parameters"])
         return RunConfig(
             classes=tuple(parameters["classes"]),
             rows=tuple(parameters.get("rows", parameters["classes"])),  # runs of earlier versions have no others

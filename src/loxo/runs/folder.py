@@ -35,6 +35,7 @@ from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import left_to_the_system, write_atomically
+from loxo.runs.config import current_parameters
 from loxo.runs.journal import DONE, FAILED, TRUNCATED, Entry, Journal
 from loxo.runs.lock import only_run
 from loxo.runs.scores import write_scores
@@ -103,7 +104,7 @@ class RunFolder:
         if not record.is_file():
             return
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))["parameters"]
+            before = current_parameters(json.loads(record.read_text(encoding="utf-8"))["parameters"])
             differences = [
                 difference
                 for name in MUST_AGREE

@@ -86,7 +86,7 @@ def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig
 
 def _candidates(start: Decoding, step_s: float) -> Iterator[Decoding]:
     for steps, edge, split in product(SMOOTHING, EDGES, SPLITS):
-        yield replace(start, smooth_s=round(steps * step_s, 6), edge=edge, split=split)
+        yield replace(start, smooth_s=round(steps * step_s, 6), edge_ratio=edge, valley_ratio=split)
 
 
 def _threshold(points: Curve, otherwise: float) -> tuple[float, float]:
