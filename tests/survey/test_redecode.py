@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from loxo.audio.filenames import Names
 from loxo.detection.scores import rounded
-from loxo.engine.config import Calibration, OperatingCurve
+from loxo.engine.config import FORMER_NAMES, Calibration, OperatingCurve
 from loxo.errors import LoxoError
 from loxo.events.raven import read_raven
 from loxo.runs.config import by_class
@@ -88,6 +88,33 @@ def test_other_parameters_give_other_events(run, tmp_path):
     joined = rescore(run, tmp_path / "joined", threshold=0.2, changes={"merge_gap_s": {"rumble": 5.0}})
     rumbles = read_raven(tmp_path / "joined/tables/nn01_20200101_000000.selections.txt")
     assert joined.events and (rumbles[rumbles["label"] == "rumble"]["end_s"].iloc[0]) > 15
+
+
+def as_before_the_renaming(run: Path) -> None:
+    """Gives the parameters in run.json the names that they had in earlier versions."""
+    record = json.loads((run / "run.json").read_text())
+    parameters = record["parameters"]
+    parameters["overlap"] = parameters.pop("window_overlap")
+    for decoding in parameters["decoding"].values():
+        for former, name in FORMER_NAMES["decoding"].items():
+            decoding[former] = decoding.pop(name)
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def test_a_run_with_the_former_names_is_read_resumed_and_decoded_again(run, tmp_path):
+    card, options = [run.parent / "card"], {"load": Calibrated, "threshold": 0.2, "formats": FORMATS}
+    old = tmp_path / "old"
+    survey(card, "fake", old, keep_scores=True, **options)
+    before, parameters = contents(old), read_run(old).parameters
+    as_before_the_renaming(old)
+    assert read_run(old).parameters == parameters and parameters["decoding"]["rumble"]["edge_ratio"] == 0.5
+    rescore(old, tmp_path / "again", threshold=0.2, formats=FORMATS)
+    assert contents(tmp_path / "again")["events.csv"] == before["events.csv"]
+    assert read_run(tmp_path / "again").parameters["window_overlap"] == parameters["window_overlap"]
+    with pytest.raises(LoxoError, match=r"window_overlap 0\.25 is now 0\.5"):
+        survey(card, "fake", old, keep_scores=True, window_overlap=0.5, **options)
+    resumed = survey(card, "fake", old, keep_scores=True, **options)
+    assert resumed.resumed == 3 and contents(old)["run.json"] == before["run.json"]
 
 
 def test_scores_of_a_run_and_of_one_decoded_from_it(run, tmp_path):

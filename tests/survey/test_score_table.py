@@ -42,7 +42,7 @@ def test_they_are_the_scores_of_a_search(card, events, overlap, stride):
     model = FakeModel(FakeConfig(stride_steps=stride), weight_of_place=2.0)
     recording = probe(card / "0.wav")
     samples, _ = soundfile.read(card / "0.wav", dtype="float32")
-    whole = frame_scores(model, [samples], overlap=overlap)
+    whole = frame_scores(model, [samples], window_overlap=overlap)
     smoothed = [smooth(whole[0], 3), whole[1]]
     found = score_events(recording, model, events, overlap)
     for (start, end), scores in zip(events, found, strict=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from loxo.cli.app import app, console, errors, progress_bar
-from loxo.engine.windows import OVERLAP
+from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.machine import quick_imports, usable_cores
 
 TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
@@ -133,7 +133,7 @@ def detect(
     overlap: Annotated[
         float,
         typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95, rich_help_panel=WORK),
-    ] = OVERLAP,
+    ] = WINDOW_OVERLAP,
     batch_size: Annotated[
         int, typer.Option(help="Windows that go through a GPU at once.", min=1, rich_help_panel=WORK)
     ] = 8,
@@ -255,7 +255,7 @@ def detect(
             model,
             out,
             threshold=given,
-            overlap=overlap,
+            window_overlap=overlap,
             batch_size=batch_size,
             workers=workers or usable_cores(),
             cluster=cluster,
@@ -315,7 +315,7 @@ def _only(
             model,
             out,
             recordings=recordings,
-            overlap=overlap,
+            window_overlap=overlap,
             batch_size=batch_size,
             device=device,
             runtime=runtime,

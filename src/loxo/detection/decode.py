@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from loxo.detection.logit import from_logit, logit
 from loxo.detection.overlaps import Event, tell_apart
-from loxo.engine.config import OVERLAP, Calibration, Decoding
+from loxo.engine.config import OVERLAP_SUFFIX, Calibration, Decoding
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def calibrated(score: float, calibration: Calibration | None) -> float:
 
 def rows_of(label: str, rows: Sequence[str]) -> list[int]:
     """Of a model's rows of scores (config.rows) those of a class: its own, and the one of its overlaps where it has."""
-    return [rows.index(name) for name in (label, label + OVERLAP) if name in rows]
+    return [rows.index(name) for name in (label, label + OVERLAP_SUFFIX) if name in rows]
 
 
 def find_events(

@@ -17,7 +17,7 @@ from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
-from loxo.engine.windows import OVERLAP
+from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -51,23 +51,23 @@ def analyse(
     model: nn.Module,
     *,
     threshold: Threshold = None,
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> Analysis:
     """Frame scores and events of one recording of any length, in constant memory.
 
-    `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again, `batch_size` the windows that a
-    GPU takes at once; for `threshold` see decode. `names` says how site and start are read out of the path.
-    `progress` is called with the seconds done and the seconds there are.
+    `window_overlap` (at least 0, below 1) is the share of a window that the next one sees again, `batch_size` the
+    windows that a GPU takes at once; for `threshold` see decode. `names` says how site and start are read out of the
+    path. `progress` is called with the seconds done and the seconds there are.
     Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
     Raises RecordingError when nothing can be read, LoxoError for a bad option.
     """
     config: Any = model.config
     check_threshold(threshold, config.classes)
     recording = probe(path)
-    grid = make_grid(recording, config, overlap)
+    grid = make_grid(recording, config, window_overlap)
     advance = None
     if progress is not None:
         total = recording.duration_s
@@ -116,7 +116,7 @@ def detect(
     model: nn.Module,
     *,
     threshold: Threshold = None,
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
@@ -130,7 +130,13 @@ def detect(
     and a RecordingWarning says what is missing.
     """
     analysis = analyse(
-        path, model, threshold=threshold, overlap=overlap, batch_size=batch_size, names=names, progress=progress
+        path,
+        model,
+        threshold=threshold,
+        window_overlap=window_overlap,
+        batch_size=batch_size,
+        names=names,
+        progress=progress,
     )
     for sentence in filter(None, (analysis.fault, *analysis.notes)):
         warnings.warn(sentence, RecordingWarning, stacklevel=2)

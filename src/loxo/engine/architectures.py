@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from loxo.engine.config import ELEPHANT_FRONTEND, OVERLAP, ModelConfig
+from loxo.engine.config import ELEPHANT_FRONTEND, OVERLAP_SUFFIX, ModelConfig
 from loxo.errors import LoxoError
 
 CLAP: dict[str, Any] = {"sample_rate": 48000, "window_samples": 480000, "hop_length": 480}
@@ -128,7 +128,11 @@ class HTSATConfig(ModelConfig):
     @property
     def rows(self) -> tuple[str, ...]:
         """The classes; with `call_overlap` also, for each class, the probability that two of its calls overlap."""
-        return (*self.classes, *(f"{label}{OVERLAP}" for label in self.classes)) if self.call_overlap else self.classes
+        return (
+            (*self.classes, *(f"{label}{OVERLAP_SUFFIX}" for label in self.classes))
+            if self.call_overlap
+            else self.classes
+        )
 
     @property
     def features(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from loxo.errors import LoxoError
 
 LABELS = ("rumble", "gunshot")
-OVERLAP = " overlap"  # after a class's name: the row of scores that tells where two of its events sound at once
+OVERLAP_SUFFIX = " overlap"  # after a class's name: the row of scores that tells where two of its events sound at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ FORMER_NAMES: dict[str, dict[str, str]] = {
         "crowd": "density_penalty",
         "overlap": "overlap_threshold",
     },
-    "run": {},
+    "run": {"overlap": "window_overlap"},
 }
 BY_CLASS: dict[str, type] = {"decoding": Decoding, "calibration": Calibration, "curves": OperatingCurve}
 RUMBLE_DECODING = Decoding(

@@ -45,7 +45,8 @@ from loxo.runs.tables import FOLDERS, Finished, table_name, write_run
 # Two calls may share a folder only if these are equal. What else is recorded changes no more than float noise, or only
 # the form of the output.
 MUST_AGREE = (
-    *("version", "model_sha256", "runtime", "threshold", "decoding", "overlap", "keep_scores", "names", "from_scores"),
+    *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
+    *("keep_scores", "names", "from_scores"),
 )
 TO_DISK_S = 0.2  # as often at most is the disk waited for
 Found = Path | str

@@ -32,7 +32,7 @@ from loxo.audio.storage import is_url, join, write_bytes
 from loxo.detection.decode import calibrated, score_within, smooth, smoothing_reach
 from loxo.detection.scores import frame_scores, rounded
 from loxo.engine.config import Decoding
-from loxo.engine.windows import OVERLAP, hop_steps
+from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
 from loxo.events.rows import events_of
@@ -65,7 +65,7 @@ def score_table(
     out: str | Path,
     *,
     recordings: Iterable[str | Path] = (),
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     device: str = "cpu",
     runtime: str = "torch",
@@ -95,7 +95,7 @@ def score_table(
         if on_progress is not None:
             on_progress(done, len(places.by_recording))
         try:
-            values = score_events(found(name), loaded, [span for _, span in rows], overlap, batch_size)
+            values = score_events(found(name), loaded, [span for _, span in rows], window_overlap, batch_size)
         except LoxoError as error:
             problems.append(f"{error} ({len(rows)} row(s) without a score.)")
             continue
@@ -106,7 +106,13 @@ def score_table(
     if on_progress is not None:
         on_progress(len(places.by_recording), len(places.by_recording))
     write_bytes(target, _with_scores(cells, text, delimiter, loaded.config.classes, scores).encode())
-    record = {**about, "table": str(table), "overlap": overlap, "batch_size": batch_size, "problems": problems}
+    record = {
+        **about,
+        "table": str(table),
+        "window_overlap": window_overlap,
+        "batch_size": batch_size,
+        "problems": problems,
+    }
     write_bytes(join(out, "only.json"), (json.dumps(record, indent=1) + "\n").encode())
     return Scored(target if is_url(target) else Path(target), len(cells.rows), len(scores), problems)
 
@@ -115,7 +121,7 @@ def score_events(
     recording: Recording,
     model: Any,
     events: Sequence[tuple[float, float]],
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
 ) -> list[list[float] | None]:
     """The score in every class of events (start_s, end_s) of one recording; None for one that lies outside it."""
@@ -125,12 +131,12 @@ def score_events(
     spans = [_steps(start, end, config, total) for start, end in events]
     step_s = config.step_samples / config.sample_rate
     reach = max(smoothing_reach(_decoding(config, label).smooth_s / step_s) for label in config.classes)
-    hop = hop_steps(overlap, config.steps, config.stride_steps)
+    hop = hop_steps(window_overlap, config.steps, config.stride_steps)
     scores: list[list[float] | None] = [None] * len(events)
     for first, last, members in _stretches(spans, config.steps, hop, reach, total):
         end = min(last * config.step_samples, total_samples)
         blocks = stream(recording, config.sample_rate, start=first * config.step_samples, stop=end)
-        rows = frame_scores(model, blocks, overlap=overlap, batch_size=batch_size)
+        rows = frame_scores(model, blocks, window_overlap=window_overlap, batch_size=batch_size)
         frames = rounded(rows[: len(config.classes)])
         if blocks.fault:
             raise LoxoError(blocks.fault)
