@@ -18,7 +18,7 @@ from loxo.engine.config import Decoding
 from loxo.errors import LoxoError
 from loxo.runs.config import read_run_config
 from loxo.runs.scores import read_scores
-from loxo.survey.redecode import rescore
+from loxo.survey.redecode import redecode
 from loxo.survey.survey import survey
 
 
@@ -160,9 +160,9 @@ def test_from_recording_to_table_and_again_from_kept_scores(card, tmp_path):
     (entry,) = json.loads((run / "run.json").read_text())["recordings"]
     kept = read_scores(run, entry["recording"])
     assert kept.labels == TwoRows().rows and kept.scores[2].max() > 0.9
-    rescore(run, tmp_path / "again")
+    redecode(run, tmp_path / "again")
     assert (tmp_path / "again/events.csv").read_bytes() == (run / "events.csv").read_bytes()
-    rescore(run, tmp_path / "never", changes={"overlap_threshold": {"rumble": 0.0}})
+    redecode(run, tmp_path / "never", changes={"overlap_threshold": {"rumble": 0.0}})
     lines = [(folder / "events.csv").read_text().splitlines() for folder in (run, tmp_path / "never")]
     assert len(lines[1]) == len(lines[0]) - 1
 
@@ -176,7 +176,7 @@ def test_a_run_from_before_there_were_overlaps_is_read(card, tmp_path):
         del decoding["overlap_threshold"]
     (run / "run.json").write_text(json.dumps(record))
     assert read_run_config(run)[0].rows == ("rumble", "gunshot")
-    rescore(run, tmp_path / "again")
+    redecode(run, tmp_path / "again")
     assert (tmp_path / "again/events.csv").read_bytes() == (run / "events.csv").read_bytes()
 
 

@@ -98,7 +98,7 @@ def test_a_raven_table_keeps_every_column_and_row(card, tmp_path):
     assert cells[0] == cells[1] and 0 <= float(cells[0][0]) <= 1 and cells[2:6] == [["", ""]] * 4
     for word in ("'?'", "nowhere.wav", "behind the end"):
         assert sum(word in sentence for sentence in summary.problems) == 1
-    assert json.loads((tmp_path / "out/only.json").read_text())["problems"] == summary.problems
+    assert json.loads((tmp_path / "out/score.json").read_text())["problems"] == summary.problems
     assert len(read_raven(tmp_path / "out/theirs.txt", strict=False)) >= 3
 
 

@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from loxo.survey.survey import Summary
 
 
-def hours_of(run: str | Path) -> float:
+def analysed_hours(run: str | Path) -> float:
     """Hours analysed in a run."""
     return sum(entry.analysed_s for entry, _ in read_journal(Path(run, "journal.jsonl"))) / 3600
 
 
-def rescore(
+def redecode(
     run: str | Path,
     out: str | Path,
     *,

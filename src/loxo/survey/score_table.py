@@ -2,7 +2,7 @@
 
     OUT/NAME      the table under its own name, every row and column of it as it was, and a column for each class,
                   `Loxo rumble`, `Loxo gunshot`
-    OUT/only.json model and its hash, version, parameters, and what could not be scored
+    OUT/score.json model and its hash, version, parameters, and what could not be scored
 
 An event's score in a class is the number that a search gives to one with its peak there, calibrated where the model is,
 whatever other events are around. Only the windows that reach into an event are computed, and these
@@ -113,7 +113,7 @@ def score_table(
         "batch_size": batch_size,
         "problems": problems,
     }
-    write_bytes(join(out, "only.json"), (json.dumps(record, indent=1) + "\n").encode())
+    write_bytes(join(out, "score.json"), (json.dumps(record, indent=1) + "\n").encode())
     return Scored(target if is_url(target) else Path(target), len(cells.rows), len(scores), problems)
 
 
