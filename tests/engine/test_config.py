@@ -51,13 +51,27 @@ def test_a_former_field_name_is_no_parameter_of_a_preset():
         ({"frontend": "ear"}, "Unknown front end"),
         ({"patch": (4, 7)}, "cannot be divided by patch"),
         ({"stem": (4, 8, 16, 32)}, "cannot be halved 4 times"),
-        ({"substeps": 2}, "column for each step.*128 steps of 512 frames"),
+        ({"substeps": 2}, "column for each step.*128 steps for 512 frames"),
         ({"stem": ()}, "fine head needs a stem.*0 layers"),
         ({"window_samples": 81921}, "multiple of the 256 steps"),
         ({"clip_pooling": "median"}, "clip_pooling"),
+        ({"frontend": "mel"}, "in_chans is 2, but the image of the front end 'mel' has 1 channel.*set in_chans to 1"),
+        ({"depths": (2, 0, 3)}, r"at least one block and one attention head: depths are \(2, 0, 3\)"),
+        ({"num_heads": (1, 0, 4)}, r"num_heads \(1, 0, 4\)"),
+        ({"fine": 0, "fine_depth": 0}, "set fine above 0, or call_overlap to false"),
+        ({"classes": ()}, "at least one class"),
+        ({"classes": ("rumble", "gunshot", "rumble")}, "'rumble' twice"),
+        (
+            {"classes": ("rumble", "rumble overlap")},
+            "'rumble overlap' has the name of the overlap output of .* 'rumble'",
+        ),
+        (
+            {"classes": ("rumble overlap", "rumble"), "call_overlap": False},
+            "'rumble overlap' has the name of the overlap output",
+        ),
     ],
 )
-def test_a_wrong_field_is_told_in_one_sentence(changes, words):
+def test_a_wrong_field_is_refused_in_one_sentence(changes, words):
     with pytest.raises(LoxoError, match=words):
         HTSATConfig.preset("default", **changes)
 

@@ -108,7 +108,7 @@ def test_the_overlap_head_stands_beside_the_classes_and_begins_as_rare(small):
 
 
 def test_overlaps_need_a_fine_head():
-    with pytest.raises(LoxoError, match="overlap: false"):
+    with pytest.raises(LoxoError, match="call_overlap to false"):
         HTSATConfig.preset("default", fine=0)
     assert HTSATConfig.preset("default", call_overlap=False).rows == ("rumble", "gunshot")
 
