@@ -9,7 +9,15 @@ from fakes import STEP, FakeConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loxo.detection.decode import CROWDS, DOUBT, FLOOR, decode, find_events, score_within, smooth
+from loxo.detection.decode import (
+    DENSITY_WINDOWS,
+    MIN_PEAK,
+    NEIGHBOUR_PENALTY,
+    decode,
+    find_events,
+    score_within,
+    smooth,
+)
 from loxo.engine.config import Calibration, Decoding
 from loxo.errors import LoxoError
 
@@ -36,18 +44,18 @@ def test_an_event_reaches_down_to_its_edge():
 
 
 def test_a_higher_event_is_never_entered():
-    assert events_of([0.2, 0.6, 0.35, 0.9, 0.2]) == [(1, 3, pytest.approx(0.6 - DOUBT * 0.35)), (3, 4, 0.9)]
+    assert events_of([0.2, 0.6, 0.35, 0.9, 0.2]) == [(1, 3, pytest.approx(0.6 - NEIGHBOUR_PENALTY * 0.35)), (3, 4, 0.9)]
 
 
 def test_beside_a_higher_event_a_shallow_valley_costs_more_than_a_deep_one():
-    assert events_of([0, 0.9, 0.5, 0.8, 0], valley_ratio=0.7) == [(1, 2, 0.9), (2, 4, 0.8 - DOUBT * 0.5)]
+    assert events_of([0, 0.9, 0.5, 0.8, 0], valley_ratio=0.7) == [(1, 2, 0.9), (2, 4, 0.8 - NEIGHBOUR_PENALTY * 0.5)]
     assert events_of([0, 0.9, 0.5, 0.8, 0, 0.7], valley_ratio=0.7)[-1] == (5, 6, 0.7)  # a pause, no valley
 
 
 def test_a_deep_valley_parts_two_calls_and_a_shallow_one_does_not():
     two = [0, 0.8, 0.9, 0.6, 0.5, 0.7, 0.8, 0]
     assert events_of(two) == [(1, 8 - 1, 0.9)]
-    lower = 0.8 - DOUBT * 0.5
+    lower = 0.8 - NEIGHBOUR_PENALTY * 0.5
     assert events_of(two, valley_ratio=0.7) == [(1, 4, 0.9), (4, 7, lower)]
     assert events_of(two[::-1], valley_ratio=0.7) == [(1, 4, lower), (4, 7, 0.9)]
     assert events_of(two, valley_ratio=0.6) == [(1, 7, 0.9)]  # the valley is 0.625 of the lower peak
@@ -64,7 +72,7 @@ def test_what_lasts_scores_higher_than_what_peaks():
 
 
 def test_many_alike_within_a_minute_count_against_each_other():
-    few = CROWDS[0][1]
+    few = DENSITY_WINDOWS[0][1]
     assert {score for *_, score in events_of([0.8, 0] * (few + 1), density_penalty=1.0)} == {0.8}
     odds = 4 * (1 + few) / 8  # of eight alike
     crowd = events_of([0.8, 0] * 8, density_penalty=1.0)
@@ -77,7 +85,7 @@ def test_many_alike_within_a_minute_count_against_each_other():
 
 
 def test_what_goes_on_for_minutes_counts_against_itself():
-    (_, few), (reach_s, many) = CROWDS
+    (_, few), (reach_s, many) = DENSITY_WINDOWS
     pace = 31  # two within a minute on either side
     events = events_of(([0.8] + [0] * (pace - 1)) * 40, density_penalty=0.5)
     others = 2 * int(reach_s // pace)
@@ -99,7 +107,7 @@ def test_an_event_that_is_looked_for_scores_as_one_that_is_found():
 
 
 def test_small_scores_are_no_events():
-    assert events_of([0, 1e-6, 0, FLOOR / 2, 0, FLOOR, 0]) == [(5, 6, FLOOR)]
+    assert events_of([0, 1e-6, 0, MIN_PEAK / 2, 0, MIN_PEAK, 0]) == [(5, 6, MIN_PEAK)]
 
 
 def test_short_ones_are_dropped_and_close_ones_joined():
@@ -126,7 +134,7 @@ def test_events_do_not_overlap_and_contain_their_score(values, decoding):
         assert before[1] <= after[0]
     for first, last, score in events:
         steps = smoothed[first:last]
-        assert (steps[(1 - DOUBT) * steps <= score + 1e-12] >= max(score, FLOOR) - 1e-12).any()
+        assert (steps[(1 - NEIGHBOUR_PENALTY) * steps <= score + 1e-12] >= max(score, MIN_PEAK) - 1e-12).any()
         assert last - first >= decoding.min_duration_s
 
 
@@ -145,7 +153,7 @@ def test_the_threshold_selects_and_never_moves_an_edge(values, decoding, one, ot
 def test_time_has_no_direction(values, decoding):
     """Mirrored scores give mirrored events, unless peaks of the same height compete for the same steps."""
     smoothed = smooth(np.array(values), decoding.smooth_s)
-    if len(set(smoothed[smoothed >= FLOOR])) < np.sum(smoothed >= FLOOR):
+    if len(set(smoothed[smoothed >= MIN_PEAK])) < np.sum(smoothed >= MIN_PEAK):
         return
     there = find_events(np.array(values), decoding, 1.0)
     back = find_events(np.array(values[::-1]), decoding, 1.0)

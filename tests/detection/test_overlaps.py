@@ -11,9 +11,9 @@ from fakes import RATE, STEP, FakeConfig, FakeModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loxo.detection.decode import decode, find_events, rows_of
+from loxo.detection.decode import class_rows, decode, find_events
 from loxo.detection.detect import detect
-from loxo.detection.overlaps import tell_apart
+from loxo.detection.overlaps import split_overlaps
 from loxo.engine.config import Decoding
 from loxo.errors import LoxoError
 from loxo.runs.config import read_run_config
@@ -43,7 +43,7 @@ class HearsTwo(FakeModel):
 
 def apart(events, stretches):
     """With steps of a second a pause has none, and a stretch lies where it does."""
-    return tell_apart(events, stretches, 1.0)
+    return split_overlaps(events, stretches, 1.0)
 
 
 def test_the_end_of_one_call_is_the_beginning_of_the_next():
@@ -69,11 +69,11 @@ def test_a_border_that_is_there_is_drawn_out_and_nothing_added():
 def test_a_border_may_be_a_pause_and_a_stretch_heard_on_one_side_of_it():
     two = [(100, 126, 0.9), (130, 186, 0.8)]
     drawn = [(100, 155, 0.9), (130, 186, 0.8)]
-    assert tell_apart(two, [(130, 155, 0.7)], 0.08) == drawn
-    assert tell_apart(two, [(128, 155, 0.7)], 0.08) == [(100, 155, 0.9), (128, 186, 0.8)]
-    assert tell_apart(two, [(110, 125, 0.7)], 0.08) == [(100, 126, 0.9), (110, 186, 0.8)]
+    assert split_overlaps(two, [(130, 155, 0.7)], 0.08) == drawn
+    assert split_overlaps(two, [(128, 155, 0.7)], 0.08) == [(100, 155, 0.9), (128, 186, 0.8)]
+    assert split_overlaps(two, [(110, 125, 0.7)], 0.08) == [(100, 126, 0.9), (110, 186, 0.8)]
     later = [(100, 126, 0.9), (140, 186, 0.8)]  # more than a pause: two calls, and one within the second
-    found = tell_apart(later, [(142, 155, 0.7)], 0.08)
+    found = split_overlaps(later, [(142, 155, 0.7)], 0.08)
     assert len(found) == 3 and (100, 126, 0.9) in found and (142, 186, 0.8) in found
 
 
@@ -131,7 +131,7 @@ def test_scores_of_two_at_once_make_two_events_of_one():
 
 def test_rows_of_a_class():
     rows = ("rumble", "gunshot", "rumble overlap", "gunshot overlap")
-    assert rows_of("gunshot", rows) == [1, 3] and rows_of("gunshot", rows[:2]) == [1]
+    assert class_rows("gunshot", rows) == [1, 3] and class_rows("gunshot", rows[:2]) == [1]
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from loxo.audio.filenames import base_name
 from loxo.audio.finding import find_recordings
 from loxo.audio.recording import Recording, probe, stream
 from loxo.audio.storage import is_url, join, write_bytes
-from loxo.detection.decode import calibrated, score_within, smooth, smoothing_reach
+from loxo.detection.decode import calibrated_score, score_within, smooth, smoothing_radius
 from loxo.detection.scores import frame_scores, rounded
 from loxo.engine.config import Decoding
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
@@ -130,7 +130,7 @@ def score_events(
     total = -(-total_samples // config.step_samples)
     spans = [_steps(start, end, config, total) for start, end in events]
     step_s = config.step_samples / config.sample_rate
-    reach = max(smoothing_reach(_decoding(config, label).smooth_s / step_s) for label in config.classes)
+    reach = max(smoothing_radius(_decoding(config, label).smooth_s / step_s) for label in config.classes)
     hop = hop_steps(window_overlap, config.steps, config.stride_steps)
     scores: list[list[float] | None] = [None] * len(events)
     for first, last, members in _stretches(spans, config.steps, hop, reach, total):
@@ -149,7 +149,9 @@ def score_events(
             assert span is not None
             here = slice(span[0] - first, span[1] - first)
             scores[k] = [
-                calibrated(score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label))
+                calibrated_score(
+                    score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label)
+                )
                 for label, raw, even in zip(config.classes, frames, smoothed, strict=True)
             ]
     return scores

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from loxo.detection.decode import rows_of
+from loxo.detection.decode import class_rows
 from loxo.engine.config import Calibration, Decoding, ModelConfig
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
 from loxo.evaluation.matching import Matching
@@ -48,7 +48,7 @@ def fit_decoding(
     """
     fits = {
         label: fit_class(
-            scores[:, rows_of(label, config.rows)],
+            scores[:, class_rows(label, config.rows)],
             validation.truth[label],
             config.decoding.get(label, Decoding()),
             config,
