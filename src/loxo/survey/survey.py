@@ -31,7 +31,7 @@ from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError
 from loxo.machine import quick_imports
-from loxo.runs.config import recorded
+from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
 from loxo.runs.remote import check_place, open_run
@@ -117,7 +117,7 @@ def survey(
         "version": _version(),
         "model": str(model),
         "model_sha256": sha256,
-        **recorded(first.config),
+        **config_parameters(first.config),
         **dataclasses.asdict(options),
         "formats": list(formats),
         "device": device,
