@@ -37,7 +37,7 @@ import torch
 import record
 from classical import detectors as classical_detectors
 from loxo.audio.recording import read
-from loxo.detection.decode import rows_of
+from loxo.detection.decode import class_rows
 from loxo.detection.scores import frame_scores
 from loxo.engine.config import Decoding
 from loxo.errors import LoxoError
@@ -182,7 +182,7 @@ def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
     decoding, calibration = {}, {}
     for label in config.classes:
         truth = validation_truth([files[k] for k in whole], label)
-        own = stacked[:, rows_of(label, config.rows)]
+        own = stacked[:, class_rows(label, config.rows)]
         fit = fit_class(own, truth, config.decoding.get(label, Decoding()), config)
         decoding[label], calibration[label] = fit.decoding, fit.calibration
         print(f"{name}: {label}: event AP {fit.figures['event_ap']:.3f} on validation, {fit.decoding}")

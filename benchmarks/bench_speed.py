@@ -39,7 +39,7 @@ from loxo.audio.recording import probe, stream
 from loxo.detection.decode import decode
 from loxo.detection.detect import analyse
 from loxo.detection.scores import CHUNK, frame_scores
-from loxo.engine.windows import GROUP, OVERLAP, hop_steps
+from loxo.engine.windows import GROUP, WINDOW_OVERLAP, hop_steps
 from loxo.events.raven import write_raven
 from loxo.network.info import measure
 from loxo.network.loading import load_model
@@ -80,7 +80,7 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     recording = probe(path)
     raw = list(stream(recording, recording.sample_rate))
     samples = np.concatenate(list(stream(recording, config.sample_rate)))
-    hop = hop_steps(OVERLAP, config.steps, config.stride_steps)
+    hop = hop_steps(WINDOW_OVERLAP, config.steps, config.stride_steps)
     hop_samples = hop * config.step_samples
     reach = (CHUNK - 1) * hop_samples + config.window_samples
     chunks, windows = [], 0

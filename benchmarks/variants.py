@@ -22,7 +22,7 @@ MEL = (
     *("model.in_chans=1", "model.n_fft=1024", "model.low_bands=0", "model.long_every=1"),
     *("model.fmin=8", "model.fmax=1900"),
 )
-NO_FINE_HEAD = ("model.fine=0", "model.overlap=false")  # which stands on it
+NO_FINE_HEAD = ("model.fine=0", "model.call_overlap=false")  # which stands on it
 VARIANTS = {
     "default": (),
     "mel": ("model.frontend=mel", *MEL),  # as many bands, evenly over mels, without a noise floor

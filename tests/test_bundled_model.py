@@ -81,7 +81,7 @@ def test_silence_and_a_steady_hum_are_quiet(model, tmp_path):
 def test_calls_that_overlap_are_told_apart(model):
     """Two voices, the second 3 s after the first, which lasts 5 s: each is an event of its own, with its borders."""
     calls, rate = [(10.0, 15.0, 13.0), (13.0, 18.5, 19.0)], model.config.sample_rate
-    never = {label: replace(decoding, overlap=0.0) for label, decoding in model.config.decoding.items()}
+    never = {label: replace(decoding, overlap_threshold=0.0) for label, decoding in model.config.decoding.items()}
     both = {"told": 0, "not told": 0}
     for seed in range(2, 7):
         rng = np.random.default_rng(seed)

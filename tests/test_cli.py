@@ -22,6 +22,8 @@ RATE = 4000
 COMMANDS = (
     "demo",
     "detect",
+    "decode",
+    "score",
     "review",
     "report",
     "show",

@@ -30,7 +30,7 @@ def expected(samples: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("stride", [1, 4])
 def test_windows_join_without_seams_and_cover_everything(samples, overlap, stride):
     wave = waveform(samples)
-    scores = frame_scores(FakeModel(FakeConfig(stride_steps=stride)), [wave], overlap=overlap)
+    scores = frame_scores(FakeModel(FakeConfig(stride_steps=stride)), [wave], window_overlap=overlap)
     assert scores.dtype == np.float32 and scores.shape == (2, -(-samples // STEP))
     np.testing.assert_allclose(scores, expected(wave), atol=1e-5)
 
@@ -63,7 +63,7 @@ def test_windows_begin_with_a_token(samples, overlap):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("loxo.detection.scores.WindowSums", Placed)
-        scores = frame_scores(FakeModel(FakeConfig(stride_steps=4)), [waveform(samples)], overlap=overlap)
+        scores = frame_scores(FakeModel(FakeConfig(stride_steps=4)), [waveform(samples)], window_overlap=overlap)
     assert begun and all(step % 4 == 0 for step in begun)
     assert max(begun) + STEPS >= scores.shape[1] > max(begun)
 
@@ -85,9 +85,11 @@ def test_a_shift_by_the_hop_shifts_the_scores():
     wave = waveform(6 * WINDOW)
     model = FakeModel(weight_of_place=3.0)
     hop = STEPS // 2
-    late = frame_scores(model, [np.zeros(hop * STEP, np.float32), wave], overlap=0.5)
+    late = frame_scores(model, [np.zeros(hop * STEP, np.float32), wave], window_overlap=0.5)
     middle = slice(STEPS, -STEPS)
-    np.testing.assert_allclose(late[:, hop:][:, middle], frame_scores(model, [wave], overlap=0.5)[:, middle], atol=1e-6)
+    np.testing.assert_allclose(
+        late[:, hop:][:, middle], frame_scores(model, [wave], window_overlap=0.5)[:, middle], atol=1e-6
+    )
 
 
 def test_silence_and_nothing_at_all():
@@ -97,7 +99,7 @@ def test_silence_and_nothing_at_all():
 
 
 def test_bad_options_and_broken_models():
-    for options in ({"overlap": 1.0}, {"overlap": -0.1}, {"batch_size": 0}):
+    for options in ({"window_overlap": 1.0}, {"window_overlap": -0.1}, {"batch_size": 0}):
         with pytest.raises(LoxoError):
             frame_scores(FakeModel(), [], **options)
     with pytest.raises(LoxoError, match="no finite numbers"):

@@ -17,7 +17,7 @@ from loxo.audio.recording import RecordingError, probe
 from loxo.detection import shards
 from loxo.detection.scores import frame_scores
 from loxo.detection.shards import join, make_grid, score_recording, score_shard
-from loxo.engine.windows import OVERLAP
+from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.errors import LoxoError
 from loxo.survey.survey import survey
 from loxo.survey.tasks import JOIN, Options, Schedule, count_shards, perform
@@ -28,10 +28,15 @@ def model_of(stride: int) -> FakeModel:
 
 
 def scores_in_shards(
-    path: Path, minutes: float, order: int = 1, overlap: float = OVERLAP, batch_size: int = 8, stride: int = 1
+    path: Path,
+    minutes: float,
+    order: int = 1,
+    window_overlap: float = WINDOW_OVERLAP,
+    batch_size: int = 8,
+    stride: int = 1,
 ):
     model, recording = model_of(stride), probe(path)
-    grid = make_grid(recording, model.config, overlap)
+    grid = make_grid(recording, model.config, window_overlap)
     pieces = grid.shards(minutes)
     numbers = range(len(pieces))[::order]
     parts = {k: score_shard(model, recording, grid, pieces, k, batch_size=batch_size) for k in numbers}
@@ -57,8 +62,8 @@ def test_they_are_the_scores_of_the_whole_waveform(tmp_path, samples, overlap, s
     path = tmp_path / "a.wav"
     noise = (0.2 * np.random.default_rng(samples).standard_normal(samples)).astype(np.float32)
     soundfile.write(path, noise, RATE, subtype="FLOAT")
-    joined, _ = scores_in_shards(path, 0.01, overlap=overlap, stride=stride)
-    expected = frame_scores(model_of(stride), [noise], overlap=overlap)
+    joined, _ = scores_in_shards(path, 0.01, window_overlap=overlap, stride=stride)
+    expected = frame_scores(model_of(stride), [noise], window_overlap=overlap)
     assert joined.samples == samples and joined.scores.shape == expected.shape
     np.testing.assert_allclose(joined.scores, expected, atol=1e-3)
 
@@ -79,12 +84,12 @@ def test_a_cut_recording_ends_at_the_same_place_in_shards(tmp_path, name, kept):
 def test_a_recording_that_changes_is_noticed(tmp_path):
     path = write(tmp_path / "a.wav", 3 * CHUNK_S)
     model, recording = FakeModel(), probe(path)
-    grid = make_grid(recording, model.config, OVERLAP)
+    grid = make_grid(recording, model.config, WINDOW_OVERLAP)
     part = score_shard(model, recording, grid, grid.shards(0.01), 0)
     write(path, 4 * CHUNK_S)
     with pytest.raises(RecordingError, match="changed"):
-        join(probe(path), make_grid(probe(path), model.config, OVERLAP), [part])
-    for options in ({"overlap": 1.0}, {"overlap": -0.1}):
+        join(probe(path), make_grid(probe(path), model.config, WINDOW_OVERLAP), [part])
+    for options in ({"window_overlap": 1.0}, {"window_overlap": -0.1}):
         with pytest.raises(LoxoError):
             make_grid(recording, model.config, **options)
     assert score_recording(model, recording, grid).samples == grid.samples
@@ -137,7 +142,7 @@ def test_the_order_of_tasks_does_not_matter_and_kept_shards_are_not_done_again(t
         assert one == other if isinstance(one, str) else one.events.equals(other.events) and one.fault == other.fault
     assert isinstance(back[4][1], str) and "decoding stopped" in back[3][1].fault
 
-    parameters = {"config": model.config, "overlap": 0.5, "shard_minutes": 0.01}
+    parameters = {"config": model.config, "window_overlap": 0.5, "shard_minutes": 0.01}
     ahead = Schedule(paths, Memory(), 0.01, partial(count_shards, **parameters))
     begun = list(iter(ahead.next, None))  # nothing is done yet
     tasks = [(task.index, task.shard) for task in begun]

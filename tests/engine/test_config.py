@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from loxo import HTSATConfig, LoxoError
@@ -13,10 +15,32 @@ def test_geometry_of_the_presets():
 
 @pytest.mark.parametrize("name", HTSATConfig.presets)
 def test_a_config_survives_json(name):
-    import json
-
     config = HTSATConfig.preset(name)
     assert HTSATConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_a_model_file_with_the_former_field_names_gives_the_same_config():
+    """The fields of the bundled model's own header, as it was written before they were renamed."""
+    now = HTSATConfig.preset("default", call_overlap=False)
+    former = json.loads(json.dumps(now.to_dict()))
+    former["overlap"] = former.pop("call_overlap")
+    names = {
+        "edge_ratio": "edge",
+        "valley_ratio": "split",
+        "sustain_weight": "lasting",
+        "density_penalty": "crowd",
+        "overlap_threshold": "overlap",
+    }
+    for decoding in former["decoding"].values():
+        for name, before in names.items():
+            decoding[before] = decoding.pop(name)
+    assert former["decoding"]["rumble"]["lasting"] == 0.5 and "edge_ratio" not in former["decoding"]["rumble"]
+    assert HTSATConfig.from_dict(former) == now
+
+
+def test_a_former_field_name_is_no_parameter_of_a_preset():
+    with pytest.raises(LoxoError, match=r"Unknown model config field\(s\) overlap"):
+        HTSATConfig.preset("default", overlap=False)
 
 
 @pytest.mark.parametrize(
@@ -27,13 +51,27 @@ def test_a_config_survives_json(name):
         ({"frontend": "ear"}, "Unknown front end"),
         ({"patch": (4, 7)}, "cannot be divided by patch"),
         ({"stem": (4, 8, 16, 32)}, "cannot be halved 4 times"),
-        ({"substeps": 2}, "column for each step.*128 steps of 512 frames"),
+        ({"substeps": 2}, "column for each step.*128 steps for 512 frames"),
         ({"stem": ()}, "fine head needs a stem.*0 layers"),
         ({"window_samples": 81921}, "multiple of the 256 steps"),
         ({"clip_pooling": "median"}, "clip_pooling"),
+        ({"frontend": "mel"}, "in_chans is 2, but the image of the front end 'mel' has 1 channel.*set in_chans to 1"),
+        ({"depths": (2, 0, 3)}, r"at least one block and one attention head: depths are \(2, 0, 3\)"),
+        ({"num_heads": (1, 0, 4)}, r"num_heads \(1, 0, 4\)"),
+        ({"fine": 0, "fine_depth": 0}, "set fine above 0, or call_overlap to false"),
+        ({"classes": ()}, "at least one class"),
+        ({"classes": ("rumble", "gunshot", "rumble")}, "'rumble' twice"),
+        (
+            {"classes": ("rumble", "rumble overlap")},
+            "'rumble overlap' has the name of the overlap output of .* 'rumble'",
+        ),
+        (
+            {"classes": ("rumble overlap", "rumble"), "call_overlap": False},
+            "'rumble overlap' has the name of the overlap output",
+        ),
     ],
 )
-def test_a_wrong_field_is_told_in_one_sentence(changes, words):
+def test_a_wrong_field_is_refused_in_one_sentence(changes, words):
     with pytest.raises(LoxoError, match=words):
         HTSATConfig.preset("default", **changes)
 

@@ -68,11 +68,11 @@ def test_csv_and_kaleidoscope(tmp_path):
 def test_parquet_has_the_dtypes_and_the_parameters(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     zoned = (*CALL[:-1], "2020-01-01T00:00:01.500000+01:00")
-    with ParquetRun(tmp_path, {"model": "default", "overlap": 0.5}) as run:
+    with ParquetRun(tmp_path, {"model": "default", "window_overlap": 0.5}) as run:
         run.add(analysed("a.wav"), [CALL, SHOT])
         run.add(analysed("b.wav"), [zoned] * 20_001)
     table = parquet.read_table(tmp_path / "events.parquet")
-    assert json.loads(table.schema.metadata[b"loxo"]) == {"model": "default", "overlap": 0.5}
+    assert json.loads(table.schema.metadata[b"loxo"]) == {"model": "default", "window_overlap": 0.5}
     frame = table.to_pandas()
     assert list(frame.columns) == [*COLUMNS, "utc_offset_s"] and len(frame) == 20_003
     assert frame["start_s"].dtype == "float64" and frame["start_time"][0] == pd.Timestamp("2020-01-01 00:00:01.5")

@@ -13,10 +13,10 @@ import soundfile
 
 from loxo.detection.scores import CHUNK
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
-from loxo.engine.windows import OVERLAP, hop_steps
+from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 
 RATE, STEP, STEPS = 1000, 100, 16  # steps of 0.1 s, windows of 1.6 s
-CHUNK_S = CHUNK * hop_steps(OVERLAP, STEPS) * STEP / RATE
+CHUNK_S = CHUNK * hop_steps(WINDOW_OVERLAP, STEPS) * STEP / RATE
 
 
 def write(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options: str) -> Path:

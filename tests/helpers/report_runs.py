@@ -14,7 +14,7 @@ PARAMETERS = {
     "model_sha256": "0" * 64,
     "decoding": {"rumble": {"threshold": 0.6}, "gunshot": {"threshold": 0.7}},
     "threshold": None,
-    "overlap": 0.5,
+    "window_overlap": 0.5,
 }
 
 

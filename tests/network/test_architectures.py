@@ -79,12 +79,14 @@ def test_faults_in_configs_are_told():
         CRNNConfig.preset("crnn", channels=(1, 2))
     with pytest.raises(LoxoError, match="cannot be pooled"):
         CRNNConfig.preset("crnn", pools=((2, 2), (4, 2), (5, 2)))
-    with pytest.raises(LoxoError, match="cannot be shared"):
+    with pytest.raises(LoxoError, match="cannot be split into 7 heads"):
         ASTConfig.preset("ast", num_heads=7)
-    with pytest.raises(LoxoError, match="no room for patches"):
+    with pytest.raises(LoxoError, match="cannot be cut into patches"):
         ASTConfig.preset("ast", patch=(16, 15))
-    with pytest.raises(LoxoError, match="in_chans is 1"):
+    with pytest.raises(LoxoError, match=r"in_chans is 1, but .* 'two-resolution' has 2 channel.*set in_chans to 2"):
         ASTConfig.preset("ast-elephants", in_chans=1)
+    with pytest.raises(LoxoError, match=r"depth \(0\) and num_heads \(4\) must be at least 1"):
+        ASTConfig.preset("ast-elephants", depth=0)
     assert set(ARCHITECTURES) == {"htsat", "ast", "crnn"}
 
 

@@ -63,7 +63,7 @@ def test_the_fine_head_begins_silent_and_sees_single_steps():
     torch.manual_seed(0)
     config = HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4))
     model = HTSAT(config).eval()
-    without = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), fine=0, overlap=False)).eval()
+    without = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), fine=0, call_overlap=False)).eval()
     without.load_state_dict(
         {name: value for name, value in model.state_dict().items() if not name.startswith(("fine.", "overlap."))}
     )
@@ -108,9 +108,9 @@ def test_the_overlap_head_stands_beside_the_classes_and_begins_as_rare(small):
 
 
 def test_overlaps_need_a_fine_head():
-    with pytest.raises(LoxoError, match="overlap: false"):
+    with pytest.raises(LoxoError, match="call_overlap to false"):
         HTSATConfig.preset("default", fine=0)
-    assert HTSATConfig.preset("default", overlap=False).rows == ("rumble", "gunshot")
+    assert HTSATConfig.preset("default", call_overlap=False).rows == ("rumble", "gunshot")
 
 
 def test_stretching_is_bicubic_with_corners_aligned():

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 
+from loxo.detection.logit import logit
 from loxo.review.agreement import agreements
-from loxo.review.estimate import LEAST_DECISIONS, fit, logit
+from loxo.review.estimate import LEAST_DECISIONS, fit
 from loxo.review.journal import Decision
 from loxo.review.results import wilson
 

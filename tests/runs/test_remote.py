@@ -12,7 +12,7 @@ from loxo.audio import storage
 from loxo.errors import LoxoError
 from loxo.runs import remote as remotefolder
 from loxo.runs import uploads
-from loxo.survey.redecode import rescore
+from loxo.survey.redecode import redecode
 from loxo.survey.survey import survey
 
 FORMATS = "raven,audacity,kaleidoscope"
@@ -178,8 +178,8 @@ def test_formats_may_change_and_a_lost_table_is_made_again(run, expected, s3, cr
 def test_a_run_decoded_again_and_the_working_folder_of_the_cache(run, s3, credentials, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run(tmp_path / "local", work=None)
-    rescore(tmp_path / "local", tmp_path / "again", threshold=0.2)
-    rescore(tmp_path / "local", s3.url("again"), threshold=0.2)
+    redecode(tmp_path / "local", tmp_path / "again", threshold=0.2)
+    redecode(tmp_path / "local", s3.url("again"), threshold=0.2)
     assert objects(s3.url("again"))["events.csv"] == (tmp_path / "again/events.csv").read_bytes()
     assert remotefolder.default_work(s3.url("again")).parent == tmp_path / "cache" / "loxo" / "runs"
     assert list(Path(tmp_path / "cache" / "loxo" / "runs").iterdir()) == []

@@ -1,4 +1,4 @@
-"""`loxo detect`: what its options lead to, and what cannot be asked for."""
+"""`loxo detect`, `loxo decode` and `loxo score`: the effect of their options, and the options that are refused."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 
-def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):
+def test_a_run_is_detected_decoded_again_and_another_table_is_scored(loxo, tmp_path):
     card = tmp_path / "card" / "nn01"
     card.mkdir(parents=True)
     time = np.arange(30 * 4000) / 4000
@@ -24,42 +24,55 @@ def test_a_search_its_scores_again_and_another_s_events(loxo, tmp_path):
     assert len(rows) > 1 and ",nn01,2020-01-01T00:00:" in rows[1] and rows[1].endswith("+01:00")
     assert (tmp_path / "run/kaleidoscope.csv").is_file() and (tmp_path / "run/events.parquet").is_file()
 
-    again = ("detect", "--from-scores", tmp_path / "run", "--out")
+    again = ("decode", tmp_path / "run", "--out")
     code, out, _ = loxo(*again, tmp_path / "again", "--threshold", "rumble=0.001,gunshot=1")
     assert code == 0 and (tmp_path / "again/events.csv").read_text().splitlines() == rows
     code, _, _ = loxo(
-        *again, tmp_path / "other", "--smooth", "rumble=2", "--min-duration", 0.1, "--edge", 0.4, "--crowd", 0
+        *(*again, tmp_path / "other", "--smooth", "rumble=2", "--min-duration", 0.1, "--merge-gap", 0.2),
+        *("--edge-ratio", 0.4, "--valley-ratio", 0.7, "--sustain-weight", "gunshot=0.3", "--density-penalty", 0),
+        *("--overlap-threshold", 0.1),
     )
     decoding = json.loads((tmp_path / "other/run.json").read_text())["parameters"]["decoding"]
-    assert code == 0 and (decoding["rumble"]["smooth_s"], decoding["gunshot"]["edge"]) == (2, 0.4)
-    assert (decoding["rumble"]["crowd"], decoding["gunshot"]["min_duration_s"]) == (0, 0.1)
+    everywhere = {
+        "min_duration_s": 0.1,
+        "merge_gap_s": 0.2,
+        "edge_ratio": 0.4,
+        "valley_ratio": 0.7,
+        "density_penalty": 0,
+        "overlap_threshold": 0.1,
+    }
+    assert code == 0 and all(one | everywhere == one for one in decoding.values())
+    assert (decoding["rumble"]["smooth_s"], decoding["rumble"]["sustain_weight"]) == (2, 0.5)  # the model's 0.5 stays
+    assert decoding["gunshot"]["sustain_weight"] == 0.3
 
     (tmp_path / "theirs.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n12\t16\t20200101_000000.wav\n")
-    code, out, _ = loxo("detect", tmp_path / "card", "--only", tmp_path / "theirs.txt", "--out", tmp_path / "only")
+    code, out, _ = loxo("score", tmp_path / "theirs.txt", tmp_path / "card", "--out", tmp_path / "scored")
     assert code == 0 and "1 of 1 rows scored" in out
-    assert (tmp_path / "only/theirs.txt").read_text().splitlines()[0].endswith("Loxo rumble\tLoxo gunshot")
+    assert (tmp_path / "scored/theirs.txt").read_text().splitlines()[0].endswith("Loxo rumble\tLoxo gunshot")
 
 
 @pytest.mark.parametrize(
     ("args", "fault"),
     [
-        ((), "No recordings were given"),
-        (("card", "--threshold", "much"), "--threshold takes"),
-        (("card", "--smooth", "1"), "--from-scores"),
-        (("--from-scores", "card", "--lasting", "much"), "--lasting takes a number"),
-        (("card", "--from-scores", "run"), "no paths"),
-        (("card", "--only", "t.txt", "--threshold", "0.5"), "no threshold"),
-        (("card", "--threshold", "0.5", "--max-fp-per-hour", "1"), "not both"),
-        (("card", "--review-budget", "10", "--max-fp-per-hour", "1"), "not by both"),
-        (("card", "--time-zone", "Africa/Brazaville"), "Africa/Brazzaville"),
-        (("card", "--name-pattern", "{place}"), "{place}"),
-        (("card", "--format", "excel"), "no format 'excel'"),
-        (("--from-scores", "run"), "no run.json"),
+        (("detect",), "Missing argument"),
+        (("detect", "card", "--threshold", "much"), "--threshold takes"),
+        (("detect", "card", "--smooth", "1"), "No such option"),
+        (("detect", "card", "--threshold", "0.5", "--max-fp-per-hour", "1"), "Give one of them"),
+        (("detect", "card", "--review-budget", "10", "--max-fp-per-hour", "1"), "not by both"),
+        (("detect", "card", "--time-zone", "Africa/Brazaville"), "Africa/Brazzaville"),
+        (("detect", "card", "--name-pattern", "{place}"), "{place}"),
+        (("detect", "card", "--format", "excel"), "no format 'excel'"),
+        (("decode",), "Missing argument"),
+        (("decode", "run"), "no run.json"),
+        (("decode", "run", "--sustain-weight", "much"), "--sustain-weight takes a number"),
+        (("decode", "run", "--threshold", "0.5", "--review-budget", "1"), "Give one of them"),
+        (("score", "t.txt", "card"), "t.txt"),
+        (("score", "t.txt", "--threshold", "0.5"), "No such option"),
     ],
 )
-def test_what_cannot_be_asked_for(loxo, tmp_path, monkeypatch, args, fault):
+def test_wrong_options_are_refused_before_anything_is_written(loxo, tmp_path, monkeypatch, args, fault):
     monkeypatch.chdir(tmp_path)
-    code, _, err = loxo("detect", *args, "--out", "out")
+    code, _, err = loxo(*args, "--out", "out")
     assert code == 2 and fault in err and not (tmp_path / "out").exists()
 
 

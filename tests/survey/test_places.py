@@ -37,7 +37,7 @@ def test_seams_lose_nothing(tmp_path, start, length, overlap):
     end = min(start + length, len(samples))
     if end - start < 400:
         return
-    found = rumbles(tmp_path / "a.wav", samples, overlap=overlap)
+    found = rumbles(tmp_path / "a.wav", samples, window_overlap=overlap)
     assert len(found) == 1
     assert found[0][0] == pytest.approx(start / RATE, abs=1.01 * STEP_S)
     assert found[0][1] == pytest.approx(end / RATE, abs=1.01 * STEP_S)

@@ -1,4 +1,4 @@
-"""Kept scores, and runs decoded from them again."""
+"""Kept scores, and runs that are decoded from them again."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from loxo.audio.filenames import Names
 from loxo.detection.scores import rounded
-from loxo.engine.config import Calibration, OperatingCurve
+from loxo.engine.config import FORMER_NAMES, Calibration, OperatingCurve
 from loxo.errors import LoxoError
 from loxo.events.raven import read_raven
 from loxo.runs.config import by_class
 from loxo.runs.read import read_run
 from loxo.runs.scores import read_score_file, read_scores, write_scores
-from loxo.survey.redecode import hours_of, rescore
+from loxo.survey.redecode import analysed_hours, redecode
 from loxo.survey.survey import survey
 
 FORMATS = "raven,audacity,kaleidoscope"
@@ -53,7 +53,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run of three recordings, one silent, one cut, and one that failed."""
-    folder = tmp_path_factory.mktemp("rescore")
+    folder = tmp_path_factory.mktemp("redecode")
     record(folder / "card/nn01_20200101_000000.wav")
     record(folder / "card/nn02_20200101_000000.wav", calls=(), seed=1)
     record(folder / "card/cut.wav", calls=(3.0,), seed=2)
@@ -65,7 +65,7 @@ def run(tmp_path_factory) -> Path:
 
 
 def test_the_same_parameters_give_the_same_bytes(run, tmp_path):
-    summary = rescore(run, tmp_path / "again", threshold=0.2, formats=FORMATS)
+    summary = redecode(run, tmp_path / "again", threshold=0.2, formats=FORMATS)
     before, after = contents(run), contents(tmp_path / "again")
     same = [name for name in before if not name.startswith(("scores/", "run.json", "journal"))]
     assert len(same) >= 10 and {name: before[name] for name in same} == {name: after[name] for name in same}
@@ -73,50 +73,77 @@ def test_the_same_parameters_give_the_same_bytes(run, tmp_path):
     assert summary.events == sum(item["events"] for item in json.loads(before["run.json"])["recordings"]) > 0
     old, new = (json.loads(found["run.json"])["recordings"] for found in (before, after))
     assert [{**row, "notes": None} for row in new] == [{**row, "notes": None} for row in old]
-    resumed = rescore(run, tmp_path / "again", threshold=0.2, formats=FORMATS)
+    resumed = redecode(run, tmp_path / "again", threshold=0.2, formats=FORMATS)
     assert resumed.resumed == 3 and contents(tmp_path / "again").keys() == after.keys()
 
 
 def test_other_parameters_give_other_events(run, tmp_path):
-    few = rescore(run, tmp_path / "few", threshold={"rumble": 0.9, "gunshot": 1.0}, changes={"smooth_s": 1.1})
-    many = rescore(run, tmp_path / "many", threshold=0.0, changes={"min_duration_s": {"rumble": 0.0}})
+    few = redecode(run, tmp_path / "few", threshold={"rumble": 0.9, "gunshot": 1.0}, changes={"smooth_s": 1.1})
+    many = redecode(run, tmp_path / "many", threshold=0.0, changes={"min_duration_s": {"rumble": 0.0}})
     assert few.events < many.events
     decoding = json.loads((tmp_path / "many/run.json").read_text())["parameters"]["decoding"]
     assert (decoding["rumble"]["min_duration_s"], decoding["rumble"]["smooth_s"]) == (0.0, 0.3)
     with pytest.raises(LoxoError, match=r"decoding\.rumble\.min_duration_s 0\.0 is now 0\.5"):
-        rescore(run, tmp_path / "many", threshold=0.0, changes={"min_duration_s": 0.5})
-    joined = rescore(run, tmp_path / "joined", threshold=0.2, changes={"merge_gap_s": {"rumble": 5.0}})
+        redecode(run, tmp_path / "many", threshold=0.0, changes={"min_duration_s": 0.5})
+    joined = redecode(run, tmp_path / "joined", threshold=0.2, changes={"merge_gap_s": {"rumble": 5.0}})
     rumbles = read_raven(tmp_path / "joined/tables/nn01_20200101_000000.selections.txt")
     assert joined.events and (rumbles[rumbles["label"] == "rumble"]["end_s"].iloc[0]) > 15
 
 
+def as_before_the_renaming(run: Path) -> None:
+    """Gives the parameters in run.json the names that they had in earlier versions."""
+    record = json.loads((run / "run.json").read_text())
+    parameters = record["parameters"]
+    parameters["overlap"] = parameters.pop("window_overlap")
+    for decoding in parameters["decoding"].values():
+        for former, name in FORMER_NAMES["decoding"].items():
+            decoding[former] = decoding.pop(name)
+    (run / "run.json").write_text(json.dumps(record))
+
+
+def test_a_run_with_the_former_names_is_read_resumed_and_decoded_again(run, tmp_path):
+    card, options = [run.parent / "card"], {"load": Calibrated, "threshold": 0.2, "formats": FORMATS}
+    old = tmp_path / "old"
+    survey(card, "fake", old, keep_scores=True, **options)
+    before, parameters = contents(old), read_run(old).parameters
+    as_before_the_renaming(old)
+    assert read_run(old).parameters == parameters and parameters["decoding"]["rumble"]["edge_ratio"] == 0.5
+    redecode(old, tmp_path / "again", threshold=0.2, formats=FORMATS)
+    assert contents(tmp_path / "again")["events.csv"] == before["events.csv"]
+    assert read_run(tmp_path / "again").parameters["window_overlap"] == parameters["window_overlap"]
+    with pytest.raises(LoxoError, match=r"window_overlap 0\.25 is now 0\.5"):
+        survey(card, "fake", old, keep_scores=True, window_overlap=0.5, **options)
+    resumed = survey(card, "fake", old, keep_scores=True, **options)
+    assert resumed.resumed == 3 and contents(old)["run.json"] == before["run.json"]
+
+
 def test_scores_of_a_run_and_of_one_decoded_from_it(run, tmp_path):
-    rescore(run, tmp_path / "again")
+    redecode(run, tmp_path / "again")
     recording = str(run.parent / "card/nn01_20200101_000000.wav")
     kept, same = read_scores(run, recording), read_scores(tmp_path / "again", recording)
     assert kept.labels == ("rumble", "gunshot") and kept.hop_s == STEP / RATE and kept.scores.shape == (2, 400)
     np.testing.assert_array_equal(kept.scores, same.scores)
-    again = rescore(tmp_path / "again", tmp_path / "third", threshold=0.2)  # from the scores it came from
+    again = redecode(tmp_path / "again", tmp_path / "third", threshold=0.2)  # from the scores it came from
     assert again.recordings == 3
     with pytest.raises(LoxoError, match="no recording"):
         read_scores(run, "other.wav")
 
 
-def test_names_may_be_read_otherwise(run, tmp_path):
-    rescore(run, tmp_path / "zone", threshold=0.2, names=Names(time_zone="Africa/Brazzaville"))
+def test_other_name_patterns_and_time_zones_can_be_given(run, tmp_path):
+    redecode(run, tmp_path / "zone", threshold=0.2, names=Names(time_zone="Africa/Brazzaville"))
     rows = (tmp_path / "zone/events.csv").read_text()
     assert "nn01,2020-01-01T00:00:1" in rows and "+01:00" in rows
 
 
-def test_new_events_are_measured_while_the_recordings_are_there(run, tmp_path):
-    rescore(run, tmp_path / "new", threshold=0.2, changes={"edge": 0.9})
+def test_frequencies_of_new_events_are_measured_if_the_recordings_exist(run, tmp_path):
+    redecode(run, tmp_path / "new", threshold=0.2, changes={"edge_ratio": 0.9})
     table = read_raven(tmp_path / "new/tables/nn01_20200101_000000.selections.txt")
     assert table[table["label"] == "rumble"]["high_hz"].between(29, 36).all()
     card = run.parent / "card"
     card.rename(run.parent / "moved")
     try:
-        gone = rescore(run, tmp_path / "gone", threshold=0.2, changes={"edge": 0.8})
-        rescore(run, tmp_path / "same", threshold=0.2)
+        gone = redecode(run, tmp_path / "gone", threshold=0.2, changes={"edge_ratio": 0.8})
+        redecode(run, tmp_path / "same", threshold=0.2)
     finally:
         (run.parent / "moved").rename(card)
     assert gone.recordings == 3 and contents(tmp_path / "same")["events.csv"] == contents(run)["events.csv"]
@@ -124,22 +151,22 @@ def test_new_events_are_measured_while_the_recordings_are_there(run, tmp_path):
     assert sum("could not be measured" in note for row in notes for note in row) >= 1
 
 
-def test_what_cannot_be_decoded_again_is_said(run, tmp_path):
+def test_impossible_requests_are_refused_with_the_reason(run, tmp_path):
     survey([run.parent / "card"], "fake", tmp_path / "plain", load=FakeModel)
     for fault, source, out, options in [
-        ("kept no scores", tmp_path / "plain", tmp_path / "x", {}),
+        ("no kept scores", tmp_path / "plain", tmp_path / "x", {}),
         ("run itself", run, run, {}),
         ("no run.json", tmp_path, tmp_path / "x", {}),
         ("'whistle'", run, tmp_path / "x", {"changes": {"smooth_s": {"whistle": 1.0}}}),
         ("no decoding parameter", run, tmp_path / "x", {"changes": {"threshold": 1.0}}),
-        ("between 0 and 1", run, tmp_path / "x", {"changes": {"edge": 1.5}}),
+        ("between 0 and 1", run, tmp_path / "x", {"changes": {"edge_ratio": 1.5}}),
         ("between 0 and 1", run, tmp_path / "x", {"threshold": 1.5}),
         ("no format", run, tmp_path / "x", {"formats": "excel"}),
     ]:
         with pytest.raises(LoxoError, match=fault):
-            rescore(source, out, **options)
+            redecode(source, out, **options)
     assert not (tmp_path / "x").exists()
-    assert hours_of(run) == pytest.approx((40 + 40 + 20) / 3600, abs=1e-4)
+    assert analysed_hours(run) == pytest.approx((40 + 40 + 20) / 3600, abs=1e-4)
 
 
 def test_formats_may_change_when_a_run_is_resumed(run, tmp_path):

@@ -147,8 +147,8 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(card, tmp_path, error):
 def test_other_parameters_are_refused_and_named(card, tmp_path):
     survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.5)
     before = contents(tmp_path / "run")
-    with pytest.raises(LoxoError, match=r"threshold 0\.5 is now 0\.7; overlap 0\.25 is now 0\.5"):
-        survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.7, overlap=0.5)
+    with pytest.raises(LoxoError, match=r"threshold 0\.5 is now 0\.7; window_overlap 0\.25 is now 0\.5"):
+        survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.7, window_overlap=0.5)
     assert contents(tmp_path / "run") == before
     survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.5, batch_size=2)
 
@@ -166,7 +166,13 @@ def test_what_is_no_run_is_refused(card, tmp_path):
 
 
 def test_bad_options_and_nothing_to_do(card, tmp_path):
-    for options in ({"threshold": 2.0}, {"overlap": 1.0}, {"batch_size": 0}, {"workers": 0}, {"patience_minutes": 0}):
+    for options in (
+        {"threshold": 2.0},
+        {"window_overlap": 1.0},
+        {"batch_size": 0},
+        {"workers": 0},
+        {"patience_minutes": 0},
+    ):
         with pytest.raises(LoxoError):
             survey([card], "fake", tmp_path / "run", load=FakeModel, **options)
     with pytest.raises(LoxoError, match="no such file"):

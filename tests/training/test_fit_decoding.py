@@ -13,7 +13,7 @@ from loxo.training.fit_decoding import fit_class
 
 CONFIG = HTSATConfig.preset("default")
 STEP_S = CONFIG.step_samples / CONFIG.sample_rate
-PLAIN = Decoding(threshold=0.4, smooth_s=0.0, edge=0.5, split=0.0)
+PLAIN = Decoding(threshold=0.4, smooth_s=0.0, edge_ratio=0.5, valley_ratio=0.0)
 
 
 def windows_with_dips(count: int) -> np.ndarray:

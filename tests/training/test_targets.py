@@ -86,7 +86,7 @@ def test_hard_targets_are_the_frames_that_evaluation_calls_positive(first, lengt
 
 
 def test_steps_longer_than_a_shot_keep_a_target_for_it():
-    coarse = HTSATConfig.preset("default", substeps=1, fine=0, fine_depth=0, overlap=False)
+    coarse = HTSATConfig.preset("default", substeps=1, fine=0, fine_depth=0, call_overlap=False)
     step = coarse.step_samples
     shot = [("gunshot", int(0.7 * step), int(1.3 * step))]
     assert frame_targets(shot, coarse.classes, 2, step, fitting_edges(coarse))[1].min() > 0.5
@@ -151,5 +151,5 @@ def test_targets_have_a_row_for_the_overlaps_of_each_class_where_the_model_has()
     assert rows.shape == (4, config.steps) and rows.dtype == np.float32
     np.testing.assert_array_equal(rows[:2], targets)
     assert rows[2, 6:10].tolist() == [1, IGNORED, 1, 1] and rows[2].sum() == 2 and not rows[3].any()
-    without = HTSATConfig.preset("default", overlap=False)
+    without = HTSATConfig.preset("default", call_overlap=False)
     assert with_overlaps(targets, events, without) is targets

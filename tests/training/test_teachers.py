@@ -25,7 +25,7 @@ SIZE = {
     "depths": (1, 1, 1),
     "window_samples": 20480,
     "image_frames": 128,
-    "overlap": False,
+    "call_overlap": False,
 }
 
 
@@ -86,7 +86,7 @@ def test_a_teacher_may_have_another_front_end_and_hears_what_is_hidden(batch):
 def test_teachers_say_nothing_of_overlaps(batch):
     """Whether they could or not: where two events sound at once the truth alone is learnt."""
     waveform, targets = batch
-    student, teachers = tiny(1, overlap=True), [tiny(2), tiny(3, overlap=True)]
+    student, teachers = tiny(1, call_overlap=True), [tiny(2), tiny(3, call_overlap=True)]
     rows = torch.cat((targets, targets), 1)
     logits = student.eval().logits_and_latent(waveform)[0]
     answer = torch.stack([model.eval().logits_and_latent(waveform)[0][:, :2] for model in teachers]).mean(0).sigmoid()

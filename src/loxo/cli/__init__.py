@@ -11,6 +11,7 @@ import sys
 from loxo.cli import (  # noqa: F401 (a command is there once imported)
     calibrate,
     convert,
+    decode,
     demo,
     detect,
     evaluate,
@@ -18,6 +19,7 @@ from loxo.cli import (  # noqa: F401 (a command is there once imported)
     info,
     report,
     review,
+    score,
     show,
     simulate,
     train,

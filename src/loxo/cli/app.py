@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 AFTER_CTRL_C = {
     "detect": ": the same command goes on where it was",
+    "decode": ": the same command goes on where it was",
     "fetch": ": the same command goes on where it was",
     "train": ": the same command with --resume goes on where it was",
     "simulate": ": empty the folder before you start again",
@@ -20,7 +21,7 @@ AFTER_CTRL_C = {
 
 
 ORDER = (  # of the commands in the help, as a user meets them
-    *("demo", "detect", "review", "report", "show", "evaluate"),
+    *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
     *("train", "calibrate", "fetch", "simulate", "info", "convert"),
 )
 

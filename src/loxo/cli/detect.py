@@ -1,246 +1,102 @@
-"""`loxo detect`: a search, a run decoded again (--from-scores), or scores for another detector's events (--only)."""
+"""`loxo detect`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from loxo.cli.app import app, console, errors, progress_bar
-from loxo.engine.windows import OVERLAP
+from loxo.cli.app import app, progress_bar
+from loxo.cli.shared import (
+    COMPUTATION,
+    BatchSize,
+    Device,
+    Format,
+    MaxFpPerHour,
+    Model,
+    NamePattern,
+    Out,
+    ReviewBudget,
+    Runtime,
+    Threshold,
+    TimeZone,
+    WindowOverlap,
+    WorkFolder,
+    finish,
+    thresholds,
+)
+from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.machine import quick_imports, usable_cores
-
-TABLES, THRESHOLDS, AGAIN, WORK = "Tables", "Thresholds", "Kept scores", "The work"
 
 
 @app.command()
 def detect(
-    out: Annotated[
-        str,
-        typer.Option(
-            help="Run folder, or s3://bucket/prefix: tables, events.csv, run.json. The same command resumes it."
-        ),
-    ],
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Recordings, folders, patterns, lists (.txt), s3:// and https:// URLs.")
-    ] = None,
-    model: Annotated[str, typer.Option(help="A bundled model's name or a model file.")] = "default",
-    threshold: Annotated[
-        str | None,
-        typer.Option(
-            help="List events that score at least this, 0-1, or by class: rumble=0.3,gunshot=0.6. Low values list the "
-            "doubtful too.",
-            rich_help_panel=THRESHOLDS,
-        ),
-    ] = None,
-    max_fp_per_hour: Annotated[
-        float | None,
-        typer.Option(
-            help="Choose the thresholds so that each class had at most so many false positives an hour where the model "
-            "was measured.",
-            rich_help_panel=THRESHOLDS,
-        ),
-    ] = None,
-    review_budget: Annotated[
-        int | None,
-        typer.Option(
-            help="Choose the thresholds so that about so many false positives are to be looked through in all.",
-            rich_help_panel=THRESHOLDS,
-        ),
-    ] = None,
-    format: Annotated[
-        str,
-        typer.Option(
-            help="raven, csv, audacity, kaleidoscope, parquet; several with commas. events.csv is always written.",
-            rich_help_panel=TABLES,
-        ),
-    ] = "raven",
-    name_pattern: Annotated[
-        str | None,
-        typer.Option(
-            help="How names of recordings tell site and start, such as '{site}/%Y%m%d_%H%M%S'; or a regular expression "
-            "with groups site, date, time. Without it the usual recorders' names are known.",
-            rich_help_panel=TABLES,
-        ),
-    ] = None,
-    time_zone: Annotated[
-        str | None,
-        typer.Option(
-            help="Zone of the recorders' clocks, such as Africa/Brazzaville, where names do not tell it.",
-            rich_help_panel=TABLES,
-        ),
-    ] = None,
+        list[str],
+        typer.Argument(help="Recordings, folders, glob patterns, lists of paths (.txt), s3:// and https:// URLs."),
+    ],
+    out: Out,
+    model: Model = "default",
+    threshold: Threshold = None,
+    max_fp_per_hour: MaxFpPerHour = None,
+    review_budget: ReviewBudget = None,
+    format: Format = "raven",
+    name_pattern: NamePattern = None,
+    time_zone: TimeZone = None,
     keep_scores: Annotated[
-        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder.", rich_help_panel=AGAIN)
+        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder, for `loxo decode`.")
     ] = False,
-    from_scores: Annotated[
-        Path | None,
-        typer.Option(
-            help="Decode the kept scores of this run again, into another folder, instead of searching.",
-            rich_help_panel=AGAIN,
-        ),
-    ] = None,
-    smooth: Annotated[
-        str | None,
-        typer.Option(help="With --from-scores: seconds of smoothing, or by class.", rich_help_panel=AGAIN),
-    ] = None,
-    edge: Annotated[
-        str | None,
-        typer.Option(help="With --from-scores: share of its peak to which an event reaches.", rich_help_panel=AGAIN),
-    ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="With --from-scores: two peaks are two events over a valley this deep.", rich_help_panel=AGAIN
-        ),
-    ] = None,
-    lasting: Annotated[
-        str | None,
-        typer.Option(
-            help="With --from-scores: how much it counts in an event's score, beside its peak, how long that lasts.",
-            rich_help_panel=AGAIN,
-        ),
-    ] = None,
-    crowd: Annotated[
-        str | None,
-        typer.Option(
-            help="With --from-scores: how much it counts against an event that many like it come within minutes.",
-            rich_help_panel=AGAIN,
-        ),
-    ] = None,
-    overlapping: Annotated[
-        str | None,
-        typer.Option(
-            help="With --from-scores: least probability of two calls at once that makes two events of one; 0: never.",
-            rich_help_panel=AGAIN,
-        ),
-    ] = None,
-    min_duration: Annotated[
-        str | None, typer.Option(help="With --from-scores: shortest event, in seconds.", rich_help_panel=AGAIN)
-    ] = None,
-    merge_gap: Annotated[
-        str | None,
-        typer.Option(
-            help="With --from-scores: events closer than this, in seconds, become one.", rich_help_panel=AGAIN
-        ),
-    ] = None,
-    only: Annotated[
-        Path | None,
-        typer.Option(help="Score the events of this table (Raven, CSV) of another detector instead of searching."),
-    ] = None,
-    overlap: Annotated[
-        float,
-        typer.Option(help="Share of a window that the next one sees again.", min=0, max=0.95, rich_help_panel=WORK),
-    ] = OVERLAP,
-    batch_size: Annotated[
-        int, typer.Option(help="Windows that go through a GPU at once.", min=1, rich_help_panel=WORK)
-    ] = 8,
-    workers: Annotated[int, typer.Option(help="Processes; 0 for one a core.", min=0, rich_help_panel=WORK)] = 0,
+    window_overlap: WindowOverlap = WINDOW_OVERLAP,
+    batch_size: BatchSize = 8,
+    workers: Annotated[
+        int, typer.Option(help="Processes; 0: one per CPU core.", min=0, rich_help_panel=COMPUTATION)
+    ] = 0,
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="A Dask scheduler's address, or local:N, in place of own processes. See docs/cluster.md.",
-            rich_help_panel=WORK,
+            help="Address of a Dask scheduler, or local:N for N processes, instead of --workers. See docs/cluster.md.",
+            rich_help_panel=COMPUTATION,
         ),
     ] = None,
     shard_minutes: Annotated[
         float,
         typer.Option(
-            help="Long recordings are shared out, and resumed, in pieces of this length.",
+            help="Length of the shards into which long recordings are split, for workers and for resuming.",
             min=0.1,
-            rich_help_panel=WORK,
+            rich_help_panel=COMPUTATION,
         ),
     ] = 60.0,
     patience_minutes: Annotated[
         float,
         typer.Option(
-            help="A worker that tells nothing for so long is given up; its work is done by another.",
+            help="A worker that reports nothing for this long is replaced; another worker repeats its shard.",
             min=0.1,
-            rich_help_panel=WORK,
+            rich_help_panel=COMPUTATION,
         ),
     ] = 10.0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=WORK)] = "cpu",
-    runtime: Annotated[
-        str,
-        typer.Option(
-            help="What computes the network: onnxruntime, openvino, torch, or auto: the fastest that is installed.",
-            rich_help_panel=WORK,
-        ),
-    ] = "auto",
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            help="With --out s3://...: the folder on this computer for what is not put there yet. By default one in "
-            "your cache.",
-            rich_help_panel=WORK,
-        ),
-    ] = None,
+    device: Device = "cpu",
+    runtime: Runtime = "auto",
+    work: WorkFolder = None,
 ) -> None:
-    """Find rumbles and gunshots in recordings of any length, rate and number.
+    """Find rumbles and gunshots in recordings of any length, sample rate and number.
 
-    Recordings that cannot be read, or not whole, are named at the end and make the exit code 1.
+    Recordings that cannot be read, or only in part, are listed at the end and make the exit code 1.
 
-    Example: `loxo detect sd_card/ --out runs/march`
-
-    Decode kept scores again: `loxo detect --from-scores runs/march --threshold 0.3 --out runs/march-0.3`
-
-    Score another detector's events: `loxo detect sd_card/ --only theirs.txt --out runs/theirs`
+    Example: `loxo detect sd_card/ --out runs/march --threshold rumble=0.3,gunshot=0.6`
     """
     from loxo.audio.filenames import Names
-    from loxo.errors import LoxoError
-    from loxo.runs.config import by_class
-    from loxo.survey.thresholds import choose, hours_in
-
-    given: Any = None if threshold is None else by_class(threshold, "--threshold")
-    chosen = max_fp_per_hour is not None or review_budget is not None
-    options = {
-        "smooth_s": ("--smooth", smooth),
-        "edge": ("--edge", edge),
-        "split": ("--split", split),
-        "lasting": ("--lasting", lasting),
-        "crowd": ("--crowd", crowd),
-        "overlap": ("--overlapping", overlapping),
-        "min_duration_s": ("--min-duration", min_duration),
-        "merge_gap_s": ("--merge-gap", merge_gap),
-    }
-    changes = {field: by_class(text, option) for field, (option, text) in options.items() if text is not None}
-    if from_scores is not None and (paths or only is not None):
-        raise LoxoError("--from-scores takes the recordings of its run: give no paths and no --only with it.")
-    if changes and from_scores is None:
-        these = [option for option, _ in options.values()]
-        raise LoxoError(f"{', '.join(these[:-1])} and {these[-1]} go with --from-scores RUN.")
-    if only is not None and (chosen or given is not None):
-        raise LoxoError("--only scores every event of the table; there is no threshold to it.")
-    if chosen and given is not None:
-        raise LoxoError("Give --threshold, or let it be chosen by --max-fp-per-hour or --review-budget, not both.")
-    if only is None and from_scores is None and not paths:
-        raise LoxoError("No recordings were given. Example: loxo detect sd_card/ --out runs/march")
-
-    if only is not None:
-        _only(only, model, out, paths or [], overlap, batch_size, device, runtime)
-        return
-    if from_scores is not None:
-        from loxo.runs.config import read_run_config
-        from loxo.survey.redecode import hours_of
-
-        if chosen:
-            kept, _ = read_run_config(from_scores)
-            given = _say(choose(kept, max_fp_per_hour, review_budget, lambda: hours_of(from_scores)))
-        names = Names(name_pattern, time_zone) if name_pattern or time_zone else None
-        _again(from_scores, out, work, given, changes, format, names)
-        return
+    from loxo.survey.thresholds import hours_in
 
     with quick_imports():
         from loxo.survey.survey import Progress as SurveyProgress
         from loxo.survey.survey import survey
 
-    if chosen:
+    def config() -> Any:
         from loxo.engine.model_file import read_model_file
 
-        config = read_model_file(model).config
-        given = _say(choose(config, max_fp_per_hour, review_budget, lambda: hours_in(paths or [])))
+        return read_model_file(model).config
+
+    chosen = thresholds(threshold, max_fp_per_hour, review_budget, config, lambda: hours_in(paths))
     with progress_bar("detecting") as (bar, task):
 
         def on_progress(progress: SurveyProgress) -> None:
@@ -251,11 +107,11 @@ def detect(
             bar.update(task, completed=progress.share, total=1.0, note=note)
 
         summary = survey(
-            paths or [],
+            paths,
             model,
             out,
-            threshold=given,
-            overlap=overlap,
+            threshold=chosen,
+            window_overlap=window_overlap,
             batch_size=batch_size,
             workers=workers or usable_cores(),
             cluster=cluster,
@@ -269,71 +125,4 @@ def detect(
             work=work,
             on_progress=on_progress,
         )
-    _end(str(summary), [sentence for _, sentence in summary.problems], out)
-
-
-def _again(run: Path, out: str, work: Path | None, threshold: Any, changes: Any, formats: str, names: Any) -> None:
-    from loxo.survey.redecode import rescore
-
-    with progress_bar("decoding") as (bar, task):
-
-        def on_progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
-
-        summary = rescore(
-            run,
-            out,
-            threshold=threshold,
-            changes=changes,
-            formats=formats,
-            names=names,
-            work=work,
-            on_progress=on_progress,
-        )
-    _end(str(summary), [sentence for _, sentence in summary.problems], out)
-
-
-def _only(
-    table: Path,
-    model: str,
-    out: str,
-    recordings: Sequence[str],
-    overlap: float,
-    batch_size: int,
-    device: str,
-    runtime: str,
-) -> None:
-    from loxo.survey.score_table import score_table
-
-    with progress_bar("scoring") as (bar, task):
-
-        def on_progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
-
-        scored = score_table(
-            table,
-            model,
-            out,
-            recordings=recordings,
-            overlap=overlap,
-            batch_size=batch_size,
-            device=device,
-            runtime=runtime,
-            on_progress=on_progress,
-        )
-    _end(str(scored), scored.problems, scored.table)
-
-
-def _say(choice: Any) -> dict[str, float]:
-    for sentence in choice.sentences:
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-    thresholds: dict[str, float] = choice.thresholds
-    return thresholds
-
-
-def _end(summary: str, problems: Sequence[str], out: str | Path) -> None:
-    for sentence in problems:
-        errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{summary}: {out}", highlight=False, soft_wrap=True)
-    if problems:
-        raise typer.Exit(1)
+    finish(summary, [sentence for _, sentence in summary.problems], out)

@@ -1,20 +1,28 @@
-"""Frame scores become events.
+"""Frame scores of one recording become events.
 
-For each class: the scores are smoothed by a running mean. Every peak that reaches FLOOR is a candidate; from the
-highest down, each grows both ways while the smoothed score stays above `edge` times its peak, but never into an event
-that is there already, nor through a valley at most `split` times as high as the peak behind it: calls that follow each
-other closely stay two events. Two events closer than `merge_gap_s` become one, with what is between, if the lower peak
-is at least `edge` times the higher: a real pause inside a call, not the doubtful flanks of a clear one. What is shorter
-than `min_duration_s` is dropped. Where the model also tells where two events of a class sound at once, with a score of
-at least `overlap`, one event becomes two (loxo.detection.overlaps).
+For each class:
+1. The scores are smoothed by a running mean (`smooth_s`).
+2. Every peak of at least MIN_PEAK is a candidate. Candidates are processed from the highest to the lowest. Each extends
+   in both directions while the smoothed score is above `edge_ratio` times its peak. It stops at an event that exists
+   already. It also stops at a valley of at most `valley_ratio` times the peak behind it, so that two calls in quick
+   succession stay two events.
+3. Two events less than `merge_gap_s` apart are merged, with everything between them, if the lower peak is at least
+   `edge_ratio` times the higher one. This merges a call with a real pause, but not a clear call with weak events beside
+   it.
+4. Events shorter than `min_duration_s` are dropped.
+5. If the model has overlap outputs, an event with an overlap score of at least `overlap_threshold` becomes two
+   (loxo.detection.overlaps).
 
-An event's score is its peak, or between this and the frame score that four fifths of its frames reach, by the weight
-`lasting` and on the scale of logits: noise peaks as high as calls do, but not all along. It is less where only a valley
-parts the event from a higher one, the less deep the less, since some of these are parts of one call; and, by the weight
-`crowd`, where many like it come within a minute or within five: rain, insects and hands at the recorder come in swarms,
-and a cicada or a pump goes on for long. Where the model has a calibration of the class, the score becomes the
-probability that the calibration gives for it. Only then does the threshold select which events are listed, by that
-score, so it never moves an edge.
+The score of an event combines
+- its peak and its sustained level, the frame score that four fifths of its frames reach: the weighted mean of their
+  logits, with `sustain_weight` for the sustained level. Noise has peaks as high as calls, but rarely for as long.
+- a penalty if only a valley separates the event from a higher one: up to NEIGHBOUR_PENALTY, and less for a deeper
+  valley. Some of these events are parts of one call.
+- a penalty, with the exponent `density_penalty`, if many similar events occur within one or five minutes. Rain, insects
+  and handling of the recorder produce many events in quick succession, and a cicada or a pump continues for minutes.
+
+If the model has a calibration of the class, the event score is then converted to a calibrated probability. As the last
+step, the threshold is applied to this final score, so it never changes the onset or offset of an event.
 """
 
 from __future__ import annotations
@@ -27,24 +35,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.detection.logit import from_logit, logit
-from loxo.detection.overlaps import Event, tell_apart
-from loxo.engine.config import OVERLAP, Calibration, Decoding
+from loxo.detection.overlaps import Event, OverlapSpan, split_overlaps
+from loxo.engine.config import OVERLAP_SUFFIX, Calibration, Decoding
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DOUBT = 0.1  # share of the score of an event beside a higher one that a valley as high as its peak costs it
-LOW = 0.2  # share of an event's frames below the score that counts by `lasting`
-# How far events on either side are looked for, and how many cost nothing. Ninety-six calls an hour, more than at most
-# clearings, are sixteen in the ten minutes around one.
-CROWDS = ((60.0, 3), (300.0, 16))
-LIKE = 0.2  # share of an event's score that others have at least to be like it
-FLOOR = 0.005  # peaks below are noise; even with a threshold of 0 they are not listed
-OVERLAP_SMOOTH_S, OVERLAP_EDGE = 1.0, 0.3  # of the scores that two events sound at once
-SCORE_DIGITS = 9  # means are rounded, so that float noise does not cut a plateau into peaks
+# Fraction of its score that an event beside a higher one loses if the valley between them is as high as its own peak.
+NEIGHBOUR_PENALTY = 0.1
+SUSTAIN_QUANTILE = 0.2  # the sustained level of an event is this quantile of its frame scores
+# (seconds on either side of an event, similar events within them that cost nothing). 16 events in the ten minutes
+# around an event are 96 an hour, more than the calls at most forest clearings.
+DENSITY_WINDOWS = ((60.0, 3), (300.0, 16))
+SIMILAR_RATIO = 0.2  # another event is similar if its score is at least this fraction of the event's score
+MIN_PEAK = 0.005  # lower peaks are noise and never become events, even with a threshold of 0
+OVERLAP_SMOOTH_S = 1.0  # length of the running mean over overlap scores
+OVERLAP_EDGE_RATIO = 0.3  # a span of overlap extends while the overlap score is above this fraction of its peak
+SCORE_DIGITS = 9  # smoothed scores are rounded, so that rounding errors do not split a plateau into several peaks
 
-Piece = tuple[int, int, float, float]  # the same with the peak, and the valley between it and a higher one, 0: none
+Piece = tuple[
+    int, int, float, float
+]  # first step, stop step, peak, valley between it and a higher piece (0: no valley)
 Threshold = float | Mapping[str, float] | None  # one for all classes, by class, or the model's own
 
 
@@ -56,16 +68,16 @@ def decode(
     first_step: int = 0,
     total_samples: int | None = None,
 ) -> pd.DataFrame:
-    """The events in frame scores (rows, steps), as a DataFrame with one row an event.
+    """The events in frame scores (rows, steps), as a DataFrame with one row per event.
 
-    Rows are those of the model's logits (config.rows): its classes, then those that tell where two events of a class
-    sound at once, if it has such.
+    The rows of `scores` are the outputs of the model (config.rows): its classes, then the overlap outputs, if it has
+    any. The columns of the result are start_s, end_s, label, score, low_hz and high_hz, sorted by start, end and label.
+    The frequencies are the bounds of the class; loxo.detection.frequency measures those of the event.
 
-    Columns: start_s, end_s, label, score, low_hz, high_hz; by start, end and label. `config` is the model's.
-    `threshold` (0 to 1) replaces every class's own, or that of the classes it names, and selects events by their
-    score. `first_step` is the step the scores begin with; no event ends after `total_samples`, the recording's length
-    at the model's rate, where given. The frequencies are the class's bounds (loxo.detection.frequency measures them).
-    Raises LoxoError for a threshold or scores outside 0 to 1, or scores of another number of rows.
+    `config` is the model's config. `threshold` (0 to 1) replaces the threshold of every class, or of the classes that
+    it names. `first_step` is the recording's step at which the scores begin. `total_samples` is the length of the
+    recording at the model's sample rate; events are cut off there.
+    Raises LoxoError for a threshold or scores outside 0 to 1, and for a wrong number of rows.
     """
     import pandas as pd
 
@@ -76,200 +88,211 @@ def decode(
         raise LoxoError("Frame scores must be numbers between 0 and 1.")
     step, rate = config.step_samples, config.sample_rate
     end_s = np.inf if total_samples is None else total_samples / rate
-    rows = []
+    events = []
     for label in config.classes:
-        own = scores[rows_of(label, config.rows)]
+        own = scores[class_rows(label, config.rows)]
         decoding = config.decoding.get(label, Decoding())
-        least = threshold.get(label) if isinstance(threshold, Mapping) else threshold
-        least = decoding.threshold if least is None else least
+        min_score = threshold.get(label) if isinstance(threshold, Mapping) else threshold
+        min_score = decoding.threshold if min_score is None else min_score
         calibration = config.calibration.get(label)
-        for first, last, score in find_events(own[0], decoding, step / rate, *own[1:]):
+        for first, stop, score in find_events(own[0], decoding, step / rate, *own[1:]):
             start = (first_step + first) * step / rate
-            score = calibrated(score, calibration)
-            if score >= least and start < end_s:
-                end = min((first_step + last) * step / rate, end_s)
-                rows.append((start, end, label, score, decoding.low_hz, decoding.high_hz))
-    rows.sort(key=lambda row: row[:3])
-    return pd.DataFrame(rows, columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"])
+            score = calibrated_score(score, calibration)
+            if score >= min_score and start < end_s:
+                end = min((first_step + stop) * step / rate, end_s)
+                events.append((start, end, label, score, decoding.low_hz, decoding.high_hz))
+    events.sort(key=lambda event: event[:3])
+    return pd.DataFrame(events, columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"])
 
 
 def check_threshold(threshold: Threshold, classes: Sequence[str]) -> None:
-    """Raises LoxoError for a threshold outside 0 to 1 or for a class that there is not."""
+    """Raises LoxoError for a threshold outside 0 to 1, and for a threshold of an unknown class."""
     given = threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"": threshold}
     for label, value in given.items():
         if label and label not in classes:
             raise LoxoError(f"A threshold is given for {label!r}, but the model's classes are {', '.join(classes)}.")
         if not 0 <= value <= 1:
-            raise LoxoError(f"The threshold must lie between 0 and 1, not at {value}.")
+            raise LoxoError(f"The threshold must be between 0 and 1, not {value}.")
 
 
-def calibrated(score: float, calibration: Calibration | None) -> float:
-    """The share of events of this raw score that is right, as far as the calibration knows; without one the score."""
+def calibrated_score(score: float, calibration: Calibration | None) -> float:
+    """The probability that an event of this raw score is a true positive; the raw score without a calibration."""
     return score if calibration is None else float(np.interp(score, calibration.raw, calibration.probability))
 
 
-def rows_of(label: str, rows: Sequence[str]) -> list[int]:
-    """Of a model's rows of scores (config.rows) those of a class: its own, and the one of its overlaps where it has."""
-    return [rows.index(name) for name in (label, label + OVERLAP) if name in rows]
+def class_rows(label: str, rows: Sequence[str]) -> list[int]:
+    """The indices of a class in a model's rows of scores (config.rows): its own, then its overlap output, if any."""
+    return [rows.index(name) for name in (label, label + OVERLAP_SUFFIX) if name in rows]
 
 
 def find_events(
     scores: NDArray[np.floating[Any]],
     decoding: Decoding,
     step_s: float,
-    overlap: NDArray[np.floating[Any]] | None = None,
+    overlap_scores: NDArray[np.floating[Any]] | None = None,
 ) -> list[Event]:
-    """All the events of one class's scores (steps,), by their middles, whatever their score.
+    """All events of one class, with any score, sorted by their middles.
 
-    overlap: (steps,), how probable it is that two events sound at once, where the model tells.
+    scores: (steps,). overlap_scores: (steps,), the probability that two events overlap, if the model has this output.
     """
     smoothed = smooth(scores, decoding.smooth_s / step_s)
-    pieces = _merge(_grow(smoothed, decoding), decoding.edge, decoding.merge_gap_s / step_s)
-    least = decoding.min_duration_s / step_s - 1e-9  # durations are meant in whole steps: 0.96 s are three of 0.32 s
+    pieces = _merge(_grow(smoothed, decoding), decoding.edge_ratio, decoding.merge_gap_s / step_s)
+    min_steps = decoding.min_duration_s / step_s - 1e-9  # whole steps: 0.96 s are three steps of 0.32 s
     events = [
-        (first, last, _score(scores[first:last], peak, valley, decoding.lasting))
-        for first, last, peak, valley in pieces
-        if last - first >= least
+        (first, stop, _event_score(scores[first:stop], peak, valley, decoding.sustain_weight))
+        for first, stop, peak, valley in pieces
+        if stop - first >= min_steps
     ]
-    if overlap is not None and decoding.overlap:
-        events = tell_apart(events, _stretches(overlap, decoding.overlap, step_s), step_s)
-    return _less_in_a_crowd(events, decoding.crowd, step_s) if decoding.crowd and events else events
+    if overlap_scores is not None and decoding.overlap_threshold:
+        events = split_overlaps(events, _overlap_spans(overlap_scores, decoding.overlap_threshold, step_s), step_s)
+    return (
+        _penalise_density(events, decoding.density_penalty, step_s) if decoding.density_penalty and events else events
+    )
 
 
-def _stretches(overlap: NDArray[np.floating[Any]], least: float, step_s: float) -> list[Event]:
-    """Where two events sound at once: smoothed peaks of at least `least` and their surroundings down to a share of
-    each, with its score."""
-    smoothed = smooth(overlap, OVERLAP_SMOOTH_S / step_s)
-    smoothed[smoothed < OVERLAP_EDGE * least] = 0.0  # no part of any of them
-    pieces = _grow(smoothed, Decoding(edge=OVERLAP_EDGE))
-    return [(first, last, score) for first, last, score, _ in pieces if score >= least]
+def _overlap_spans(overlap_scores: NDArray[np.floating[Any]], min_score: float, step_s: float) -> list[OverlapSpan]:
+    """The spans in which two events overlap: smoothed peaks of at least `min_score` and the steps around each."""
+    smoothed = smooth(overlap_scores, OVERLAP_SMOOTH_S / step_s)
+    smoothed[smoothed < OVERLAP_EDGE_RATIO * min_score] = 0.0  # cannot belong to any span
+    pieces = _grow(smoothed, Decoding(edge_ratio=OVERLAP_EDGE_RATIO))
+    return [(first, stop, score) for first, stop, score, _ in pieces if score >= min_score]
 
 
-def _less_in_a_crowd(events: list[Event], weight: float, step_s: float) -> list[Event]:
-    """Events by their middles. For each of CROWDS the odds of one with n others like it fall by (1 + n) / (1 + few) to
-    the power of `weight`."""
-    middles = np.array([(first + last) / 2 for first, last, _ in events])
+def _penalise_density(events: list[Event], exponent: float, step_s: float) -> list[Event]:
+    """The events with lower scores where many similar ones are near. The events are sorted by their middles.
+
+    For each of DENSITY_WINDOWS the odds of an event with n similar others are divided by ((1 + n) / (1 + free)) to the
+    power of `exponent`, if n is above `free`.
+    """
+    middles = np.array([(first + stop) / 2 for first, stop, _ in events])
     scores = np.array([score for *_, score in events])
-    falls: NDArray[np.float64] = np.zeros(len(events))
-    for reach_s, few in CROWDS:
-        begins = np.searchsorted(middles, middles - reach_s / step_s, side="left")
-        ends = np.searchsorted(middles, middles + reach_s / step_s, side="right")
+    penalties: NDArray[np.float64] = np.zeros(len(events))  # in logits
+    for radius_s, free in DENSITY_WINDOWS:
+        begins = np.searchsorted(middles, middles - radius_s / step_s, side="left")
+        ends = np.searchsorted(middles, middles + radius_s / step_s, side="right")
         for k, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            others = int(np.count_nonzero(scores[begin:end] >= LIKE * scores[k])) - 1
-            falls[k] += weight * math.log(max(1 + others, 1 + few) / (1 + few))
+            others = int(np.count_nonzero(scores[begin:end] >= SIMILAR_RATIO * scores[k])) - 1
+            penalties[k] += exponent * math.log(max(1 + others, 1 + free) / (1 + free))
     return [
-        (first, last, from_logit(logit(score) - fall) if fall else score)
-        for (first, last, score), fall in zip(events, falls.tolist(), strict=True)
+        (first, stop, from_logit(logit(score) - penalty) if penalty else score)
+        for (first, stop, score), penalty in zip(events, penalties.tolist(), strict=True)
     ]
 
 
-def _score(inside: NDArray[np.floating[Any]], peak: float, valley: float, lasting: float) -> float:
-    """Of an event with these frame scores (steps,); see the module's docstring."""
+def _event_score(inside: NDArray[np.floating[Any]], peak: float, valley: float, sustain_weight: float) -> float:
+    """The score of an event with these frame scores (steps,), before the density penalty; see the module docstring."""
     score = peak
-    if lasting and peak > 0:
-        low = sorted(inside.tolist())[int(LOW * (len(inside) - 1))]
-        score = from_logit((1 - lasting) * logit(peak) + lasting * logit(low))
-    return score * (1 - DOUBT * valley / peak) if valley else score
+    if sustain_weight and peak > 0:
+        sustained = sorted(inside.tolist())[int(SUSTAIN_QUANTILE * (len(inside) - 1))]
+        score = from_logit((1 - sustain_weight) * logit(peak) + sustain_weight * logit(sustained))
+    return score * (1 - NEIGHBOUR_PENALTY * valley / peak) if valley else score
 
 
 def score_within(inside: NDArray[np.floating[Any]], smoothed: NDArray[np.float64], decoding: Decoding) -> float:
-    """What an event scores that has its peak in these steps of one class, as scored and smoothed (steps,), and lies
-    there alone: as find_events has it, without the events around."""
+    """The score of an event whose peak is the highest one in these steps of one class, without any other events.
+
+    inside, smoothed: the raw and the smoothed scores, (steps,). The score is the one that find_events computes before
+    the penalties for other events.
+    """
     values, peak, free = smoothed.tolist(), int(np.argmax(smoothed)), bytearray(len(smoothed))
-    least = decoding.edge * values[peak]
-    begin, end = (_reach(values, free, peak, way, least, decoding.split) for way in (-1, 1))
-    return _score(inside[begin : end + 1], values[peak], 0.0, decoding.lasting)
+    min_score = decoding.edge_ratio * values[peak]
+    first, last = (_extend(values, free, peak, way, min_score, decoding.valley_ratio) for way in (-1, 1))
+    return _event_score(inside[first : last + 1], values[peak], 0.0, decoding.sustain_weight)
 
 
 def smooth(scores: NDArray[np.floating[Any]], steps: float) -> NDArray[np.float64]:
-    """Running mean over the odd number of steps nearest to `steps`; at the ends over those that are there."""
-    half = smoothing_reach(steps)
+    """Running mean over the odd number of steps nearest to `steps`; at the ends, over the steps that exist."""
+    radius = smoothing_radius(steps)
     values = np.asarray(scores, np.float64)
     sums, counts = values.copy(), np.ones(len(values))
-    # Not a difference of cumulative sums, whose float noise grows with the recording and would cut up a plateau.
-    for shift in range(1, min(half, len(values) - 1) + 1):
+    # Not a difference of cumulative sums: its rounding error grows with the recording and would split plateaus.
+    for shift in range(1, min(radius, len(values) - 1) + 1):
         sums[shift:] += values[:-shift]
         counts[shift:] += 1
-    for shift in range(1, min(half, len(values) - 1) + 1):
+    for shift in range(1, min(radius, len(values) - 1) + 1):
         sums[:-shift] += values[shift:]
         counts[:-shift] += 1
     means: NDArray[np.float64] = np.minimum(sums / counts, 1.0)
     return means.round(SCORE_DIGITS)
 
 
-def smoothing_reach(steps: float) -> int:
-    """How many steps on either side `smooth` looks at."""
+def smoothing_radius(steps: float) -> int:
+    """Number of steps on either side that `smooth` includes in a mean."""
     return max(round((steps - 1) / 2), 0)
 
 
 def _peaks(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The first step of every run of equal values that is higher than both neighbours and reaches FLOOR."""
+    """The first step of every run of equal values that is higher than both neighbours and at least MIN_PEAK."""
     if not len(values):
         return np.zeros(0, np.intp)
     starts = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
     runs = np.concatenate(([-np.inf], values[starts], [-np.inf]))
-    higher = (runs[1:-1] > runs[:-2]) & (runs[1:-1] > runs[2:]) & (runs[1:-1] >= FLOOR)
+    higher = (runs[1:-1] > runs[:-2]) & (runs[1:-1] > runs[2:]) & (runs[1:-1] >= MIN_PEAK)
     return starts[higher]
 
 
 def _grow(smoothed: NDArray[np.float64], decoding: Decoding) -> list[Piece]:
-    """Every step is looked at about once, because events do not overlap: linear time."""
+    """A piece around every peak that is not in a higher one's piece. Pieces do not overlap, so this is linear in time:
+    every step is visited about once."""
     peaks = _peaks(smoothed)
     peaks = peaks[np.argsort(-smoothed[peaks], kind="stable")]
-    values = smoothed.tolist()  # plain floats are several times faster one by one
+    values = smoothed.tolist()  # access to single elements is several times faster in a list than in an array
     taken = bytearray(len(values))
     pieces = []
     for peak in peaks.tolist():
         if taken[peak]:
             continue
         score = values[peak]
-        least = decoding.edge * score
-        first = _reach(values, taken, peak, -1, least, decoding.split)
-        last = _reach(values, taken, peak, 1, least, decoding.split) + 1
-        parted = [values[first : peak + 1]] if first > 0 and taken[first - 1] else []
-        parted += [values[peak:last]] if last < len(values) and taken[last] else []
-        taken[first:last] = b"\1" * (last - first)
-        pieces.append((first, last, score, max(map(min, parted), default=0.0)))
+        min_score = decoding.edge_ratio * score
+        first = _extend(values, taken, peak, -1, min_score, decoding.valley_ratio)
+        stop = _extend(values, taken, peak, 1, min_score, decoding.valley_ratio) + 1
+        flanks = [values[first : peak + 1]] if first > 0 and taken[first - 1] else []
+        flanks += [values[peak:stop]] if stop < len(values) and taken[stop] else []
+        taken[first:stop] = b"\1" * (stop - first)
+        pieces.append((first, stop, score, max(map(min, flanks), default=0.0)))
     return sorted(pieces)
 
 
-def _reach(values: list[float], taken: bytearray, peak: int, way: int, least: float, split: float) -> int:
-    """The last step of an event in one direction: before the scores fall to `least`, before an event that is there, or
-    in front of a valley that is `split` times as high as the peak behind it, or lower."""
+def _extend(values: list[float], taken: bytearray, peak: int, way: int, min_score: float, valley_ratio: float) -> int:
+    """The last step of a piece in one direction (way -1 or 1).
+
+    It is the step before the scores fall to `min_score`, before a taken step, or before a valley that is at most
+    `valley_ratio` times as high as the peak behind it.
+    """
     step = valley = peak
-    while 0 <= step + way < len(values) and not taken[step + way] and values[step + way] > least:
+    while 0 <= step + way < len(values) and not taken[step + way] and values[step + way] > min_score:
         step += way
         if values[step] < values[valley]:
             valley = step
-        elif values[valley] <= split * values[step]:
+        elif values[valley] <= valley_ratio * values[step]:
             return valley - way
     return step
 
 
-def _merge(events: list[Piece], edge: float, gap: float) -> list[Piece]:
-    """Joins neighbours less than `gap` steps apart, from the highest down, in both directions of time alike."""
+def _merge(pieces: list[Piece], edge_ratio: float, gap: float) -> list[Piece]:
+    """Merges neighbours less than `gap` steps apart, from the highest piece down, in both directions alike."""
     if gap <= 0:
-        return events
-    taken = bytearray(len(events))
+        return pieces
+    taken = bytearray(len(pieces))
     merged = []
-    for k in sorted(range(len(events)), key=lambda k: -events[k][2]):
+    for k in sorted(range(len(pieces)), key=lambda k: -pieces[k][2]):
         if taken[k]:
             continue
-        low = _joined(events, taken, k, -1, edge, gap)
-        high = _joined(events, taken, k, 1, edge, gap)
+        low = _merge_end(pieces, taken, k, -1, edge_ratio, gap)
+        high = _merge_end(pieces, taken, k, 1, edge_ratio, gap)
         taken[low : high + 1] = b"\1" * (high + 1 - low)
-        merged.append((events[low][0], events[high][1], *events[k][2:]))
+        merged.append((pieces[low][0], pieces[high][1], *pieces[k][2:]))
     return sorted(merged)
 
 
-def _joined(events: list[Piece], taken: bytearray, k: int, way: int, edge: float, gap: float) -> int:
-    """The last event in one direction that belongs to event k; what is lower and lies between goes with it."""
-    last, step = k, k + way
-    while 0 <= step < len(events) and not taken[step]:
-        nearer, farther = sorted((events[last], events[step]))
-        if farther[0] - nearer[1] >= gap:
+def _merge_end(pieces: list[Piece], taken: bytearray, k: int, way: int, edge_ratio: float, gap: float) -> int:
+    """The last piece in one direction that merges with piece k; lower pieces between the two merge with them."""
+    last, other = k, k + way
+    while 0 <= other < len(pieces) and not taken[other]:
+        earlier, later = sorted((pieces[last], pieces[other]))
+        if later[0] - earlier[1] >= gap:
             break
-        if events[step][2] >= edge * events[k][2]:
-            last = step
-        step += way
+        if pieces[other][2] >= edge_ratio * pieces[k][2]:
+            last = other
+        other += way
     return last

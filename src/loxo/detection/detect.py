@@ -24,7 +24,7 @@ from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.engine.engine import Engine, as_engine
-from loxo.engine.windows import OVERLAP
+from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.machine import one_thread
@@ -63,16 +63,16 @@ def analyse(
     model: str | Path | Engine | nn.Module = "default",
     *,
     threshold: Threshold = None,
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> Analysis:
     """Frame scores and events of one recording of any length, in constant memory.
 
-    `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again, `batch_size` the windows that a
-    GPU takes at once; for `threshold` see decode. `names` says how site and start are read out of the path.
-    `progress` is called with the seconds done and the seconds there are.
+    `window_overlap` (at least 0, below 1) is the share of a window that the next one sees again, `batch_size` the
+    windows that a GPU takes at once; for `threshold` see decode. `names` says how site and start are read out of the
+    path. `progress` is called with the seconds done and the seconds there are.
     Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
     Raises RecordingError when nothing can be read, LoxoError for a bad option.
     """
@@ -80,7 +80,7 @@ def analyse(
     config: Any = engine.config
     check_threshold(threshold, config.classes)
     recording = probe(path)
-    grid = make_grid(recording, config, overlap)
+    grid = make_grid(recording, config, window_overlap)
     advance = None
     if progress is not None:
         total = recording.duration_s
@@ -130,7 +130,7 @@ def detect(
     *,
     sample_rate: int | None = None,
     threshold: Threshold = None,
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
@@ -149,7 +149,7 @@ def detect(
     """
     options: dict[str, Any] = {
         "threshold": threshold,
-        "overlap": overlap,
+        "window_overlap": window_overlap,
         "batch_size": batch_size,
         "progress": progress,
     }

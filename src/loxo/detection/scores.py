@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.engine.windows import GROUP, OVERLAP, hop_steps, last_start, window_weight
+from loxo.engine.windows import GROUP, WINDOW_OVERLAP, hop_steps, last_start, window_weight
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -38,18 +38,22 @@ LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up
 
 
 def frame_scores(
-    engine: Engine, blocks: Iterable[NDArray[np.float32]], *, overlap: float = OVERLAP, batch_size: int = 8
+    engine: Engine,
+    blocks: Iterable[NDArray[np.float32]],
+    *,
+    window_overlap: float = WINDOW_OVERLAP,
+    batch_size: int = 8,
 ) -> Scores:
     """Probabilities (rows, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
 
     Rows are those of config.rows. Step k covers the samples [k, k + 1) x config.step_samples; the last may reach
     beyond the waveform's end.
-    `overlap` (0 <= overlap < 1) is the share of a window that the next one sees again. A waveform shorter than a
-    window is padded with silence at its end.
+    `window_overlap` (at least 0, below 1) is the overlap between consecutive windows, as a fraction. A waveform shorter
+    than a window is padded with silence at its end.
     Raises LoxoError for a bad option, or when the model gives anything but finite scores.
     """
     config: Any = engine.config
-    hop = hop_steps(overlap, int(config.steps), int(config.stride_steps))
+    hop = hop_steps(window_overlap, int(config.steps), int(config.stride_steps))
     sums = WindowSums(engine, hop, batch_size=batch_size)
     step_samples, window = int(config.step_samples), int(config.window_samples)
     chunk = (CHUNK - 1) * hop * step_samples + window

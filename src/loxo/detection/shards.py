@@ -82,14 +82,14 @@ class Part:
     whole_s: float  # of the recording
 
 
-def make_grid(recording: Recording, config: Any, overlap: float) -> Grid:
+def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:
     """Raises LoxoError for an overlap below 0, or of 1 and more."""
     return Grid(
         samples=recording.samples_at(config.sample_rate),
         rate=config.sample_rate,
         step_samples=int(config.step_samples),
         steps=int(config.steps),
-        hop=hop_steps(overlap, int(config.steps), int(config.stride_steps)),
+        hop=hop_steps(window_overlap, int(config.steps), int(config.stride_steps)),
         stride=int(config.stride_steps),
     )
 

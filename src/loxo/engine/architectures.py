@@ -1,4 +1,4 @@
-"""The config of each architecture: its fields, presets and checks. The networks themselves are in loxo.network."""
+"""The config of each architecture: its fields, presets and checks. The networks are defined in loxo.network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from loxo.engine.config import ELEPHANT_FRONTEND, OVERLAP, ModelConfig
+from loxo.engine.config import ELEPHANT_FRONTEND, OVERLAP_SUFFIX, ModelConfig
 from loxo.errors import LoxoError
 
 CLAP: dict[str, Any] = {"sample_rate": 48000, "window_samples": 480000, "hop_length": 480}
@@ -16,17 +16,17 @@ CLAP: dict[str, Any] = {"sample_rate": 48000, "window_samples": 480000, "hop_len
 class HTSATConfig(ModelConfig):
     """A Hierarchical Token-Semantic Audio Transformer (HTS-AT, arXiv 2202.00874). The defaults are the paper's.
 
-    The waveform becomes an image of `n_mels` bands x `image_frames` frames, which is cut into `folds` pieces in time
-    that are stacked along frequency. A Swin Transformer turns it into tokens; a convolution over the last grid gives
-    one logit for each class and step.
+    The front end turns the waveform into an image of `n_mels` bands x `image_frames` frames. The image is cut into
+    `folds` segments in time, which are stacked along frequency. A Swin Transformer turns it into tokens. A convolution
+    over the last grid of tokens computes one logit for each class and step.
     """
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The paper's model: 10 s at 32 kHz, 64 mel bands, 31 M parameters.
         "audioset": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
-        # The older adaptation to elephants: the paper's numbers at 4 kHz. 33 of its 64 mel filters are empty.
+        # The older adaptation to elephants: the paper's parameters at 4 kHz. 33 of its 64 mel filters are empty.
         "elephants-4k": {"sample_rate": 4000, "window_samples": 40000},
-        # What ships in the package: tokens of 0.32 s, steps of 0.08 s.
+        # The bundled model: tokens of 0.32 s, steps of 0.08 s.
         "default": {
             **ELEPHANT_FRONTEND,
             "folds": 1,
@@ -40,8 +40,8 @@ class HTSATConfig(ModelConfig):
             "substeps": 4,
             "fine": 32,
             "fine_depth": 2,
-            "overlap": True,
-            "drop_path": 0.0,  # no training window is seen twice
+            "call_overlap": True,
+            "drop_path": 0.0,  # training never repeats a window
         },
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
         "clap-tiny": CLAP,
@@ -53,18 +53,19 @@ class HTSATConfig(ModelConfig):
     # Image and Swin Transformer
     folds: int = 4
     patch: tuple[int, int] = (4, 4)  # bands, frames
-    stem: tuple[int, ...] = ()  # channels of the convolutions before the patches, each of which halves the image
-    embed_dim: int = 96
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)
-    attention_window: int = 8
-    merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))  # (frequency, time) after each stage but the last
+    stem: tuple[int, ...] = ()  # channels of the convolutions before the patches; each halves the image on both axes
+    embed_dim: int = 96  # channels of a token in the first stage; every merge doubles them
+    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks in each stage
+    num_heads: tuple[int, ...] = (4, 8, 16, 32)  # attention heads in each stage
+    attention_window: int = 8  # tokens along each axis of an attention window
+    # (frequency, time): tokens along each axis that are merged into one, after each stage except the last
+    merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))
     mlp_ratio: float = 4.0
     drop_path: float = 0.1
-    substeps: int = 1  # steps of the output that each token of the last stage is cut into
-    fine: int = 0  # channels of a second head that sees what the stem's first layer saw at each step; 0: none
-    fine_depth: int = 0  # layers of that head in which each step sees those around it
-    overlap: bool = False  # a third head, on the second, tells of each class where two of its events sound at once
+    substeps: int = 1  # steps of the output in each token of the last stage
+    fine: int = 0  # channels of a second head, which reads the output of the stem's first layer at each step; 0: none
+    fine_depth: int = 0  # layers of that head that also read the neighbouring steps
+    call_overlap: bool = False  # a third head, on the second: for each class, whether two of its calls overlap
 
     def __post_init__(self) -> None:
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
@@ -72,11 +73,18 @@ class HTSATConfig(ModelConfig):
                 f"The model config is not consistent: {len(self.depths)} depths need as many num_heads "
                 f"(got {len(self.num_heads)}) and one merge less (got {len(self.merges)})."
             )
+        if min(self.depths) < 1 or min(self.num_heads) < 1:
+            raise LoxoError(
+                f"Every stage needs at least one block and one attention head: depths are {self.depths}, num_heads "
+                f"{self.num_heads}."
+            )
         for k, heads in enumerate(self.num_heads):
             if self.embed_dim * 2**k % heads:
-                raise LoxoError(f"The {self.embed_dim * 2**k} channels of stage {k} cannot be shared by {heads} heads.")
+                raise LoxoError(
+                    f"The {self.embed_dim * 2**k} channels of stage {k} cannot be split into {heads} heads."
+                )
         if self.substeps < 1:
-            raise LoxoError(f"substeps is {self.substeps}, and must be 1 or more.")
+            raise LoxoError(f"substeps is {self.substeps}; it must be 1 or more.")
         if self.image_frames % self.folds:
             raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
         for axis, (size, patch) in enumerate(zip(self.image_size, self.patch, strict=True)):
@@ -88,15 +96,18 @@ class HTSATConfig(ModelConfig):
                 raise LoxoError(f"The image's {size} {name} cannot be divided by patch and merges ({stride}).")
         if any(size % 2 ** len(self.stem) for size in self.patch):
             raise LoxoError(
-                f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once a layer of the stem."
+                f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once by each layer of the stem."
             )
         if self.fine and (self.folds != 1 or not self.stem or self.steps != self.image_size[1] // 2):
             raise LoxoError(
-                "A fine head needs a stem whose first layer has a column for each step, and an image without folds: "
-                f"not {self.steps} steps of {self.image_size[1]} frames, {len(self.stem)} layers, {self.folds} folds."
+                "A fine head needs a stem whose first layer has one column for each step, and an image without folds. "
+                f"This config has {self.steps} steps for {self.image_size[1]} frames, {len(self.stem)} layers in the "
+                f"stem, and folds = {self.folds}."
             )
-        if self.overlap and not self.fine:
-            raise LoxoError("Overlaps are told from what a fine head saw: give it channels (fine), or overlap: false.")
+        if self.call_overlap and not self.fine:
+            raise LoxoError(
+                "call_overlap needs the features of a fine head: set fine above 0, or call_overlap to false."
+            )
         for grid in self.grids:
             if any(size > self.attention_window and size % self.attention_window for size in grid):
                 raise LoxoError(f"A grid of {grid} tokens cannot be cut into windows of {self.attention_window}.")
@@ -125,8 +136,9 @@ class HTSATConfig(ModelConfig):
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The classes, and with `overlap` as many rows more: the probability that two of that class sound at once."""
-        return (*self.classes, *(f"{label}{OVERLAP}" for label in self.classes)) if self.overlap else self.classes
+        """The classes; with `call_overlap` also, for each class, the probability that two of its calls overlap."""
+        overlaps = tuple(label + OVERLAP_SUFFIX for label in self.classes) if self.call_overlap else ()
+        return self.classes + overlaps
 
     @property
     def features(self) -> int:
@@ -141,7 +153,7 @@ class ASTConfig(ModelConfig):
     presets: ClassVar[dict[str, dict[str, Any]]] = {
         # The paper's model, as trained on AudioSet: 10.24 s at 16 kHz, 87 M parameters.
         "ast": {"classes": tuple(f"audioset_{k}" for k in range(527)), "decoding": {}},
-        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
+        # For comparison with the bundled model: same front end and training, steps of 0.32 s.
         "ast-elephants": {
             **ELEPHANT_FRONTEND,
             "patch": (16, 8),
@@ -169,11 +181,14 @@ class ASTConfig(ModelConfig):
     mlp_ratio: float = 4.0
 
     def __post_init__(self) -> None:
+        if self.depth < 1 or self.num_heads < 1:
+            raise LoxoError(f"depth ({self.depth}) and num_heads ({self.num_heads}) must be at least 1.")
         if self.embed_dim % self.num_heads:
-            raise LoxoError(f"embed_dim ({self.embed_dim}) cannot be shared by {self.num_heads} heads.")
+            raise LoxoError(f"embed_dim ({self.embed_dim}) cannot be split into {self.num_heads} heads.")
         if self.n_mels < self.patch[0] or self.image_frames % self.patch[1]:
             raise LoxoError(
-                f"{self.n_mels} bands and {self.image_frames} frames have no room for patches of {self.patch}."
+                f"An image of {self.n_mels} bands and {self.image_frames} frames cannot be cut into patches of "
+                f"{self.patch}."
             )
         super().__post_init__()
 
@@ -185,7 +200,7 @@ class ASTConfig(ModelConfig):
 
     @property
     def steps(self) -> int:
-        """As many as patches fit side by side: a step is as long as a patch."""
+        """Number of patches side by side along time: a step is as long as a patch."""
         return self.image_frames // self.patch[1]
 
 
@@ -194,7 +209,7 @@ class CRNNConfig(ModelConfig):
     """Convolution blocks, each followed by pooling over (bands, frames), then a bidirectional GRU."""
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {
-        # The rival of the bundled model: same front end, steps of 0.32 s, trained the same way.
+        # For comparison with the bundled model: same front end and training, steps of 0.32 s.
         "crnn": ELEPHANT_FRONTEND,
     }
 
@@ -214,7 +229,7 @@ class CRNNConfig(ModelConfig):
 
     @property
     def pooled(self) -> tuple[int, int]:
-        """How many bands and frames become one."""
+        """(bands, frames) of the image that become one element after all pooling."""
         return math.prod(bands for bands, _ in self.pools), math.prod(frames for _, frames in self.pools)
 
     @property
@@ -226,7 +241,7 @@ CONFIGS: dict[str, type[ModelConfig]] = {"htsat": HTSATConfig, "ast": ASTConfig,
 
 
 def preset_config(preset: str, **changes: Any) -> ModelConfig:
-    """The config of a preset of any architecture, any field changed by its name."""
+    """The config of a preset of any architecture, with fields changed by name. Raises LoxoError for others."""
     for config_class in CONFIGS.values():
         if preset in config_class.presets:
             return config_class.preset(preset, **changes)
@@ -235,7 +250,7 @@ def preset_config(preset: str, **changes: Any) -> ModelConfig:
 
 
 def config_from_dict(values: dict[str, Any]) -> ModelConfig:
-    """The config that `to_dict` gave. Raises LoxoError for an architecture or a field this version does not know."""
+    """The inverse of `to_dict`. Raises LoxoError for an architecture or a field that this version does not have."""
     architecture = values.get("architecture")
     if architecture not in CONFIGS:
         raise LoxoError(f"Unknown architecture {architecture!r}; known are {', '.join(CONFIGS)}.")

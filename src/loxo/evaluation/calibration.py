@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from loxo.detection.logit import from_logit, logit
 from loxo.engine.config import Calibration, OperatingCurve
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import HIT, Matching
@@ -80,19 +81,14 @@ def _isotonic(scores: Floats, right: Bools) -> Calibration:
 
 
 def _platt(scores: Floats, right: Bools) -> Calibration:
-    x = _logit(scores)
+    x = logit(scores, SURE)
     ones, zeros = float(right.sum()), float((~right).sum())
     target = np.where(right, (ones + 1) / (ones + 2), 1 / (zeros + 2))
     slope, offset = _logistic(x, target)
     if slope <= 0:  # higher scores are not better here: all that is known is the share
-        slope, offset = 0.0, float(_logit(np.array([target.mean()]))[0])
-    raw = 1 / (1 + np.exp(-np.linspace(-6.5, 6.5, MOST_POINTS - 1)))
-    return _strict(raw, 1 / (1 + np.exp(-(slope * _logit(raw) + offset))))
-
-
-def _logit(p: Floats) -> Floats:
-    p = np.clip(p, SURE, 1 - SURE)
-    return np.log(p / (1 - p))
+        slope, offset = 0.0, logit(float(target.mean()), SURE)
+    raw = from_logit(np.linspace(-6.5, 6.5, MOST_POINTS - 1))
+    return _strict(raw, from_logit(slope * logit(raw, SURE) + offset))
 
 
 def _logistic(x: Floats, target: Floats) -> tuple[float, float]:
@@ -109,7 +105,7 @@ def _logistic(x: Floats, target: Floats) -> tuple[float, float]:
     w = np.zeros(2)
     best = loss(w)
     for _ in range(100):
-        p = 1 / (1 + np.exp(-np.clip(w @ design, -30, 30)))
+        p = from_logit(np.clip(w @ design, -30, 30))
         step = np.linalg.solve(
             (design * (p * (1 - p) + 1e-9)) @ design.T + hold, design @ (p - target) + hold @ (w - prior)
         )

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from loxo.detection.logit import logit
 from loxo.evaluation.metrics import average_precision, curve, ratios
 from loxo.evaluation.spans import Bools, Floats, Found, Ints, Regions, Truth, merged, where_nothing_counts
 
@@ -129,9 +130,8 @@ class Frames:
     def add(self, scores: Floats, positive: Bools, keep: Bools | None = None) -> None:
         """scores in 0-1 and whether each frame is positive, both (frames,); `keep`: the frames that count."""
         scores = np.asarray(scores, float)
-        with np.errstate(divide="ignore"):
-            logit = np.clip(np.log(scores) - np.log1p(-scores), -LOGIT, LOGIT)
-        level = np.rint((logit + LOGIT) / (2 * LOGIT) * (BINS - 1)).astype(np.int64)
+        logits = np.clip(logit(scores, eps=1e-9), -LOGIT, LOGIT)  # logit(1e-9) is -20.7
+        level = np.rint((logits + LOGIT) / (2 * LOGIT) * (BINS - 1)).astype(np.int64)
         for k, rows in enumerate((~positive, positive)):
             chosen = level[rows] if keep is None else level[rows & keep]
             self._counts[k] += np.bincount(chosen, minlength=BINS)

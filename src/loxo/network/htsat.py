@@ -46,7 +46,7 @@ class HTSAT(FrameModel):
             config.features, len(config.classes) * config.substeps, kernel_size=(rows, 3), padding=(0, 1)
         )
         self.fine = FineHead(config) if config.fine else None
-        self.overlap = OverlapHead(config) if config.overlap else None
+        self.overlap = OverlapHead(config) if config.call_overlap else None
         self.apply(_initialise)
 
     @property

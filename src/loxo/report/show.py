@@ -108,17 +108,17 @@ def _load(model: Any) -> Any:
 def stretch_scores(source: Recording, model: Any, start: float, end: float) -> tuple[Scores, int]:
     """Frame scores (rows, steps) around start to end in seconds, and the step that the first of them is."""
     from loxo.detection.scores import frame_scores
-    from loxo.engine.windows import OVERLAP, hop_steps
+    from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 
     config = model.config
-    hop = hop_steps(OVERLAP, config.steps, config.stride_steps)
+    hop = hop_steps(WINDOW_OVERLAP, config.steps, config.stride_steps)
     step_s = config.step_samples / config.sample_rate
     margin = config.steps  # as far as a window reaches
     first = max(int(start / step_s) - margin, 0) // hop * hop
     # To where a window of the grid ends: one that is aligned with the end of a stretch would be off the grid.
     last = first + config.steps + -(-(int(np.ceil(end / step_s)) + margin - first) // hop) * hop
     blocks = stream(source, config.sample_rate, start=first * config.step_samples, stop=last * config.step_samples)
-    return frame_scores(model, blocks, overlap=OVERLAP), first
+    return frame_scores(model, blocks, window_overlap=WINDOW_OVERLAP), first
 
 
 def _decoded(scores: Scores, config: Any, first: int, source: Recording) -> pd.DataFrame:

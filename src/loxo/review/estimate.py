@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.detection.logit import from_logit, logit
+
 PRIOR = ((0.0, 2.5), (1.0, 1.0))  # mean and standard deviation of a and b
 PRECISIONS = (0.85, 0.9, 0.95, 0.99)
 LEAST_DECISIONS = 20  # fewer say next to nothing
@@ -28,9 +30,9 @@ DRAWS = 2000  # for an interval
 Array = NDArray[np.float64]
 
 
-def logit(scores: NDArray[Any]) -> Array:
-    clipped = np.clip(np.asarray(scores, np.float64), 1e-9, 1 - 1e-9)
-    return np.clip(np.log(clipped / (1 - clipped)), -REACH, REACH)
+def _bounded_logit(scores: NDArray[Any]) -> Array:
+    """Logits of the scores, clipped to +-REACH."""
+    return np.clip(logit(np.asarray(scores, np.float64)), -REACH, REACH)
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,11 @@ class Fit:
     def probability(self, scores: NDArray[Any]) -> Array:
         """(events,): the mean over the curves."""
         centres, _ = _binned(scores)
-        return np.interp(logit(scores), centres, self.weight @ _sigmoid(self.a, self.b, centres))
+        return np.interp(_bounded_logit(scores), centres, self.weight @ _sigmoid(self.a, self.b, centres))
 
     def band(self, scores: NDArray[Any]) -> tuple[Array, Array]:
         """Lower and upper bound of the 95 % interval of P at each score."""
-        curves = _sigmoid(self.a, self.b, logit(scores))
+        curves = _sigmoid(self.a, self.b, _bounded_logit(scores))
         order = np.argsort(curves, axis=0)
         mass = np.cumsum(self.weight[order], axis=0)
         low, high = ((mass >= q).argmax(0)[None] for q in INTERVAL)
@@ -130,10 +132,10 @@ def _around(values: Array, weight: Array, limits: tuple[float, float]) -> tuple[
 
 def _sigmoid(a: Array, b: Array, z: Array) -> Array:
     """(curves, scores)"""
-    return 1 / (1 + np.exp(-(a[:, None] + b[:, None] * z)))
+    return from_logit(a[:, None] + b[:, None] * z)
 
 
 def _binned(scores: NDArray[Any]) -> tuple[Array, NDArray[np.intp]]:
     """Centres of the bins, and the bin of each score."""
     centres = np.linspace(-REACH, REACH, BINS)
-    return centres, np.rint((logit(scores) + REACH) * ((BINS - 1) / (2 * REACH))).astype(np.intp)
+    return centres, np.rint((_bounded_logit(scores) + REACH) * ((BINS - 1) / (2 * REACH))).astype(np.intp)

@@ -19,7 +19,7 @@ import numpy as np
 
 from loxo.audio.recording import Recording, probe
 from loxo.audio.storage import is_url
-from loxo.engine.config import OVERLAP
+from loxo.engine.config import OVERLAP_SUFFIX
 from loxo.errors import LoxoError
 from loxo.review.audio import sound
 from loxo.review.session import Session
@@ -67,7 +67,7 @@ class Media:
         scores = np.zeros((0, 0), np.uint8)
         if kept is not None:
             first = max(int(start / kept.hop_s), 0)
-            classes = [k for k, label in enumerate(kept.labels) if not label.endswith(OVERLAP)]
+            classes = [k for k, label in enumerate(kept.labels) if not label.endswith(OVERLAP_SUFFIX)]
             steps = np.clip(kept.scores[classes, first : int(np.ceil(end / kept.hop_s))], 0, 1)
             scores = np.rint(steps * 255).astype(np.uint8)
             labels = [kept.labels[k] for k in classes]

@@ -1,4 +1,4 @@
-"""What a run's record keeps of its model's config: all that decoding needs, so that the model is not."""
+"""The part of a model's config that run.json stores. It is all that decoding needs, so the model file is not needed."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loxo.engine.config import Calibration, Decoding, OperatingCurve
+from loxo.engine.config import Calibration, Decoding, OperatingCurve, current_names, decoding_with_current_names
 from loxo.errors import LoxoError
 
-ByClass = float | Mapping[str, float]  # one for all classes, or by class
-# Fields of Decoding
-CHANGEABLE = ("smooth_s", "edge", "split", "lasting", "crowd", "overlap", "min_duration_s", "merge_gap_s")
-SHARES = ("edge", "split", "lasting", "overlap")  # of these, those that cannot be more than 1
+ByClass = float | Mapping[str, float]  # one value for all classes, or values by class
+FRACTIONS = ("edge_ratio", "valley_ratio", "sustain_weight", "overlap_threshold")  # fields of Decoding in 0-1
+CHANGEABLE = ("smooth_s", *FRACTIONS, "density_penalty", "min_duration_s", "merge_gap_s")
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Of a model's config, what decode and the choice of thresholds look at, under the same names."""
+    """The fields of a model's config that decode and the choice of thresholds use, under the same names."""
 
     classes: tuple[str, ...]
     rows: tuple[str, ...]
@@ -31,8 +30,8 @@ class RunConfig:
     curves: dict[str, OperatingCurve]
 
 
-def recorded(config: Any) -> dict[str, Any]:
-    """A model's config, as the parameters of a run record it."""
+def config_parameters(config: Any) -> dict[str, Any]:
+    """The fields of a model's config that the parameters in run.json contain."""
     by_class = {name: getattr(config, name) for name in ("decoding", "calibration", "curves")}
     return {
         "classes": list(config.classes),
@@ -43,14 +42,22 @@ def recorded(config: Any) -> dict[str, Any]:
     }
 
 
+def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters in run.json under their current names, also where an earlier version has written them."""
+    current = current_names("run", parameters)
+    if isinstance(current.get("decoding"), Mapping):
+        current["decoding"] = decoding_with_current_names(current["decoding"])
+    return current
+
+
 def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
-    """The config and the parameters of a run. Raises LoxoError when the folder is no run with a config."""
+    """The config and the parameters in a run's run.json. Raises LoxoError if it is missing or damaged."""
     path = Path(run, "run.json")
     try:
-        parameters = json.loads(path.read_text(encoding="utf-8"))["parameters"]
+        parameters = current_parameters(json.loads(path.read_text(encoding="utf-8"))["parameters"])
         return RunConfig(
             classes=tuple(parameters["classes"]),
-            rows=tuple(parameters.get("rows", parameters["classes"])),  # runs of earlier versions have no others
+            rows=tuple(parameters.get("rows", parameters["classes"])),  # older runs have no other rows
             sample_rate=parameters["sample_rate"],
             step_samples=parameters["step_samples"],
             decoding={label: Decoding(**value) for label, value in parameters["decoding"].items()},
@@ -58,33 +65,38 @@ def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
             curves={label: OperatingCurve(**value) for label, value in parameters["curves"].items()},
         ), parameters
     except OSError as error:
-        raise LoxoError(f"{run}: this is no folder of `loxo detect`; it has no run.json.") from error
+        raise LoxoError(f"{run}: this is not a run folder, it has no run.json. Give the folder of a run.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoxoError(f"{path}: this run is damaged, or of a version before 0.2. Run the search again.") from error
+        raise LoxoError(f"{path}: the parameters of the run are damaged. Run `loxo detect` again.") from error
 
 
-def changed(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
-    """The config with other decoding parameters: fields of CHANGEABLE, each one value or by class.
+def with_changes(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
+    """The config with other decoding parameters: fields in CHANGEABLE, each with one value or values by class.
 
-    Raises LoxoError for an unknown field or class, or a value that cannot be.
+    Raises LoxoError for an unknown field or class, and for a value outside its range.
     """
     decoding = {label: config.decoding.get(label, Decoding()) for label in config.classes}
     for field, values in changes.items():
         if field not in CHANGEABLE:
-            raise LoxoError(f"There is no decoding parameter {field!r}; there are {', '.join(CHANGEABLE)}.")
+            raise LoxoError(f"There is no decoding parameter {field!r}; use one of {', '.join(CHANGEABLE)}.")
         by_class = values if isinstance(values, Mapping) else dict.fromkeys(config.classes, values)
         for label, value in by_class.items():
             if label not in decoding:
-                raise LoxoError(f"{field} is given for {label!r}, but the classes are {', '.join(config.classes)}.")
-            if not 0 <= value < float("inf") or (field in SHARES and value > 1):
-                limits = "between 0 and 1" if field in SHARES else "0 or more"
+                raise LoxoError(
+                    f"{field} is given for {label!r}, but the classes of the run are {', '.join(config.classes)}."
+                )
+            if not 0 <= value < float("inf") or (field in FRACTIONS and value > 1):
+                limits = "between 0 and 1" if field in FRACTIONS else "0 or more"
                 raise LoxoError(f"{field} must be {limits}, not {value}.")
             decoding[label] = dataclasses.replace(decoding[label], **{field: value})
     return dataclasses.replace(config, decoding=decoding)
 
 
 def by_class(text: str, option: str) -> float | dict[str, float]:
-    """A number, or numbers by class such as `rumble=0.3,gunshot=0.6`, as given to `option`. LoxoError for others."""
+    """Parses the text of `option`: a number, or numbers by class such as `rumble=0.3,gunshot=0.6`.
+
+    Raises LoxoError for any other text.
+    """
     values: dict[str, float] = {}
     try:
         if "=" not in text:

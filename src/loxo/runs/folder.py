@@ -35,6 +35,7 @@ from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import left_to_the_system, write_atomically
+from loxo.runs.config import current_parameters
 from loxo.runs.journal import DONE, FAILED, TRUNCATED, Entry, Journal
 from loxo.runs.lock import only_run
 from loxo.runs.scores import write_scores
@@ -44,7 +45,8 @@ from loxo.runs.tables import FOLDERS, Finished, table_name, write_run
 # Two calls may share a folder only if these are equal. What else is recorded changes no more than float noise, or only
 # the form of the output.
 MUST_AGREE = (
-    *("version", "model_sha256", "runtime", "threshold", "decoding", "overlap", "keep_scores", "names", "from_scores"),
+    *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
+    *("keep_scores", "names", "from_scores"),
 )
 TO_DISK_S = 0.2  # as often at most is the disk waited for
 Found = Path | str
@@ -103,7 +105,7 @@ class RunFolder:
         if not record.is_file():
             return
         try:
-            before = json.loads(record.read_text(encoding="utf-8"))["parameters"]
+            before = current_parameters(json.loads(record.read_text(encoding="utf-8"))["parameters"])
             differences = [
                 difference
                 for name in MUST_AGREE

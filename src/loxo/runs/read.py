@@ -17,6 +17,7 @@ from loxo.audio.filenames import Names, base_name
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS, DTYPES
+from loxo.runs.config import current_parameters
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,7 +68,7 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
                 "table": pd.Series([_table(row) for row in rows], dtype="object"),
             }
         )
-        parameters, status = dict(record["parameters"]), str(record["status"])
+        parameters, status = current_parameters(record["parameters"]), str(record["status"])
         names = Names(**(parameters.get("names") or {}))
         problems = [(str(path), str(sentence)) for path, sentence in record.get("problems", [])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:

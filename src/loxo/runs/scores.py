@@ -75,7 +75,7 @@ def read_scores(run: str | Path, recording: str | Path) -> KeptScores:
     """The kept frame scores of a recording of the run folder `run`.
 
     `recording` is its path as run.json and events.csv give it. A run that was decoded again from another's scores
-    (`loxo detect --from-scores`) has none of its own; the other's are read.
+    (`loxo decode`) has none of its own; the other's are read.
     Raises LoxoError when the folder is no run, does not know the recording, or holds no scores of it.
     """
     names = recordings_with_names(run)

@@ -29,9 +29,9 @@ from loxo.detection.decode import Threshold, check_threshold
 from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.engine.engine import Engine, as_engine, choose_runtime, load_engine
 from loxo.engine.model_file import find_model, read_model_file
-from loxo.engine.windows import OVERLAP, check_overlap
+from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError
-from loxo.runs.config import recorded
+from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
 from loxo.runs.remote import check_place, open_run
@@ -69,7 +69,7 @@ def survey(
     out: str | Path,
     *,
     threshold: Threshold = None,
-    overlap: float = OVERLAP,
+    window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     workers: int = 1,
     cluster: str | None = None,
@@ -87,9 +87,9 @@ def survey(
     """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`, which
     may be an s3:// address: then `work` is the working folder on this computer (remotefolder.py).
 
-    `model` is a bundled model's name or a path. `threshold`, `overlap` and `batch_size` as in loxo.detect. `workers`
-    processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for N
-    processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
+    `model` is a bundled model's name or a path. `threshold`, `window_overlap` and `batch_size` as in loxo.detect.
+    `workers` processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for
+    N processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
     `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
     picklable function that returns an engine or a model, replaces loading it by name, on `device` and with `runtime`
@@ -100,7 +100,7 @@ def survey(
     """
     check_place(out, work)
     threshold = float(threshold) if isinstance(threshold, int) else threshold
-    options = Options(threshold, float(overlap), batch_size, keep_scores, names)
+    options = Options(threshold, float(window_overlap), batch_size, keep_scores, names)
     formats = parse_formats(formats)
     _check(options, workers, shard_minutes, patience_minutes)
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
@@ -114,7 +114,7 @@ def survey(
         "version": _version(),
         "model": str(model),
         "model_sha256": engine.sha256,
-        **recorded(engine.config),
+        **config_parameters(engine.config),
         **dataclasses.asdict(options),
         "formats": list(formats),
         "device": device,
@@ -125,7 +125,7 @@ def survey(
         entries = folder.plan(found, roots)
         todo = [entry for entry in entries if not folder.finished(entry)]
         pool = _pool(load, engine, todo, workers, cluster, 60 * patience_minutes)
-        count = partial(count_shards, config=engine.config, overlap=overlap, shard_minutes=shard_minutes)
+        count = partial(count_shards, config=engine.config, window_overlap=window_overlap, shard_minutes=shard_minutes)
         _go(folder, entries, todo, pool, options, shard_minutes, count, on_progress)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
 
@@ -133,7 +133,7 @@ def survey(
 def _check(options: Options, workers: int, shard_minutes: float, patience_minutes: float) -> None:
     if isinstance(options.threshold, float) and not 0 <= options.threshold <= 1:
         raise LoxoError(f"The threshold must lie between 0 and 1, not at {options.threshold}.")
-    check_overlap(options.overlap)
+    check_window_overlap(options.window_overlap)
     if options.batch_size < 1 or workers < 1:
         raise LoxoError("The batch size and the number of workers must be at least 1.")
     if not shard_minutes > 0:

@@ -41,7 +41,7 @@ class Options:
     """What finding events needs to know apart from the recording and the model."""
 
     threshold: Threshold
-    overlap: float
+    window_overlap: float
     batch_size: int
     keep_scores: bool
     names: Names = USUAL_NAMES
@@ -58,9 +58,9 @@ class Task:
     parts: tuple[Part, ...] = ()  # to join
 
 
-def count_shards(path: str, config: Any, overlap: float, shard_minutes: float) -> int:
+def count_shards(path: str, config: Any, window_overlap: float, shard_minutes: float) -> int:
     """Into how many shards a recording is cut. Raises LoxoError where it cannot be read."""
-    return len(make_grid(probe(path), config, overlap).shards(shard_minutes))
+    return len(make_grid(probe(path), config, window_overlap).shards(shard_minutes))
 
 
 def perform(task: Task, engine: Engine, options: Options, advance: Advance | None = None) -> Result:
@@ -78,7 +78,7 @@ def perform(task: Task, engine: Engine, options: Options, advance: Advance | Non
 
 def _perform(task: Task, engine: Engine, options: Options, advance: Advance | None) -> Result:
     recording = probe(task.path)
-    grid = make_grid(recording, engine.config, options.overlap)
+    grid = make_grid(recording, engine.config, options.window_overlap)
     parts = task.parts
     if task.shard != JOIN:
         shards = grid.shards(task.shard_minutes)

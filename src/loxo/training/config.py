@@ -106,7 +106,7 @@ class LossConfig:
     clip_weight: float = key(0.1, "share of the clip-wise loss", least=0)
     pause_weight: float = key(8.0, "weight of a step in a pause between calls that overlap (data.pause)", least=0)
     overlap_weight: float = key(
-        1.0, "weight of the loss of where two calls of a class sound at once (model.overlap)", least=0
+        1.0, "weight of the loss of where two calls of a class sound at once (model.call_overlap)", least=0
     )
     gamma: float = key(2.0, "focal: how much easy steps are weighed down; asymmetric: easy negatives", least=0)
     positive_gamma: float = key(0.0, "asymmetric: how much easy positives are weighed down", least=0)

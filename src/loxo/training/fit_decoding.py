@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from loxo.detection.decode import rows_of
+from loxo.detection.decode import class_rows
 from loxo.engine.config import Calibration, Decoding, ModelConfig
 from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
 from loxo.evaluation.matching import Matching
@@ -48,7 +48,7 @@ def fit_decoding(
     """
     fits = {
         label: fit_class(
-            scores[:, rows_of(label, config.rows)],
+            scores[:, class_rows(label, config.rows)],
             validation.truth[label],
             config.decoding.get(label, Decoding()),
             config,
@@ -86,7 +86,7 @@ def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig
 
 def _candidates(start: Decoding, step_s: float) -> Iterator[Decoding]:
     for steps, edge, split in product(SMOOTHING, EDGES, SPLITS):
-        yield replace(start, smooth_s=round(steps * step_s, 6), edge=edge, split=split)
+        yield replace(start, smooth_s=round(steps * step_s, 6), edge_ratio=edge, valley_ratio=split)
 
 
 def _threshold(points: Curve, otherwise: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from loxo.detection.decode import find_events, rows_of
+from loxo.detection.decode import class_rows, find_events
 from loxo.engine.config import Decoding, ModelConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
@@ -123,7 +123,7 @@ def judge(scores: Floats, validation: ValidationWindows, config: ModelConfig) ->
         sure = targets != IGNORED
         right = targets[sure] >= 0.5
         frames = average_precision(curve(scores[:, k][sure].astype(float), right, int(right.sum())))
-        decoding, own = config.decoding.get(label, Decoding()), scores[:, rows_of(label, config.rows)]
+        decoding, own = config.decoding.get(label, Decoding()), scores[:, class_rows(label, config.rows)]
         events = average_precision(matching_curve(matched(own, decoding, validation.truth[label], config)))
         figures |= {f"frame_ap_{label}": frames or 0.0, f"event_ap_{label}": events or 0.0}
         areas.append(events or 0.0)

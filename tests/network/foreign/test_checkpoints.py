@@ -199,7 +199,7 @@ def test_blocks_beyond_the_last_begin_as_ones_that_change_nothing(tmp_path):
 @torch.no_grad()
 def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
     size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
-    coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, overlap=False, **size)).eval()
+    coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, call_overlap=False, **size)).eval()
     save_model(coarse, tmp_path / "coarse.safetensors")
     fine = HTSAT(HTSATConfig.preset("default", substeps=4, **size)).eval()
     report = load_weights(fine, tmp_path / "coarse.safetensors")

@@ -1,0 +1,125 @@
+"""Options that several of `loxo detect`, `decode` and `score` have, the choice of thresholds, and the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from loxo.cli.app import console, errors
+from loxo.errors import LoxoError
+
+TABLES, THRESHOLDS, COMPUTATION = "Tables", "Thresholds", "Computation"  # headings in the help
+
+Out = Annotated[
+    str,
+    typer.Option(
+        help="Run folder, or s3://bucket/prefix, for tables, events.csv and run.json. The same command resumes it."
+    ),
+]
+Model = Annotated[str, typer.Option(help="Name of a bundled model, or a model file.")]
+Threshold = Annotated[
+    str | None,
+    typer.Option(
+        help="Lowest score of a listed event, 0-1, or by class: rumble=0.3,gunshot=0.6. Low values also list doubtful "
+        "events. Default: the model's own thresholds.",
+        rich_help_panel=THRESHOLDS,
+    ),
+]
+MaxFpPerHour = Annotated[
+    float | None,
+    typer.Option(
+        help="Choose thresholds so that each class had at most this many false positives an hour on the recordings "
+        "where the model was measured.",
+        rich_help_panel=THRESHOLDS,
+    ),
+]
+ReviewBudget = Annotated[
+    int | None,
+    typer.Option(
+        help="Choose thresholds so that the run lists about this many false positives in total.",
+        rich_help_panel=THRESHOLDS,
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        help="Table formats, separated by commas: raven, csv, audacity, kaleidoscope, parquet. events.csv is always "
+        "written.",
+        rich_help_panel=TABLES,
+    ),
+]
+NamePattern = Annotated[
+    str | None,
+    typer.Option(
+        help="Site and start time in the names of recordings, such as '{site}/%Y%m%d_%H%M%S', or a regular expression "
+        "with groups site, date, time. Names of the usual recorders need no pattern.",
+        rich_help_panel=TABLES,
+    ),
+]
+TimeZone = Annotated[
+    str | None,
+    typer.Option(
+        help="Time zone of the recorders' clocks, such as Africa/Brazzaville, where the names do not contain one.",
+        rich_help_panel=TABLES,
+    ),
+]
+WindowOverlap = Annotated[
+    float,
+    typer.Option(
+        help="Overlap between consecutive windows, as a fraction.", min=0, max=0.95, rich_help_panel=COMPUTATION
+    ),
+]
+BatchSize = Annotated[int, typer.Option(help="Windows in one batch on a GPU.", min=1, rich_help_panel=COMPUTATION)]
+Device = Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=COMPUTATION)]
+Runtime = Annotated[
+    str,
+    typer.Option(
+        help="Library that computes the network: onnxruntime, openvino, torch, or auto (the fastest installed one).",
+        rich_help_panel=COMPUTATION,
+    ),
+]
+WorkFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --out s3://...: local folder for files that are not uploaded yet. Default: a folder in your cache.",
+        rich_help_panel=COMPUTATION,
+    ),
+]
+
+
+def thresholds(
+    threshold: str | None,
+    max_fp_per_hour: float | None,
+    review_budget: int | None,
+    config: Callable[[], Any],
+    hours: Callable[[], float],
+) -> float | dict[str, float] | None:
+    """The threshold as given, or thresholds chosen from the model's curves, each with a printed sentence.
+
+    `config` returns the model's config and `hours` the length of the recordings; both are called only if needed.
+    Raises LoxoError for a threshold that is not a number, for more than one of the three, and as `choose` does.
+    """
+    from loxo.runs.config import by_class
+    from loxo.survey.thresholds import choose
+
+    given = None if threshold is None else by_class(threshold, "--threshold")
+    if max_fp_per_hour is None and review_budget is None:
+        return given
+    if given is not None:
+        raise LoxoError("--threshold cannot be combined with --max-fp-per-hour or --review-budget. Give one of them.")
+    choice = choose(config(), max_fp_per_hour, review_budget, hours)
+    for sentence in choice.sentences:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    return choice.thresholds
+
+
+def finish(summary: object, problems: Sequence[str], out: object) -> None:
+    """Prints the problems, then the summary with the place of the output; exit code 1 if there are problems."""
+    for sentence in problems:
+        errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{summary}: {out}", highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
