@@ -28,14 +28,29 @@ DROPPED = ("doc_string", "metadata_props")  # what the exporter adds: places in 
 
 
 class _FromImage(nn.Module):
-    """The network of a model, from images (windows, channels, n_mels, frames)."""
+    """The network of a model, from images (windows, channels, n_mels, frames).
+
+    The batch norm of the bands is one multiplication and one addition here: as ONNX operators it takes a tenth of the
+    whole network's time.
+    """
+
+    scale: Tensor
+    shift: Tensor
 
     def __init__(self, model: FrameModel) -> None:
         super().__init__()
         self.model = model
+        self.norm = getattr(model, "bn0", None)
+        if self.norm is not None:
+            scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+            shape = (model.config.in_chans, model.config.n_mels, 1)
+            self.register_buffer("scale", scale.detach().view(shape))
+            self.register_buffer("shift", (self.norm.bias - self.norm.running_mean * scale).detach().view(shape))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.network(self.model.scaled(image.transpose(2, 3)))
+        if self.norm is None:
+            return self.model.network(self.model.scaled(image.transpose(2, 3)))
+        return self.model.network(image * self.scale + self.shift)
 
 
 def export_graph(name_or_path: str | Path) -> Path:
