@@ -14,6 +14,7 @@ from loxo.cli import (  # noqa: F401 (a command is there once imported)
     decode,
     demo,
     detect,
+    embed,
     evaluate,
     fetch,
     info,

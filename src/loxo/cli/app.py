@@ -22,7 +22,7 @@ AFTER_CTRL_C = {
 
 ORDER = (  # of the commands in the help, as a user meets them
     *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
-    *("train", "calibrate", "fetch", "simulate", "info", "convert"),
+    *("train", "calibrate", "embed", "fetch", "simulate", "info", "convert"),
 )
 
 

@@ -5,7 +5,6 @@ frequencies (frequency.py), site and start time (audio/filenames.py).
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,28 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
-from loxo.audio.storage import is_url
+from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
-from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.machine import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
-
-
-ARRAY = "array"  # the name of a recording that has no file
 
 
 class RecordingWarning(UserWarning):
@@ -153,46 +147,12 @@ def detect(
         "batch_size": batch_size,
         "progress": progress,
     }
+    with as_file(recording, sample_rate) as path:
+        analysis = analyse(path, model, names=names, **options)
+    events, sentences = analysis.events, [analysis.fault, *analysis.notes]
     if isinstance(recording, np.ndarray):
-        with tempfile.TemporaryDirectory() as folder:  # an array is read as a file is, so its events are the same
-            path = _write_array(recording, sample_rate, Path(folder))
-            analysis = analyse(path, model, names=names, **options)
-        events, sentences = analysis.events.assign(recording=ARRAY), [analysis.fault, *analysis.notes]
+        events = events.assign(recording=ARRAY)
         sentences = [sentence and sentence.replace(str(path), "The array") for sentence in sentences]
-    else:
-        _check_path(recording, sample_rate)
-        analysis = analyse(recording, model, names=names, **options)
-        events, sentences = analysis.events, [analysis.fault, *analysis.notes]
     for sentence in filter(None, sentences):
         warnings.warn(sentence, RecordingWarning, stacklevel=2)
     return events
-
-
-def _check_path(recording: Any, sample_rate: int | None) -> None:
-    if not isinstance(recording, str | os.PathLike):
-        raise TypeError(
-            f"A recording is a path, a URL or a numpy array, not {type(recording).__name__}. For several recordings "
-            "use loxo.survey."
-        )
-    if sample_rate is not None:
-        raise TypeError("A sample_rate goes with an array; a file has its own.")
-    if not is_url(str(recording)) and Path(recording).is_dir():
-        raise LoxoError(f"{recording}: this is a folder. Use loxo.survey for all recordings in it.")
-
-
-def _write_array(samples: NDArray[Any], sample_rate: Any, folder: Path) -> Path:
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, int | np.integer):
-        raise TypeError(f"An array needs its sample_rate in Hz, a whole number, not {sample_rate!r}.")
-    if not 10 <= sample_rate <= 4_000_000:
-        raise LoxoError(f"A sample_rate of {sample_rate} Hz is out of bounds: give the rate of the array's samples.")
-    if samples.ndim not in (1, 2) or not samples.size or (samples.ndim == 2 and samples.shape[1] > 64):
-        raise TypeError(f"An array of sound has shape (samples,) or (samples, channels), not {samples.shape}.")
-    if samples.dtype.kind == "f":
-        samples, subtype = samples.astype(np.float32), "FLOAT"
-    elif samples.dtype in (np.int16, np.int32):
-        subtype = "PCM_16" if samples.dtype == np.int16 else "PCM_32"
-    else:
-        raise TypeError(f"An array of sound holds floats, int16 or int32, not {samples.dtype}.")
-    path = folder / f"{ARRAY}.wav"
-    soundfile.write(path, samples, int(sample_rate), subtype=subtype, format="RF64")
-    return path

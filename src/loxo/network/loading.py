@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.network.base import FrameModel
 from loxo.network.registry import build
+
+# The threads of OpenMP do not survive a fork, and a child that waits for them hangs: children compute with one thread.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def load_model(name_or_path: str | Path = "default", device: str | torch.device = "cpu") -> FrameModel:
