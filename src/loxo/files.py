@@ -15,7 +15,7 @@ _to_disk: ContextVar[bool] = ContextVar("_to_disk", default=True)
 
 
 @contextmanager
-def left_to_the_system() -> Iterator[None]:
+def without_fsync() -> Iterator[None]:
     """Files written in this block reach the disk when the system sees fit, usually within a minute, not at once.
 
     For many small files in a row, where waiting for the disk would take most of the time. They are still seen whole or
