@@ -24,7 +24,7 @@ def user_cache() -> Path:
 
 
 @contextmanager
-def quick_imports() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Around imports of large packages: the garbage collector rests, and leaves what they have made alone afterwards.
 
     It would go through all of it again and again and find nothing: a sixth of the time of importing torch and pandas.
