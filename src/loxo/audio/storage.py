@@ -56,7 +56,7 @@ def join(folder: Place, *parts: str) -> str:
     return str(Path(folder, *parts))
 
 
-def store_of(url: str) -> Store:
+def get_store(url: str) -> Store:
     """The store of a URL's scheme. Raises StorageError when the packages for it are not installed."""
     try:
         if url.startswith("s3://"):
@@ -76,7 +76,7 @@ def store_of(url: str) -> Store:
 def info(path: Place) -> Info:
     """Size and version of a file or object, asked anew. Raises StorageError (`missing`: it is not there)."""
     if is_url(path):
-        return store_of(str(path)).info(str(path))
+        return get_store(str(path)).info(str(path))
     try:
         stat = Path(path).stat()
     except OSError as error:
@@ -116,7 +116,7 @@ def read_bytes(path: Place) -> bytes:
 def write_bytes(path: Place, data: bytes) -> None:
     """Writes a file or an S3 object, whole or not at all."""
     if is_url(path):
-        store_of(str(path)).put(str(path), data)
+        get_store(str(path)).put(str(path), data)
         _LISTED.pop(str(path), None)
     else:
         write_atomically(os.fspath(path), data)
@@ -125,7 +125,7 @@ def write_bytes(path: Place, data: bytes) -> None:
 def remove(path: Place) -> None:
     """Removes a file or an S3 object; nothing happens when it is not there."""
     if is_url(path):
-        store_of(str(path)).delete(str(path))
+        get_store(str(path)).delete(str(path))
         _LISTED.pop(str(path), None)
         return
     try:
@@ -144,7 +144,7 @@ def list_names(prefix: str) -> list[str]:
     pattern = _pattern(prefix) if wild else None
     start = prefix[: wild.start()] if wild and prefix.startswith("s3://") else folder
     names = []
-    for url, known in store_of(prefix).listing(start):
+    for url, known in get_store(prefix).listing(start):
         below = url[len(folder) :]
         if any(part.startswith(".") for part in below.split("/")) or (pattern and not pattern.fullmatch(url)):
             continue
@@ -193,7 +193,7 @@ class RangeFile(io.RawIOBase):
     def __init__(self, url: str, known: Info | None = None, expect: int = 0) -> None:
         super().__init__()
         self.url = url
-        self._store = store_of(url)
+        self._store = get_store(url)
         self._blocks: list[tuple[int, bytes]] = []  # offset and content, the last used at the end
         self._position = 0
         self._copy: _Copy | None = None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from loxo.audio.remote import Info, StorageError
-from loxo.audio.storage import store_of
+from loxo.audio.storage import get_store
 from loxo.errors import LoxoError
 
 CHUNK_BYTES = 8 << 20  # asked for at a time; what an interruption may cost
@@ -49,7 +49,7 @@ def download(url: str, target: Path, known: Info, on_bytes: Callable[[int], None
 
 def _attempt(url: str, part: Path, known: Info, on_bytes: Callable[[int], None]) -> tuple[str, str]:
     """SHA-256 of what is there now, and what is wrong with it, if anything."""
-    store = store_of(url)
+    store = get_store(url)
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     size = 0
 
