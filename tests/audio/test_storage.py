@@ -168,7 +168,7 @@ def test_a_server_that_never_recovers_is_named_and_the_recording_not_blamed(s3, 
         list(blocks)
     assert caught.value.transient and str(caught.value).startswith(url)
     assert 0 < blocks.samples < 60 * RATE and not server.script
-    storage.forget()
+    storage.clear_caches()
     server.script.extend(["503"] * remote.ATTEMPTS)
     with pytest.raises(RecordingError, match="attempts"):
         probe(url)
@@ -220,7 +220,7 @@ def test_anonymous_without_credentials_and_where_they_are_refused(s3, serve, mon
 
     pick.RequestHandlerClass = Refuses
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", pick.url)
-    storage.forget()
+    storage.clear_caches()
     assert len(read(url, RATE)) == 5 * RATE
     assert pick.authorised[0] and not any(pick.authorised[1:]), "asked with credentials once only"
 

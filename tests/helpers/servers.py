@@ -151,7 +151,7 @@ def loopback(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(remote, "LONGEST_PAUSE_S", 0.002)
     s3.PUBLIC.clear()
-    storage.forget()
+    storage.clear_caches()
 
 
 @pytest.fixture

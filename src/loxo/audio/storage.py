@@ -330,7 +330,7 @@ _COPIES: _Recent[_Copy] = _Recent(COPIES)
 _LISTED: dict[str, Info] = {}
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Drops what this process remembers of objects: listings, first blocks and temporary files."""
     _HEADS.clear()
     _COPIES.clear()
