@@ -149,7 +149,7 @@ def loopback(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(remote, "LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr(remote, "MAX_PAUSE_S", 0.002)
     s3.PUBLIC.clear()
     storage.clear_caches()
 

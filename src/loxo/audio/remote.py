@@ -22,7 +22,7 @@ from loxo.errors import LoxoError
 
 ATTEMPTS = 8
 FIRST_PAUSE_S = 0.25  # doubled after each attempt: half a minute in all
-LONGEST_PAUSE_S = 20.0
+MAX_PAUSE_S = 20.0
 CONNECT_S, SILENCE_S = 10.0, 30.0  # how long a server may take to answer, and pause in the middle of an answer
 COPY_BYTES = 1 << 20  # of an object that is fetched whole, at a time
 BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -90,7 +90,7 @@ def persist(action: Call[T], loop: Any, explain: Callable[[BaseException], Stora
                 raise fault from error
             asked_s = getattr(error, "pause_s", 0.0)  # by the server
             # Some chance in it, so that many workers that were turned away together do not come back together.
-            time.sleep(min(max(pause_s * random.uniform(0.75, 1.25), asked_s), LONGEST_PAUSE_S))
+            time.sleep(min(max(pause_s * random.uniform(0.75, 1.25), asked_s), MAX_PAUSE_S))
             pause_s *= 2
     raise AssertionError
 
