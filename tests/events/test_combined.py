@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from loxo.errors import LoxoError
-from loxo.events.combined import Analysed, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun
+from loxo.events.combined import AnalysedRecording, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun
 from loxo.events.raven import read_raven
 from loxo.events.table import COLUMNS
 
@@ -16,8 +16,8 @@ SHOT = ("7.25", "7.5", "gunshot", "0.8", "", "", "", "")
 DAY = 24 * 3600 + 1 / 3
 
 
-def analysed(name: str, seconds: float = 60.0) -> Analysed:
-    return Analysed(f"card/{name}", f"/data/card/{name}", seconds)
+def analysed(name: str, seconds: float = 60.0) -> AnalysedRecording:
+    return AnalysedRecording(f"card/{name}", f"/data/card/{name}", seconds)
 
 
 def test_running_times_count_silent_recordings_too(tmp_path):

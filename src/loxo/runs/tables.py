@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
-from loxo.events.combined import Analysed, Cells, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun, RunWriter
+from loxo.events.combined import AnalysedRecording, Cells, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun, RunWriter
 from loxo.events.table import COLUMNS, NUMBERS, events_frame
 from loxo.events.writers import WRITERS
 
@@ -35,7 +35,7 @@ FOLDERS = {"raven": "tables", "audacity": "labels"}  # formats with a file for e
 
 
 @dataclass(frozen=True)
-class Finished(Analysed):
+class Finished(AnalysedRecording):
     """A recording whose tables can be written: analysed, whole or in part."""
 
     name: str  # of its tables, below their folder, without suffix
