@@ -45,7 +45,7 @@ UNITS = ("s", "sec", "secs", "second", "seconds", "hz")
 
 
 @dataclass(frozen=True)
-class Cells:
+class ParsedTable:
     """A file's rows, each with its line number, and for every field of NAMES the columns that hold it."""
 
     path: Path
@@ -104,7 +104,7 @@ def delimiter_of(line: str) -> str:
     return "\t" if "\t" in line else max(",;", key=line.count)
 
 
-def parse_table(path: Path, text: str, delimiter: str, label_column: str | None = None) -> Cells:
+def parse_table(path: Path, text: str, delimiter: str, label_column: str | None = None) -> ParsedTable:
     """The cells of a table with a header. Raises LoxoError when it is no table of events."""
     lines = _tabbed(text) if delimiter == "\t" else _comma_separated(path, text, delimiter)
     if not lines:
@@ -124,7 +124,7 @@ def parse_table(path: Path, text: str, delimiter: str, label_column: str | None 
         columns["clock"] = [names.index("starttime")]
         columns["begin"] = [column for column in columns["begin"] if names[column] != "starttime"]
     rows = [(number, [*cells, *[""] * (len(header) - len(cells))]) for number, cells in lines[1:]]
-    table = Cells(path, header, rows, columns)
+    table = ParsedTable(path, header, rows, columns)
     if label_column is not None:
         columns["label"] = [table.find(label_column)]
     if not columns.get("offset") and "begin" not in columns:

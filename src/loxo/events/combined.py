@@ -28,7 +28,7 @@ from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import COLUMNS
 from loxo.files import atomic_file, atomic_path
 
-Cells = Sequence[str]  # of an event: COLUMNS without the recording
+EventCells = Sequence[str]  # of an event: COLUMNS without the recording
 START, END, LABEL, SCORE, LOW, HIGH, SITE, TIME = range(len(COLUMNS) - 1)
 PARQUET_ROWS = 20_000  # in a group
 
@@ -53,7 +53,7 @@ class RunWriter(Protocol):
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> bool | None: ...
-    def add(self, recording: AnalysedRecording, events: Iterable[Cells]) -> None: ...
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None: ...
 
 
 class _Files:
@@ -86,7 +86,7 @@ class RavenRun(_Files):
         self.before_ns, self.selections = 0, 0
         self.files[0].write("\t".join(HEADER) + "\n")
 
-    def add(self, recording: AnalysedRecording, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         table, listed = self.files
         _refuse_marks(recording.path)
         listed.write(recording.path + "\n")
@@ -112,7 +112,7 @@ class CsvRun(_Files):
         self.csv = csv.writer(self.files[0], lineterminator="\n")
         self.csv.writerow(COLUMNS)
 
-    def add(self, recording: AnalysedRecording, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         self.csv.writerows([recording.recording, *cells] for cells in events)
 
 
@@ -125,7 +125,7 @@ class KaleidoscopeRun(_Files):
         self.csv = csv.writer(self.files[0], lineterminator="\n")
         self.csv.writerow(KALEIDOSCOPE_HEADER)
 
-    def add(self, recording: AnalysedRecording, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         name = base_name(recording.path)
         folder = recording.path[: -len(name)].rstrip("/\\")
         for cells in events:
@@ -181,7 +181,7 @@ class ParquetRun:
             raise
         return self.stack.__exit__(*error)
 
-    def add(self, recording: AnalysedRecording, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         for cells in events:
             time = datetime.fromisoformat(cells[TIME]) if cells[TIME] else None
             offset = time.utcoffset() if time else None

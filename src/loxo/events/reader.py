@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text, to_number
+from loxo.events.cells import ParsedTable, delimiter_of, first_line, parse_table, read_text, to_number
 from loxo.events.rows import events_of
 from loxo.events.table import events_frame
 
@@ -127,7 +127,7 @@ def _recording_of(path: Path) -> tuple[str, bool]:
     return name, is_table or parse_name(name).start is not None
 
 
-def _audacity(path: Path, text: str, recording: str) -> Cells:
+def _audacity(path: Path, text: str, recording: str) -> ParsedTable:
     """A label track as a table. A line that begins with a backslash has the frequencies of the label before it."""
     rows: list[tuple[int, list[str]]] = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -141,4 +141,4 @@ def _audacity(path: Path, text: str, recording: str) -> Cells:
             rows.append((number, [start, end, label, score, "", "", recording]))
     columns = {name: [AUDACITY.index(name)] for name in AUDACITY[2:-1]}
     columns |= {"begin": [0], "end": [1], "recording": [6]}
-    return Cells(path, AUDACITY, rows, columns)
+    return ParsedTable(path, AUDACITY, rows, columns)

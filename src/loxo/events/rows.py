@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name, parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, plain, to_number
+from loxo.events.cells import ParsedTable, plain, to_number
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _examples(found: list[tuple[int, str]]) -> str:
 
 
 def events_of(
-    table: Cells,
+    table: ParsedTable,
     *,
     label: str | None = None,
     recording: str | None = None,
@@ -152,12 +152,12 @@ def events_of(
     return events
 
 
-def _recording(table: Cells, cells: list[str]) -> str:
+def _recording(table: ParsedTable, cells: list[str]) -> str:
     name, folder = table.text(cells, "recording"), table.text(cells, "folder")
     return f"{folder}/{name}" if folder and name and base_name(name) == name else name
 
 
-def _number(table: Cells, cells: list[str], field: str) -> float:
+def _number(table: ParsedTable, cells: list[str], field: str) -> float:
     """NaN for an empty cell or a column that is not there."""
     text = table.text(cells, field)
     value = to_number(text) if text else math.nan
@@ -167,7 +167,7 @@ def _number(table: Cells, cells: list[str], field: str) -> float:
     return value
 
 
-def _place(table: Cells, cells: list[str], has_offsets: bool) -> tuple[float, float]:
+def _place(table: ParsedTable, cells: list[str], has_offsets: bool) -> tuple[float, float]:
     """Start and end in seconds from the start of the recording, to the microsecond that tables are written in."""
     begin, end = _number(table, cells, "begin"), _number(table, cells, "end")
     length = _number(table, cells, "duration") if math.isnan(end - begin) else end - begin
@@ -186,7 +186,7 @@ def _place(table: Cells, cells: list[str], has_offsets: bool) -> tuple[float, fl
     return round(start, 6), round(start + length, 6)
 
 
-def _measures(table: Cells, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
+def _measures(table: ParsedTable, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
     """Score and frequencies; what they cannot be becomes NaN and is noted, because it moves no event."""
     values: dict[str, float] = {}
     for field in ("score", "low", "high"):
@@ -205,7 +205,7 @@ def _measures(table: Cells, line: int, cells: list[str], problems: Problems) -> 
     return {"score": values["score"], "low_hz": low, "high_hz": high}
 
 
-def _origin(table: Cells, cells: list[str], name: str) -> dict[str, Any]:
+def _origin(table: ParsedTable, cells: list[str], name: str) -> dict[str, Any]:
     """Site and wall clock where the table says and the recording's name does not."""
     origin: dict[str, Any] = {}
     site, start = parse_name(name)
@@ -217,7 +217,7 @@ def _origin(table: Cells, cells: list[str], name: str) -> dict[str, Any]:
     return origin
 
 
-def _is_marginal(table: Cells, cells: list[str]) -> bool:
+def _is_marginal(table: ParsedTable, cells: list[str]) -> bool:
     """Whether the annotator was in doubt: a mark in a column for it, or the word in a note, or a note that is "m"."""
     if any(cell.casefold() not in NOT_MARGINAL for cell in table.texts(cells, "marginal")):
         return True
@@ -260,7 +260,7 @@ def _without_running_on(
 
 
 def _note_oddities(
-    table: Cells, rows: list[dict[str, Any]], lines: list[int], without: dict[str, int], problems: Problems
+    table: ParsedTable, rows: list[dict[str, Any]], lines: list[int], without: dict[str, int], problems: Problems
 ) -> None:
     seen: dict[tuple[Any, ...], int] = {}
     of_recording = Counter(row["recording"] for row in rows)

@@ -36,7 +36,7 @@ from loxo.engine.config import Decoding
 from loxo.engine.engine import Engine, as_engine, load_engine
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
+from loxo.events.cells import ParsedTable, delimiter_of, first_line, parse_table, read_text
 from loxo.events.rows import events_of
 from loxo.runs.remote import check_place
 
@@ -205,7 +205,7 @@ class _Places:
     problems: list[str]
 
 
-def _places(cells: Cells) -> _Places:
+def _places(cells: ParsedTable) -> _Places:
     """The recording and the times of every row. Unlike read_raven, this does not merge the views of one selection."""
     columns = {field: found for field, found in cells.columns.items() if field not in ("view", "channel")}
     numbered = [(line, [*row[: len(cells.header)], str(k)]) for k, (line, row) in enumerate(cells.rows)]
@@ -262,7 +262,7 @@ def _load(model: str | Path | Engine | Any, device: str, runtime: str) -> tuple[
 
 
 def _with_scores(
-    cells: Cells, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
+    cells: ParsedTable, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
 ) -> str:
     """The text of the table with the new columns."""
     rows = [(1, cells.header, [PREFIX + label for label in classes])]
