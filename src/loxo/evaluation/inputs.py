@@ -161,7 +161,7 @@ def _files(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
 def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
     from loxo.events.cells import delimiter_of, first_line, parse_table, plain, read_text
     from loxo.events.reader import read_events
-    from loxo.events.rows import events_of
+    from loxo.events.rows import events_from_table
 
     with path.open("rb") as file:
         header = file.readline().decode("utf-8", "replace").strip()
@@ -177,7 +177,7 @@ def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
         if column is not None:
             table = parse_table(path, text, delimiter)
             if table.rows:
-                return events_of(table, label=label, extra={"snr_db": column}, strict=False)
+                return events_from_table(table, label=label, extra={"snr_db": column}, strict=False)
     return read_events(path, label=label)
 
 

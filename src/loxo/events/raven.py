@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.cells import first_line, parse_table, read_text
-from loxo.events.rows import events_of
+from loxo.events.rows import events_from_table
 from loxo.events.table import check_events, sort_events
 from loxo.files import write_atomically
 
@@ -154,4 +154,4 @@ def read_raven(
     if line and "\t" not in line:
         raise LoxoError(f"{path}: this is no selection table: there is no TAB in its first line {line[:60]!r}.")
     table = parse_table(path, text, "\t", label_column)
-    return events_of(table, label=label, recording=recording, extra=extra, strict=strict)
+    return events_from_table(table, label=label, recording=recording, extra=extra, strict=strict)

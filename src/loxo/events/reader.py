@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, delimiter_of, first_line, parse_table, read_text, to_number
-from loxo.events.rows import events_of
+from loxo.events.rows import events_from_table
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_events(
             raise LoxoError(f"{path}: this is no table of events: its first line is {line[:60]!r}.")
         table = parse_table(path, text, delimiter, label_column)
     default = recording or (None if table.has("recording") else named)
-    events = events_of(table, label=label, recording=default, strict=strict)
+    events = events_from_table(table, label=label, recording=default, strict=strict)
     if not table.rows and (recording or is_named_after):
         events.attrs["without_events"] = [recording or named]
     return events

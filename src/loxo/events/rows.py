@@ -70,7 +70,7 @@ def _examples(found: list[tuple[int, str]]) -> str:
     return f"({shown}{'; ...' if len(found) > EXAMPLES else ''})"
 
 
-def events_of(
+def events_from_table(
     table: ParsedTable,
     *,
     label: str | None = None,

@@ -37,7 +37,7 @@ from loxo.engine.engine import Engine, as_engine, load_engine
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, delimiter_of, first_line, parse_table, read_text
-from loxo.events.rows import events_of
+from loxo.events.rows import events_from_table
 from loxo.runs.remote import check_place
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _places(cells: ParsedTable) -> _Places:
     columns = {field: found for field, found in cells.columns.items() if field not in ("view", "channel")}
     numbered = [(line, [*row[: len(cells.header)], str(k)]) for k, (line, row) in enumerate(cells.rows)]
     table = dataclasses.replace(cells, header=[*cells.header, ROW], rows=numbered, columns=columns)
-    events = events_of(table, label="", extra={"row": ROW}, strict=False)
+    events = events_from_table(table, label="", extra={"row": ROW}, strict=False)
     by_recording: dict[str, list[tuple[int, tuple[float, float]]]] = {}
     for event in events.to_dict("records"):
         place = (event["start_s"], event["end_s"])
