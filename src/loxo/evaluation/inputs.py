@@ -159,7 +159,7 @@ def _files(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
 
 
 def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
-    from loxo.events.cells import delimiter_of, first_line, parse_table, plain, read_text
+    from loxo.events.cells import detect_delimiter, first_line, parse_table, plain, read_text
     from loxo.events.reader import read_events
     from loxo.events.rows import events_from_table
 
@@ -172,7 +172,7 @@ def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
     if with_snr:
         text = read_text(path)
         line = first_line(text)
-        delimiter = delimiter_of(line)
+        delimiter = detect_delimiter(line)
         column = next((cell for cell in line.split(delimiter) if plain(cell) in SNR), None)
         if column is not None:
             table = parse_table(path, text, delimiter)

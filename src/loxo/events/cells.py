@@ -99,7 +99,7 @@ def first_line(text: str) -> str:
     return next((line for line in text.split("\n") if line.strip()), "")
 
 
-def delimiter_of(line: str) -> str:
+def detect_delimiter(line: str) -> str:
     """What parts the cells of a header: TAB where there is one, else the more frequent of semicolon and comma."""
     return "\t" if "\t" in line else max(",;", key=line.count)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, delimiter_of, first_line, parse_table, read_text, to_number
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text, to_number
 from loxo.events.rows import events_from_table
 from loxo.events.table import events_frame
 
@@ -58,7 +58,7 @@ def read_events(
             raise LoxoError(f"{path}: the table is empty; a table of events has at least a header.")
         table = _audacity(path, text, recording or named)
     else:
-        delimiter = delimiter_of(line)
+        delimiter = detect_delimiter(line)
         if delimiter not in line:
             raise LoxoError(f"{path}: this is no table of events: its first line is {line[:60]!r}.")
         table = parse_table(path, text, delimiter, label_column)

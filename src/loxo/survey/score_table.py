@@ -36,7 +36,7 @@ from loxo.engine.config import Decoding
 from loxo.engine.engine import Engine, as_engine, load_engine
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, delimiter_of, first_line, parse_table, read_text
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
 from loxo.events.rows import events_from_table
 from loxo.runs.remote import check_place
 
@@ -83,7 +83,7 @@ def score_table(
     table = Path(table)
     check_place(out, None)
     text = read_text(table)
-    delimiter = delimiter_of(first_line(text))
+    delimiter = detect_delimiter(first_line(text))
     cells = parse_table(table, text, delimiter)
     target = join(out, table.name)
     if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
