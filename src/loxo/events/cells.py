@@ -16,7 +16,7 @@ from pathlib import Path
 
 from loxo.errors import LoxoError
 
-# What the columns of a table may be called, in order of trust; written as plain() gives them.
+# What the columns of a table may be called, in order of trust; written as normalise_header() gives them.
 NAMES = {
     "selection": ("selection",),
     "view": ("view",),
@@ -63,10 +63,10 @@ class ParsedTable:
 
     def find(self, header: str) -> int:
         """The column of that name; LoxoError when there is none."""
-        names = [plain(cell) for cell in self.header]
-        if not plain(header) or plain(header) not in names:
+        names = [normalise_header(cell) for cell in self.header]
+        if not normalise_header(header) or normalise_header(header) not in names:
             raise LoxoError(f"{self.path}: there is no column {header!r}, but {', '.join(filter(None, self.header))}.")
-        return names.index(plain(header))
+        return names.index(normalise_header(header))
 
     def has(self, field: str) -> bool:
         """Whether any row says something in that field."""
@@ -111,7 +111,7 @@ def parse_table(path: Path, text: str, delimiter: str, label_column: str | None 
         raise LoxoError(f"{path}: the table is empty; a table of events has at least a header.")
     header = lines[0][1]
     columns: dict[str, list[int]] = {}
-    names = [plain(cell) for cell in header]
+    names = [normalise_header(cell) for cell in header]
     for field, known in NAMES.items():
         found = [column for name in known for column, plain_name in enumerate(names) if plain_name == name]
         if found:
@@ -160,7 +160,7 @@ def _unquote(cell: str) -> str:
     return cell
 
 
-def plain(header: str) -> str:
+def normalise_header(header: str) -> str:
     """A header without case, unit, spaces and punctuation."""
     words = re.findall(r"[^\W_]+", header.casefold())
     while len(words) > 1 and words[-1] in UNITS:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name, parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, plain, to_number
+from loxo.events.cells import ParsedTable, normalise_header, to_number
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _is_marginal(table: ParsedTable, cells: list[str]) -> bool:
     if any(cell.casefold() not in NOT_MARGINAL for cell in table.texts(cells, "marginal")):
         return True
     for column in table.columns.get("notes", ()):
-        tag = plain(table.header[column]).startswith("tag")  # there m stands for other things
+        tag = normalise_header(table.header[column]).startswith("tag")  # there m stands for other things
         if MARGINAL.search(cells[column]) or (not tag and cells[column].casefold() == "m"):
             return True
     return False
