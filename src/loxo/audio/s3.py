@@ -32,7 +32,7 @@ from loxo.audio.remote import (
 )
 
 CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "HOME")
-PUBLIC: set[str] = set()  # buckets that refused the credentials but let anonymous readers in
+PUBLIC_BUCKETS: set[str] = set()  # buckets that refused the credentials but let anonymous readers in
 
 T = TypeVar("T")
 Action = Callable[[Any], Coroutine[Any, Any, T]]
@@ -105,7 +105,7 @@ class S3Store:
 
     def _read(self, url: str, action: Action[T]) -> T:
         bucket = url.removeprefix("s3://").partition("/")[0]
-        anonymous = bucket in PUBLIC or not _has_credentials()
+        anonymous = bucket in PUBLIC_BUCKETS or not _has_credentials()
         try:
             return self._call(url, action, anonymous)
         except StorageError as error:
@@ -115,7 +115,7 @@ class S3Store:
                 result = self._call(url, action, anonymous=True)
             except StorageError:
                 raise error from None
-            PUBLIC.add(bucket)
+            PUBLIC_BUCKETS.add(bucket)
             return result
 
     def _call(self, url: str, action: Action[T], anonymous: bool, writing: bool = False) -> T:
