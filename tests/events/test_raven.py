@@ -290,7 +290,7 @@ def test_begin_times_that_run_on_place_nothing_without_an_offset(tmp_path):
     assert len(read_raven(table(tmp_path / "c.txt", header, *own_times))) == 20
 
 
-def test_what_cannot_be_placed_is_counted_with_examples(tmp_path):
+def test_what_cannot_be_placed_is_counted_with_format_examples(tmp_path):
     bad = [f"{k}|{k - 1}|a.wav|0.5" for k in range(10, 15)]
     path = table(
         tmp_path / "a.txt",

@@ -57,9 +57,9 @@ def fetch(
     with progress_bar("fetching") as (bar, task):
 
         def on_progress(progress: Progress) -> None:
-            size = f", {progress.bytes / 1e9:.2f} of {progress.of_bytes / 1e9:.2f} GB" if progress.bytes else ""
-            note = f"{progress.recordings}/{progress.of} recordings{size}: {progress.doing}"
-            bar.update(task, completed=progress.recordings, total=progress.of, note=note)
+            size = f", {progress.bytes / 1e9:.2f} of {progress.total_bytes / 1e9:.2f} GB" if progress.bytes else ""
+            note = f"{progress.recordings}/{progress.total} recordings{size}: {progress.current}"
+            bar.update(task, completed=progress.recordings, total=progress.total, note=note)
 
         summary = run(
             [*tables, *(more or [])],

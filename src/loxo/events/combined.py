@@ -88,7 +88,7 @@ class RavenRun(_Files):
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         table, listed = self.files
-        _refuse_marks(recording.path)
+        _check_no_separators(recording.path)
         listed.write(recording.path + "\n")
         for cells in events:
             self.selections += 1
@@ -188,7 +188,11 @@ class ParquetRun:
             self.rows.append(
                 {
                     "recording": recording.recording,
-                    **{name: _number(cells[k]) for k, name in enumerate(COLUMNS[1:TIME]) if k not in (LABEL, SITE)},
+                    **{
+                        name: _parse_number(cells[k])
+                        for k, name in enumerate(COLUMNS[1:TIME])
+                        if k not in (LABEL, SITE)
+                    },
                     "label": cells[LABEL],
                     "site": cells[SITE] or None,
                     "start_time": time.replace(tzinfo=None) if time else None,
@@ -212,10 +216,10 @@ def _seconds(nanoseconds: int) -> str:
     return f"{whole}.{rest:06d}"
 
 
-def _number(cell: str) -> float | None:
+def _parse_number(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-def _refuse_marks(path: str) -> None:
+def _check_no_separators(path: str) -> None:
     if any(mark in path for mark in "\t\r\n"):
         raise LoxoError(f"{path!r} has a TAB or line end in its name, which a selection table cannot hold. Rename it.")

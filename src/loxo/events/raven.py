@@ -79,12 +79,12 @@ def write_raven(
             frequency_cell(row["high_hz"]),
             row["label"],
             row["label"],
-            _number(row["score"]),
+            _format_number(row["score"]),
             recording,
             f"{start:.6f}",
             base_name(recording),
         ]
-        cells += [_cell(row[column]) for column in extra]
+        cells += [_format_cell(row[column]) for column in extra]
         for cell in cells:
             if any(mark in cell for mark in "\t\r\n"):
                 raise LoxoError(f"{path}: {cell!r} has a TAB or line end in it, which a selection table cannot hold.")
@@ -116,15 +116,15 @@ def frequency_cell(value: float) -> str:
     return "" if math.isnan(value) else repr(round(float(value), 6))
 
 
-def _number(value: float) -> str:
+def _format_number(value: float) -> str:
     """Six decimals at most; nothing for NaN."""
     return "" if math.isnan(value) else repr(round(float(value), 6)).removesuffix(".0")
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
-    return _number(value) if isinstance(value, float) else str(value)
+    return _format_number(value) if isinstance(value, float) else str(value)
 
 
 def read_raven(

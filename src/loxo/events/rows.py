@@ -33,10 +33,10 @@ MARGINAL = re.compile(r"\bmarginals?\b", re.IGNORECASE)
 NOT_MARGINAL = frozenset({"0", "no", "n", "false", "nan", "na", "-"})  # in a column that is for nothing else
 EXAMPLES = 3
 DAY_S = 86400
-BY_CHANCE = 1e-6  # how improbable an order of rows must be before it is taken for begin times that run on
+MAX_CHANCE_PROBABILITY = 1e-6  # how improbable an order of rows must be before it is taken for begin times that run on
 
 
-class Unplaceable(Exception):
+class InvalidRow(Exception):
     """A row is no event. `why` is the same for all rows of the kind, `detail` is of this one."""
 
     def __init__(self, why: str, detail: str = "") -> None:
@@ -61,11 +61,12 @@ class Problems:
 
     def sentences(self, rows: int) -> list[str]:
         return [
-            f"{self.path}: {len(all_)} of {rows} row(s) {what} {_examples(all_)}." for what, all_ in self.found.items()
+            f"{self.path}: {len(all_)} of {rows} row(s) {what} {_format_examples(all_)}."
+            for what, all_ in self.found.items()
         ]
 
 
-def _examples(found: list[tuple[int, str]]) -> str:
+def _format_examples(found: list[tuple[int, str]]) -> str:
     shown = "; ".join(f"line {line}: {detail}" if detail else f"line {line}" for line, detail in found[:EXAMPLES])
     return f"({shown}{'; ...' if len(found) > EXAMPLES else ''})"
 
@@ -95,14 +96,14 @@ def events_from_table(
         try:
             name = _recording(table, cells) or recording
             if not name:
-                raise Unplaceable("there is no recording's name (Begin Path or Begin File); give `recording`")
+                raise InvalidRow("there is no recording's name (Begin Path or Begin File); give `recording`")
             if any(cells[len(table.header) :]):
-                raise Unplaceable(f"there are {len(cells)} cells but the header has {len(table.header)}")
+                raise InvalidRow(f"there are {len(cells)} cells but the header has {len(table.header)}")
             if any(NO_EVENT.fullmatch(cell) for cell in cells):
                 without.setdefault(name, line)
                 continue
-            start, end = _place(table, cells, has_offsets)
-        except Unplaceable as fault:
+            start, end = _parse_times(table, cells, has_offsets)
+        except InvalidRow as fault:
             problems.leave_out(line, fault.why, fault.detail)
             continue
         row: dict[str, Any] = {
@@ -110,8 +111,8 @@ def events_from_table(
             "start_s": start,
             "end_s": end,
             "label": table.text(cells, "label") or label or "",
-            **_measures(table, line, cells, problems),
-            **_origin(table, cells, name),
+            **_parse_score_and_bounds(table, line, cells, problems),
+            **_parse_site_and_time(table, cells, name),
             **{column: cells[index] for column, index in kept.items()},
         }
         if "marginal" in table.columns or "notes" in table.columns:
@@ -129,8 +130,8 @@ def events_from_table(
         rows.append(row)
         lines.append(line)
     if not has_offsets:
-        rows, lines = _without_running_on(rows, lines, problems)
-    _note_oddities(table, rows, lines, without, problems)
+        rows, lines = _drop_cumulative_times(rows, lines, problems)
+    _note_suspicious_rows(table, rows, lines, without, problems)
     if label is None:
         for line, row in zip(lines, rows, strict=True):
             if not row["label"]:
@@ -157,42 +158,42 @@ def _recording(table: ParsedTable, cells: list[str]) -> str:
     return f"{folder}/{name}" if folder and name and base_name(name) == name else name
 
 
-def _number(table: ParsedTable, cells: list[str], field: str) -> float:
+def _parse_number(table: ParsedTable, cells: list[str], field: str) -> float:
     """NaN for an empty cell or a column that is not there."""
     text = table.text(cells, field)
     value = to_number(text) if text else math.nan
     if value is None:
         column = next(column for column in table.columns[field] if cells[column])
-        raise Unplaceable(f"{table.header[column]!r} is no number", repr(text))
+        raise InvalidRow(f"{table.header[column]!r} is no number", repr(text))
     return value
 
 
-def _place(table: ParsedTable, cells: list[str], has_offsets: bool) -> tuple[float, float]:
+def _parse_times(table: ParsedTable, cells: list[str], has_offsets: bool) -> tuple[float, float]:
     """Start and end in seconds from the start of the recording, to the microsecond that tables are written in."""
-    begin, end = _number(table, cells, "begin"), _number(table, cells, "end")
-    length = _number(table, cells, "duration") if math.isnan(end - begin) else end - begin
-    start = _number(table, cells, "offset") if has_offsets else begin
+    begin, end = _parse_number(table, cells, "begin"), _parse_number(table, cells, "end")
+    length = _parse_number(table, cells, "duration") if math.isnan(end - begin) else end - begin
+    start = _parse_number(table, cells, "offset") if has_offsets else begin
     if math.isnan(start):
-        raise Unplaceable("the cell that places the event (File Offset, or else Begin Time) is empty")
+        raise InvalidRow("the cell that places the event (File Offset, or else Begin Time) is empty")
     if math.isnan(length):
-        raise Unplaceable("neither Begin and End Time nor a duration say how long the event is")
+        raise InvalidRow("neither Begin and End Time nor a duration say how long the event is")
     detail = f"it starts at {start:g} s and lasts {length:g} s"
     if length < 0:
-        raise Unplaceable("the event cannot be placed: it ends before it starts", detail)
+        raise InvalidRow("the event cannot be placed: it ends before it starts", detail)
     if start < 0:
-        raise Unplaceable("the event cannot be placed: it starts before its recording", detail)
+        raise InvalidRow("the event cannot be placed: it starts before its recording", detail)
     if math.isinf(start + length):
-        raise Unplaceable("the event cannot be placed: it has no end", detail)
+        raise InvalidRow("the event cannot be placed: it has no end", detail)
     return round(start, 6), round(start + length, 6)
 
 
-def _measures(table: ParsedTable, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
+def _parse_score_and_bounds(table: ParsedTable, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
     """Score and frequencies; what they cannot be becomes NaN and is noted, because it moves no event."""
     values: dict[str, float] = {}
     for field in ("score", "low", "high"):
         try:
-            values[field] = _number(table, cells, field)
-        except Unplaceable as fault:
+            values[field] = _parse_number(table, cells, field)
+        except InvalidRow as fault:
             problems.note(line, f"have a cell that is not read: {fault.why}", fault.detail)
             values[field] = math.nan
     if not math.isnan(values["score"]) and not 0 <= values["score"] <= 1:
@@ -205,7 +206,7 @@ def _measures(table: ParsedTable, line: int, cells: list[str], problems: Problem
     return {"score": values["score"], "low_hz": low, "high_hz": high}
 
 
-def _origin(table: ParsedTable, cells: list[str], name: str) -> dict[str, Any]:
+def _parse_site_and_time(table: ParsedTable, cells: list[str], name: str) -> dict[str, Any]:
     """Site and wall clock where the table says and the recording's name does not."""
     origin: dict[str, Any] = {}
     site, start = parse_name(name)
@@ -228,7 +229,7 @@ def _is_marginal(table: ParsedTable, cells: list[str]) -> bool:
     return False
 
 
-def _without_running_on(
+def _drop_cumulative_times(
     rows: list[dict[str, Any]], lines: list[int], problems: Problems
 ) -> tuple[list[dict[str, Any]], list[int]]:
     """The rows that begin times place. Where these run on, only those of the first recording are on its time line."""
@@ -244,7 +245,7 @@ def _without_running_on(
             blocks.append((name, 1))
     # Were begin times counted within each recording, how often would each one's rows stand together all the same?
     chance = math.lgamma(len(blocks) + 1) + sum(math.lgamma(n + 1) for _, n in blocks) - math.lgamma(len(rows) + 1)
-    if len(blocks) < 2 or chance > math.log(BY_CHANCE):
+    if len(blocks) < 2 or chance > math.log(MAX_CHANCE_PROBABILITY):
         return rows, lines
     placed = []
     for k, row in enumerate(rows):
@@ -259,7 +260,7 @@ def _without_running_on(
     return [rows[k] for k in placed], [lines[k] for k in placed]
 
 
-def _note_oddities(
+def _note_suspicious_rows(
     table: ParsedTable, rows: list[dict[str, Any]], lines: list[int], without: dict[str, int], problems: Problems
 ) -> None:
     seen: dict[tuple[Any, ...], int] = {}

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.filenames import USUAL_NAMES, Names, later
+from loxo.audio.filenames import USUAL_NAMES, Names, add_seconds
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
         if columns["site"][k] is None:
             columns["site"][k] = site
         if columns["start_time"][k] is None and start is not None and row.get("start_s") is not None:
-            columns["start_time"][k] = later(start, float(row["start_s"]))
+            columns["start_time"][k] = add_seconds(start, float(row["start_s"]))
     data: dict[str, pd.Series] = {}
     for name in keys:
         if name == "start_time":
