@@ -1,4 +1,4 @@
-"""What Loxo asks of the machine."""
+"""Settings of this process."""
 
 import gc
 
@@ -7,7 +7,7 @@ import pytest
 from loxo.machine import gc_paused
 
 
-def test_the_collector_rests_during_imports_and_is_left_as_it_was():
+def test_the_garbage_collector_is_paused_and_its_state_restored():
     before = gc.get_freeze_count()
     with gc_paused():
         assert not gc.isenabled()

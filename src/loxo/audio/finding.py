@@ -26,7 +26,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[RecordingPath], l
     Folders are searched with all their subfolders for the suffixes in SUFFIXES, in any case. Hidden files and folders
     are skipped, including macOS's `._*`. A file given by name is accepted with any suffix, except that .txt and .lst
     files are lists. A list has one path, pattern or URL per line, relative to the list's folder or else to the current
-    folder; lines that start with # are comments. In patterns, `**` matches any number of folders. A URL with one of the
+    folder. Lines that start with # are comments. In patterns, `**` matches any number of folders. A URL with one of the
     SUFFIXES is a recording (it is not checked here whether it exists); any other URL is a folder.
     Local files come first, as Path, then URLs, as str; each group is sorted.
     """

@@ -146,8 +146,8 @@ def probe(path: str | Path) -> Recording:
     except StorageError as error:
         raise _storage_failure(error) from error
     except (DecodeError, OSError) as error:
-        what = f"this {kind} file cannot be decoded ({error})" if kind else _describe_content(start)
-        raise RecordingError(f"{path}: {what}. Convert it to WAV or FLAC, or leave it out.") from error
+        description = f"this {kind} file cannot be decoded ({error})" if kind else _describe_content(start)
+        raise RecordingError(f"{path}: {description}. Convert it to WAV or FLAC, or leave it out.") from error
     rate, channels, frames, subtype = sound.sample_rate, sound.channels, sound.frames, sound.subtype
     if frames <= 0:
         raise RecordingError(f"{path}: the file has a header but contains no samples. Copy it again, or leave it out.")

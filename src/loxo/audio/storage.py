@@ -169,9 +169,9 @@ def open_binary(path: PathOrUrl, known: Info | None = None, expected_bytes: int 
         _raise_local_error(path, error)
 
 
-def _raise_local_error(path: PathOrUrl, error: OSError, what: str = "opened") -> NoReturn:
+def _raise_local_error(path: PathOrUrl, error: OSError, action: str = "opened") -> NoReturn:
     raise StorageError(
-        f"{path}: the file cannot be {what} ({error.strerror or error}). Check the path.",
+        f"{path}: the file cannot be {action} ({error.strerror or error}). Check the path.",
         missing=isinstance(error, FileNotFoundError),
     ) from error
 

@@ -5,10 +5,10 @@ scripts of many laboratories expect, and then `Begin File`. Every row contains b
 `Begin Path` and `File Offset (s)` when it opens a *sound selection table*. It uses `Begin Time (s)`, which is
 cumulative over all recordings, when it opens a *selection table*. A table without events has only the header.
 
-Tables are read with columns in any order and case, duplicate or blank; in UTF-8, UTF-16 or Latin-1; with any line ends
-and with Windows paths (`cells.py`). A file offset is used before a begin time, because begin times are cumulative over
-the recordings of a table. The rows of one selection in several views or channels are one event. Rows that mark a
-recording without calls (`DUMMY_NoEles`, BirdNET's `nocall`) are not events; their recordings are listed in
+Read tables may have columns in any order and case, duplicate or blank. Encodings are UTF-8, UTF-16 and Latin-1, with
+any line ends and with Windows paths (`cells.py`). A file offset is used before a begin time, because begin times are
+cumulative over the recordings of a table. The rows of one selection in several views or channels are one event. Rows
+that mark a recording without calls (`DUMMY_NoEles`, BirdNET's `nocall`) are not events; their recordings are listed in
 `events.attrs["without_events"]`. No row is dropped silently: a row without a valid position raises LoxoError with its
 line number, or is reported in `events.attrs["problems"]` (`rows.py`).
 """

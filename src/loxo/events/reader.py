@@ -79,7 +79,7 @@ def read_tables(
     """Reads one or more tables as one events table, with the attributes of `read_raven`. Folders are searched.
 
     A file in a folder that is not a table of events is reported in `problems`. Raises LoxoError if a path does not
-    exist, a folder contains no table, or a file given by name is not one; if `strict`, also for an invalid row.
+    exist, a folder contains no table, or a file given by name is not a table. An invalid row raises it with `strict`.
     """
     rows: list[dict[Any, Any]] = []
     without: dict[str, None] = {}

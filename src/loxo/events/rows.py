@@ -56,13 +56,13 @@ class Problems:
             raise LoxoError(f"{self.path}, line {line}: {reason}{f' ({detail})' if detail else ''}. Correct this row.")
         self.note(line, f"are left out: {reason}", detail)
 
-    def note(self, line: int, what: str, detail: str = "") -> None:
-        self.found.setdefault(what, []).append((line, detail))
+    def note(self, line: int, problem: str, detail: str = "") -> None:
+        self.found.setdefault(problem, []).append((line, detail))
 
     def sentences(self, rows: int) -> list[str]:
         return [
-            f"{self.path}: {len(all_)} of {rows} row(s) {what} {_format_examples(all_)}."
-            for what, all_ in self.found.items()
+            f"{self.path}: {len(all_)} of {rows} row(s) {problem} {_format_examples(all_)}."
+            for problem, all_ in self.found.items()
         ]
 
 
