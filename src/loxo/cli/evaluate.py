@@ -29,7 +29,7 @@ def evaluate(
         float | None, typer.Option(help="Analysed hours, if neither run folder nor recordings are given.")
     ] = None,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Recordings without true events in the tables have no events.")
+        bool, typer.Option("--exhaustive", help="Assume no events in recordings that the tables do not contain.")
     ] = False,
     threshold: Annotated[
         float | None,
