@@ -46,7 +46,7 @@ def fetch(
     Example: `loxo fetch elp --tables nn_ele_TrainingSet.txt --windows --dest elp/`
     """
     from loxo.errors import LoxoError
-    from loxo.fetch.fetch import ELP_BUCKET, Progress
+    from loxo.fetch.fetch import ELP_BUCKET, FetchProgress
     from loxo.fetch.fetch import fetch as run
 
     rules = {}
@@ -57,7 +57,7 @@ def fetch(
         rules[old] = new
     with progress_bar("fetching") as (bar, task):
 
-        def on_progress(progress: Progress) -> None:
+        def on_progress(progress: FetchProgress) -> None:
             size = f", {progress.bytes / 1e9:.2f} of {progress.total_bytes / 1e9:.2f} GB" if progress.bytes else ""
             note = f"{progress.recordings}/{progress.total} recordings{size}: {progress.current}"
             bar.update(task, completed=progress.recordings, total=progress.total, note=note)

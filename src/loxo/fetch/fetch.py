@@ -42,7 +42,7 @@ GIVE_UP_AFTER = 3  # consecutive recordings without an answer from the archive
 
 
 @dataclass(frozen=True)
-class Progress:
+class FetchProgress:
     """Progress of a fetch."""
 
     recordings: int  # completed, including earlier calls
@@ -53,7 +53,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Summary:
+class FetchSummary:
     """Result of a fetch."""
 
     folder: Path
@@ -82,8 +82,8 @@ def fetch(
     margin_s: float = 30.0,
     rename: Mapping[str, str] | None = None,
     limit: int | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Summary:
+    on_progress: Callable[[FetchProgress], None] | None = None,
+) -> FetchSummary:
     """Fetches the recordings named in `tables` from `bucket` (an s3:// or https:// address) into the folder `dest`.
 
     `windows` fetches only clips around events, with `margin_s` seconds before and after each event, and writes tables
@@ -171,7 +171,7 @@ class _Fetch:
         problems: list[str],
         notes: list[str],
         count: int,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[FetchProgress], None] | None,
     ) -> None:
         self.folder, self.parameters, self.problems, self.notes = folder, parameters, problems, notes
         self.count, self.on_progress = count, on_progress
@@ -309,17 +309,17 @@ class _Fetch:
     def _report(self, current: str) -> None:
         if self.on_progress is not None:
             done = len(self.done) + len(self.missing)
-            self.on_progress(Progress(done, self.count, self.bytes, self.total_bytes, current))
+            self.on_progress(FetchProgress(done, self.count, self.bytes, self.total_bytes, current))
 
     def _write(self) -> None:
         files = {name: self.files[name] for name in sorted(self.files)}
         state = {"parameters": self.parameters, "missing": sorted(self.missing), "files": files}
         write_atomically(self.folder / STATE_FILE, (json.dumps(state, indent=1) + "\n").encode())
 
-    def summary(self, tables: list[Path]) -> Summary:
+    def summary(self, tables: list[Path]) -> FetchSummary:
         self._write()
         files = [entry for entry in self.files.values() if entry["recording"] in self.done]
-        return Summary(
+        return FetchSummary(
             folder=self.folder,
             recordings=len(self.done),
             resumed=self.resumed,
