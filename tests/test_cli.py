@@ -205,7 +205,7 @@ def test_ctrl_c_says_how_to_go_on(loxo, tmp_path, monkeypatch):
 
     monkeypatch.setattr("loxo.survey.survey.survey", interrupted)
     code, _, err = loxo("detect", tmp_path, "--out", tmp_path / "run")
-    assert code == 130 and "the same command goes on" in err and "Abort" not in err
+    assert code == 130 and "the same command resumes" in err and "Abort" not in err
 
 
 def test_info_and_convert(loxo, tmp_path):

@@ -26,7 +26,7 @@ from loxo.cli.shared import (
     thresholds,
 )
 from loxo.engine.windows import WINDOW_OVERLAP
-from loxo.machine import quick_imports, usable_cores
+from loxo.machine import gc_paused, usable_cores
 
 
 @app.command()
@@ -87,7 +87,7 @@ def detect(
     from loxo.audio.filenames import Names
     from loxo.survey.thresholds import hours_in
 
-    with quick_imports():
+    with gc_paused():
         from loxo.survey.survey import Progress as SurveyProgress
         from loxo.survey.survey import survey
 

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 IGNORE = ("ignore", "unknown", "unk", "?")  # labels of regions in which nothing counts
 WHOLE_S = 0.01  # how near its recording's ends a clip-level label must come
 SUFFIXES = (".txt", ".csv", ".tsv")
-SNR = ("snrdb", "snr")  # headers of a column of signal-to-noise ratios, as loxo.events.cells.plain gives them
+SNR = (
+    "snrdb",
+    "snr",
+)  # headers of a column of signal-to-noise ratios, as loxo.events.cells.normalise_header gives them
 
 
 @dataclass(frozen=True)
@@ -159,9 +162,9 @@ def _files(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
 
 
 def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
-    from loxo.events.cells import delimiter_of, first_line, parse_table, plain, read_text
+    from loxo.events.cells import detect_delimiter, first_line, normalise_header, parse_table, read_text
     from loxo.events.reader import read_events
-    from loxo.events.rows import events_of
+    from loxo.events.rows import events_from_table
 
     with path.open("rb") as file:
         header = file.readline().decode("utf-8", "replace").strip()
@@ -172,12 +175,12 @@ def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
     if with_snr:
         text = read_text(path)
         line = first_line(text)
-        delimiter = delimiter_of(line)
-        column = next((cell for cell in line.split(delimiter) if plain(cell) in SNR), None)
+        delimiter = detect_delimiter(line)
+        column = next((cell for cell in line.split(delimiter) if normalise_header(cell) in SNR), None)
         if column is not None:
             table = parse_table(path, text, delimiter)
             if table.rows:
-                return events_of(table, label=label, extra={"snr_db": column}, strict=False)
+                return events_from_table(table, label=label, extra={"snr_db": column}, strict=False)
     return read_events(path, label=label)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from loxo.machine import quick_imports
+from loxo.machine import gc_paused
 
-with quick_imports():
+with gc_paused():
     import onnxruntime  # noqa: F401
     import pandas  # noqa: F401
     import scipy.fft  # type: ignore[import-untyped]  # noqa: F401

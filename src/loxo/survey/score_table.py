@@ -36,8 +36,8 @@ from loxo.engine.config import Decoding
 from loxo.engine.engine import Engine, as_engine, load_engine
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
-from loxo.events.rows import events_of
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
+from loxo.events.rows import events_from_table
 from loxo.runs.remote import check_place
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def score_table(
     table = Path(table)
     check_place(out, None)
     text = read_text(table)
-    delimiter = delimiter_of(first_line(text))
+    delimiter = detect_delimiter(first_line(text))
     cells = parse_table(table, text, delimiter)
     target = join(out, table.name)
     if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
@@ -205,12 +205,12 @@ class _Places:
     problems: list[str]
 
 
-def _places(cells: Cells) -> _Places:
+def _places(cells: ParsedTable) -> _Places:
     """The recording and the times of every row. Unlike read_raven, this does not merge the views of one selection."""
     columns = {field: found for field, found in cells.columns.items() if field not in ("view", "channel")}
     numbered = [(line, [*row[: len(cells.header)], str(k)]) for k, (line, row) in enumerate(cells.rows)]
     table = dataclasses.replace(cells, header=[*cells.header, ROW], rows=numbered, columns=columns)
-    events = events_of(table, label="", extra={"row": ROW}, strict=False)
+    events = events_from_table(table, label="", extra={"row": ROW}, strict=False)
     by_recording: dict[str, list[tuple[int, tuple[float, float]]]] = {}
     for event in events.to_dict("records"):
         place = (event["start_s"], event["end_s"])
@@ -262,7 +262,7 @@ def _load(model: str | Path | Engine | Any, device: str, runtime: str) -> tuple[
 
 
 def _with_scores(
-    cells: Cells, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
+    cells: ParsedTable, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
 ) -> str:
     """The text of the table with the new columns."""
     rows = [(1, cells.header, [PREFIX + label for label in classes])]
