@@ -75,7 +75,7 @@ def test_what_is_no_recording_is_refused_in_a_sentence(recording, options, error
 
 
 def test_a_folder_is_refused_with_the_function_for_it(tmp_path):
-    with pytest.raises(LoxoError, match="this is a folder. Use loxo.survey"):
+    with pytest.raises(LoxoError, match=r"this is a folder\. Use loxo\.survey"):
         detect(tmp_path, FakeModel())
 
 

@@ -35,10 +35,9 @@ from loxo.engine.filters import (
     TwoResolution,
 )
 
-PIECE_SAMPLES = 1 << 18  # of windows that are transformed at once: 1 MB
+PIECE_SAMPLES = 1 << 17  # of windows that are transformed at once: 512 kB
 BANDS_AT_ONCE = 24  # bands that read the same bins
 OUTPUTS_AT_ONCE = 32  # of the decimation, computed as a product with a banded matrix
-DECIBELS = np.float32(10 / math.log(10))  # of a natural logarithm, which numpy computes faster than log10
 
 Floats = NDArray[np.float32]
 
@@ -80,6 +79,7 @@ class FrontEnd:
         self._decimation = np.zeros((OUTPUTS_AT_ONCE * factor + len(taps) - factor, OUTPUTS_AT_ONCE), np.float32)
         for k in range(OUTPUTS_AT_ONCE):
             self._decimation[k * factor : k * factor + len(taps), k] = taps
+        self._stride = OUTPUTS_AT_ONCE * factor  # samples from one row of that product to the next
 
     def images(self, waveforms: Floats) -> Floats:
         """(windows, window_samples) -> (windows, 2, n_mels, image_frames): each window by itself, mirrored at its ends.
@@ -98,37 +98,56 @@ class FrontEnd:
         geometry = self.geometry
         blocks = len(waveform) // (geometry.hop * FLOOR_BLOCK)
         frames, long_windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // geometry.every
-        long = _power(self._decimated(waveform), geometry.long_window, self._long, long_windows, geometry.long_hop)
+        before, _ = geometry.long_context
         half = len(geometry.short_window) // 2
-        short = _power(_mirrored(waveform, half, half), geometry.short_window, self._short, frames, geometry.hop)
+        mirrored = self._mirrored(waveform)
+        long = _power(self._decimated(mirrored), geometry.long_window, self._long, long_windows, geometry.long_hop)
+        short = _power(mirrored[before - half :], geometry.short_window, self._short, frames, geometry.hop)
         means = np.concatenate((_block_means(long, blocks), _block_means(short, blocks)))
         loudness = means.mean(0)
-        decibels = np.empty((len(long) + len(short), frames), np.float32)
-        repeated = decibels[: len(long)].reshape(len(long), -1, geometry.every)
-        low_decibels = _decibels(long)
+        bels = np.empty((len(long) + len(short), frames), np.float32)
+        repeated = bels[: len(long)].reshape(len(long), -1, geometry.every)
+        low_bels = _bels(long)
         for k in range(geometry.every):  # one after the other: long strides are written faster than short rows
-            repeated[:, :, k] = low_decibels
-        decibels[len(long) :] = _decibels(short)
-        return Levels(self, decibels, loudness, _decibels(means))
+            repeated[:, :, k] = low_bels
+        bels[len(long) :] = _bels(short)
+        return Levels(self, bels, loudness, _bels(means))
 
-    def _decimated(self, waveform: Floats) -> Floats:
-        """The waveform at the decimated rate, with its context, and a little more at the end."""
-        padded = _mirrored(waveform, *self.geometry.long_context)
-        width, outputs = self._decimation.shape
-        stride = outputs * self.geometry.factor
-        rows = -(-(len(padded) - width) // stride) + 1
-        padded = np.pad(padded, (0, (rows - 1) * stride + width - len(padded)))
-        return (np.ascontiguousarray(sliding_window_view(padded, width)[::stride]) @ self._decimation).ravel()
+    def _mirrored(self, waveform: Floats) -> Floats:
+        """The waveform with its own mirror image at both ends, as long windows need it, and zeros to a whole row."""
+        before, after = self.geometry.long_context
+        rows = -(-(before + len(waveform) + after) // self._stride) + 1  # the last row is read by the one before it
+        out = np.empty(rows * self._stride, np.float32)
+        stop = before + len(waveform)
+        out[:before] = waveform[before:0:-1]
+        out[before:stop] = waveform
+        out[stop : stop + after] = waveform[-2 : -after - 2 : -1]
+        out[stop + after :] = 0
+        return out
+
+    def _decimated(self, mirrored: Floats) -> Floats:
+        """The waveform at the decimated rate, with its context, and a little more at the end.
+
+        Each row of the product reads its own samples and the first samples of the next row. Two products of views
+        need no copy of the overlapping rows.
+        """
+        rows, stride = mirrored.reshape(-1, self._stride), self._stride
+        rest = len(self._decimation) - stride
+        if rest > stride:
+            raise ValueError(f"a low-pass filter of {len(self.geometry.taps)} taps is too long for the decimation")
+        out = rows[:-1] @ self._decimation[:stride]
+        out += rows[1:, :rest] @ self._decimation[stride:]
+        return out.ravel()
 
 
 class Levels:
     """Band levels of a waveform, from which the image of any of its windows is cut and normalised."""
 
-    def __init__(self, frontend: FrontEnd, decibels: Floats, loudness: Floats, blocks: Floats) -> None:
+    def __init__(self, frontend: FrontEnd, bels: Floats, loudness: Floats, blocks: Floats) -> None:
         self._frontend = frontend
-        self._decibels = decibels  # (n_mels, frames)
+        self._bels = bels  # (n_mels, frames) levels in units of 10 dB
         self._loudness = loudness  # (blocks,) mean power of all bands
-        self._blocks = blocks  # (n_mels, blocks) decibels of the mean power in each block
+        self._blocks = blocks  # (n_mels, blocks) levels of the mean power in each block
 
     def image(self, first_frame: int, out: Floats) -> None:
         """Writes the image of a window into out (2, n_mels, frames). It begins at a frame, a multiple of FLOOR_BLOCK.
@@ -138,10 +157,10 @@ class Levels:
         the gain.
         """
         frames = out.shape[2]
-        level = self._decibels[:, first_frame : first_frame + frames]
+        level = self._bels[:, first_frame : first_frame + frames]
         floor = self._floor(first_frame // FLOOR_BLOCK, (first_frame + frames) // FLOOR_BLOCK)
         _scale(level, floor[:, None], PROMINENCE_DB, PROMINENCE_CENTRE_DB, PROMINENCE_UNIT_DB, out[0])
-        _scale(level, floor.mean(), SHAPE_DB, SHAPE_CENTRE_DB, SHAPE_UNIT_DB, out[1])
+        _scale(level, floor.mean(dtype=np.float32), SHAPE_DB, SHAPE_CENTRE_DB, SHAPE_UNIT_DB, out[1])
 
     def _floor(self, first: int, end: int) -> Floats:
         """(n_mels,) the low quantile of the blocks that are not silent, in each band; 0 where all are silent."""
@@ -156,10 +175,11 @@ class Levels:
         return np.partition(level, rank, axis=1)[:, rank]
 
 
-def _decibels(power: Floats) -> Floats:
+def _bels(power: Floats) -> Floats:
+    """The level in units of 10 dB: numpy computes a natural logarithm faster than log10."""
     out = power + np.float32(TINY_POWER)
     np.log(out, out=out)
-    out *= DECIBELS
+    out *= np.float32(1 / math.log(10))
     return out
 
 
@@ -174,16 +194,15 @@ def _block_means(power: Floats, blocks: int) -> Floats:
 
 
 def _scale(level: Floats, floor: Any, limits: tuple[float, float], centre: float, unit: float, out: Floats) -> None:
-    """out = (level - floor within limits - centre) / unit."""
-    np.subtract(level, floor + np.float32(centre), out=out)
-    out *= np.float32(1 / unit)
-    np.maximum(out, np.float32((limits[0] - centre) / unit), out=out)
-    np.minimum(out, np.float32((limits[1] - centre) / unit), out=out)
-
-
-def _mirrored(waveform: Floats, before: int, after: int) -> Floats:
-    """The waveform with its own mirror image at both ends."""
-    return np.concatenate((waveform[before:0:-1], waveform, waveform[-2 : -after - 2 : -1]))
+    """out = (level - floor within limits - centre) / unit. Level and floor are in units of 10 dB, the others in dB."""
+    scale = 10 / unit
+    offset = np.float32(scale) * floor + np.float32(centre / unit)
+    if scale == 1:
+        np.subtract(level, offset, out=out)
+    else:
+        np.multiply(level, np.float32(scale), out=out)
+        out -= offset
+    np.clip(out, np.float32((limits[0] - centre) / unit), np.float32((limits[1] - centre) / unit), out=out)
 
 
 def _banded(filters: Floats) -> list[_Band]:
