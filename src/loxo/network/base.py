@@ -25,7 +25,7 @@ class FrameModel(nn.Module):
     """
 
     head_name: ClassVar[str]  # name of the layer whose size is the number of classes
-    further_heads: ClassVar[tuple[str, ...]] = ()  # names of what adds to it or stands beside it, and may begin anew
+    extra_heads: ClassVar[tuple[str, ...]] = ()  # names of what adds to it or stands beside it, and may begin anew
     frontend: FrontEnd
 
     def __init__(self, config: ModelConfig) -> None:
@@ -34,7 +34,7 @@ class FrameModel(nn.Module):
         self.provenance: dict[str, Any] = {}  # where the weights come from; filled when a model file is loaded
 
     @property
-    def answering(self) -> tuple[str, ...]:
+    def output_layers(self) -> tuple[str, ...]:
         """Names of the layers whose sums are the logits."""
         return (self.head_name,)
 

@@ -23,7 +23,7 @@ class HTSAT(FrameModel):
     config: HTSATConfig
     stretching: Tensor | None
     head_name = "tscam_conv"
-    further_heads = ("fine", "overlap")
+    extra_heads = ("fine", "overlap")
 
     def __init__(self, config: HTSATConfig) -> None:
         super().__init__(config)
@@ -50,7 +50,7 @@ class HTSAT(FrameModel):
         self.apply(_initialise)
 
     @property
-    def answering(self) -> tuple[str, ...]:
+    def output_layers(self) -> tuple[str, ...]:
         return self.head_name, "fine.answer", "overlap.answer"
 
     def scaled(self, image: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ def _load(model: FrameModel, path: Path, tensors: dict[str, Tensor], layout: Lay
     except (LoxoError, RuntimeError) as error:
         raise LoxoError(f"{path}: {error}.") from error
     own, weights, unused, absent = model.state_dict(), renamed.weights, list(renamed.unused), layout.absent
-    further = tuple(f"{name}." for name in model.further_heads)
+    further = tuple(f"{name}." for name in model.extra_heads)
     quiet = _quiet_blocks(weights, own)
     absent = (*absent, *further, *quiet)
     notes = _adapt(model, weights, own)
