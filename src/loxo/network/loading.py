@@ -13,6 +13,7 @@ from loxo.engine.model_file import model_metadata, read_model_file
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.network.base import FrameModel
+from loxo.network.fast import inference
 from loxo.network.registry import build
 
 # The threads of OpenMP do not survive a fork, and a child that waits for them hangs: children compute with one thread.
@@ -38,6 +39,7 @@ def load_model(name_or_path: str | Path = "default", device: str | torch.device 
         model.to(device)
     except (RuntimeError, AssertionError) as error:  # PyTorch raises either
         raise LoxoError(f"PyTorch cannot use the device {str(device)!r} here. Leave it out, or use cpu.") from error
+    inference.apply(model)
     return model.eval().requires_grad_(False)
 
 

@@ -41,6 +41,7 @@ from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import keep_freed_memory, usable_cores
 from loxo.network.base import FrameModel
+from loxo.network.fast import training as fast_training
 from loxo.network.fast.inference import bfloat16_is_fast
 from loxo.network.foreign.checkpoints import load_weights
 from loxo.network.loading import load_model, save_model
@@ -200,6 +201,7 @@ def _begin(config: TrainingConfig, model: ModelConfig, out: Path) -> Prepared:
 def _prepare(config: TrainingConfig, of_model: ModelConfig, out: Path) -> Prepared:
     torch.manual_seed(config.seed)
     model, about = build(of_model), None
+    fast_training.apply(model)
     if config.init_from is not None:
         report = load_weights(model, find_model(config.init_from))
         about = {"file": config.init_from, "layout": report.layout, "found": len(report.found)}
