@@ -1,10 +1,10 @@
-"""Waveform to image: the front ends.
+"""The front ends: waveform to image.
 
-`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels; `PcenFrontEnd` has the same bands with per-channel
-energy normalisation in place of decibels. `KaldiFrontEnd` is the one that published AST weights expect.
-`TwoResolutionFrontEnd` is what hears an elephant: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, a short
-window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands); frame t is centred on sample
-t x hop_length (Kaldi's begins there).
+`MelFrontEnd` is that of the paper: 64 Slaney mel bands in decibels. `PcenFrontEnd` has the same bands with per-channel
+energy normalisation instead of decibels. `KaldiFrontEnd` is the one that published AST weights expect.
+`TwoResolutionFrontEnd` is made for elephants: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, and a short
+window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands). Frame t is centred on sample
+t x hop_length; in `KaldiFrontEnd` it begins there.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ from loxo.engine.filters import (
 
 MEL_FLOOR = 1e-10  # power below which the mel front end is constant: -100 dB, as in the official model
 
-# Per-channel energy normalisation. What bioacoustics advises outdoors (Lostanlen et al. 2019), but for the time over
-# which the level before is followed: 60 ms there; a rumble of seconds would be taken for its own background.
+# Per-channel energy normalisation, with the values for outdoor bioacoustics (Lostanlen et al. 2019) except the time
+# constant: 60 ms there. With it, a rumble of several seconds would become its own background.
 PCEN_S, PCEN_GAIN, PCEN_BIAS, PCEN_ROOT = 10.0, 0.8, 10.0, 0.25
-PCEN_SCALE = 1e6  # mean power of the window: makes the bias what it is for 16-bit samples, whatever the gain
+PCEN_SCALE = 1e6  # mean power of the window after scaling: the bias then has its effect on 16-bit samples, at any gain
 
 KALDI_FLOOR = 1.1920928955078125e-07  # float32's epsilon
 KALDI_PREEMPHASIS = 0.97
-AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the deviation
+AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the STD
 
 
 class FrontEnd(nn.Module):
     """(batch, samples) -> (batch, channels, frames, n_mels)"""
 
-    frames: int  # of a window
+    frames: int  # number of frames in a window
 
 
 def build_frontend(config: ModelConfig) -> FrontEnd:
@@ -67,7 +67,7 @@ def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) 
 
 
 class MelFrontEnd(FrontEnd):
-    """The paper's front end: power STFT, Slaney mel bands, decibels over a floor of -100 dB."""
+    """The front end of the paper: power STFT, Slaney mel bands, decibels with a floor of -100 dB."""
 
     window: Tensor
     filters: Tensor
@@ -93,33 +93,33 @@ class MelFrontEnd(FrontEnd):
 class PcenFrontEnd(MelFrontEnd):
     """Mel bands after per-channel energy normalisation (Wang et al. 2017, arXiv 1607.05666).
 
-    (E / (eps + M)^gain + bias)^root - bias^root, where M follows the power E of each band over PCEN_S seconds. The
-    window is brought to one mean power first, so that its gain does not matter.
+    (E / (eps + M)^gain + bias)^root - bias^root, where M is the power E of each band after a first-order low-pass with
+    the time constant PCEN_S. The window is first scaled to a fixed mean power, so that its gain has no effect.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         frames = PCEN_S * config.sample_rate / config.hop_length
-        self.follow = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)  # Lostanlen et al. 2019
+        self.smoothing = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)  # Lostanlen et al. 2019
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels)"""
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.mel_power(waveform)
             power = power * (PCEN_SCALE / power.mean((1, 2), keepdim=True).clamp_min(TINY_POWER))
-            followed = torch.empty_like(power)
+            smoothed = torch.empty_like(power)
             mean = power.mean(1)
             for frame in range(power.shape[1]):
-                mean = torch.lerp(mean, power[:, frame], self.follow)
-                followed[:, frame] = mean
-            relative = power / (1e-6 + followed) ** PCEN_GAIN
+                mean = torch.lerp(mean, power[:, frame], self.smoothing)
+                smoothed[:, frame] = mean
+            relative = power / (1e-6 + smoothed) ** PCEN_GAIN
             return ((relative + PCEN_BIAS) ** PCEN_ROOT - PCEN_BIAS**PCEN_ROOT).unsqueeze(1)
 
 
 class KaldiFrontEnd(FrontEnd):
-    """Log filter banks as Kaldi makes them, normalised by AudioSet's mean and deviation: what AST was trained on.
+    """The input of published AST: log filter banks as in Kaldi, normalised with AudioSet's mean and standard deviation.
 
-    Only whole frames are used; what is missing to `image_frames` is filled with log energies of 0, as AST does.
+    Only complete frames are used. Frames that are missing up to `image_frames` have log energies of 0, as in AST.
     """
 
     window: Tensor
@@ -131,7 +131,7 @@ class KaldiFrontEnd(FrontEnd):
         self.fft = 2 ** math.ceil(math.log2(config.n_fft))
         mel = 1127.0 * np.log1p(np.linspace(0.0, config.sample_rate / 2, self.fft // 2 + 1) / 700.0)
         low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.fmin, config.fmax))
-        filters = triangles(np.linspace(low, high, config.n_mels + 2), mel)  # straight in mel, not in hertz
+        filters = triangles(np.linspace(low, high, config.n_mels + 2), mel)  # triangles over mel, not over hertz
         self.register_buffer("window", torch.hann_window(config.n_fft, periodic=False), persistent=False)
         self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), persistent=False)
 
@@ -149,17 +149,17 @@ class KaldiFrontEnd(FrontEnd):
 
 
 class TwoResolutionFrontEnd(FrontEnd):
-    """Bands from two windows, made independent of a recorder's gain and colour.
+    """Bands from two window lengths, independent of a recorder's gain and frequency response.
 
     The first `low_bands` bands cover fmin-split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,
-    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter;
-    `long_every` frames share one such window and its centre. The others cover short_fmin-fmax with a window of
+    bands 2 Hz apart that widen to 4 Hz). They are computed after decimation, where the same resolution costs a quarter.
+    `long_every` frames share one such window and its centre. The other bands cover short_fmin-fmax with a window of
     short_n_fft samples (64 ms).
 
-    Channel 0 is each band's prominence over its own floor, a low quantile of its level in the window: steady hum and
-    the slope of the background are gone, calls stand out. Channel 1 keeps what that erases, the shape of the
-    spectrum: level relative to the mean floor of all bands. Neither changes with the gain. Digital silence is left out
-    of the floor, and reads as "nothing here".
+    Channel 0 is the prominence of each band over its floor, a low quantile of its level in the window. It removes
+    steady hum and the slope of the background, and calls remain. Channel 1 keeps the shape of the spectrum, which
+    channel 0 removes: the level relative to the mean floor of all bands. Neither channel changes with the gain. Digital
+    silence is excluded from the floor, and has the lowest value of both channels.
     """
 
     long_window: Tensor
@@ -190,7 +190,7 @@ class TwoResolutionFrontEnd(FrontEnd):
     def power(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop_length, n_mels) mean power density in each band.
 
-        Needs no window: what overlapping windows of a recording share is computed once.
+        The input may be longer than a window, so that detection computes the spectra of overlapping windows once.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             frames = waveform.shape[1] // self.hop
@@ -199,11 +199,11 @@ class TwoResolutionFrontEnd(FrontEnd):
             return torch.cat((long.repeat_interleave(self.every, dim=1)[:, :frames], short[:, :frames]), dim=2)
 
     def long_spectra(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, a frame every `every` hops, low_bands)"""
+        """(batch, samples) -> (batch, frames, low_bands), one frame per `every` hops"""
         padded = F.pad(waveform[:, None], self.long_context, mode="reflect")
         slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
         power = power_spectrum(slow, self.long_window, self.long_hop, center=False)
-        # Power per hertz would differ between the two only by the rate; unit noise reads the same in both this way.
+        # The scales differ by `factor`: white noise of unit variance then has the same value in both resolutions.
         return power @ self.long_filters / self.long_scale
 
     def short_spectra(self, waveform: Tensor) -> Tensor:
@@ -213,18 +213,20 @@ class TwoResolutionFrontEnd(FrontEnd):
 
 
 def normalise(power: Tensor, quantile: float) -> Tensor:
-    """(batch, frames, bands) power -> (batch, 2, frames, bands): prominence over the floor at that quantile, and shape;
-    gain-free, of order 1."""
+    """Power (batch, frames, bands) -> prominence and shape (batch, 2, frames, bands), independent of gain, of order 1.
+
+    `quantile`: that of a band's level in the window which is its floor.
+    """
     batch, frames, bands = power.shape
     blocks = power.reshape(batch, frames // FLOOR_BLOCK, FLOOR_BLOCK, bands).mean(2)
     loudness = blocks.mean(2)  # (batch, blocks)
     silent = loudness <= SILENCE_RATIO * loudness.amax(1, keepdim=True) + TINY_POWER
     level = 10.0 * torch.log10(blocks + TINY_POWER)
     ordered = level.masked_fill(silent[:, :, None], torch.inf).sort(dim=1).values
-    sounding = (~silent).sum(1)  # (batch,)
-    rank = ((sounding - 1).clamp_min(0) * quantile).long()
+    not_silent = (~silent).sum(1)  # (batch,)
+    rank = ((not_silent - 1).clamp_min(0) * quantile).long()
     floor = ordered.gather(1, rank[:, None, None].expand(batch, 1, bands))  # (batch, 1, bands)
-    floor = torch.where((sounding > 0)[:, None, None], floor, 0.0)
+    floor = torch.where((not_silent > 0)[:, None, None], floor, 0.0)
     decibels = 10.0 * torch.log10(power + TINY_POWER)
     prominence = (decibels - floor).clamp(*PROMINENCE_DB)
     shape = (decibels - floor.mean(2, keepdim=True)).clamp(*SHAPE_DB)
