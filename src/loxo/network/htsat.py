@@ -151,7 +151,8 @@ class FineHead(nn.Module):
 
         stem_features (batch, channels, rows, steps), columns (batch, features, R, steps / substeps)
         """
-        features = self.project(stem_features) + in_substeps(self.context(columns), self.substeps)
+        context = in_substeps(self.context(columns), self.substeps)
+        features = self.project(stem_features) + context
         for layer in self.layers:
             features = layer(features)
         return F.relu(features)
