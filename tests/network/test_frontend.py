@@ -6,6 +6,7 @@ import torch
 from scipy.signal import lfilter
 
 from loxo.engine.architectures import HTSATConfig
+from loxo.engine.filters import mel_filters, warped_edges
 from loxo.network.frontend import (
     PCEN_BIAS,
     PCEN_GAIN,
@@ -15,8 +16,6 @@ from loxo.network.frontend import (
     PcenFrontEnd,
     TwoResolutionFrontEnd,
     build_frontend,
-    mel_filters,
-    warped_edges,
 )
 
 PCEN = {"frontend": "pcen", "in_chans": 1, "n_fft": 1024, "low_bands": 0, "long_every": 1, "fmin": 8.0, "fmax": 1900.0}

@@ -147,7 +147,7 @@ def test_clap_from_laion(tmp_path, official, protocol):
     import numpy as np
 
     state = {f"module.audio_branch.{name}": tensor for name, tensor in official.items()}
-    state["module.audio_branch.logmel_extractor.melW"] = mel_filters(48000, 1024, 64, 50.0, 14000.0)
+    state["module.audio_branch.logmel_extractor.melW"] = torch.from_numpy(mel_filters(48000, 1024, 64, 50.0, 14000.0))
     state["module.audio_branch.patch_embed.fusion_model.local_att.0.weight"] = torch.zeros(2, 2)
     state["module.text_branch.embeddings.position_ids"] = torch.zeros(4)
     path = tmp_path / "630k-best.pt"
@@ -234,7 +234,7 @@ def test_a_loxo_file(tmp_path):
 
 @pytest.mark.parametrize(("rate", "preset"), [(32000, "audioset"), (4000, "elephants-4k"), (48000, "clap-tiny")])
 def test_converting_finds_size_and_front_end(tmp_path, official, rate, preset):
-    state = {**official, "logmel_extractor.melW": mel_filters(rate, 1024, 64, 50.0, 14000.0)}
+    state = {**official, "logmel_extractor.melW": torch.from_numpy(mel_filters(rate, 1024, 64, 50.0, 14000.0))}
     torch.save({"state_dict": {f"sed_model.{name}": tensor for name, tensor in state.items()}}, tmp_path / "a.ckpt")
     report = convert_checkpoint(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
     model = load_model(tmp_path / "b.safetensors")
