@@ -16,7 +16,7 @@ from loxo.engine.model_file import find_model, hash_model
 from loxo.network.base import FrameModel
 from loxo.network.loading import load_model
 
-FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # PyTorch's counter knows it on GPUs only
+FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # PyTorch counts it on GPUs only
 NO_GRADIENT = 1e-25  # relative gradient below which a frame has no influence: rounding leaves less than this
 
 
