@@ -17,7 +17,7 @@ import soundfile
 from loxo.engine.architectures import HTSATConfig
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
-from loxo.training.recorded import RecordedWindows
+from loxo.training.recording_windows import RecordedWindows
 
 
 def main() -> None:

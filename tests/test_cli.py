@@ -16,7 +16,7 @@ from loxo import cli, read_raven
 from loxo.engine.model_file import find_model
 from loxo.network.registry import build
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
-from loxo.training.schema import KEYS
+from loxo.training.config_io import KEYS
 
 RATE = 4000
 COMMANDS = (

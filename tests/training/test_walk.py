@@ -15,7 +15,7 @@ from loxo import LoxoError
 from loxo.files import write_atomically
 from loxo.simulation.simulate import simulate
 from loxo.training.config import DataConfig, TrainingConfig
-from loxo.training.schema import model_config, read_config
+from loxo.training.config_io import model_config, read_config
 from loxo.training.sources import build_sources
 from loxo.training.train import train
 

@@ -67,8 +67,8 @@ def train(
 
     Example: `loxo train data.tables=tables/ data.recordings=recordings/ init_from=default --out runs/mine`
     """
-    from loxo.training.schema import read_config
-    from loxo.training.schema import show_config as shown
+    from loxo.training.config_io import read_config
+    from loxo.training.config_io import show_config as shown
 
     files = [word for word in settings or [] if "=" not in word]
     words = [word for word in settings or [] if "=" in word] + _given(context)

@@ -25,11 +25,11 @@ from loxo.errors import LoxoError
 from loxo.network.base import FrameModel
 from loxo.network.loading import save_model
 from loxo.training import augment
+from loxo.training.checkpoints import Curves, save_checkpoint
 from loxo.training.config import TrainingConfig
 from loxo.training.dataset import Batch, Numbers, Told, collate
 from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, mean_with, window_loss
-from loxo.training.pictures import draw_validation
-from loxo.training.record import Curves, save_checkpoint
+from loxo.training.plots import draw_validation
 from loxo.training.sources import Sources
 from loxo.training.teachers import Teachers
 from loxo.training.validation import Floats, judge, score_windows

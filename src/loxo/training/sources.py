@@ -18,7 +18,7 @@ from loxo.simulation.background import Backgrounds
 from loxo.training.annotations import Annotations, match_recordings, split_annotations
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.dataset import Augmented, Mixture, SimulatedWindows, Windows
-from loxo.training.recorded import FixedWindows, RecordedWindows
+from loxo.training.recording_windows import FixedWindows, RecordedWindows
 from loxo.training.targets import fitting_edges, frame_targets
 from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, collect
 

@@ -45,11 +45,11 @@ from loxo.network.fast.inference import bfloat16_is_fast
 from loxo.network.foreign.checkpoints import load_weights
 from loxo.network.loading import load_model, save_model
 from loxo.network.registry import build
+from loxo.training.checkpoints import check_wandb, load_checkpoint
 from loxo.training.config import TrainingConfig
+from loxo.training.config_io import config_to_dict, flatten, free_keys, model_config
 from loxo.training.fit_decoding import fit_decoding
 from loxo.training.loop import BEST, Loop, Progress
-from loxo.training.record import check_wandb, load_checkpoint
-from loxo.training.schema import config_to_dict, flatten, free_keys, model_config
 from loxo.training.sources import Sources, build_sources, simulated_share
 from loxo.training.teachers import Teachers, load_teachers
 

@@ -6,7 +6,7 @@ import pytest
 
 from loxo import LoxoError
 from loxo.training.config import TrainingConfig
-from loxo.training.schema import KEYS, config_to_dict, free_keys, model_config, read_config, show_config
+from loxo.training.config_io import KEYS, config_to_dict, free_keys, model_config, read_config, show_config
 
 FILE = """
 model: {embed_dim: 16}

@@ -11,7 +11,7 @@ from loxo.engine.architectures import HTSATConfig
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
-from loxo.training.recorded import FixedWindows, RecordedWindows
+from loxo.training.recording_windows import FixedWindows, RecordedWindows
 from loxo.training.targets import IGNORED, PAUSE, bin_targets
 
 CONFIG = HTSATConfig.preset("default")

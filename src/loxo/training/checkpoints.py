@@ -21,7 +21,7 @@ import torch
 from loxo.errors import LoxoError
 from loxo.files import atomic_path, write_atomically
 from loxo.training.config import TrainingConfig
-from loxo.training.schema import config_to_dict
+from loxo.training.config_io import config_to_dict
 
 CHECKPOINT = Path("checkpoints", "last.ckpt")
 
