@@ -1,12 +1,13 @@
-"""Training windows out of long recordings: each stretch is sought, decoded and resampled when it is asked for.
+"""Training and validation windows from long recordings, read and resampled only when they are used.
 
-What a window is depends on the seed and its number alone, so order and content never depend on loader workers, and a
-resumed run goes on with exactly the window it had reached. Nothing is kept but the list of events and free stretches,
-so memory does not grow with the recordings' length. Every window is labelled with all events of all classes in it.
+A window depends only on the seed and its number. Order and content therefore never depend on the number of loader
+processes, and a resumed run continues with exactly the window it had reached. Memory holds only the lists of events and
+of spans without events, so its size does not depend on the length of the recordings. Every window has the targets of
+all events of all classes in it.
 
-A window that a recording is too short for ends in silence, as in detection. A window that cannot be decoded is replaced
-by another draw, and its recording named once in the log; after REDRAWS in a row the RecordingError is raised, and at
-once where it was the connection to a server that failed.
+Failure policy: a window that extends beyond a short recording ends in silence, as in detection. A window that cannot be
+decoded is replaced by another random one, and the log names its recording once. After REDRAWS failures in a row
+RecordingError is raised. It is raised at once when the connection to a server failed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from loxo.audio.recording import RecordingError, stream
 from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
 from loxo.training.annotations import AnnotatedRecording, Annotations
-from loxo.training.targets import IGNORED, Span, bin_targets, merged, training_targets, with_overlaps
+from loxo.training.targets import IGNORED, EventSpan, bin_targets, merge_spans, training_targets, with_overlap_rows
 
 REDRAWS = 8
 
@@ -32,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class _Windows(Dataset[tuple[Tensor, Tensor]]):
-    """What windows of recordings have in common: waveform and targets of the stretch from a given sample on."""
+    """Base class: waveform and targets of the window that begins at a given sample of a recording."""
 
     pause = 0.0  # see `with_pauses`
 
@@ -46,10 +47,10 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             )
         self.config, self.recordings = config, annotations.recordings
         self.bins, self.edges, self.channel = bins or config.steps, edges, channel
-        self._named: set[str] = set()
+        self._logged: set[str] = set()  # paths of recordings that the log names already
 
     def waveform(self, number: int, start: int) -> Tensor:
-        """float32 (samples,) of recording `number` from sample `start` on. Raises RecordingError."""
+        """float32 (samples,): recording `number` from sample `start` on. Raises RecordingError."""
         one, size = self.recordings[number], self.config.window_samples
         blocks = stream(
             one.recording,
@@ -67,9 +68,11 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(samples)
 
     def targets(self, number: int, start: int, bins: int | None = None, edges: str | None = None) -> Tensor:
-        """float32 (classes, bins) of the same stretch; IGNORED where it is not known whether there is a call, PAUSE
-        where `pause` cut one."""
-        events, ignored = self.within(number, start)
+        """float32 (classes, bins): the targets of the same window.
+
+        IGNORED where an annotator was not sure, PAUSE where `pause` removed part of a call.
+        """
+        events, ignored = self.events_in_window(number, start)
         shape = self.config.classes, bins or self.bins, self.config.window_samples
         rate = self.config.sample_rate
         targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
@@ -77,35 +80,41 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
         return torch.from_numpy(targets)
 
-    def within(self, number: int, start: int) -> tuple[list[Span], list[Span]]:
-        """The events in a window, whole, and those in it that are to be ignored, in samples from its start."""
-        one, past = self.recordings[number], start + self.config.window_samples
+    def events_in_window(self, number: int, start: int) -> tuple[list[EventSpan], list[EventSpan]]:
+        """The events that overlap a window, and the ignored ones, in samples from its start.
+
+        Events are not cut at the borders of the window.
+        """
+        one, stop = self.recordings[number], start + self.config.window_samples
         events, ignored = (
-            [(label, a - start, b - start) for label, a, b in spans if a < past and b > start]
+            [(label, a - start, b - start) for label, a, b in spans if a < stop and b > start]
             for spans in (one.events, one.ignored)
         )
         return events, ignored
 
-    def _name_once(self, fault: RecordingError, number: int) -> None:
-        if (path := self.recordings[number].path) not in self._named:
-            self._named.add(path)
-            log.warning("%s Other windows are drawn in place of those that cannot be decoded.", fault)
+    def _log_once(self, fault: RecordingError, number: int) -> None:
+        if (path := self.recordings[number].path) not in self._logged:
+            self._logged.add(path)
+            log.warning("%s Windows that cannot be decoded are replaced by others.", fault)
 
 
-class RecordedWindows(_Windows):
-    """`length` windows: (waveform float32 (samples,), targets float32 (rows, bins)), rows as in `with_overlaps`.
+class RecordingWindows(_Windows):
+    """`length` random windows: (waveform float32 (samples,), targets float32 (rows, bins)), see `with_overlap_rows`.
 
-    Of all windows `background_share` hold no label of any kind: drawn from every recording that was searched, in
-    proportion to its free time. `hard_negative_share` have a hard negative in them. The others have an event: its class
-    is drawn first, each with the same chance, so that rare shots are seen as often as rumbles; then the event; then
-    where it lies, evenly, from where it just begins at the window's end to where it just ends at its start (by one step
-    of the model). So onsets, offsets and events cut off on either side all occur.
+    A fraction `background_share` of the windows overlaps no label of any kind. These windows come from all searched
+    recordings, in proportion to their time without labels. A fraction `hard_negative_share` contains a hard negative.
 
-    `bins` and `edges` of the targets are those of `bin_targets`, by default the model's own steps; IGNORED steps occur
-    only where marginal events are to be ignored. `channel` counts from 0; None is the mean of all channels. `pause` is
-    the share of `with_pauses`.
-    Raises LoxoError for shares that cannot be, and where there is nothing to draw: no events, no hard negatives, or no
-    free stretch as long as a window. An item raises RecordingError as this module's docstring says.
+    The other windows contain an event. First its class is drawn, with equal probabilities, so that rare shots are as
+    frequent as rumbles. Then one of its events is drawn, and then the position of the window, uniformly. The positions
+    range from an event that starts one step before the window's end to one that ends one step after its start. Onsets,
+    offsets and events that are cut off on either side therefore all occur.
+
+    `bins` and `edges` are those of `bin_targets`; by default there is one bin per step of the model. IGNORED occurs
+    only if marginal events are ignored. `channel` counts from 0; None is the mean of all channels. `pause` is the
+    `share` of `with_pauses`.
+
+    Raises LoxoError for invalid fractions, and when there are no events, no hard negatives, or no span without labels
+    that is as long as a window. Items raise RecordingError as the docstring of this module states.
     """
 
     def __init__(
@@ -127,23 +136,23 @@ class RecordedWindows(_Windows):
         self.background_share, self.hard_negative_share = background_share, hard_negative_share
         if min(background_share, hard_negative_share) < 0 or background_share + hard_negative_share > 1:
             raise LoxoError(
-                f"The shares of backgrounds ({background_share:g}) and hard negatives ({hard_negative_share:g}) must "
-                "lie between 0 and 1, and so must their sum."
+                f"background_share ({background_share:g}), hard_negative_share ({hard_negative_share:g}) and their sum "
+                "must be between 0 and 1."
             )
-        self.events = [_stretches(self.recordings, label) for label in config.classes]
+        self.events = [_spans(self.recordings, label) for label in config.classes]
         self.events = [found for found in self.events if len(found)]
-        self.hard = _stretches(self.recordings, None)
-        self.free = _free_stretches(self.recordings, config.window_samples)
+        self.hard_negatives = _spans(self.recordings, None)
+        self.free = _free_spans(self.recordings, config.window_samples)
         if background_share + hard_negative_share < 1 and not self.events:
             raise LoxoError(
-                "There are no events to draw windows with: background_share must be 1, or give other tables."
+                "There are no events to draw windows with: set background_share to 1, or give tables with events."
             )
-        if hard_negative_share and not len(self.hard):
-            raise LoxoError("hard_negative_share is above 0, but there is no hard negative in any of the recordings.")
+        if hard_negative_share and not len(self.hard_negatives):
+            raise LoxoError("hard_negative_share is above 0, but the recordings contain no hard negatives.")
         if background_share and not len(self.free):
             raise LoxoError(
-                f"No recording has a stretch of {config.window_samples / config.sample_rate:.1f} s (one window) "
-                "without any label: add recordings that were searched and hold nothing, or set background_share to 0."
+                f"No recording has a span of {config.window_samples / config.sample_rate:.1f} s (one window) "
+                "without labels: add recordings that were searched and contain no events, or set background_share to 0."
             )
 
     def __len__(self) -> int:
@@ -154,12 +163,12 @@ class RecordedWindows(_Windows):
             number, start = self.draw(index, attempt)
             try:
                 targets = self.targets(number, start).numpy()
-                rows = with_overlaps(targets, self.within(number, start)[0], self.config)
+                rows = with_overlap_rows(targets, self.events_in_window(number, start)[0], self.config)
                 return self.waveform(number, start), torch.from_numpy(rows)
             except RecordingError as error:
-                if error.transient:  # another window in its place would make a resumed run another one
+                if error.transient:  # a replacement would give a resumed run other windows
                     raise
-                self._name_once(error, number)
+                self._log_once(error, number)
                 fault = error
         raise fault
 
@@ -168,28 +177,30 @@ class RecordedWindows(_Windows):
         rng = np.random.default_rng((self.seed, index, attempt))
         kind = rng.random()
         if kind < self.background_share:
-            return _draw_free(self.free, self.config.window_samples, rng)
+            return _draw_background(self.free, self.config.window_samples, rng)
         if kind < self.background_share + self.hard_negative_share:
-            number, first, past = self.hard[rng.integers(len(self.hard))]
+            number, start, stop = self.hard_negatives[rng.integers(len(self.hard_negatives))]
         else:
             events = self.events[rng.integers(len(self.events))]
-            number, first, past = events[rng.integers(len(events))]
-        return int(number), self._place(int(number), int(first), int(past), rng)
+            number, start, stop = events[rng.integers(len(events))]
+        return int(number), self._window_start(int(number), int(start), int(stop), rng)
 
-    def _place(self, number: int, first: int, past: int, rng: np.random.Generator) -> int:
-        """A window's start, such that the event is in it with at least one step, or whole if it is shorter."""
+    def _window_start(self, number: int, start: int, stop: int, rng: np.random.Generator) -> int:
+        """The start of a window that contains at least one step of the event, or all of an event that is shorter."""
         size = self.config.window_samples
-        least = min(past - first, self.config.step_samples)
-        start = int(rng.integers(first + least - size, past - least, endpoint=True))
-        return max(0, min(start, self.recordings[number].samples - size))
+        min_inside = min(stop - start, self.config.step_samples)
+        first = int(rng.integers(start + min_inside - size, stop - min_inside, endpoint=True))
+        return max(0, min(first, self.recordings[number].samples - size))
 
 
 class FixedWindows(_Windows):
-    """Validation windows: at most `length`, chosen once by `seed`, the same in every run and whatever the targets are.
+    """Validation windows: at most `length`, drawn once with `seed`. They do not depend on `bins` and `edges`.
 
-    Events come as they lie on a grid of whole windows, so some are cut off; each class has the same number of windows
-    as far as it has so many. `background_share` of the windows hold no label; fewer where there are not enough.
-    Items, `bins`, `edges` and `channel` as in RecordedWindows; `targets_of` gives other targets without the waveform.
+    Windows with events lie on a grid of whole windows, so that some events are cut off. Each class has the same number
+    of windows, as far as it has enough. A fraction `background_share` of the windows overlaps no label, or fewer if
+    there are not enough.
+
+    Items, `bins`, `edges` and `channel` as in RecordingWindows. `window_targets` returns targets without the waveform.
     A window that cannot be decoded raises RecordingError.
     """
 
@@ -207,32 +218,33 @@ class FixedWindows(_Windows):
     ) -> None:
         super().__init__(config, annotations, bins, edges, channel)
         rng = np.random.default_rng((seed, length))
-        free = _free_stretches(self.recordings, config.window_samples)
-        with_events = [self._grid(label) for label in config.classes]
-        every = sorted(set().union(*with_events))
+        free = _free_spans(self.recordings, config.window_samples)
+        by_class = [self._grid_windows(label) for label in config.classes]
+        with_events = sorted(set().union(*by_class))
         backgrounds = round(background_share * length) if len(free) else 0
         wanted = max(length - backgrounds, 0)
         chosen: set[tuple[int, int]] = set()
-        for windows in sorted(with_events, key=len):  # the rarest class first
-            room = min(-(-wanted // len(with_events)), wanted - len(chosen))
-            chosen |= set(_sample(windows, room, rng))
-        chosen |= set(_sample([window for window in every if window not in chosen], wanted - len(chosen), rng))
+        for windows in sorted(by_class, key=len):  # the rarest class first
+            count = min(-(-wanted // len(by_class)), wanted - len(chosen))
+            chosen |= set(_sample(windows, count, rng))
+        rest = [window for window in with_events if window not in chosen]
+        chosen |= set(_sample(rest, wanted - len(chosen), rng))
         for _ in range(10 * backgrounds):
-            if len(chosen) >= min(wanted, len(every)) + backgrounds:
+            if len(chosen) >= min(wanted, len(with_events)) + backgrounds:
                 break
-            chosen.add(_draw_free(free, config.window_samples, rng))
+            chosen.add(_draw_background(free, config.window_samples, rng))
         self.windows = sorted(chosen)
 
-    def _grid(self, label: str) -> list[tuple[int, int]]:
-        """The windows of the grid that have an event of a class in them, with at least one step if it is so long."""
+    def _grid_windows(self, label: str) -> list[tuple[int, int]]:
+        """The windows of the grid that contain at least one step of an event, or all of an event that is shorter."""
         size, found = self.config.window_samples, set()
-        for number, first, past in _stretches(self.recordings, label).tolist():
-            least = min(past - first, self.config.step_samples)
-            end = max(self.recordings[number].samples - size, 0)
-            for cell in range(first // size, (past - 1) // size + 1):
-                start = min(cell * size, end)
-                if min(past, start + size) - max(first, start) >= least:
-                    found.add((number, start))
+        for number, start, stop in _spans(self.recordings, label).tolist():
+            min_inside = min(stop - start, self.config.step_samples)
+            last_start = max(self.recordings[number].samples - size, 0)
+            for cell in range(start // size, (stop - 1) // size + 1):
+                window = min(cell * size, last_start)
+                if min(stop, window + size) - max(start, window) >= min_inside:
+                    found.add((number, window))
         return sorted(found)
 
     def __len__(self) -> int:
@@ -242,42 +254,48 @@ class FixedWindows(_Windows):
         number, start = self.windows[index]
         return self.waveform(number, start), self.targets(number, start)
 
-    def targets_of(self, index: int, bins: int | None = None, edges: str | None = None) -> Tensor:
-        """The targets of a window alone, (classes, bins)."""
+    def window_targets(self, index: int, bins: int | None = None, edges: str | None = None) -> Tensor:
+        """The targets of a window without its waveform, (classes, bins)."""
         return self.targets(*self.windows[index], bins, edges)
 
 
-def _stretches(recordings: Iterable[AnnotatedRecording], label: str | None) -> NDArray[np.int64]:
-    """(stretches, 3): recording's number, first sample, sample past the last; of a class, or of the hard negatives."""
+def _spans(recordings: Iterable[AnnotatedRecording], label: str | None) -> NDArray[np.int64]:
+    """(spans, 3): recording's number, start, stop of the events of a class, or of the hard negatives (label None)."""
     found = [
-        (number, first, past)
+        (number, start, stop)
         for number, one in enumerate(recordings)
-        for first, past in (one.hard if label is None else [(a, b) for name, a, b in one.events if name == label])
+        for start, stop in (
+            one.hard_negatives if label is None else [(a, b) for name, a, b in one.events if name == label]
+        )
     ]
     return np.array(found, np.int64).reshape(-1, 3)
 
 
-def _free_stretches(recordings: Iterable[AnnotatedRecording], size: int) -> NDArray[np.int64]:
-    """The same of stretches without any label that hold a window, and of whole recordings that are shorter than one."""
+def _free_spans(recordings: Iterable[AnnotatedRecording], size: int) -> NDArray[np.int64]:
+    """(spans, 3): recording's number, start, stop of the spans without labels in searched recordings.
+
+    A span must be as long as a window, or be a whole recording that is shorter.
+    """
     found = []
     for number, one in enumerate(recordings):
         if not one.searched:
             continue
-        labelled = merged([*((a, b) for _, a, b in (*one.events, *one.ignored)), *one.avoided])
-        borders = [0, *(sample for stretch in labelled for sample in stretch), one.samples]
-        for first, past in zip(borders[::2], borders[1::2], strict=True):
-            if past - first >= min(size, one.samples):
-                found.append((number, first, past))
+        labelled = merge_spans([*((a, b) for _, a, b in (*one.events, *one.ignored)), *one.other_labels])
+        borders = [0, *(sample for span in labelled for sample in span), one.samples]
+        for start, stop in zip(borders[::2], borders[1::2], strict=True):
+            if stop - start >= min(size, one.samples):
+                found.append((number, start, stop))
     return np.array(found, np.int64).reshape(-1, 3)
 
 
-def _draw_free(free: NDArray[np.int64], size: int, rng: np.random.Generator) -> tuple[int, int]:
-    """A window without labels, each stretch with a chance that is its length."""
+def _draw_background(free: NDArray[np.int64], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """A window without labels: recording's number and first sample. A span is drawn in proportion to its length."""
     lengths = np.cumsum(free[:, 2] - free[:, 1])
-    number, first, past = free[np.searchsorted(lengths, rng.integers(lengths[-1]), side="right")].tolist()
-    return number, int(rng.integers(first, max(past - size, first), endpoint=True))
+    number, start, stop = free[np.searchsorted(lengths, rng.integers(lengths[-1]), side="right")].tolist()
+    return number, int(rng.integers(start, max(stop - size, start), endpoint=True))
 
 
 def _sample(windows: list[tuple[int, int]], count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """`count` of the windows, or all of them if there are fewer, in random order."""
     count = max(0, min(count, len(windows)))
     return [windows[k] for k in rng.choice(len(windows), count, replace=False)] if count else []
