@@ -70,7 +70,11 @@ def read_config(
     """
     flat = flatten(base or {})
     if file is not None:
-        flat |= flatten(_read_yaml_file(Path(file)))
+        content = _read_yaml_file(Path(file))
+        try:
+            flat |= flatten(content)
+        except LoxoError as error:
+            raise LoxoError(f"{file}: {error}") from error
     for word in words:
         name, sign, text = word.partition("=")
         if not sign:
