@@ -16,7 +16,7 @@ from loxo import cli, read_raven
 from loxo.engine.model_file import find_model
 from loxo.network.registry import build
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
-from loxo.training.config_io import OPTIONS
+from loxo.training.config_io import KEYS
 
 RATE = 4000
 COMMANDS = (
@@ -230,7 +230,7 @@ def test_info_and_convert(loxo, tmp_path):
 def test_options_of_train_have_the_defaults_of_the_training_config():
     """Only the dataclasses in training/config.py contain defaults."""
     command = {name: option.default for name, option in inspect.signature(cli.train.train).parameters.items()}
-    defaults = {name: OPTIONS[option].default for name, option in cli.train.SHORTCUTS.items()}
+    defaults = {name: KEYS[key].default for name, key in cli.train.OPTION_KEYS.items()}
     assert len(defaults) >= 8 and {name: command[name] for name in defaults} == defaults
 
 

@@ -7,12 +7,12 @@ import pytest
 from loxo import LoxoError
 from loxo.training.config import FORMER_NAMES, TrainingConfig
 from loxo.training.config_io import (
-    OPTIONS,
+    KEYS,
     config_to_dict,
     flatten,
     model_config,
     read_config,
-    resumable_options,
+    resumable_keys,
     show_config,
     with_present_names,
 )
@@ -34,7 +34,7 @@ def file(tmp_path):
     return tmp_path / "config.yaml"
 
 
-def test_words_set_the_same_options_as_a_file_and_override_it(file):
+def test_words_set_the_same_keys_as_a_file_and_override_it(file):
     words = ["model.depths=[1, 1, 1]", "augment.mixup=0.5", "data.recordings=s3://bucket/x", "data.labels.GUN=gunshot"]
     config = read_config(file, words)
     assert config.model == {"embed_dim": 16, "depths": [1, 1, 1]} and config.augment.mixup == 0.5
@@ -50,11 +50,11 @@ def test_defaults_apply_without_input_and_a_config_written_as_text_is_read_back(
     assert read_config(file) == config == read_config(base=config_to_dict(config))
 
 
-def test_every_option_is_documented_and_shown():
+def test_every_key_is_documented_and_shown():
     shown = show_config(TrainingConfig()).splitlines()
-    for name, one in OPTIONS.items():
+    for name, one in KEYS.items():
         assert one.doc and sum(one.doc in line for line in shown) >= 1, name
-    assert {"workers", "log.plots"} <= resumable_options() and "seed" not in resumable_options()
+    assert {"workers", "log.plots"} <= resumable_keys() and "seed" not in resumable_keys()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_every_option_is_documented_and_shown():
         (["agument.mixup=1"], "'agument.mixup'; the nearest is 'augment.mixup'"),
         (["mixup=1"], "the nearest is 'augment.mixup'"),
         (["learning-rate=1"], "the nearest is 'learning_rate'"),
-        (["xyzzy=1"], "There is no option 'xyzzy'"),
+        (["xyzzy=1"], "There is no key 'xyzzy'"),
         (["iterations=many"], "iterations: 'many' is text, but a whole number is expected"),
         (["iterations=1.5"], "iterations: 1.5 is a number, but a whole number is expected"),
         (["iterations=true"], "iterations: True is true or false, but a whole number is expected"),
@@ -80,11 +80,11 @@ def test_every_option_is_documented_and_shown():
         (["log.tensorboard=maybe"], "log.tensorboard: 'maybe' is text, but true or false is expected"),
         (["model={a: 1, a: 2}"], "the key 'a' is given twice"),
         (["data.tables=[a"], "this is not YAML"),
-        (["iterations"], "neither a config file nor an option"),
+        (["iterations"], "neither a config file nor a setting"),
         (["iterations=null"], "iterations: None is nothing, but a whole number is expected"),
     ],
 )
-def test_errors_name_the_option_the_value_and_the_expected_type(words, message):
+def test_errors_name_the_key_the_value_and_the_expected_type(words, message):
     with pytest.raises(LoxoError) as error:
         read_config(words=words)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -125,8 +125,8 @@ def test_fields_of_the_model_are_checked():
 
 
 @pytest.mark.parametrize(("former", "present"), FORMER_NAMES.items())
-def test_a_renamed_option_is_refused_with_its_present_name(file, former, present):
-    message = f"The option '{former}' is now called '{present}'"
+def test_a_renamed_key_is_refused_with_its_present_name(file, former, present):
+    message = f"The key '{former}' is now called '{present}'"
     with pytest.raises(LoxoError, match=message):
         read_config(words=[f"{former}=5"])
     section, _, name = former.rpartition(".")
@@ -135,8 +135,8 @@ def test_a_renamed_option_is_refused_with_its_present_name(file, former, present
         read_config(file)
 
 
-def test_options_of_earlier_run_folders_have_their_present_names():
-    assert FORMER_NAMES.keys().isdisjoint(OPTIONS) and set(FORMER_NAMES.values()) <= OPTIONS.keys()
+def test_keys_of_earlier_run_folders_get_their_present_names():
+    assert FORMER_NAMES.keys().isdisjoint(KEYS) and set(FORMER_NAMES.values()) <= KEYS.keys()
     before = {"steps": 7, "seed": 4, "log": {"pictures": 1, "wandb": False}, "data": {"labels": {"steps": "rumble"}}}
     expected = {
         "iterations": 7,

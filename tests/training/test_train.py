@@ -74,7 +74,7 @@ def uninterrupted(tmp_path_factory):
     return train(ALL_RANDOM, tmp_path_factory.mktemp("runs") / "uninterrupted").parent
 
 
-def test_a_run_writes_a_model_its_options_and_curves(run):
+def test_a_run_writes_a_model_its_settings_and_curves(run):
     path, calls = run
     folder, model = path.parent, load_model(path)
     assert model.config.embed_dim == 8 and model.provenance["training"]["iterations"] == 4
@@ -143,7 +143,7 @@ def test_an_interrupted_run_gives_the_same_model_as_an_uninterrupted_one(uninter
 
 
 def test_a_run_of_an_earlier_version_is_resumed(uninterrupted, tmp_path, interrupt):
-    """Options and keys of the checkpoint have their former names (an iteration was called a step)."""
+    """The keys in run.json and in the checkpoint have their former names (an iteration was called a step)."""
     out = tmp_path / "run"
     interrupt(ALL_RANDOM, out, after=7)
     content = json.loads((out / "run.json").read_text())

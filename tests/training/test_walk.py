@@ -61,7 +61,7 @@ def test_simulate_train_detect_and_evaluate_on_the_command_line(loxo, tmp_path, 
     assert len(split["training"]) + len(split["validation"]) == 5 and not set(split["training"]) & set(
         split["validation"]
     )
-    assert loxo("train", "--resume", "--out", "runs/mine")[0] == 0  # with the options in run.json; the run is finished
+    assert loxo("train", "--resume", "--out", "runs/mine")[0] == 0  # with the settings in run.json; the run is finished
     code, _, err = loxo("train", "--resume", "--out", "runs/mine", "seed=9")
     assert code == 2 and "(seed)" in err
     assert (

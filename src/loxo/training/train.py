@@ -257,7 +257,7 @@ def _finish(loop: Loop, path: Path) -> None:
     model = load_model(out / BEST, loop.fabric.device)
     scores, _ = loop.scores(model)
     model.config, metrics = fit_decoding(scores, validation, model.config)
-    events = {label: truth.events for label, truth in validation.truth.items()}
+    events = ", ".join(f"{truth.events} {label}s" for label, truth in validation.truth.items())
     hours = len(validation) * model.config.window_samples / model.config.sample_rate / 3600
     provenance = {
         "training": _with_file_names(config_to_dict(config)),
@@ -265,8 +265,7 @@ def _finish(loop: Loop, path: Path) -> None:
         "validation": {k: round(v, 4) for k, v in model.provenance["validation"].items()},
         "decoding": {
             "data": "smooth_s, edge_ratio, valley_ratio, threshold and calibration fitted on the "
-            f"{len(validation)} validation windows ({hours:.2f} h, {', '.join(f'{n} {label}s' for label, n in events.items())}) that also selected "
-            "the iteration",
+            f"{len(validation)} validation windows ({hours:.2f} h, {events}) that also selected the iteration",
             "reached": metrics,
         },
         "versions": _versions(),
