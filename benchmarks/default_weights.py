@@ -45,11 +45,11 @@ def main() -> None:
     weights = options.model
     if weights is None:
         both = (f"data.backgrounds={options.backgrounds}", f"workers={options.workers}")
-        settings = (*both, f"steps={options.steps}", "epoch_steps=2500")
+        settings = (*both, f"iterations={options.steps}", "validation_interval=2500")
         weights = train(options.work / "training", settings) / "model.safetensors"
         if options.taught:
             from_it = (f"init_from={weights}", f"distil.teachers=[default,{weights}]", *TAUGHT)
-            settings = (*both, f"steps={options.taught}", "epoch_steps=2000", *from_it)
+            settings = (*both, f"iterations={options.taught}", "validation_interval=2000", *from_it)
             weights = train(options.work / "taught", settings) / "model.safetensors"
     model = load_model(weights)
     model.config = replace(model.config, decoding=preset_config("default").decoding, calibration={}, curves={})
