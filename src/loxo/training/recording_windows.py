@@ -1,7 +1,7 @@
 """Training and validation windows from long recordings, read and resampled only when they are used.
 
 A window depends only on the seed and its number. Order and content therefore never depend on the number of loader
-processes, and a resumed run continues with exactly the window it had reached. Memory holds only the lists of events and
+processes, and a resumed run continues with exactly the window it had reached. Memory contains only the lists of events and
 of spans without events, so its size does not depend on the length of the recordings. Every window has the targets of
 all events of all classes in it.
 
@@ -113,8 +113,9 @@ class RecordingWindows(_Windows):
     only if marginal events are ignored. `channel` counts from 0; None is the mean of all channels. `pause` is the
     `share` of `with_pauses`.
 
-    Raises LoxoError for invalid fractions, and when there are no events, no hard negatives, or no span without labels
-    that is as long as a window. Items raise RecordingError as the docstring of this module states.
+    Raises LoxoError for invalid fractions. Also when windows are to be drawn but there are no events, no hard
+    negatives, or no spans without labels as long as a window. Items raise RecordingError as the docstring of this
+    module states.
     """
 
     def __init__(

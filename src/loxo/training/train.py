@@ -121,7 +121,7 @@ def read_run_config(out: str | Path) -> dict[str, Any]:
 
 
 def _read_run_file(out: str | Path) -> dict[str, Any]:
-    """The content of `run.json`, which has `config` at least. Raises LoxoError when there is none."""
+    """The content of `run.json`, always with a `config`. Raises LoxoError when there is no readable file."""
     path = Path(out) / RUN_FILE
     try:
         content: dict[str, Any] = json.loads(path.read_text())

@@ -106,7 +106,7 @@ def score_windows(
 
 
 def decode_class(scores: Floats, decoding: Decoding, step_s: float) -> Found:
-    """The events of one class, whatever their score, from its rows of scores (windows, 1 or 2, steps)."""
+    """The events of one class, with any score, from its rows of scores (windows, 1 or 2, steps)."""
     rows = [
         (k, *event)
         for k, values in enumerate(scores)
