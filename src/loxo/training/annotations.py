@@ -4,8 +4,8 @@ Tables often contain the paths of another computer. A recording is therefore fou
 given folders or URLs (`lookup.py`). Event times are converted to samples at the model's rate.
 
 Failure policy: faults of single recordings or events do not stop the run. Such a recording or event is left out, used
-in part or cut, and `Annotations.problems` reports it with counts and examples. Raises LoxoError where nothing is left to
-train on.
+in part or cut, and `Annotations.problems` reports it with counts and examples. Raises LoxoError where nothing is left
+to train on.
 """
 
 from __future__ import annotations

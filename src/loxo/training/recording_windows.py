@@ -1,9 +1,9 @@
 """Training and validation windows from long recordings, read and resampled only when they are used.
 
 A window depends only on the seed and its number. Order and content therefore never depend on the number of loader
-processes, and a resumed run continues with exactly the window it had reached. Memory contains only the lists of events and
-of spans without events, so its size does not depend on the length of the recordings. Every window has the targets of
-all events of all classes in it.
+processes, and a resumed run continues with exactly the window it had reached. Only the lists of
+events and of spans without events are in memory, so that memory does not grow with the length of the recordings. Every
+window has the targets of all events of all classes in it.
 
 Failure policy: a window that extends beyond a short recording ends in silence, as in detection. A window that cannot be
 decoded is replaced by another random one, and the log names its recording once. After REDRAWS failures in a row
