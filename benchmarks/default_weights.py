@@ -20,7 +20,7 @@ from pathlib import Path
 
 from full_walk import LABELS, backgrounds_kept_out, loxo, train
 from loxo.engine.architectures import preset_config
-from loxo.network.loading import load_model, save_model
+from loxo.engine.model_file import read_model_file, write_copy
 from loxo.simulation.simulate import simulate
 
 RATES = {"rumbles_per_hour": 15.0, "gunshots_per_hour": 6.0}
@@ -45,17 +45,17 @@ def main() -> None:
     weights = options.model
     if weights is None:
         both = (f"data.backgrounds={options.backgrounds}", f"workers={options.workers}")
-        settings = (*both, f"steps={options.steps}", "epoch_steps=2500")
+        settings = (*both, f"iterations={options.steps}", "validation_interval=2500")
         weights = train(options.work / "training", settings) / "model.safetensors"
         if options.taught:
             from_it = (f"init_from={weights}", f"distil.teachers=[default,{weights}]", *TAUGHT)
-            settings = (*both, f"steps={options.taught}", "epoch_steps=2000", *from_it)
+            settings = (*both, f"iterations={options.taught}", "validation_interval=2000", *from_it)
             weights = train(options.work / "taught", settings) / "model.safetensors"
-    model = load_model(weights)
-    model.config = replace(model.config, decoding=preset_config("default").decoding, calibration={}, curves={})
+    model = read_model_file(weights)
+    config = replace(model.config, decoding=preset_config("default").decoding, calibration={}, curves={})
     raw, calibrated = options.work / "raw.safetensors", options.work / "calibrated.safetensors"
     options.work.mkdir(parents=True, exist_ok=True)
-    save_model(model, raw, {key: value for key, value in model.provenance.items() if key != "decoding"})
+    write_copy(model, raw, config, {key: value for key, value in model.provenance.items() if key != "decoding"})
     surveys = _surveys(CALIBRATING, options)
     truths = [word for folder in surveys for word in ("--truth", folder)]
     said = DATA.format(sum(CALIBRATING.values()))
@@ -63,14 +63,14 @@ def main() -> None:
         *("calibrate", *surveys, *truths, "--model", str(raw), "--out", str(calibrated)),
         *("--max-fp-per-hour", "1", "--data", said),
     )
-    model = load_model(calibrated)
-    about = dict(model.provenance)
+    model = read_model_file(calibrated)
+    config, about = model.config, dict(model.provenance)
     if options.thresholds:
         by_hand = dict(zip(LABELS, options.thresholds, strict=True))
-        decoding = {label: replace(model.config.decoding[label], threshold=by_hand[label]) for label in LABELS}
-        model.config = replace(model.config, decoding=decoding)
+        decoding = {label: replace(config.decoding[label], threshold=by_hand[label]) for label in LABELS}
+        config = replace(config, decoding=decoding)
         about["thresholds"] = "set by hand"
-    save_model(model, options.out, about)
+    write_copy(model, options.out, config, about)
     _check(options)
 
 

@@ -44,7 +44,7 @@ def main() -> None:
     rows, results = [], {}
     for preset in options.presets:
         settings = [f"preset={preset}", f"data.backgrounds={options.backgrounds}"]
-        settings += [f"steps={options.steps}"] if options.steps else []
+        settings += [f"iterations={options.steps}"] if options.steps else []
         run = train(options.work / preset, settings)
         result = judge(preset, run, truths, options)
         results[preset] = result
@@ -110,7 +110,7 @@ def judge(preset: str, run: Path, truths: dict[str, Path], options: argparse.Nam
     )
     operations, _ = measure(model)
     with (run / "logs" / "training.csv").open(newline="") as file:
-        seconds = {row["step"]: float(row["seconds"]) for row in csv.DictReader(file)}
+        seconds = {row["iteration"]: float(row["seconds"]) for row in csv.DictReader(file)}
     result: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "operations": operations,

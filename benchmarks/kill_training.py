@@ -27,9 +27,9 @@ data: {validation_windows: 16}
 augment: {gain_db: 6, shift: 0.2, filter_db: 6, background: 0.5, mixup: 0.5, time_masks: 1, band_masks: 1}
 batch_size: 4
 accumulate: 2
-epoch_steps: 10
-checkpoint_steps: 3
-log: {pictures: 1}
+validation_interval: 10
+checkpoint_interval: 3
+log: {plots: 1}
 """
 
 
@@ -55,7 +55,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     rng = random.Random(options.seed)
-    settings = [f"steps={options.steps}", f"workers={options.workers}"]
+    settings = [f"iterations={options.steps}", f"workers={options.workers}"]
     with tempfile.TemporaryDirectory() as folder:
         config, whole, killed = (Path(folder, name) for name in ("config.yaml", "whole", "killed"))
         config.write_text(CONFIG)
@@ -77,7 +77,7 @@ def main() -> None:
 def compare(whole: Path, killed: Path) -> None:
     for name in ("training", "validation"):
         one, other = (rows(out / f"logs/{name}.csv") for out in (whole, killed))
-        assert [row["step"] for row in one] == [row["step"] for row in other], f"{name}.csv: other steps"
+        assert [row["iteration"] for row in one] == [row["iteration"] for row in other], f"{name}.csv: other steps"
         differences = [abs(float(a["loss"]) - float(b["loss"])) for a, b in zip(one, other, strict=True)]
         print(f"{name}.csv: {len(one)} rows, each once; the losses differ by at most {max(differences):.2g}")
         assert max(differences) < 1e-4

@@ -17,7 +17,7 @@ import soundfile
 from loxo.engine.architectures import HTSATConfig
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
-from loxo.training.recorded import RecordedWindows
+from loxo.training.recording_windows import RecordingWindows
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def _times(path: Path, config: HTSATConfig, count: int) -> list[float]:
     rows = [{**named, "start_s": start, "end_s": start + 5} for start in range(60, 3000, 90)]
     events = events_frame(row for row in rows if row["end_s"] < duration)
     annotations = match_recordings(events, path, classes=config.classes, sample_rate=config.sample_rate)
-    windows = RecordedWindows(config, annotations, count, seed=0)
+    windows = RecordingWindows(config, annotations, count, seed=0)
     windows[0]
     times = []
     for index in range(count):

@@ -59,7 +59,12 @@ def main() -> None:
     learnt, _ = Backgrounds(options.backgrounds).split(VALIDATION_SHARE, SPLIT_SEED)
     listed = options.work / "backgrounds.txt"
     listed.write_text("".join(f"{Path(one.path).absolute()}\n" for one in learnt.recordings))
-    common = (f"data.backgrounds={listed}", f"steps={options.steps}", f"epoch_steps={options.steps}", AVERAGE)
+    common = (
+        f"data.backgrounds={listed}",
+        f"iterations={options.steps}",
+        f"validation_interval={options.steps}",
+        AVERAGE,
+    )
     columns = {f"{label}, {key} AP": (label, key) for label in LABELS for key in KEYS}
     results: dict[str, list[dict[str, float]]] = {name: [] for name in options.variants}
     for seed in options.seeds:

@@ -13,11 +13,11 @@ from loxo.errors import LoxoError
 from loxo.training.config import TrainingConfig
 
 DEFAULTS = TrainingConfig()
-# Options for keys of the schema; all other keys are set as key=value.
-KEYS = {
+# Options of the command and the key that each sets. All other keys are set as key=value.
+OPTION_KEYS = {
     "preset": "preset",
     "backgrounds": "data.backgrounds",
-    "steps": "steps",
+    "iterations": "iterations",
     "batch_size": "batch_size",
     "learning_rate": "learning_rate",
     "precision": "precision",
@@ -46,17 +46,17 @@ def train(
         typer.Option(help="Recordings without calls: a folder, a text file with paths, or a manifest.csv."),
     ] = DEFAULTS.data.backgrounds,  # type: ignore[assignment]
     preset: Annotated[
-        str, typer.Option(help="Architecture: default, elephants-4k, ast-elephants, crnn, ...")
+        str, typer.Option(help="Architecture and size: default, elephants-4k, ast-elephants, crnn, ...")
     ] = DEFAULTS.preset,
-    steps: Annotated[int, typer.Option(help="Training iterations.")] = DEFAULTS.steps,
-    batch_size: Annotated[int, typer.Option(help="Windows per iteration and device.")] = DEFAULTS.batch_size,
+    iterations: Annotated[int, typer.Option(help="Number of training iterations.")] = DEFAULTS.iterations,
+    batch_size: Annotated[int, typer.Option(help="Windows in a batch, per device.")] = DEFAULTS.batch_size,
     learning_rate: Annotated[float, typer.Option(help="Maximum learning rate.")] = DEFAULTS.learning_rate,
     precision: Annotated[
-        str, typer.Option(help="bf16-mixed, 32-true; auto: bf16-mixed if it is fast on the device.")
+        str, typer.Option(help="bf16-mixed, 32-true; auto: bf16-mixed if the device supports it in hardware.")
     ] = DEFAULTS.precision,
     seed: Annotated[int, typer.Option(help="Seed of weights and windows.")] = DEFAULTS.seed,
     validation_windows: Annotated[
-        int, typer.Option(help="Number of fixed validation windows.")
+        int, typer.Option(help="Number of validation windows.")
     ] = DEFAULTS.data.validation_windows,
     workers: Annotated[int, typer.Option(help="Number of processes that create windows.")] = DEFAULTS.workers,
 ) -> None:
@@ -67,8 +67,8 @@ def train(
 
     Example: `loxo train data.tables=tables/ data.recordings=recordings/ init_from=default --out runs/mine`
     """
-    from loxo.training.schema import read_config
-    from loxo.training.schema import show_config as shown
+    from loxo.training.config_io import read_config
+    from loxo.training.config_io import show_config as config_text
 
     files = [word for word in settings or [] if "=" not in word]
     words = [word for word in settings or [] if "=" in word] + _given(context)
@@ -76,22 +76,22 @@ def train(
         raise LoxoError(f"{' and '.join(files)} were given. Give only one config file.")
     file = files[0] if files else None
     if show_config:
-        print(shown(read_config(file, words)), end="")
+        print(config_text(read_config(file, words)), end="")
         return
     if out is None:
         raise LoxoError("The run folder is missing. Give it with --out.")
     try:
-        from loxo.training.train import recorded_config
+        from loxo.training.train import read_run_config
         from loxo.training.train import train as run
     except ModuleNotFoundError as error:
         raise LoxoError(f"Training needs {error.name}. Install it with pip install 'loxo[train]'.") from error
 
-    config = read_config(file, words, recorded_config(out) if resume else None)
+    config = read_config(file, words, read_run_config(out) if resume else None)
     with progress_bar("training") as (bar, task):
 
-        def on_progress(step: int, total: int, figures: dict[str, float]) -> None:
+        def on_progress(iteration: int, total: int, figures: dict[str, float]) -> None:
             shown = "  ".join(f"{name} {figures[name]:.3f}" for name in SHOWN if name in figures)
-            bar.update(task, completed=step, total=total, note=f"iteration {step}/{total}  {shown}")
+            bar.update(task, completed=iteration, total=total, note=f"iteration {iteration}/{total}  {shown}")
 
         def on_problems(sentences: list[str]) -> None:
             for sentence in sentences[:SHOWN_PROBLEMS]:
@@ -106,6 +106,6 @@ def train(
 
 def _given(context: typer.Context) -> list[str]:
     """Returns the options given on the command line as settings, without options at their defaults."""
-    sources = {name: context.get_parameter_source(name) for name in KEYS}
+    sources = {name: context.get_parameter_source(name) for name in OPTION_KEYS}
     there = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-    return [f"{KEYS[name]}={context.params[name]}" for name in there]
+    return [f"{OPTION_KEYS[name]}={context.params[name]}" for name in there]

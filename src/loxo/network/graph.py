@@ -76,6 +76,15 @@ def export_graph(name_or_path: str | Path) -> Path:
     return file.graph_path
 
 
+def write_graph(path: str | Path) -> str | None:
+    """export_graph at the end of a training, which must not fail for it: a sentence where there is no graph."""
+    try:
+        export_graph(path)
+    except LoxoError as error:
+        return str(error)
+    return None
+
+
 def check_exportable(file: ModelFile) -> None:
     """Raises LoxoError where only PyTorch computes the front end of a model."""
     if not is_supported(file.config):
