@@ -16,7 +16,7 @@ import numpy as np
 
 from loxo.detection.decode import class_rows
 from loxo.engine.config import Calibration, Decoding, ModelConfig
-from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
+from loxo.evaluation.calibration import calibrated, fit_calibration, scores_and_verdicts
 from loxo.evaluation.matching import Matching
 from loxo.evaluation.metrics import Curve, average_precision, matching_curve
 from loxo.evaluation.spans import Truth
@@ -71,7 +71,7 @@ def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig
         reached = average_precision(matching_curve(one)) or 0.0
         if reached > max(area, to_beat):
             best, matching, area = decoding, one, reached
-    calibration = fit_calibration(*judged_scores(matching))
+    calibration = fit_calibration(*scores_and_verdicts(matching))
     threshold, f1 = _threshold(matching_curve(matching), start.threshold)
     probability = float(calibrated(np.array([threshold]), calibration)[0])
     figures = {
@@ -99,4 +99,4 @@ def _threshold(points: Curve, otherwise: float) -> tuple[float, float]:
 
 
 def _above(matching: Matching, threshold: float) -> int:
-    return int((matching.score[matching.judged] >= threshold).sum())
+    return int((matching.score[matching.evaluated] >= threshold).sum())

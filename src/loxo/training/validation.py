@@ -18,7 +18,7 @@ from loxo.engine.config import Decoding, ModelConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
 from loxo.evaluation.metrics import average_precision, curve, matching_curve
-from loxo.evaluation.spans import Found, Regions, Truth
+from loxo.evaluation.spans import Detections, Regions, Truth
 from loxo.training.targets import IGNORED, Span
 
 Floats = NDArray[np.float32]
@@ -98,7 +98,7 @@ def score_windows(
     return np.concatenate(parts)
 
 
-def decoded(scores: Floats, decoding: Decoding, step_s: float) -> Found:
+def decoded(scores: Floats, decoding: Decoding, step_s: float) -> Detections:
     """The events that one class's rows of scores (windows, 1 or 2, steps) show, whatever their score."""
     rows = [
         (k, *event)
@@ -106,7 +106,7 @@ def decoded(scores: Floats, decoding: Decoding, step_s: float) -> Found:
         for event in find_events(values[0], decoding, step_s, *values[1:])
     ]
     window, first, past, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
-    return Found(window.astype(np.int64), first * step_s, past * step_s, score.astype(float))
+    return Detections(window.astype(np.int64), first * step_s, past * step_s, score.astype(float))
 
 
 def matched(scores: Floats, decoding: Decoding, truth: Truth, config: ModelConfig) -> Matching:
