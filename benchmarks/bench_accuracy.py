@@ -34,7 +34,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-import record
+import reporting
 from classical import detectors as classical_detectors
 from loxo.audio.recording import read
 from loxo.detection.decode import class_rows
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--part", default="measure")
     parser.add_argument("--workers", type=int, default=usable_cores())
     parser.add_argument("--work", type=Path, default=Path("runs/bench-accuracy"))
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
     if options.only == "real" and options.pack is None:
         parser.error("--only real needs --pack")
@@ -95,7 +95,7 @@ def main() -> None:
         result["simulated"] = measure("simulated", rows, survey, truth, None, options)
     if options.pack is not None and options.only != "simulated":
         result["real"] = measure("real", rows, *real_part(options), options)
-    record.write("accuracy", result, options.out)
+    reporting.write_result("accuracy", result, options.out)
 
 
 # -- data
@@ -298,21 +298,23 @@ def print_class(label: str, criterion: str, names: list[str], parts: list[dict[s
         frames = (part["frames"] or {}).get("ap")
         ap = _with(figures["ap"], figures["ap_95"])
         lines.append([name, *recalls, ap, _figure(frames), *borders, _figure(part["reliability"].get("error"))])
-    record.table(columns, lines)
+    reporting.print_table(columns, lines)
     if bins:
         print()
         lines = []
         for name, part in zip(names, parts, strict=True):
             of = {(row["from_db"], row["to_db"]): row for row in part["snr"]}
             lines.append([name, *(f"{of[b]['recall']:.2f} ({of[b]['events']})" if b in of else None for b in bins)])
-        record.table([f"{label}: recall at {AT_RATE:g} / h by SNR in dB", *(f"{a:g} to {b:g}" for a, b in bins)], lines)
+        reporting.print_table(
+            [f"{label}: recall at {AT_RATE:g} / h by SNR in dB", *(f"{a:g} to {b:g}" for a, b in bins)], lines
+        )
     if "false_kinds" in parts[0]:
         print()
         kinds = [
             [name, ", ".join(f"{k} {n}" for k, n in part["false_kinds"].items())]
             for name, part in zip(names, parts, strict=True)
         ]
-        record.table([f"{label}: what is false at {AT_RATE:g} / h", "at"], kinds)
+        reporting.print_table([f"{label}: what is false at {AT_RATE:g} / h", "at"], kinds)
     print()
 
 

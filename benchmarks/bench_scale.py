@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import record
+import reporting
 from loxo.simulation.simulate import simulate
 
 SURVEY_H = 140_000
@@ -37,22 +37,32 @@ def main() -> None:
     parser.add_argument("--file-s", type=float, default=2.0, help="seconds of a tiny file")
     parser.add_argument("--rounds", type=int, default=3, help="of the workers; the files are run once each")
     parser.add_argument("--work", type=Path, help="folder for the recordings; by default a temporary one")
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name)
         workers = by_workers(folder, options)
         files = by_files(folder, options) if options.files else []
     result = {"workers": workers, "files": files, "projection": projection(workers)}
-    record.write("scale", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
+    reporting.write_result("scale", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
 
 def detect(recordings: Path, out: Path, model: str, workers: int) -> dict[str, float]:
     """Seconds of the processor and on the clock of `loxo detect`, and the megabytes of its run folder."""
-    before, began = record.children_s(), time.perf_counter()
-    command = [record.LOXO, "detect", str(recordings), "--out", str(out), "--model", model, "--workers", str(workers)]
+    before, began = reporting.children_cpu_s(), time.perf_counter()
+    command = [
+        reporting.LOXO,
+        "detect",
+        str(recordings),
+        "--out",
+        str(out),
+        "--model",
+        model,
+        "--workers",
+        str(workers),
+    ]
     subprocess.run(command, check=True, capture_output=True)
-    spent, clock = record.children_s() - before, time.perf_counter() - began
+    spent, clock = reporting.children_cpu_s() - before, time.perf_counter() - began
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
     shutil.rmtree(out)
     return {"processor_s": spent, "clock_s": clock, "run_mb": size}
@@ -67,14 +77,18 @@ def by_workers(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]
             taken[count].append(detect(folder / "long", folder / "run", options.model, count))
     rows = []
     for count, rounds in taken.items():
-        cost = record.spread([r["processor_s"] / options.hours for r in rounds])
-        speed = record.spread([options.hours * 3600 / r["clock_s"] for r in rounds])
+        cost = reporting.spread([r["processor_s"] / options.hours for r in rounds])
+        speed = reporting.spread([options.hours * 3600 / r["clock_s"] for r in rounds])
         rows.append({"workers": count, "processor_s_per_hour": cost, "x_real_time": speed})
     print(f"\n{options.hours:g} h of sound, {os.cpu_count()} cores\n")
-    record.table(
+    reporting.print_table(
         ["workers", "s of the processor for an hour of sound", "x real time on the clock"],
         [
-            (r["workers"], record.words(r["processor_s_per_hour"], "{:.2f}"), record.words(r["x_real_time"], "{:,.0f}"))
+            (
+                r["workers"],
+                reporting.format_spread(r["processor_s_per_hour"], "{:.2f}"),
+                reporting.format_spread(r["x_real_time"], "{:,.0f}"),
+            )
             for r in rows
         ],
     )
@@ -101,7 +115,7 @@ def by_files(folder: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
         row["processor_s_per_hour"] = taken["processor_s"] / row["hours"]
         rows.append(row)
     print(f"\nfiles of {options.file_s:g} s, {max(options.workers, default=1)} workers\n")
-    record.table(
+    reporting.print_table(
         ["files", "hours", "ms of the processor a file", "s of the processor for an hour of sound", "run folder, MB"],
         [
             (f"{r['files']:,}", f"{r['hours']:.1f}", f"{r['processor_ms_per_file']:.1f}",

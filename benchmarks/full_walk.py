@@ -23,7 +23,7 @@ from typing import Any
 
 import pandas as pd
 
-import record
+import reporting
 from loxo.network.info import measure
 from loxo.network.loading import load_model
 from loxo.simulation.background import Backgrounds
@@ -54,9 +54,9 @@ def main() -> None:
         rows.append((preset, *size, result["steps"], f"{result['training_s'] / 60:.0f} min", *figures))
     columns = [f"{judged}: {label}, {key} AP" for judged in truths for label in LABELS for key in KEYS]
     print()
-    record.table(["preset", "parameters", "operations a window", "steps", "training", *columns], rows)
+    reporting.print_table(["preset", "parameters", "operations a window", "steps", "training", *columns], rows)
     about = {key: str(value) for key, value in vars(options).items()}
-    record.write("walk", {"options": about, "presets": results}, options.out)
+    reporting.write_result("walk", {"options": about, "presets": results}, options.out)
 
 
 def add_options(parser: argparse.ArgumentParser, work: Path) -> None:
@@ -68,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser, work: Path) -> None:
     parser.add_argument("--gunshots-per-hour", type=float, default=15.0)
     parser.add_argument("--clear-db", type=float, default=0.0, help="in-band signal-to-noise ratio of a clear call")
     parser.add_argument("--work", type=Path, default=work)
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
 
 
 def make_recordings(options: argparse.Namespace) -> dict[str, Path]:
@@ -132,7 +132,7 @@ def judge(preset: str, run: Path, truths: dict[str, Path], options: argparse.Nam
 
 
 def loxo(*words: str) -> None:
-    subprocess.run([record.LOXO, *words], check=True)
+    subprocess.run([reporting.LOXO, *words], check=True)
 
 
 if __name__ == "__main__":

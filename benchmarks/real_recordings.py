@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-import record
+import reporting
 from loxo import load_model
 from pack import is_background, part_rows
 
@@ -54,7 +54,7 @@ def measure(pack: Path, scorer: Path, model: str, run: Path) -> int:
     if run.exists():
         shutil.rmtree(run)
     detect = [
-        record.LOXO,
+        reporting.LOXO,
         "detect",
         *(pack / name for name in FOLDERS),
         "--out",

@@ -14,7 +14,7 @@ import argparse
 import statistics
 from pathlib import Path
 
-import record
+import reporting
 from full_walk import KEYS, LABELS, SPLIT_SEED, VALIDATION_SHARE, add_options, judge, make_recordings, train
 from loxo.simulation.background import Backgrounds
 
@@ -69,12 +69,12 @@ def main() -> None:
             judged = judge(run.name, run, truths, options)["all"]
             results[name].append({column: judged[label][key] for column, (label, key) in columns.items()})
     print()
-    record.table(
+    reporting.print_table(
         ["variant", *columns],
         [(name, *(_spread([one[column] for one in each]) for column in columns)) for name, each in results.items()],
     )
     about = {key: str(value) for key, value in vars(options).items()}
-    record.write("variants", {"options": about, "variants": results}, options.out)
+    reporting.write_result("variants", {"options": about, "variants": results}, options.out)
 
 
 def _spread(values: list[float]) -> str:

@@ -36,7 +36,7 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
+def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     """NAME-DATE.json with the result and the machine; a second one of the day gets a number."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, number = f"{name}-{date.today().isoformat()}", 1
@@ -49,7 +49,7 @@ def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     return path
 
 
-def children_s() -> float:
+def children_cpu_s() -> float:
     """Seconds of the processor that all commands took that have ended, with everything that they started; not where
     there is no module resource.
 
@@ -73,12 +73,12 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": middle, "low": low, "high": high, "rounds": len(values)}
 
 
-def words(of: dict[str, float], form: str = "{:.1f}") -> str:
+def format_spread(of: dict[str, float], form: str = "{:.1f}") -> str:
     """ "12.0 (11.5-12.4)" """
     return f"{form.format(of['median'])} ({form.format(of['low'])}-{form.format(of['high'])})"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Prints Markdown."""
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
