@@ -1,11 +1,13 @@
-"""Classical detectors, to compare with the models of Loxo. They have the interface of a model. Therefore they use the
-same streaming, the same decoder with fitted parameters, and the same evaluation.
+"""Classical detectors, to compare with the models of Loxo.
+
+They have the interface of a model. Therefore they use the same streaming, the same decoder with fitted parameters, and
+the same evaluation.
 
     tonal line   rumbles: the best path of one slowly changing tone at 10-45 Hz. The input is a sequence of spectra of
-                 1 s. Each bin is compared with the median of its neighbours within 6 Hz. The 60th percentile
-                 of each bin within +-15 s is subtracted, because machines have a constant pitch and rumbles do not.
-                 The result is the path with the highest sum. Its slope is limited to MAX_GLIDE_HZ_S, and the sum decays
-                 with TAU_S in both directions.
+                 1 s. Each bin is compared with the median of its neighbours within 6 Hz. The 60th percentile of each
+                 bin within +-15 s is subtracted, because machines have a constant pitch and rumbles do not. The result
+                 is the path with the highest sum. Its slope is limited to MAX_GLIDE_HZ_S, and the sum decays with TAU_S
+                 in both directions.
     band energy  rumbles: the level of 12-60 Hz above its running median. The decoder ends an event at a fraction of
                  the peak, which acts as hysteresis.
     flux         gunshots: the mean increase in dB of all bins of 80-2000 Hz within 25 ms, minus its running median.

@@ -2,11 +2,11 @@
 
     python benchmarks/damaged_files.py [--files 2000] [--seed 0] [--keep DIR]
 
-Valid recordings of SECONDS in all formats are damaged: they are truncated at any position, or get flipped header bits,
-wrong sizes, zeros, random bytes, or missing or repeated bytes. `survey` analyses all of them in two worker processes
-with a toy model. The run must report each file either as complete or as damaged. A complete file must have been
-analysed completely. A damaged one has the status truncated or failed, or a note. A worker process that dies, or does
-not respond for more than 10 s, is a fault.
+Valid recordings of SECONDS in all formats are damaged. Some are truncated at any position. Others get flipped header
+bits, wrong sizes, zeros, random bytes, or missing or repeated bytes. `survey` analyses all of them in two worker
+processes with a toy model. The run must report each file either as complete or as damaged. A complete file must have
+been analysed completely. A damaged one has the status truncated or failed, or a note. A worker process that dies, or
+does not respond for more than 10 s, is a fault.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def is_silent_loss(kind: str, size: int, item: dict[str, object]) -> bool:
     if item["status"] != "done" or item["notes"]:
         return False
     seconds = float(item["analysed_s"])  # type: ignore[arg-type]
-    if kind in FRAME_BYTES:  # all bytes after the header are samples, at whatever rate the header now says
+    if kind in FRAME_BYTES:  # all bytes after the header are samples, at the possibly damaged rate of the header
         rates = {RATE, *(RATE ^ 1 << bit for bit in range(32))}
         return not any(seconds * rate * FRAME_BYTES[kind] >= size - 1024 for rate in rates if rate > 0)
     return seconds < SECONDS - 1.0

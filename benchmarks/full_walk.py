@@ -1,15 +1,14 @@
 """Simulates, trains, detects and evaluates, for one preset or for several presets that are trained in the same way.
 
-    python benchmarks/full_walk.py --backgrounds PACK/manifest.csv                      # the default preset, all
-    iterations python benchmarks/full_walk.py --presets default elephants-4k ast-elephants crnn --steps 600 --work
-    runs/rivals
+    python benchmarks/full_walk.py --backgrounds PACK/manifest.csv                      # the default preset
+    python benchmarks/full_walk.py --presets default elephants-4k ast-elephants crnn --steps 600 --work runs/rivals
 
 `loxo train` trains each preset in WORK/PRESET with the same windows, batches, iterations and settings. It continues
 after an interruption. `loxo detect --keep-scores` then analyses simulated recordings that no training used. These have
 another seed, and use the backgrounds that training held out or --survey-backgrounds. Their densities of calls are
---rumbles-per-hour and --gunshots-per-hour. `loxo evaluate` evaluates frames and events twice: first with all calls,
-then with calls fainter than --clear-db as marginal events. The training time is the sum of the times of the iterations,
-without validation.
+--rumbles-per-hour and --gunshots-per-hour. `loxo evaluate` evaluates frames and events twice. The first evaluation has
+all calls. In the second one, calls fainter than --clear-db are marginal events. The training time is the sum of the
+times of the iterations, without validation.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
     python benchmarks/kill_detection.py [--kills 100] [--recordings 50] [--seed 0]
 
-Each kill is a SIGKILL. A third of the kills are for the main process of the run, a third for its worker processes, and
-a third for the workers of a local Dask cluster. A run that has lost its main process is started again in the same
-folder. During the run, every visible file in the folder is read repeatedly, and none may be incomplete. After the run,
-tables, events.csv and frame scores must be equal, byte for byte, to those of an undisturbed run.
+Each kill is a SIGKILL. The three targets are equally frequent: the main process of the run, its worker processes, and
+the workers of a local Dask cluster. A run that has lost its main process is started again in the same folder. During
+the run, every visible file in the folder is read repeatedly, and none may be incomplete. After the run, tables,
+events.csv and frame scores must be equal, byte for byte, to those of an undisturbed run.
 """
 
 from __future__ import annotations

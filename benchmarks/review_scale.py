@@ -2,9 +2,15 @@
 
     python benchmarks/review_scale.py [--events 100000] [--decisions 200]
 
-The measured times are those for which a reviewer waits: from the command until it prints its address; until the first
-event in headless Chromium; from a key press through fsync until the next spectrogram is painted; another order of the
-list; a page of the grid. There is one key press per second, which is three times the rate of a thousand events per
+The measured times are those for which a reviewer waits:
+
+    - from the command until it prints its address
+    - until the first event in headless Chromium
+    - from a key press through fsync until the next spectrogram is painted
+    - for another order of the list
+    - for a page of the grid
+
+There is one key press per second, which is three times the rate of a thousand events per
 hour. The benchmark needs Chromium and the extra `dev`.
 """
 

@@ -1,5 +1,4 @@
-"""Comparison of model variants by training: each variant with several seeds, from random parameters, for a few hundred
-iterations.
+"""Compares variants of the model by short trainings, each with several seeds and from random parameters.
 
     python benchmarks/variants.py --backgrounds PACK/manifest.csv [--seeds 11 12 13] [--steps 300] [--variants mel]
 

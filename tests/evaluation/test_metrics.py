@@ -258,8 +258,8 @@ def test_intervals_contain_the_metric_and_are_reproducible():
 
 
 def test_intervals_by_recording_reflect_differences_between_recordings():
-    # In one recording all events are found, in the other none. A quarter of the draws contain only the first recording
-    # and a quarter only the second, so the 2.5 and 97.5 percentiles are 0 and 1.
+    # In one recording all events are found, in the other none. A quarter of the draws contain only the first recording.
+    # Another quarter contain only the second. So the 2.5 and 97.5 percentiles are 0 and 1.
     spans = [(10 * k, 10 * k + 5) for k in range(10)]
     given_truth = truth(*spans, *spans, recording=[0] * 10 + [1] * 10)
     matching = match(given_truth, found(*((a, b, 0.5) for a, b in spans)))

@@ -30,10 +30,10 @@ MIN_RISE = 1e-5  # min difference between the probabilities of adjacent points
 def fit_calibration(scores: Floats, correct: Bools, method: str = "auto") -> Calibration:
     """Fits P(correct | raw score) to raw scores in 0-1 and whether each detection is correct, both (detections,).
 
-    method: "isotonic" (isotonic regression on bins, by pooling adjacent violators); "platt" (a logistic function of the
-    logit of the score, with a prior of one correct and one false detection); or "auto". The last one uses "platt" for
-    fewer than 200 detections, or fewer than 20 correct or 20 false ones. Without detections the probability equals the
-    score. Raises LoxoError for an unknown method and for scores outside 0-1.
+    The method "isotonic" is isotonic regression on bins, by pooling adjacent violators. "platt" is a logistic function
+    of the logit of the score, with a prior of one correct and one false detection. "auto" uses "platt" for fewer than
+    200 detections, or fewer than 20 correct or 20 false ones; else "isotonic". Without detections the probability
+    equals the score. Raises LoxoError for an unknown method and for scores outside 0-1.
     """
     scores, correct = np.asarray(scores, float), np.asarray(correct, bool)
     if method not in ("auto", "isotonic", "platt"):
@@ -76,7 +76,7 @@ def _isotonic(scores: Floats, correct: Bools) -> Calibration:
             block = (block[0] + before[0], block[1] + before[1], block[2] + before[2])
         blocks.append(block)
     hits, counts, summed = np.array(blocks).T
-    p = (hits + 1) / (counts + 2)  # a prior, because a small block without false positives does not prove p = 1
+    p = (hits + 1) / (counts + 2)  # with a prior, because small blocks are uncertain
     # The probabilities of the outer blocks extend to the lowest and to the highest score. Beyond them the curve is
     # linear to 0 and to 1.
     raw = np.concatenate([[scores[0]], summed / counts, [scores[-1]]])
@@ -187,8 +187,11 @@ def operating_curve(
 ) -> OperatingCurve:
     """Recall and false positives per hour at falling thresholds, as about `points` points of the complete curve.
 
-    scores: calibrated scores, and whether they are correct, both (detections,) without ignored ones; events: number of
-    true events; hours: duration of the recordings; data: one sentence that describes the data.
+    scores: calibrated scores, and whether they are correct, both (detections,) without ignored ones.
+    events: number of true events.
+    hours: duration of the recordings.
+    data: one sentence that describes the data.
+
     Raises LoxoError without hours or events.
     """
     if hours <= 0 or events <= 0:

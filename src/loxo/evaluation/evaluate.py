@@ -81,11 +81,15 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates detections (run folders, tables, folders of tables) against tables of true events.
 
-    recordings: folder of the recordings, for their durations; hours: total duration, if the durations are unknown;
-    exhaustive: recordings that the truth does not name contain no events; threshold: min score of a detection in all
-    ratios and errors, by default all detections; iou: min intersections over union for one-to-one matching, the first
-    is the main criterion; label: class of the events in tables without labels; classes: classes to evaluate, by
-    default those of the truth; ignore: labels of ignored regions.
+    recordings: folder of the recordings, for their durations.
+    hours: total duration, if the durations are unknown.
+    exhaustive: recordings that the truth does not name contain no events.
+    threshold: min score of a detection in all ratios and errors; by default all detections.
+    iou: min intersections over union for one-to-one matching; the first is the main criterion.
+    label: class of the events in tables without labels.
+    classes: classes to evaluate; by default those of the truth.
+    ignore: labels of ignored regions.
+
     Raises LoxoError for tables that cannot be read or compared, and for invalid numbers.
     """
     if not detections:

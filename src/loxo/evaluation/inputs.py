@@ -1,13 +1,15 @@
 """The inputs of an evaluation: the truth, the detections, and the recordings with their analysed durations.
 
 **Truth**: any tables of events (`loxo.events.reader`), mostly of Raven. A recording belongs to the truth if a table has
-an event of it. It also belongs to the truth if a table states that it contains none (a DUMMY row, or a table without
-rows that is named after it). Detections in other recordings are left out, because these were not annotated. With
-`exhaustive` all other recordings belong to the truth, too, and contain no events. An event is *marginal* if its table
-says so. It is a *clip-level* label if it covers its whole recording (within 10 ms). A row with a label in IGNORE marks
-an ignored region. A row that is repeated in another table is the same event.
+an event of it. It also belongs to the truth if a table states that it contains none. Such a statement is a DUMMY row,
+or a table without rows that is named after the recording. Detections in other recordings are left out, because these
+were not annotated. With `exhaustive` all other recordings belong to the truth, too, and contain no events. An event is
+*marginal* if its table says so. It is a *clip-level* label if it covers its whole recording (within 10 ms). A row with
+a label in IGNORE marks an ignored region. A row that is repeated in another table is the same event.
+
 **Detections**: the folder of a run, or any tables. A recording that a run could not analyse is left out for all
 detectors. Events after the analysed part of a recording are left out as well.
+
 **Hours**: from run.json of the runs, else from the headers of the files below `recordings`, else a given number.
 
 Failure policy: an input that cannot be read or assigned to a recording is a LoxoError. Everything that is left out is

@@ -108,9 +108,10 @@ def ratios(hits: int, false_positives: int, events: int) -> dict[str, Any]:
 def at_rate(points: Curve, rate: float, hours: float) -> dict[str, Any]:
     """The lowest threshold with at most `rate` false positives per hour, and the results at this threshold.
 
-    Keys: rate; allowed (the number of false positives that the rate allows); threshold (None if the best detection is
-    already one false positive too many); hits, false, recall, precision; list_ends_before. The last one is True if the
-    list has fewer false positives than allowed. Then the threshold of the detector, not this rate, limits the recall.
+    Keys of the result are rate, allowed, threshold, hits, false, recall, precision and list_ends_before. `allowed` is
+    the number of false positives that the rate allows. `threshold` is None if the best detection is already one false
+    positive too many. `list_ends_before` is True if the list has fewer false positives than allowed. Then the threshold
+    of the detector, not this rate, limits the recall.
     """
     allowed = math.floor(rate * hours + 1e-9)
     # The number of false positives never falls along the curve.

@@ -1,8 +1,8 @@
 """Recordings with several names: tables from other computers, moved folders, another suffix after a conversion.
 
-Two names denote the same recording if the file names are equal (except for case and audio suffix), and if one path can
-be the tail of the other. Recorders use the same file names at every site (`20190522_000000.WAV`).
-Among several recordings with the same file name, the one with the max_agreement equal folders is chosen. If this is not
+Two names denote the same recording under two conditions. The file names are equal, except for case and audio suffix.
+One path can be the tail of the other. Recorders use the same file names at every site (`20190522_000000.WAV`). Among
+several recordings with the same file name, the one with the most equal folders is chosen. If this is not
 unique, a LoxoError states the ambiguous names.
 """
 

@@ -1,10 +1,10 @@
 """The polyphonic sound detection score, PSDS (Bilen and others 2020), of lists of events.
 
 A detection is correct if at least the fraction `dtc` of it lies in events of its class. An event is found if correct
-detections cover at least the fraction `gtc` of it. The score is the area under the curve of the mean recall of the
-classes over false positives per hour, up to a limit, divided by the limit. The limit is 10 per hour, because the usual
-100 is far too high for calls that occur 15 times a day. Confusions between classes have no cost. The score does not
-define marginal events and clip-level labels, so they are not counted.
+detections cover at least the fraction `gtc` of it. The curve is the mean recall of the classes over false positives per
+hour. The score is the area under the curve up to a limit, divided by the limit. The limit is 10 per hour, because the
+usual 100 is far too high for calls that occur 15 times a day. Confusions between classes have no cost. The score does
+not define marginal events and clip-level labels, so they are not counted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Background sound without elephants and gunshots: excerpts of real recordings, or synthetic noise.
 
-`Backgrounds` holds real recordings in memory at one sample rate, as 16-bit integers scaled to their own peak (62 MB for
-130 minutes at 4 kHz). A file that cannot be read raises a LoxoError with its name, because without it the same seed
-would give other sounds. `synthetic_background` needs no files.
+`Backgrounds` keeps real recordings in memory at one sample rate, as 16-bit integers scaled to their own peak. 130
+minutes at 4 kHz need 62 MB. A file that cannot be read raises a LoxoError with its name, because without it the same
+seed would give other sounds. `synthetic_background` needs no files.
 """
 
 from __future__ import annotations

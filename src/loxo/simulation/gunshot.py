@@ -3,10 +3,12 @@
 The muzzle blast is a Friedlander wave P(1 - t/T) exp(-t/T), 3-5 ms long (Maher 2006, 2007). Its spectrum
 i w / (1/T + i w)^2 has its peak at 1/(2 pi T). Ground and canopy add early reflections. Trunks add a reverberant tail,
 which decays faster at high frequencies. Distance acts as a low-pass filter. The families follow real recordings:
-`thud`   80-400 Hz for 0.25-0.45 s, without a sharp tail (distant shots, Elephant Listening Project);
-`far`    the faint rest of such a shot: 0.1-0.2 s in an octave around 150-250 Hz, sometimes twice (only on request);
-`sharp`  a sharp onset above 300 Hz, a tail of 0.5-1.3 s (Belize);
-`close`  broadband, often clipped; spectrum, tail and low-frequency thump vary widely with weapon, place and microphone.
+
+    thud   80-400 Hz for 0.25-0.45 s, without a sharp tail (distant shots, Elephant Listening Project)
+    far    the faint rest of such a shot: 0.1-0.2 s in an octave around 150-250 Hz, sometimes twice (only on request)
+    sharp  a sharp onset above 300 Hz, a tail of 0.5-1.3 s (Belize)
+    close  broadband, often clipped; spectrum, tail and thump vary widely with weapon, place and microphone
+
 Automatic fire has bursts of rounds. In sound libraries it is often a loop: all rounds are equal, and each is cut off
 before the next.
 """

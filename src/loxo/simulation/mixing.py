@@ -1,9 +1,11 @@
 """Adds one call to a mix at a given signal-to-noise ratio (SNR), and returns the true event.
 
 The stored ratios are those at the output of the recorder's filters, before gain control, clipping and rounding:
-- `snr_db`: for rumbles, the energy in 12-120 Hz against that of the background in the span of the event; for gunshots,
-  the loudest 50 ms in 80-1000 Hz against the mean of the background;
-- `line_snr_db`: for rumbles, the strongest low harmonic against the background within 3 Hz of it.
+
+    snr_db       for rumbles, the energy in 12-120 Hz against that of the background in the span of the event;
+                 for gunshots, the loudest 50 ms in 80-1000 Hz against the mean of the background
+    line_snr_db  for rumbles, the strongest low harmonic against the background within 3 Hz of it
+
 The span of an event is its audible part. Parts more than 15 dB below the peak of the call and parts far below the noise
 are cut off. Official ELP rumbles have a (signal + noise) / noise of 1-6 dB in 12-120 Hz, and of 2-6 dB in the line.
 """
