@@ -34,7 +34,7 @@ class ToyConfig:
 
 
 class ToyModel:
-    """An engine with logits from the level of each step, with errors towards the ends of a window, as in a real model."""
+    """An engine with logits from the level of each step, with errors at the ends of a window, as in a real model."""
 
     group = 4
     sha256 = "toy"
