@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
-import record
+import reporting
 from loxo.engine.architectures import HTSATConfig
 from loxo.machine import keep_freed_memory
 from loxo.network.fast import training as fast_training
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument(
         "--variant", choices=VARIANTS, help="run only this variant, in this process, and print its seconds"
     )
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
     if options.variant:
         print(iteration_seconds(options))
@@ -71,17 +71,17 @@ def main() -> None:
             times[name].append(float(done.stdout.split()[-1]))
     rows, results = [], {}
     for name, seconds in times.items():
-        milliseconds = record.spread([1000 * s for s in seconds])
-        gain = record.spread([base / own for base, own in zip(times[VARIANTS[0]], seconds, strict=True)])
+        milliseconds = reporting.spread([1000 * s for s in seconds])
+        gain = reporting.spread([base / own for base, own in zip(times[VARIANTS[0]], seconds, strict=True)])
         results[name] = {"ms": milliseconds, "speed_up": gain}
-        rows.append((name, record.words(milliseconds, "{:.0f}"), record.words(gain, "{:.2f}")))
-    record.table(
+        rows.append((name, reporting.format_spread(milliseconds, "{:.0f}"), reporting.format_spread(gain, "{:.2f}")))
+    reporting.print_table(
         [f"iteration of {options.batch} windows, {options.threads} threads", "ms (quartiles)", "speed-up"], rows
     )
     chosen = "bfloat16" if bfloat16_is_fast() else "float32"
     print(f"\nOn this CPU `loxo train` uses {chosen} (precision=auto).")
     content = {"options": {k: str(v) for k, v in vars(options).items()}, "iterations": results}
-    record.write("training", content, options.out)
+    reporting.write_result("training", content, options.out)
 
 
 def iteration_seconds(options: argparse.Namespace) -> float:

@@ -1,4 +1,4 @@
-"""A model that costs next to nothing and recordings to go with it, for benchmarks of what lies around the model."""
+"""A toy model that needs almost no CPU time, and recordings for it, for benchmarks of everything except the model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class ToyConfig:
 
 
 class ToyModel:
-    """An engine with logits from the level of each step, disturbed towards a window's ends as a real model's are."""
+    """An engine with logits from the level of each step, with errors at the ends of a window, as in a real model."""
 
     group = 4
     sha256 = "toy"
 
     def __init__(self, pause_s: float = 0.0) -> None:
         self.config: Any = ToyConfig()
-        self.pause_s = pause_s  # for every group of windows
+        self.pause_s = pause_s  # per group of windows, to simulate the time of a model
 
     def describe(self) -> dict[str, str]:
         return {"runtime": "toy"}
@@ -64,7 +64,7 @@ class ToyInput:
 
 
 def write_recording(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options: str) -> Path:
-    """Quiet noise with a hum of a second every 7 s, from 2 s on. `options` as for soundfile."""
+    """Writes quiet noise with a hum of 1 s every 7 s, from 2 s on. `options`: arguments of soundfile.SoundFile."""
     time_s = np.arange(round(seconds * rate)) / rate
     samples = 0.003 * np.random.default_rng(seed).standard_normal(len(time_s))
     samples += 0.4 * np.sin(2 * np.pi * 40 * time_s) * ((time_s % 7 >= 2) & (time_s % 7 < 3))

@@ -22,7 +22,7 @@ from loxo.files import write_atomically
 from loxo.report.plots import draw_detections
 from loxo.simulation.background import synthetic_background
 from loxo.simulation.recorder import Recorder
-from loxo.simulation.soundscape import Fire, compose
+from loxo.simulation.soundscape import Gunfire, compose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,9 +57,9 @@ def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -
         rumbles=6,
         shots=2,
         negatives=4,
-        overlap=0.0,
+        call_overlap=0.0,
         rumble_snr_db=(-3.0, 3.0, 15.0),
-        fire=Fire(snr_db=(6.0, 12.0, 25.0)),
+        gunfire=Gunfire(snr_db=(6.0, 12.0, 25.0)),
         recorder=Recorder(level_db=-35.0),
         training=False,
     )

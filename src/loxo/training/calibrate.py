@@ -18,7 +18,7 @@ from loxo.audio.finding import find_recordings
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.model_file import read_model_file, write_copy
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores, operating_curve, reliability
+from loxo.evaluation.calibration import calibrated, fit_calibration, operating_curve, reliability, scores_and_verdicts
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
@@ -79,7 +79,7 @@ def calibrate(
     for one in case.classes:
         if not one.truth.events:
             raise LoxoError(f"The tables hold no {one.label}: give recordings in which every class occurs.")
-        scores, right = judged_scores(match(one.truth, one.found[0], criterion))
+        scores, right = scores_and_verdicts(match(one.truth, one.detections[0], criterion))
         calibration[one.label] = fit_calibration(scores, right)
         said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
         worth = calibrated(scores, calibration[one.label])

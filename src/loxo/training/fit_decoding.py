@@ -17,7 +17,7 @@ import numpy as np
 
 from loxo.detection.decode import class_rows
 from loxo.engine.config import Calibration, Decoding, ModelConfig
-from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores
+from loxo.evaluation.calibration import calibrated, fit_calibration, scores_and_verdicts
 from loxo.evaluation.matching import Matching
 from loxo.evaluation.metrics import Curve, average_precision, matching_curve
 from loxo.evaluation.spans import Truth
@@ -72,7 +72,7 @@ def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig
         ap = average_precision(matching_curve(candidate)) or 0.0
         if ap > max(best_ap, min_ap):
             best, matching, best_ap = decoding, candidate, ap
-    calibration = fit_calibration(*judged_scores(matching))
+    calibration = fit_calibration(*scores_and_verdicts(matching))
     threshold, f1 = _threshold(matching_curve(matching), start.threshold)
     probability = float(calibrated(np.array([threshold]), calibration)[0])
     figures = {
@@ -103,4 +103,4 @@ def _threshold(points: Curve, default: float) -> tuple[float, float]:
 
 
 def _count_listed(matching: Matching, threshold: float) -> int:
-    return int((matching.score[matching.judged] >= threshold).sum())
+    return int((matching.score[matching.evaluated] >= threshold).sum())

@@ -19,7 +19,7 @@ from loxo.engine.config import Decoding, ModelConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
 from loxo.evaluation.metrics import average_precision, curve, matching_curve
-from loxo.evaluation.spans import Found, Regions, Truth
+from loxo.evaluation.spans import Detections, Regions, Truth
 from loxo.training.targets import IGNORED, EventSpan
 
 Floats = NDArray[np.float32]
@@ -105,7 +105,7 @@ def score_windows(
     return np.concatenate(batches)
 
 
-def decode_class(scores: Floats, decoding: Decoding, step_s: float) -> Found:
+def decode_class(scores: Floats, decoding: Decoding, step_s: float) -> Detections:
     """The events of one class, with any score, from its rows of scores (windows, 1 or 2, steps)."""
     rows = [
         (k, *event)
@@ -113,7 +113,7 @@ def decode_class(scores: Floats, decoding: Decoding, step_s: float) -> Found:
         for event in find_events(values[0], decoding, step_s, *values[1:])
     ]
     window, start, stop, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
-    return Found(window.astype(np.int64), start * step_s, stop * step_s, score.astype(float))
+    return Detections(window.astype(np.int64), start * step_s, stop * step_s, score.astype(float))
 
 
 def match_class(scores: Floats, decoding: Decoding, truth: Truth, config: ModelConfig) -> Matching:
