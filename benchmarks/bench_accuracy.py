@@ -42,6 +42,7 @@ from loxo.audio.recording import read
 from loxo.detection.decode import class_rows
 from loxo.detection.scores import frame_scores
 from loxo.engine.config import Decoding
+from loxo.engine.engine import as_engine, load_engine
 from loxo.errors import LoxoError
 from loxo.evaluation.evaluate import Evaluation, evaluate
 from loxo.evaluation.matching import FALSE_POSITIVE, HIT10, IOU30, match
@@ -49,7 +50,6 @@ from loxo.evaluation.metrics import border_errors, recall_by_snr
 from loxo.evaluation.spans import Bools, Detections, Regions, Truth
 from loxo.events.reader import read_events
 from loxo.machine import usable_cores
-from loxo.network.loading import load_model
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 from loxo.survey.survey import survey
@@ -70,7 +70,10 @@ def main() -> None:
         "--models", nargs="*", default=["default"], help="names or model files; NAME=FILE sets the name of the row"
     )
     parser.add_argument(
-        "--runtimes", nargs="*", default=["auto"], help="torch, openvino: each model runs with each of them"
+        "--runtimes",
+        nargs="*",
+        default=["auto"],
+        help="each model runs with each of these runtimes",
     )
     parser.add_argument("--no-classical", action="store_true")
     parser.add_argument("--as-shipped", action="store_true", help="models keep their own decoding and calibration")
@@ -168,7 +171,7 @@ def all_rows(options: argparse.Namespace) -> list[Row]:
         name, _, path = given.rpartition("=")
         for runtime in options.runtimes:
             suffix = f" with {runtime}" if len(options.runtimes) > 1 else ""
-            rows.append(((name or Path(path).stem) + suffix, partial(load_model, path, runtime=runtime)))
+            rows.append(((name or Path(path).stem) + suffix, partial(load_engine, path, runtime=runtime)))
     if not options.no_classical:
         rows += [(name, partial(_same, detector)) for name, detector in classical_detectors().items()]
     return rows
@@ -181,7 +184,7 @@ def _same(detector: Any) -> Any:
 def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
     """The detector with decoding and calibration fitted on the validation recordings."""
     name, load = row
-    detector = load()
+    detector = as_engine(load())
     if options.as_shipped and detector.config.architecture != "classical":
         return name, load
     config = detector.config
@@ -202,7 +205,7 @@ def tuned(row: Row, options: argparse.Namespace, validation: Path) -> Row:
 
 
 def _with_config(load: Callable[[], Any], config: Any) -> Any:
-    detector = load()
+    detector = as_engine(load())
     detector.config = config
     return detector
 

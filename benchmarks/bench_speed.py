@@ -9,7 +9,7 @@ a table. A stage's memory is what it takes at most beyond what the process held 
 command in a process of its own, start-up included, with its peak memory.
 
 Limits: matrix products of 1024 x 1024 in torch, in the network's precision; real Fourier transforms of 1024 float32
-in torch; reading a file of 256 MB from the page cache; writing as much, flushed to the disk. A share is what a stage
+in scipy; reading a file of 256 MB from the page cache; writing as much, flushed to the disk. A share is what a stage
 gets of its limit: the network's multiply-accumulates, the front end's Fourier transforms, the bytes that reading takes
 in.
 """
@@ -32,13 +32,15 @@ from unittest import mock
 import numpy as np
 import soxr
 import torch
-from loxo.engine.long_input import Stretch
+from scipy import fft
 
 import reporting
 from loxo.audio.recording import probe, stream
 from loxo.detection.decode import decode
 from loxo.detection.detect import analyse
 from loxo.detection.scores import CHUNK, frame_scores
+from loxo.engine.engine import GraphEngine, load_engine
+from loxo.engine.frontend import FrontEnd
 from loxo.engine.windows import GROUP, WINDOW_OVERLAP, hop_steps
 from loxo.events.raven import write_raven
 from loxo.network.info import measure
@@ -51,7 +53,7 @@ MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--runtime", default="auto", help="torch, openvino, or auto: OpenVINO where it is installed")
+    parser.add_argument("--runtime", default="auto", help="onnxruntime, openvino or auto")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--rate", type=int, default=8000, help="of the recording; the model has its own")
     parser.add_argument("--rounds", type=int, default=5)
@@ -62,10 +64,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder) / "sound", options.minutes / 60, 5, sample_rate=options.rate, file_hours=24, format="wav")
         [path] = sorted((Path(folder) / "sound").glob("*.wav"))
-        model: Any = load_model(options.model, runtime=options.runtime)
-        work, amounts = stages(path, model, Path(folder))
+        engine = load_engine(options.model, runtime=options.runtime)
+        if not isinstance(engine, GraphEngine):
+            sys.exit("Stage by stage only runtimes that run a graph are measured: give onnxruntime or openvino.")
+        work, amounts = stages(path, engine, Path(folder))
         amounts["operations"] = measure(load_model(options.model))[0] * amounts.pop("windows")
-        bounds, sizes = limits(Path(folder), options.disk_mb << 20, precision_of(model))
+        bounds, sizes = limits(Path(folder), options.disk_mb << 20, getattr(torch, engine.describe()["precision"]))
         times = interleaved(work | bounds, options.rounds)
         taken_mb = {name: peak_mb(stage) for name, stage in work.items()} if sys.platform == "linux" else {}
         command, peaks = command_times(path, options, Path(folder))
@@ -74,9 +78,9 @@ def main() -> None:
     reporting.write_result("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
 
-def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
+def stages(path: Path, engine: GraphEngine, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
     """What is timed, by name; and how much work is in it: bytes, transforms and multiply-accumulates."""
-    config = model.config
+    config = engine.config
     recording = probe(path)
     raw = list(stream(recording, recording.sample_rate))
     samples = np.concatenate(list(stream(recording, config.sample_rate)))
@@ -85,14 +89,22 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
     reach = (CHUNK - 1) * hop_samples + config.window_samples
     chunks, windows = [], 0
     for first in range(0, len(samples) - config.window_samples + 1, CHUNK * hop_samples):
-        chunk = torch.from_numpy(samples[first : first + reach])
+        chunk = samples[first : first + reach]
         firsts = range(0, len(chunk) - config.window_samples + 1, hop_samples)
         chunks.append((chunk, [list(firsts[k : k + GROUP]) for k in range(0, len(firsts), GROUP)]))
         windows += len(firsts)
-    images = [Stretch(model, chunk).bands(group) for chunk, groups in chunks for group in groups]
-    scores = frame_scores(model, [samples])
+    frontend = FrontEnd(config)
+
+    def images_of(levels: Any, group: list[int]) -> Any:
+        images = np.zeros((GROUP, config.in_chans, config.n_mels, config.image_frames), np.float32)
+        for image, first in zip(images, group, strict=False):
+            levels.image(first // config.hop_length, image)
+        return images
+
+    images = [images_of(frontend.levels(chunk), group) for chunk, groups in chunks for group in groups]
+    scores = frame_scores(engine, [samples])
     events = decode(scores, config, threshold=0.05).assign(recording=str(path))
-    table = analyse(path, model, threshold=0.05).events
+    table = analyse(path, engine, threshold=0.05).events
 
     def read() -> None:
         for _ in stream(recording, recording.sample_rate):
@@ -106,17 +118,16 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
 
     def front_end() -> None:
         for chunk, groups in chunks:
-            stretch = Stretch(model, chunk)
+            levels = frontend.levels(chunk)
             for group in groups:
-                stretch.bands(group)
+                images_of(levels, group)
 
     def network() -> None:
-        with torch.inference_mode():
-            for image in images:
-                model.network(image)
+        for group in images:
+            engine.network(group)
 
     def whole() -> None:
-        write_raven(analyse(path, model).events, folder / "whole.selections.txt")
+        write_raven(analyse(path, engine).events, folder / "whole.selections.txt")
 
     work: dict[str, Callable[[], Any]] = {
         "read": read,
@@ -136,20 +147,14 @@ def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[],
 
 def transforms_in(work: Callable[[], Any]) -> float:
     """Operations of the Fourier transforms in some work, as they are called."""
-    flops, stft, rfft = 0.0, torch.stft, torch.fft.rfft
+    flops, rfft = 0.0, fft.rfft
 
-    def counted_stft(waveform: torch.Tensor, n_fft: int, *args: Any, **named: Any) -> torch.Tensor:
+    def counted(rows: Any, **options: Any) -> Any:
         nonlocal flops
-        spectrum = stft(waveform, n_fft, *args, **named)
-        flops += spectrum.shape[-1] * len(waveform) * transform_flops(n_fft)
-        return spectrum
+        flops += rows.size / rows.shape[-1] * transform_flops(rows.shape[-1])
+        return rfft(rows, **options)
 
-    def counted_rfft(rows: torch.Tensor) -> torch.Tensor:
-        nonlocal flops
-        flops += rows.numel() / rows.shape[-1] * transform_flops(rows.shape[-1])
-        return rfft(rows)
-
-    with mock.patch.object(torch, "stft", counted_stft), mock.patch.object(torch.fft, "rfft", counted_rfft):
+    with mock.patch.object(fft, "rfft", counted):
         work()
     return flops
 
@@ -159,19 +164,13 @@ def transform_flops(size: int) -> float:
     return 2.5 * size * math.log2(size)
 
 
-def precision_of(model: Any) -> torch.dtype:
-    """In which the network multiplies."""
-    dtype = getattr(model.network, "precision", None)
-    return torch.float32 if dtype is None else getattr(torch, dtype)
-
-
 def limits(
     folder: Path, disk_bytes: int, precision: torch.dtype
 ) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
     """What is timed to know the machine, by name; and the work in it."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(MATRIX, MATRIX, generator=generator).to(precision) for _ in range(2))
-    signal = torch.randn(512, TRANSFORM, generator=generator)
+    signal = np.random.default_rng(0).standard_normal((512, TRANSFORM)).astype(np.float32)
     data, file = np.random.default_rng(0).bytes(disk_bytes), folder / "disk"
 
     def write() -> None:
@@ -190,7 +189,7 @@ def limits(
     write()
     work: dict[str, Callable[[], Any]] = {
         "limit: matrix product": lambda: [a @ b for _ in range(8)],
-        "limit: transform": lambda: [torch.fft.rfft(signal) for _ in range(8)],
+        "limit: transform": lambda: [fft.rfft(signal) for _ in range(8)],
         "limit: read": read,
         "limit: write": write,
     }

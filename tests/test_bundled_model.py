@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from loxo import detect, load_model
+from loxo import detect, load_engine
 from loxo.detection.decode import decode
 from loxo.detection.scores import frame_scores
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
@@ -17,7 +17,7 @@ from loxo.simulation.rumble import draw_rumble, synthesise_rumble
 
 @pytest.fixture(scope="module")
 def model():
-    return load_model("default")
+    return load_engine("default", runtime="onnxruntime")
 
 
 @pytest.fixture(scope="module")

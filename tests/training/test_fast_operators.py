@@ -6,7 +6,7 @@ from loxo.network.fast.inference import InferenceLinear, SlicedHTSAT
 from loxo.network.fast.training import FastAttention, FastBatchNorm, FastLinear
 from loxo.training import train
 from loxo.training.config import DistilConfig, TrainingConfig
-from loxo.training.schema import model_config
+from loxo.training.config_io import model_config
 
 
 def test_model_and_teachers_have_the_fast_operators(tmp_path, monkeypatch):
