@@ -6,6 +6,7 @@ import torch
 
 from loxo import HTSATConfig
 from loxo.detection.scores import frame_scores
+from loxo.engine.engine import as_engine
 from loxo.network.base import FrameModel
 
 WINDOW = 40_000  # samples of a window in the preset, 32 steps of 1250
@@ -29,4 +30,4 @@ def test_a_model_and_detection_cross_fade_alike(samples):
     model = Placed(HTSATConfig.preset("elephants-4k"))
     wave = (0.3 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
     expected = model(torch.from_numpy(wave)[None])["framewise_logits"][0].sigmoid().numpy()
-    np.testing.assert_allclose(frame_scores(model, [wave], overlap=0.5), expected, atol=2e-5)
+    np.testing.assert_allclose(frame_scores(as_engine(model), [wave], window_overlap=0.5), expected, atol=2e-5)
