@@ -11,6 +11,7 @@ from pinned_numbers import THRESHOLD, check_events, check_frame_scores, check_im
 
 from loxo import detect, load_model
 from loxo.detection.scores import frame_scores
+from loxo.engine.architectures import preset_config
 from loxo.engine.engine import load_engine
 from loxo.engine.frontend import FrontEnd
 
@@ -43,3 +44,10 @@ def test_the_logits_of_each_engine(engine):
 def test_the_frame_scores_and_events_of_each_engine(engine):
     check_frame_scores(frame_scores(engine, [fixture_sound()]))
     check_events(detect(fixture_sound(), engine, sample_rate=RATE, threshold=THRESHOLD))
+
+
+def test_the_preset_is_the_shipped_model(model):
+    """Its front end, its windows and its network: a model trained from the preset has the same."""
+    fitted = {"decoding", "calibration", "curves"}
+    preset, shipped = (config.to_dict() for config in (preset_config("default"), model.config))
+    assert {k: v for k, v in preset.items() if k not in fitted} == {k: v for k, v in shipped.items() if k not in fitted}

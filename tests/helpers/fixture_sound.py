@@ -16,6 +16,10 @@ NOISE = 0.001  # RMS of the background
 RUMBLES = ((3.0, 4.5, 17.0, 20.0, 0.0012), (12.0, 5.0, 24.0, 19.0, 0.0002), (28.0, 3.5, 20.0, 22.0, 0.00015))
 HARMONICS = (1.0, 0.8, 0.5, 0.25, 0.12)  # amplitudes, relative to that of the fundamental
 SHOTS = ((9.0, 0.9), (20.5, 0.02), (33.0, 0.01))  # (start in s, peak amplitude)
+EVENTS = (
+    *((start, start + seconds, "rumble") for start, seconds, *_ in RUMBLES),
+    *((start, start + 0.4, "gunshot") for start, _ in SHOTS),
+)
 SILENCE_S = (36.5, 38.5)
 
 
