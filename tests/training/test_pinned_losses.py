@@ -46,11 +46,11 @@ def test_three_iterations(data, tmp_path, monkeypatch):
         },
         data=data,
         augment=AugmentConfig(gain_db=6, shift=0.2, mixup=0.5, time_masks=1, band_masks=1),
-        log=LogConfig(pictures=0, tensorboard=False),
+        log=LogConfig(plots=0, tensorboard=False),
         learning_rate=0.005,
         weight_decay=2.0,
-        steps=3,
-        epoch_steps=3,
+        iterations=3,
+        validation_interval=3,
         batch_size=2,
         workers=0,
         precision="32-true",
@@ -58,5 +58,5 @@ def test_three_iterations(data, tmp_path, monkeypatch):
         seed=3,
     )
     losses = []
-    train(config, tmp_path / "run", on_progress=lambda step, steps, figures: losses.append(figures["loss"]))
+    train(config, tmp_path / "run", on_progress=lambda iteration, iterations, figures: losses.append(figures["loss"]))
     np.testing.assert_allclose(losses, LOSSES, atol=1e-4, rtol=0)

@@ -60,7 +60,7 @@ def test_no_validation_window_has_a_background_of_the_training_windows(folder, a
     assert not validation & training
 
 
-def test_the_split_has_a_seed_of_its_own(folder):
+def test_the_split_does_not_depend_on_the_seed_of_the_run(folder):
     """So that a run which starts from the weights of another run never trains on the validation sites of that run."""
     first = validation_sites(folder, seed=1, split_seed=3)
     assert len(first) == 3 and validation_sites(folder, seed=2, split_seed=3) == first
