@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
 
 from loxo import HTSATConfig
 from loxo.detection.scores import frame_scores
 from loxo.engine.engine import as_engine
-from loxo.network.base import FrameModel
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+
+from loxo.network.base import FrameModel  # noqa: E402 (after the check for PyTorch)
 
 WINDOW = 40_000  # samples of a window in the preset, 32 steps of 1250
 
