@@ -50,6 +50,13 @@ def test_a_few_events_do_not_give_extreme_probabilities():
     assert 0.05 < low < 0.5 < high < 0.95
 
 
+def test_an_isotonic_block_counts_one_more_correct_and_one_more_wrong_detection():
+    """20 wrong detections at 0.2, 18 correct ones at 0.9: (0 + 1) / (20 + 2) and (18 + 1) / (18 + 2), not 0 and 1."""
+    scores, correct = np.repeat([0.2, 0.9], [20, 18]), np.repeat([False, True], [20, 18])
+    low, high = calibrated(np.array([0.2, 0.9]), fit_calibration(scores, correct, "isotonic"))
+    assert low == pytest.approx(1 / 22, abs=1e-4) and high == pytest.approx(19 / 20, abs=1e-4)
+
+
 def test_uninformative_scores_become_the_overall_precision():
     rng = np.random.default_rng(0)
     scores, correct = rng.random(2000), rng.random(2000) < 0.3

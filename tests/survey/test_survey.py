@@ -231,6 +231,24 @@ def test_a_worker_that_hangs_is_replaced(tmp_path, stop, monkeypatch):
     assert "second attempt" in (tmp_path / "run/run.json").read_text()
 
 
+@pytest.mark.parametrize("pool", ["loxo.survey.survey.Processes", "loxo.survey.dask.Cluster"])
+@pytest.mark.parametrize(("options", "patience_s"), [({}, 600), ({"patience_minutes": 2.5}, 150)])
+def test_patience_is_given_in_minutes(card, tmp_path, monkeypatch, pool, options, patience_s):
+    """What the pool receives, in seconds: nobody waits here."""
+
+    class Stop(Exception):
+        pass
+
+    def received(first, second, patience_s):
+        raise Stop(patience_s)
+
+    monkeypatch.setattr(pool, received)
+    where = {"cluster": "local:2"} if pool.endswith("Cluster") else {"workers": 2}
+    with pytest.raises(Stop) as stopped:
+        survey([card], "fake", tmp_path / "run", load=FakeModel, **where, **options)
+    assert stopped.value.args == (patience_s,)
+
+
 def test_a_journal_takes_up_after_a_torn_line(tmp_path):
     (tmp_path / "journal.jsonl").write_bytes(b'{"path": 3}\n{"rows": []}\n')
     journal = Journal(tmp_path / "journal.jsonl")

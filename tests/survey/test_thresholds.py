@@ -34,6 +34,14 @@ def test_a_review_budget_is_divided_among_the_classes_and_the_hours():
     assert by_review(ONE, 1000, 1000.0).thresholds == {"rumble": 0.7}
 
 
+def test_a_review_budget_is_shared_equally_between_the_classes():
+    """10 events an hour for two classes are 5 an hour for each; a class alone has all 10."""
+    curve = OperatingCurve(threshold=(0.8, 0.6, 0.4, 0.2), fp_per_hour=(2, 5, 10, 20), recall=(0.1,) * 4, data="Both.")
+    two, one = FakeConfig(curves={"rumble": curve, "gunshot": curve}), FakeConfig(curves={"rumble": curve})
+    assert by_review(two, 1000, 100.0).thresholds == {"rumble": 0.6, "gunshot": 0.6}
+    assert by_review(one, 1000, 100.0).thresholds == {"rumble": 0.4}
+
+
 def test_thresholds_below_a_peak_of_the_curve_are_not_chosen():
     odd = OperatingCurve(threshold=(0.9, 0.5, 0.3), fp_per_hour=(0.5, 3.0, 0.9), recall=(0.1, 0.2, 0.3), data="Odd.")
     assert by_false_positives(FakeConfig(curves={"rumble": odd}), 1).thresholds == {"rumble": 0.9}
