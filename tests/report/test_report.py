@@ -147,7 +147,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     for arguments, code, words in (
         ([run], 0, "the report is"),
         ([run, run], 0, "comparison.html"),
-        ([tmp_path], 2, "no run of `loxo detect`"),
+        ([tmp_path], 2, "not a run folder of `loxo detect`"),
         ([run, run, run], 2, "compares two"),
     ):
         monkeypatch.setattr(sys, "argv", ["loxo", "report", *map(str, arguments)])

@@ -12,7 +12,7 @@ def test_faults_are_one_sentence(loxo, run, tmp_path):
             ((tmp_path / "nowhere",), "there is no such folder"),
             ((run, "--port", taken.getsockname()[1]), "cannot be listened on"),
             ((run, "--host", "no.such.address.example"), "cannot be listened on"),
-            ((run, "--recordings", tmp_path / "nowhere"), "no such folder to look for recordings"),
+            ((run, "--recordings", tmp_path / "nowhere"), "Give the folder that contains the recordings"),
             ((run, "--reviewer", "Ana"), "another `loxo review` has this journal open"),
             ((run, "--reviewer", "///"), "no letter or digit"),
         ):

@@ -99,7 +99,7 @@ def test_failed_uploads_are_put_by_the_next_call(run, expected, s3, credentials,
     out = s3.url("run")
     monkeypatch.setattr(remotefolder, "JOURNAL_S", 0.0)
     s3.server.full = full
-    with pytest.raises(LoxoError, match=r"could not be (put there|reached)") as caught:
+    with pytest.raises(LoxoError, match=r"could not be (uploaded|reached)") as caught:
         run(out)
     assert str(caught.value).startswith(out) and "\n" not in str(caught.value)
     assert set(objects(out)) < set(expected)
@@ -123,7 +123,7 @@ def test_while_the_storage_does_not_answer_few_uploads_are_tried(tmp_path, s3, c
     putting = uploads.Uploads(tmp_path, s3.url("run"), {})
     for k in range(40):
         putting.put(f"{k}.txt")
-    with pytest.raises(LoxoError, match=r"40 files of the run could not be put there"):
+    with pytest.raises(LoxoError, match=r"40 files of the run could not be uploaded"):
         putting.finish()
     assert s3.server.count("PUT") <= 2 * uploads.THREADS * 8
     s3.server.full = None
@@ -146,7 +146,7 @@ def test_what_lies_there_is_not_mixed_up(run, s3, credentials, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(out, on_progress=stop_after(2))
     for work in ("work", "other"):
-        with pytest.raises(LoxoError, match=rf"{out}: the folder holds a run with other parameters \(threshold"):
+        with pytest.raises(LoxoError, match=rf"{out}: the folder contains a run with other parameters \(threshold"):
             run(out, threshold=0.7, work=tmp_path / work)
     run(out)
 
@@ -159,7 +159,7 @@ def test_a_run_elsewhere_that_writes_to_the_same_address_is_noticed(run, s3, cre
         if progress.finished == 2:
             run(out, work=tmp_path / "elsewhere")
 
-    with pytest.raises(LoxoError, match="another run has written there"):
+    with pytest.raises(LoxoError, match="another run has written to this address"):
         run(out, on_progress=another)
     assert run(out).resumed == 4
 

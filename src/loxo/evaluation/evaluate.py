@@ -343,17 +343,15 @@ def _frames(case: Case, one: OneClass, detector: Detector) -> dict[str, Any] | N
     if detector.run is None or detector.searched is None:
         return None
     from loxo.evaluation.names import Index
-    from loxo.runs.scores import read_score_file, recordings_with_names, score_path
+    from loxo.runs.scores import find_scores
 
     of = Index(case.recordings).find(detector.searched)
     files = {number: name for name, number in of.items() if number >= 0}
-    tables = recordings_with_names(detector.run)
     truth, out = one.truth, where_nothing_counts(one.truth)
     spans, aside = _spans(truth, truth.counted & ~truth.clip), _spans(out, np.ones(len(out), bool))
     frames, without = Frames(), 0
     for number, name in files.items():
-        path = score_path(detector.run, tables[name]) if name in tables else None
-        kept = read_score_file(path) if path is not None and path.is_file() else None
+        kept = find_scores(detector.run, name)
         if kept is None or one.label not in kept.labels:
             without += 1
             continue

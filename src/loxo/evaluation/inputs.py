@@ -28,6 +28,7 @@ from loxo.errors import LoxoError
 from loxo.evaluation.names import Index, label_names
 from loxo.evaluation.spans import Bools, Floats, Found, Ints, Regions, Truth
 from loxo.events.table import COLUMNS
+from loxo.runs.record import is_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +99,7 @@ def read_detections(path: str | Path, label: str | None = None) -> Detector:
     """A run folder, a table, or a folder of tables. Raises LoxoError when it is none of them or cannot be read."""
     path = Path(path)
     name = path.name or str(path)
-    if (path / "run.json").is_file():
+    if is_run(path):
         from loxo.runs.read import read_run
 
         run = read_run(path)

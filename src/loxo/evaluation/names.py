@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loxo.errors import LoxoError
-from loxo.runs.read import agreeing
+from loxo.runs.read import common_length
 
 AUDIO = (
     *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf"),
@@ -29,7 +29,7 @@ def parts(name: str) -> tuple[str, ...]:
 
 
 def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    return agreeing(one, other) == min(len(one), len(other))
+    return common_length(one, other) == min(len(one), len(other))
 
 
 def _distinct(entries: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
@@ -80,7 +80,7 @@ class Index:
         for name in unique:
             pieces = parts(name)
             candidates = self._by_file.get(pieces[0] if pieces else "", [])
-            ranked = sorted(((agreeing(pieces, self._parts[k]), k) for k in candidates), reverse=True)
+            ranked = sorted(((common_length(pieces, self._parts[k]), k) for k in candidates), reverse=True)
             if not ranked:
                 continue
             if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:

@@ -9,6 +9,7 @@ from loxo.audio.filenames import base_name
 from loxo.report import figures, page
 from loxo.report.probabilities import CALIBRATION, COUNT, REVIEW
 from loxo.report.rates import ALL_SITES
+from loxo.runs.record import RECORD
 
 if TYPE_CHECKING:
     from loxo.report.figures import Draw
@@ -66,7 +67,7 @@ def report_page(found: Findings, svg: dict[str, str], notes: list[str]) -> str:
     title = f"Survey report: {run.folder.resolve().name}"
     warnings = "".join(page.paragraph(note, "warn") for note in notes)
     lead = page.text(_lead(found))
-    footer = f"Made by Loxo {page.text(_version())} from {page.text(run.folder / 'run.json')}."
+    footer = f"Made by Loxo {page.text(_version())} from {page.text(run.folder / RECORD)}."
     return page.page(title, lead, page.fact_list(_facts(found)) + warnings, sections, footer)
 
 

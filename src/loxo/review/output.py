@@ -36,7 +36,7 @@ from loxo.review.merge import Final, by_reviewer, finals, without_doubles
 from loxo.review.results import results
 from loxo.review.session import open_run
 from loxo.runs.read import Places, Run
-from loxo.runs.scores import TABLE_SUFFIX
+from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 
 FOLDER = "reviewed"
 EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes"}
@@ -128,7 +128,7 @@ def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, D
 def _tables(run: Run) -> dict[str, str]:
     """Recording -> name of its table below a folder of tables."""
     pairs = zip(run.recordings["recording"], run.recordings["table"], strict=True)
-    return {recording: table.removeprefix("tables/") for recording, table in pairs if table}
+    return {recording: table.removeprefix(FOLDERS["raven"] + "/") for recording, table in pairs if table}
 
 
 def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.DataFrame:

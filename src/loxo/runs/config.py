@@ -1,19 +1,19 @@
-"""What a run's record keeps of its model's config: all that decoding needs, so that the model is not."""
+"""The part of the model's config that the run record contains: decoding kept scores needs no model."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loxo.engine.config import Calibration, Decoding, OperatingCurve, current_names, decoding_with_current_names
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.errors import LoxoError
+from loxo.runs.record import FIELD_ERRORS, foreign_record, read_record
 
-ByClass = float | Mapping[str, float]  # one for all classes, or by class
-# Fields of Decoding
+ByClass = float | Mapping[str, float]  # one value for all classes, or values by class
+# Fields of Decoding that may be changed when kept scores are decoded again
 CHANGEABLE = (
     "smooth_s",
     "edge_ratio",
@@ -24,17 +24,12 @@ CHANGEABLE = (
     "min_duration_s",
     "merge_gap_s",
 )
-SHARES = (
-    "edge_ratio",
-    "valley_ratio",
-    "sustain_weight",
-    "overlap_threshold",
-)  # of these, those that cannot be more than 1
+FRACTIONS = ("edge_ratio", "valley_ratio", "sustain_weight", "overlap_threshold")  # of these: 0 to 1
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Of a model's config, what decode and the choice of thresholds look at, under the same names."""
+    """The fields of a model's config that decoding and the choice of thresholds use, under the same names."""
 
     classes: tuple[str, ...]
     rows: tuple[str, ...]
@@ -46,7 +41,7 @@ class RunConfig:
 
 
 def recorded(config: Any) -> dict[str, Any]:
-    """A model's config, as the parameters of a run record it."""
+    """A model's config as parameters of a run record."""
     by_class = {name: getattr(config, name) for name in ("decoding", "calibration", "curves")}
     return {
         "classes": list(config.classes),
@@ -57,19 +52,10 @@ def recorded(config: Any) -> dict[str, Any]:
     }
 
 
-def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters in run.json under their current names, also where an earlier version has written them."""
-    current = current_names("run", parameters)
-    if isinstance(current.get("decoding"), Mapping):
-        current["decoding"] = decoding_with_current_names(current["decoding"])
-    return current
-
-
 def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
-    """The config and the parameters of a run. Raises LoxoError when the folder is no run with a config."""
-    path = Path(run, "run.json")
+    """The config and the parameters of a run. Raises LoxoError as read_record does."""
+    parameters = read_record(run).parameters
     try:
-        parameters = current_parameters(json.loads(path.read_text(encoding="utf-8"))["parameters"])
         return RunConfig(
             classes=tuple(parameters["classes"]),
             rows=tuple(parameters.get("rows", parameters["classes"])),  # runs of earlier versions have no others
@@ -79,34 +65,32 @@ def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
             calibration={label: Calibration(**value) for label, value in parameters["calibration"].items()},
             curves={label: OperatingCurve(**value) for label, value in parameters["curves"].items()},
         ), parameters
-    except OSError as error:
-        raise LoxoError(f"{run}: this is no folder of `loxo detect`; it has no run.json.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoxoError(f"{path}: this run is damaged, or of a version before 0.2. Run the search again.") from error
+    except FIELD_ERRORS as error:
+        raise foreign_record(run, error) from error
 
 
 def changed(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
-    """The config with other decoding parameters: fields of CHANGEABLE, each one value or by class.
+    """The config with other decoding parameters: fields of CHANGEABLE, each with one value or values by class.
 
-    Raises LoxoError for an unknown field or class, or a value that cannot be.
+    Raises LoxoError for an unknown field or class, and for a value out of range.
     """
     decoding = {label: config.decoding.get(label, Decoding()) for label in config.classes}
     for field, values in changes.items():
         if field not in CHANGEABLE:
-            raise LoxoError(f"There is no decoding parameter {field!r}; there are {', '.join(CHANGEABLE)}.")
+            raise LoxoError(f"There is no decoding parameter {field!r}. Use one of {', '.join(CHANGEABLE)}.")
         by_class = values if isinstance(values, Mapping) else dict.fromkeys(config.classes, values)
         for label, value in by_class.items():
             if label not in decoding:
                 raise LoxoError(f"{field} is given for {label!r}, but the classes are {', '.join(config.classes)}.")
-            if not 0 <= value < float("inf") or (field in SHARES and value > 1):
-                limits = "between 0 and 1" if field in SHARES else "0 or more"
+            if not 0 <= value < float("inf") or (field in FRACTIONS and value > 1):
+                limits = "between 0 and 1" if field in FRACTIONS else "0 or more"
                 raise LoxoError(f"{field} must be {limits}, not {value}.")
             decoding[label] = dataclasses.replace(decoding[label], **{field: value})
     return dataclasses.replace(config, decoding=decoding)
 
 
 def by_class(text: str, option: str) -> float | dict[str, float]:
-    """A number, or numbers by class such as `rumble=0.3,gunshot=0.6`, as given to `option`. LoxoError for others."""
+    """The value of `option`: a number, or numbers by class such as `rumble=0.3,gunshot=0.6`. Else raises LoxoError."""
     values: dict[str, float] = {}
     try:
         if "=" not in text:
