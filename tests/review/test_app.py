@@ -80,7 +80,7 @@ def test_decisions_undo_and_what_is_left(page, session):
     first, second = rows(page)[:2]
     done = page.post("/api/act", json={"changes": [{"row": first, "verdict": "yes"}]}).json()
     assert done[0]["verdict"] == "yes" and first not in rows(page) and rows(page, status="yes") == [first]
-    assert b'"verdict":"yes"' in session.journal.path.read_bytes()
+    assert b'"verdict":"yes"' in session.log.path.read_bytes()
     page.post("/api/act", json={"changes": [{"row": second, "verdict": "other", "label": " frog "}]})
     moved = page.post("/api/act", json={"changes": [{"row": first, "start_s": 11.5, "note": "faint"}]}).json()[0]
     assert (moved["start_s"], moved["detected"]["start_s"], moved["note"]) == (11.5, 12.0, "faint")
@@ -134,10 +134,10 @@ def test_a_missed_event_is_drawn_shown_and_undone(page):
     ],
 )
 def test_what_is_no_decision_is_refused_whole(page, session, change):
-    before = session.journal.path.read_bytes()
+    before = session.log.path.read_bytes()
     answer = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "yes"}, change]})
     assert answer.status_code == 400 and answer.json()["error"]
-    assert session.journal.path.read_bytes() == before
+    assert session.log.path.read_bytes() == before
 
 
 def test_pictures_and_sounds(page):

@@ -7,8 +7,8 @@ import pytest
 
 from loxo.detection.logit import logit
 from loxo.review.agreement import agreements
+from loxo.review.decision_log import Decision
 from loxo.review.estimate import LEAST_DECISIONS, fit
-from loxo.review.journal import Decision
 from loxo.review.results import wilson
 
 

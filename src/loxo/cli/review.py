@@ -64,7 +64,7 @@ def review(
     def on_open(session: Session) -> None:
         console.print(
             f"{len(session.names)} events, {len(session.decisions)} of them seen by {session.reviewer}: "
-            f"{session.journal.path}",
+            f"{session.log.path}",
             markup=False,
             highlight=False,
             soft_wrap=True,

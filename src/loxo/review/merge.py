@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from loxo.review.agreement import category
-from loxo.review.journal import Decision, Decisions
+from loxo.review.decision_log import Decision, Decisions
 
 DISPUTED = "disputed"
 BOUNDS = ("start_s", "end_s", "low_hz", "high_hz")

@@ -31,7 +31,7 @@ from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
 from loxo.files import atomic_file, write_atomically
-from loxo.review.journal import Decision, journals, read_journal
+from loxo.review.decision_log import Decision, decision_logs, read_decision_log
 from loxo.review.merge import Final, by_reviewer, finals, without_doubles
 from loxo.review.results import results
 from loxo.review.session import open_run
@@ -71,7 +71,7 @@ def export(run_folder: str | Path, recordings: str | Path | None = None) -> Expo
     Raises LoxoError when the folder is no run, a journal is damaged, or a file cannot be written.
     """
     run, names = open_run(run_folder)
-    people = by_reviewer(map(read_journal, journals(run.folder)))
+    people = by_reviewer(map(read_decision_log, decision_logs(run.folder)))
     return write_export(run, names, people, Places(run, recordings))
 
 

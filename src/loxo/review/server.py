@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loxo.errors import LoxoError
+from loxo.review.decision_log import decision_log_path
 from loxo.review.front import Front
 from loxo.review.guard import App, Guard
-from loxo.review.journal import journal_path
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def serve(
     reviewer = reviewer or _account()
     check_run(run)  # what is quickly known is said before a browser opens
     check_root(recordings)
-    journal_path(Path(run), reviewer)
+    decision_log_path(Path(run), reviewer)
     token = secrets.token_urlsafe(24)
     api: Future[App] = Future()
     with _listen(host, port) as listener:

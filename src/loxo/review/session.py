@@ -27,8 +27,17 @@ from numpy.typing import NDArray
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.review.agreement import category
+from loxo.review.decision_log import (
+    DRAWN,
+    VERDICTS,
+    Decision,
+    DecisionLog,
+    Decisions,
+    decision_log_path,
+    decision_logs,
+    read_decision_log,
+)
 from loxo.review.estimate import Fit, fit
-from loxo.review.journal import DRAWN, VERDICTS, Decision, Decisions, Journal, journal_path, journals, read_journal
 from loxo.review.merge import BOUNDS, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
 from loxo.runs.read import Places, Run, read_run
@@ -110,7 +119,7 @@ class Session:
         self._span = {self.recording[first]: (int(first), int(past)) for first, past in pairwise(borders)}
         self._longest = float((self.bounds["end_s"] - self.bounds["start_s"]).max()) if len(events) else 0.0
         self._durations = dict(zip(self.run.recordings["recording"], self.run.recordings["duration_s"], strict=True))
-        self.journal = Journal(journal_path(self.run.folder, self.reviewer), self.reviewer)
+        self.log = DecisionLog(decision_log_path(self.run.folder, self.reviewer), self.reviewer)
         self.verdict = np.zeros(len(events), np.int8)  # 0: none, else 1 + the place in VERDICTS
         self.noted = np.zeros(len(events), bool)
         self.drawn: list[str] = []
@@ -119,17 +128,17 @@ class Session:
         self._theirs: dict[str, dict[str, Decision]] = {}  # of the other reviewers, by event
         self._fits: dict[str, Fit] | None = None
         self._lock = threading.RLock()
-        self._see(self.journal.decisions.by_event)
+        self._see(self.log.decisions.by_event)
         self.refresh()
 
     def close(self) -> None:
-        self.journal.close()
+        self.log.close()
 
     # -- decisions
 
     @property
     def decisions(self) -> dict[str, Decision]:
-        return self.journal.decisions.by_event
+        return self.log.decisions.by_event
 
     def act(self, changes: Sequence[dict[str, Any]]) -> list[int]:
         """Records an action on the disk and returns the rows that it changed.
@@ -141,17 +150,17 @@ class Session:
             if not 0 < len(changes) <= MOST_CHANGES:
                 raise LoxoError(f"One action changes 1 to {MOST_CHANGES} events, not {len(changes)}.")
             ready = [self._ready(change) for change in changes]
-            self.journal.add(ready)
+            self.log.add(ready)
             return self._see(change["event"] for change in ready)
 
     def undo(self) -> list[int]:
         """Takes back the last action; the rows that it had changed."""
         with self._lock:
-            return self._see(change["event"] for change in self.journal.undo() or ())
+            return self._see(change["event"] for change in self.log.undo() or ())
 
     def redo(self) -> list[int]:
         with self._lock:
-            return self._see(change["event"] for change in self.journal.redo() or ())
+            return self._see(change["event"] for change in self.log.redo() or ())
 
     def _see(self, events: Iterable[str]) -> list[int]:
         """Brings the arrays up to what the journal says of these events."""
@@ -364,19 +373,19 @@ class Session:
     def refresh(self) -> None:
         """Reads the journals of others that have changed."""
         with self._lock:
-            for path in journals(self.run.folder):
-                if path == self.journal.path:
+            for path in decision_logs(self.run.folder):
+                if path == self.log.path:
                     continue
                 stat = path.stat()
                 stamp = (stat.st_size, stat.st_mtime_ns)
                 if path not in self._others or self._others[path][0] != stamp:
-                    self._others[path] = (stamp, read_journal(path))
+                    self._others[path] = (stamp, read_decision_log(path))
                     people = by_reviewer(decisions for _, decisions in self._others.values())
                     self._theirs = {name: theirs for name, theirs in people.items() if name != self.reviewer}
 
     def people(self) -> dict[str, dict[str, Decision]]:
         """Everybody's decisions by event."""
-        return by_reviewer([self.journal.decisions, *(decisions for _, decisions in self._others.values())])
+        return by_reviewer([self.log.decisions, *(decisions for _, decisions in self._others.values())])
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

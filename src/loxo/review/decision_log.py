@@ -101,7 +101,7 @@ def _changed(decision: Decision, change: Change) -> Decision:
     return replace(decision, **{name: change[name] for name in (*FIELDS, "at") if name in change})
 
 
-class Journal:
+class DecisionLog:
     """One reviewer's journal, open for appending. Raises LoxoError when it cannot be opened, or is open elsewhere."""
 
     def __init__(self, path: Path, reviewer: str) -> None:
@@ -178,8 +178,8 @@ class Journal:
         )
 
 
-def read_journal(path: Path) -> Decisions:
-    """The decisions of a journal that somebody else may be writing. Raises LoxoError as Journal does."""
+def read_decision_log(path: Path) -> Decisions:
+    """The decisions of a journal that somebody else may be writing. Raises LoxoError as DecisionLog does."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -187,7 +187,7 @@ def read_journal(path: Path) -> Decisions:
     return _replay(path, content[: content.rfind(b"\n") + 1])
 
 
-def journal_path(run: Path, reviewer: str) -> Path:
+def decision_log_path(run: Path, reviewer: str) -> Path:
     """Where a reviewer's journal lies. Raises LoxoError for a name without a letter or digit."""
     name = re.sub(r"[^\w.-]+", "-", reviewer.strip().casefold()).strip("-.")
     if not name:
@@ -195,7 +195,7 @@ def journal_path(run: Path, reviewer: str) -> Path:
     return run / FOLDER / (name + SUFFIX)
 
 
-def journals(run: Path) -> list[Path]:
+def decision_logs(run: Path) -> list[Path]:
     """All journals of a run, by name."""
     return sorted((run / FOLDER).glob("*" + SUFFIX))
 
