@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from loxo.survey import processes as workers
-from loxo.survey.survey import Progress, survey
+from loxo.survey.survey import SurveyProgress, survey
 from toy import ToyModel, write_recording
 
 
@@ -57,7 +57,7 @@ def make_card(folder: Path, files: int, events: float) -> Path:
 def measure(card: Path, out: Path) -> None:
     process, memory = psutil.Process(), {}
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: SurveyProgress) -> None:
         if progress.finished in (progress.recordings // 10, progress.recordings):
             memory.setdefault(progress.finished, process.memory_info().rss / 2**20)
 

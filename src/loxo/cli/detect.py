@@ -88,8 +88,7 @@ def detect(
     from loxo.survey.thresholds import hours_in
 
     with quick_imports():
-        from loxo.survey.survey import Progress as SurveyProgress
-        from loxo.survey.survey import survey
+        from loxo.survey.survey import SurveyProgress, survey
 
     def config() -> Any:
         from loxo.engine.model_file import load_model

@@ -45,7 +45,7 @@ def fetch(
     Example: `loxo fetch elp --tables nn_ele_TrainingSet.txt --windows --dest elp/`
     """
     from loxo.errors import LoxoError
-    from loxo.fetch.fetch import ELP_BUCKET, Progress
+    from loxo.fetch.fetch import ELP_BUCKET, FetchProgress
     from loxo.fetch.fetch import fetch as run
 
     rules = {}
@@ -56,7 +56,7 @@ def fetch(
         rules[old] = new
     with progress_bar("fetching") as (bar, task):
 
-        def on_progress(progress: Progress) -> None:
+        def on_progress(progress: FetchProgress) -> None:
             size = f", {progress.bytes / 1e9:.2f} of {progress.of_bytes / 1e9:.2f} GB" if progress.bytes else ""
             note = f"{progress.recordings}/{progress.of} recordings{size}: {progress.doing}"
             bar.update(task, completed=progress.recordings, total=progress.of, note=note)

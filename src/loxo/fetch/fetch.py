@@ -42,7 +42,7 @@ GIVE_UP_AFTER = 3  # recordings in a row that got no answer
 
 
 @dataclass(frozen=True)
-class Progress:
+class FetchProgress:
     """How far a fetch is."""
 
     recordings: int  # done, those of earlier calls included
@@ -53,7 +53,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Summary:
+class FetchSummary:
     """What became of the recordings that the tables name."""
 
     folder: Path
@@ -82,8 +82,8 @@ def fetch(
     margin_s: float = 30.0,
     rename: Mapping[str, str] | None = None,
     limit: int | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Summary:
+    on_progress: Callable[[FetchProgress], None] | None = None,
+) -> FetchSummary:
     """Fetches the recordings that `tables` name from `bucket` (an s3:// or https:// place) into the folder `dest`.
 
     `windows` fetches only the stretches around events, `margin_s` seconds more on either side, and writes tables for
@@ -171,7 +171,7 @@ class _Fetch:
         problems: list[str],
         notes: list[str],
         count: int,
-        on_progress: Callable[[Progress], None] | None,
+        on_progress: Callable[[FetchProgress], None] | None,
     ) -> None:
         self.folder, self.parameters, self.problems, self.notes = folder, parameters, problems, notes
         self.count, self.on_progress = count, on_progress
@@ -305,17 +305,17 @@ class _Fetch:
     def _report(self, doing: str) -> None:
         if self.on_progress is not None:
             done = len(self.done) + len(self.missing)
-            self.on_progress(Progress(done, self.count, self.bytes, self.of_bytes, doing))
+            self.on_progress(FetchProgress(done, self.count, self.bytes, self.of_bytes, doing))
 
     def _write(self) -> None:
         files = {name: self.files[name] for name in sorted(self.files)}
         record = {"parameters": self.parameters, "missing": sorted(self.missing), "files": files}
         write_atomically(self.folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
 
-    def summary(self, tables: list[Path]) -> Summary:
+    def summary(self, tables: list[Path]) -> FetchSummary:
         self._write()
         files = [entry for entry in self.files.values() if entry["recording"] in self.done]
-        return Summary(
+        return FetchSummary(
             folder=self.folder,
             recordings=len(self.done),
             resumed=self.resumed,

@@ -11,7 +11,7 @@ from loxo.detection.shards import Part
 
 
 @dataclass(frozen=True)
-class Progress:
+class SurveyProgress:
     """Progress of a run."""
 
     finished: int  # recordings, including those of earlier calls
@@ -32,7 +32,11 @@ class Tracker:
     `earlier_bytes` bytes were finished by earlier calls."""
 
     def __init__(
-        self, sizes: Sequence[int], earlier: int, earlier_bytes: int, on_progress: Callable[[Progress], None] | None
+        self,
+        sizes: Sequence[int],
+        earlier: int,
+        earlier_bytes: int,
+        on_progress: Callable[[SurveyProgress], None] | None,
     ) -> None:
         self.sizes = [max(size, 1) for size in sizes]
         self.recordings = len(sizes) + earlier
@@ -77,4 +81,6 @@ class Tracker:
         new = done - self.at_start
         left = elapsed * (self.whole - done) / new if new > 0 else None
         share = min(done / self.whole, 1.0)
-        self.on_progress(Progress(self.finished, self.recordings, share, seconds / 3600, self.failed, elapsed, left))
+        self.on_progress(
+            SurveyProgress(self.finished, self.recordings, share, seconds / 3600, self.failed, elapsed, left)
+        )

@@ -32,7 +32,7 @@ from loxo.runs.tables import parse_formats
 if TYPE_CHECKING:
     import pandas as pd
 
-    from loxo.survey.survey import Summary
+    from loxo.survey.survey import SurveySummary
 
 
 def analysed_hours(run: str | Path) -> float:
@@ -51,7 +51,7 @@ def redecode(
     names: Names | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Summary:
+) -> SurveySummary:
     """Decodes the kept scores of the folder `run` into the folder `out`. See this module's docstring.
 
     `threshold` as in loxo.detect; `changes` are other decoding parameters, see `changed`; without them they are the

@@ -22,7 +22,7 @@ from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scor
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
-from loxo.survey.progress import Progress
+from loxo.survey.progress import SurveyProgress
 from loxo.survey.survey import survey
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def calibrate(
     data: str | None = None,
     criterion: Criterion = IOU30,
     workers: int = 1,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[SurveyProgress], None] | None = None,
 ) -> dict[str, ClassFit]:
     """Writes the model of `model` with a calibration for `truth` and `recordings` into the file `out`.
 

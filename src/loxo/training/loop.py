@@ -38,7 +38,7 @@ GRADIENT_CLIP = 1.0  # norm
 PREFETCHED = 4  # batches that each process of the loader has ready
 BEST = Path("checkpoints", "best.safetensors")
 
-Progress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest figures
+TrainingProgress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest figures
 
 
 class Loop:
@@ -52,7 +52,7 @@ class Loop:
         sources: Sources,
         out: Path,
         state: dict[str, Any] | None,
-        on_progress: Progress | None,
+        on_progress: TrainingProgress | None,
         teachers: Teachers | None = None,
     ) -> None:
         """`state`: of the checkpoint to go on from; None: from the beginning."""

@@ -46,7 +46,7 @@ from loxo.network.foreign.checkpoints import load_weights
 from loxo.network.registry import build
 from loxo.training.config import TrainingConfig
 from loxo.training.fit_decoding import fit_decoding
-from loxo.training.loop import BEST, Loop, Progress
+from loxo.training.loop import BEST, Loop, TrainingProgress
 from loxo.training.record import check_wandb, load_checkpoint
 from loxo.training.schema import config_to_dict, flatten, free_keys, model_config
 from loxo.training.sources import Sources, build_sources, simulated_share
@@ -62,7 +62,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: TrainingProgress | None = None,
     on_problems: Callable[[list[str]], None] | None = None,
 ) -> Path:
     """Trains a model and returns the path of its file in the run folder.
