@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated, fit_calibration, operating_curve, reliability
+from loxo.evaluation.calibration import calibrated_scores, fit_calibration, operating_curve, reliability
 
 
 def drawn(seed, n, power):
@@ -20,10 +20,10 @@ def drawn(seed, n, power):
 def test_calibrated_scores_are_right_as_often_as_they_say_on_other_data(power):
     calibration = fit_calibration(*drawn(1, 6000, power))
     scores, right = drawn(2, 50_000, power)
-    assert reliability(calibrated(scores, calibration), right).error < 0.02
+    assert reliability(calibrated_scores(scores, calibration), right).error < 0.02
     if power != 1.0:
         assert reliability(scores, right).error > 0.15
-    near = np.abs(calibrated(scores, calibration) - 0.8) < 0.03
+    near = np.abs(calibrated_scores(scores, calibration) - 0.8) < 0.03
     assert right[near].mean() == pytest.approx(0.8, abs=0.04)
 
 
@@ -44,9 +44,9 @@ def test_any_data_give_a_rising_curve_from_0_to_1(rows, method):
 def test_a_few_events_do_not_make_certainty():
     # Five right ones and nothing else: not 1, and the smaller the score the smaller the probability
     calibration = fit_calibration(np.full(5, 0.9), np.ones(5, bool))
-    assert 0.6 < calibrated(np.array([0.9]), calibration)[0] < 0.97
+    assert 0.6 < calibrated_scores(np.array([0.9]), calibration)[0] < 0.97
     calibration = fit_calibration(np.array([0.2, 0.9]), np.array([False, True]))
-    low, high = calibrated(np.array([0.2, 0.9]), calibration)
+    low, high = calibrated_scores(np.array([0.2, 0.9]), calibration)
     assert 0.05 < low < 0.5 < high < 0.95
 
 
@@ -54,10 +54,10 @@ def test_scores_that_say_nothing_become_the_share_that_is_right():
     rng = np.random.default_rng(0)
     scores, right = rng.random(2000), rng.random(2000) < 0.3
     for method in ("isotonic", "platt"):
-        values = calibrated(np.linspace(0.1, 0.9, 9), fit_calibration(scores, right, method))
+        values = calibrated_scores(np.linspace(0.1, 0.9, 9), fit_calibration(scores, right, method))
         assert np.abs(values - 0.3).max() < 0.12
     backwards = fit_calibration(scores, rng.random(2000) < 1 - scores, "platt")
-    assert calibrated(np.array([0.5]), backwards)[0] == pytest.approx(0.5, abs=0.05)
+    assert calibrated_scores(np.array([0.5]), backwards)[0] == pytest.approx(0.5, abs=0.05)
 
 
 def test_reliability_by_hand():

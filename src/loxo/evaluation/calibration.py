@@ -49,7 +49,7 @@ def fit_calibration(scores: Floats, right: Bools, method: str = "auto") -> Calib
     return _platt(scores, right) if method == "platt" else _isotonic(scores, right)
 
 
-def calibrated(scores: Floats, calibration: Calibration) -> Floats:
+def calibrated_scores(scores: Floats, calibration: Calibration) -> Floats:
     """The probabilities of raw scores."""
     return np.interp(scores, calibration.raw, calibration.probability)
 

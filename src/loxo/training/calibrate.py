@@ -18,7 +18,7 @@ from loxo.audio.finding import find_recordings
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.model_file import load_model, save_model
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated, fit_calibration, judged_scores, operating_curve, reliability
+from loxo.evaluation.calibration import calibrated_scores, fit_calibration, judged_scores, operating_curve, reliability
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
@@ -83,7 +83,7 @@ def calibrate(
         scores, right = judged_scores(match(one.truth, one.found[0], criterion))
         calibration[one.label] = fit_calibration(scores, right)
         said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
-        worth = calibrated(scores, calibration[one.label])
+        worth = calibrated_scores(scores, calibration[one.label])
         curve = operating_curve(worth, right, one.truth.events, case.hours, f"{said}; {criterion}")
         curves[one.label] = curve
         threshold = _threshold(curve, max_fp_per_hour)
@@ -131,4 +131,4 @@ def _moved(threshold: float, before: Calibration | None, now: Calibration) -> fl
     import numpy as np
 
     raw = threshold if before is None else float(np.interp(threshold, before.probability, before.raw))
-    return float(calibrated(np.array([raw]), now)[0])
+    return float(calibrated_scores(np.array([raw]), now)[0])
