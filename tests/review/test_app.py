@@ -1,5 +1,7 @@
 """The page's server: what it answers to the reviewer, and what it refuses to everybody else."""
 
+import os
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
@@ -280,3 +282,35 @@ def test_undecodable_numbers_do_no_harm(page):
     body = b'{"changes": [{"row": 0, "start_s": NaN}]}'
     assert page.post("/api/act", content=body, headers={"content-type": "application/json"}).status_code == 400
     assert np.isfinite(page.get("/api/events?rows=0").json()[0]["start_s"])
+
+
+# -- what is answered is on the disk
+
+
+def test_a_decision_is_on_the_disk_before_the_answer_begins(session, monkeypatch):
+    order, fsync = [], os.fsync
+    app = create_app(session, TOKEN)
+
+    def counted(handle):
+        order.append(("fsync", os.fstat(handle).st_size))
+        fsync(handle)
+
+    async def watched(scope, receive, send):
+        async def sent(message):
+            order.append(message["type"])
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    with TestClient(watched, base_url=HOST) as client:
+        client.get("/", params={"token": TOKEN})
+        monkeypatch.setattr(os, "fsync", counted)
+        for address, body in (
+            ("/api/act", {"changes": [{"row": 0, "verdict": "yes"}]}),
+            ("/api/undo", {}),
+            ("/api/redo", {}),
+        ):
+            order.clear()
+            assert client.post(address, json=body).status_code == 200
+            size = session.log.path.stat().st_size
+            assert order[:2] == [("fsync", size), "http.response.start"], address
