@@ -40,7 +40,7 @@ def test_coordinates(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
-    [("95,16", "latitude must lie"), ("2.2,x", "no latitude and longitude"), ("nowhere.csv", "neither LAT,LON")],
+    [("95,16", "latitude must lie"), ("2.2,x", "not a latitude and a longitude"), ("nowhere.csv", "neither LAT,LON")],
 )
 def test_bad_coordinates(given, sentence):
     with pytest.raises(LoxoError, match=sentence):

@@ -52,7 +52,7 @@ def test_pairs_are_one_to_one_and_the_longest_overlap_wins():
 
 def test_equal_runs_and_runs_of_other_recordings(tmp_path):
     runs = [write_run(tmp_path / name, [recording(A)], [event(A, 1)]) for name in ("one", "two")]
-    assert "Both runs have the same events" in compare(*runs).page.read_text()
+    assert "Both runs contain the same events" in compare(*runs).page.read_text()
     strange = write_run(tmp_path / "three", [recording(B)], [event(B, 1)])
     with pytest.raises(LoxoError, match="no analysed recording in common"):
         compare(runs[0], strange)

@@ -15,7 +15,7 @@ def test_poisson_limits_are_garwoods():
     assert poisson_interval(np.ones(10)) == pytest.approx((4.7954, 18.3904), abs=1e-3)
 
 
-def test_weighted_limits_enclose_the_sum_and_widen_with_doubt():
+def test_limits_of_probabilities_enclose_their_sum_and_are_wider_for_uncertain_events():
     """20 events of which half are right say less than 10 that are: never less wide than for ten certain ones is wrong,
     since the 20 were all seen; the limits hold the sum and shrink against the Poisson of 20 halves."""
     low, high = poisson_interval(np.full(20, 0.5))
@@ -57,8 +57,8 @@ def run(tmp_path):
 
 
 def test_rates_by_site_and_over_all(run):
-    weights = np.ones(len(run.events))
-    table = rates(run.events, weights, run.labels, run.recordings, hourly_effort(run.recordings))
+    probabilities = np.ones(len(run.events))
+    table = rates(run.events, probabilities, run.labels, run.recordings, hourly_effort(run.recordings))
     rows = table.set_index(["label", "site"])
     a = rows.loc[("rumble", "a")]
     assert (a["events"], a["analysed_h"], a["per_day"], a["interval"]) == (16, 96.0, 4.0, "days")
@@ -71,9 +71,9 @@ def test_rates_by_site_and_over_all(run):
     assert rows.loc[("gunshot", "a"), "per_day"] == 0 and rows.loc[("gunshot", "a"), "per_day_high"] > 0
 
 
-def test_weights_make_expected_counts(run):
-    weights = np.where(run.events["site"] == "b", 0.5, 1.0)
-    table = rates(run.events, weights, run.labels, run.recordings, hourly_effort(run.recordings))
+def test_expected_counts_are_sums_of_probabilities(run):
+    probabilities = np.where(run.events["site"] == "b", 0.5, 1.0)
+    table = rates(run.events, probabilities, run.labels, run.recordings, hourly_effort(run.recordings))
     b = table.set_index(["label", "site"]).loc[("rumble", "b")]
     assert (b["events"], b["expected"], b["per_day"]) == (3, 1.5, 1.5)
 

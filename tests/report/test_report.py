@@ -58,7 +58,7 @@ def test_tables_and_figures_lie_beside_it(sound):
 
 def test_recordings_that_are_gone_are_named_and_others_shown(sound):
     text = sound.page.read_text()
-    assert "b_20200102_060000.wav: the recording is not there any more" in text
+    assert "b_20200102_060000.wav: the recording was not found" in text
     assert "strongest" in text and "· a_20200101_000000.wav" in text
     assert any("1 recording " in note and "--recordings" in note for note in sound.notes)
 
@@ -118,7 +118,7 @@ def test_hostile_names_are_text(tmp_path):
 def test_no_start_times_no_events_nothing_analysed(tmp_path):
     made = report(write_run(tmp_path / "a", [recording("clip.wav", 1)], [event("clip.wav", 3)]))
     assert any("no start time in their names" in note for note in made.notes)
-    assert "None of the recordings has a start time" in made.page.read_text()
+    assert "No recording has a start time" in made.page.read_text()
     assert pd.read_csv(tmp_path / "a" / "report.rates.csv")["per_day"].iloc[0] == 24
     assert report(write_run(tmp_path / "b", [recording("a_20200101_000000.wav", 1)], [])).page.exists()
     failed = [recording("a_20200101_000000.wav", analysed=0, reason="empty.")]
@@ -131,7 +131,7 @@ def test_no_start_times_no_events_nothing_analysed(tmp_path):
         ({"coordinates": "1,2"}, "--time-zone"),
         ({"clock_zone": "UTC"}, "--time-zone"),
         ({"time_zone": "Mars"}, "no time zone"),
-        ({"out": "page.pdf"}, "end its name with .html"),
+        ({"out": "page.pdf"}, "Give a name that ends with .html"),
         ({"recordings": "nowhere"}, "no such folder"),
     ],
 )
