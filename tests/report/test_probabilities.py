@@ -31,12 +31,12 @@ def folder(tmp_path):
     return write_run(tmp_path / "run", [recording(NAME)], EVENTS)
 
 
-def test_without_either_every_event_counts_one(folder):
+def test_without_a_review_and_a_calibration_every_event_has_the_probability_one(folder):
     found = event_probabilities(read_run(folder))
     assert found.probabilities.tolist() == [1, 1, 1, 1] and set(found.sources.values()) == {COUNT}
 
 
-def test_calibrated_scores_are_the_probability(tmp_path):
+def test_calibrated_scores_are_the_probabilities(tmp_path):
     parameters = {**PARAMETERS, "calibration": {"rumble": {"raw": [0.0, 1.0], "probability": [0.0, 1.0]}}}
     folder = write_run(tmp_path / "run", [recording(NAME)], EVENTS, parameters=parameters)
     found = event_probabilities(read_run(folder))
@@ -44,7 +44,7 @@ def test_calibrated_scores_are_the_probability(tmp_path):
     assert found.sources == {"rumble": CALIBRATION, "gunshot": COUNT}
 
 
-def test_a_review_decides_and_its_curve_tells_the_rest(folder):
+def test_events_without_a_decision_have_the_probability_of_the_curve(folder):
     curve = [[0.0, 0.0, 0.0, 0.1], [1.0, 0.5, 0.4, 0.6]]  # P is half the score
     write_review(folder, [("yes", ""), ("no", ""), ("", ""), ("", "")], curve)
     found = event_probabilities(read_run(folder))
@@ -53,7 +53,7 @@ def test_a_review_decides_and_its_curve_tells_the_rest(folder):
     assert found.decisions == {"rumble": 2, "gunshot": 0} and found.drawn == 1
 
 
-def test_without_a_curve_decisions_alone_are_taken_over(folder):
+def test_without_a_curve_only_decided_events_get_a_probability_from_the_review(folder):
     write_review(folder, [("yes", ""), ("no", ""), ("unsure", ""), ("other", "rumble")])
     found = event_probabilities(read_run(folder))
     assert found.probabilities.tolist() == [1, 0, 1, 1]

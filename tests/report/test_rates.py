@@ -23,7 +23,7 @@ def test_limits_of_probabilities_enclose_their_sum_and_are_wider_for_uncertain_e
     assert low > poisson_interval(np.ones(10))[0] and high < 10 + 2 * (18.39 - 10)
 
 
-def test_coverage_of_both_intervals():
+def test_both_intervals_cover_the_true_rate():
     """Of 400 simulated surveys at a known rate about 95 % of the intervals hold it."""
     rng = np.random.default_rng(1)
     held = {"poisson": 0, "days": 0}
@@ -56,7 +56,7 @@ def run(tmp_path):
     return read_run(write_run(tmp_path / "run", rows, events))
 
 
-def test_rates_by_site_and_over_all(run):
+def test_rates_are_computed_by_site_and_for_all_sites(run):
     probabilities = np.ones(len(run.events))
     table = rates(run.events, probabilities, run.labels, run.recordings, hourly_effort(run.recordings))
     rows = table.set_index(["label", "site"])
@@ -84,7 +84,7 @@ def test_a_site_without_sound_has_no_rate(tmp_path):
     assert table["per_day"].isna().all() and (table["interval"] == "").all()
 
 
-def test_events_fall_into_their_hour(run):
+def test_events_count_in_the_hour_in_which_they_start(run):
     cells = hourly_events(run.events, np.full(len(run.events), 0.5), hourly_effort(run.recordings), run.labels)
     b = cells[cells["site"] == "b"]
     assert b["rumble"].tolist()[:4] == [2, 0, 1, 0] and b["rumble expected"].sum() == 1.5

@@ -10,14 +10,14 @@ import pytest
 
 from loxo.errors import LoxoError
 from loxo.review.decision_log import DecisionLog, decision_log_path, read_decision_log
-from loxo.review.merge import by_reviewer, final, finals, without_doubles
+from loxo.review.merge import by_reviewer, final, finals, without_repeats
 
 
 def said(log):
     return {event: decision.verdict for event, decision in log.decisions.by_event.items()}
 
 
-def test_decisions_are_there_after_opening_again(tmp_path):
+def test_decisions_are_restored_when_the_log_is_opened_again(tmp_path):
     path = decision_log_path(tmp_path, "Ana María")
     log = DecisionLog(path, "Ana María")
     log.add([{"event": "a", "verdict": "yes"}, {"event": "b", "verdict": "no"}])
@@ -29,7 +29,7 @@ def test_decisions_are_there_after_opening_again(tmp_path):
     again.close()
 
 
-def test_undo_and_redo_without_limit_also_after_opening_again(tmp_path):
+def test_undo_and_redo_have_no_limit_and_work_after_opening_again(tmp_path):
     path = tmp_path / "ana.jsonl"
     log = DecisionLog(path, "Ana")
     for verdict in ("yes", "no", "unsure"):
@@ -52,7 +52,7 @@ def test_undo_and_redo_without_limit_also_after_opening_again(tmp_path):
     log.close()
 
 
-def test_a_torn_last_line_is_dropped_and_the_next_decision_stands_on_a_line_of_its_own(tmp_path):
+def test_an_incomplete_last_line_is_dropped_and_the_next_decision_starts_a_new_line(tmp_path):
     path = tmp_path / "ana.jsonl"
     log = DecisionLog(path, "Ana")
     log.add([{"event": "a", "verdict": "yes"}])
@@ -68,7 +68,7 @@ def test_a_torn_last_line_is_dropped_and_the_next_decision_stands_on_a_line_of_i
         assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_damaged_line_in_the_middle_is_told(tmp_path):
+def test_a_damaged_line_in_the_middle_is_reported(tmp_path):
     path = tmp_path / "ana.jsonl"
     log = DecisionLog(path, "Ana")
     log.add([{"event": "a", "verdict": "yes"}])
@@ -80,7 +80,7 @@ def test_a_damaged_line_in_the_middle_is_told(tmp_path):
             DecisionLog(path, "Ana")
 
 
-def test_one_journal_is_written_by_one_server(tmp_path):
+def test_one_decision_log_is_written_by_one_server(tmp_path):
     log = DecisionLog(tmp_path / "ana.jsonl", "Ana")
     with pytest.raises(LoxoError, match="another `loxo review`"):
         DecisionLog(tmp_path / "ana.jsonl", "Ana")
@@ -105,7 +105,7 @@ for k in range(100000):
 """
 
 
-def test_sigkill_loses_nothing_that_was_answered_for(tmp_path):
+def test_sigkill_loses_no_decision_that_was_answered(tmp_path):
     path = tmp_path / "ana.jsonl"
     for kill_at in (1, 7, 40):
         path.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def two(tmp_path, ana, ben):
     return by_reviewer(logs)
 
 
-def test_reviewers_are_merged(tmp_path):
+def test_decisions_of_two_reviewers_are_merged(tmp_path):
     people = two(
         tmp_path,
         [
@@ -158,7 +158,7 @@ def test_reviewers_are_merged(tmp_path):
     assert answers["both"].note == "Ben: clear" and answers["apart"].reviewers == "Ana: yes; Ben: no"
 
 
-def test_of_one_person_on_two_computers_the_latest_decision_counts(tmp_path):
+def test_the_latest_decision_of_one_reviewer_on_two_computers_counts(tmp_path):
     first, second = (DecisionLog(tmp_path / name, "Ana") for name in ("z.jsonl", "a.jsonl"))
     first.add([{"event": "a", "verdict": "yes"}])
     second.add([{"event": "a", "verdict": "no"}])
@@ -171,11 +171,11 @@ def test_of_one_person_on_two_computers_the_latest_decision_counts(tmp_path):
     second.close()
 
 
-def test_two_drawings_of_one_event_are_one():
+def test_two_drawings_of_one_event_count_once():
     drawn = [
         {"recording": "r", "label": "rumble", "start_s": 1.0, "end_s": 5.0},
         {"recording": "r", "label": "rumble", "start_s": 1.5, "end_s": 5.5},
         {"recording": "r", "label": "gunshot", "start_s": 1.0, "end_s": 5.0},
         {"recording": "r", "label": "rumble", "start_s": 4.5, "end_s": 9.0},
     ]
-    assert without_doubles(drawn) == [drawn[0], *drawn[2:]]
+    assert without_repeats(drawn) == [drawn[0], *drawn[2:]]

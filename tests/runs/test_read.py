@@ -11,7 +11,7 @@ from loxo.errors import LoxoError
 from loxo.runs.read import Places, read_run
 
 
-def test_recordings_and_events(tmp_path):
+def test_sites_and_start_times_come_from_the_names_of_recordings(tmp_path):
     name = "x/nn01a_20180126_010000.wav"
     run = read_run(write_run(tmp_path / "run", [recording(name, 2), recording("clip.wav", 1)], [event(name, 90.5)]))
     assert run.recordings["site"].tolist() == ["nn01a", ""]
@@ -20,7 +20,7 @@ def test_recordings_and_events(tmp_path):
     assert run.labels == ["rumble", "gunshot"]
 
 
-def test_names_are_read_as_the_run_did(tmp_path):
+def test_names_are_parsed_with_the_pattern_of_the_run(tmp_path):
     names = {"pattern": "{site}/%Y-%m-%d_%Hh%M", "time_zone": None}
     name = "cards/lake/2020-01-02_03h04.wav"
     parameters = {**PARAMETERS, "names": names}
@@ -77,7 +77,7 @@ def faulty(tmp_path, what):
         ("stranger", "does not list"),
     ],
 )
-def test_what_is_no_run(tmp_path, what, sentence):
+def test_each_fault_of_a_run_folder_is_one_sentence(tmp_path, what, sentence):
     with pytest.raises(LoxoError, match=sentence) as caught:
         read_run(faulty(tmp_path, what))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)

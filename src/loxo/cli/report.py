@@ -14,7 +14,7 @@ from loxo.errors import LoxoError
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(help="A run folder of `loxo detect`, or two to compare.")],
-    out: Annotated[Path | None, typer.Option(help="The page, .html; by default report.html in the run folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The page, .html (default: report.html in the run folder).")] = None,
     coordinates: Annotated[
         str | None, typer.Option(help="For sunrise and sunset: LAT,LON in degrees, or a CSV with site, lat, lon.")
     ] = None,
@@ -22,26 +22,26 @@ def report(
         str | None, typer.Option(help="Zone of the times on the page: Africa/Brazzaville, +01:00, UTC.")
     ] = None,
     clock_zone: Annotated[
-        str | None, typer.Option(help="Zone of the recorders' clocks where it is not --time-zone: UTC, +02:00.")
+        str | None, typer.Option(help="Zone of the recorders' clocks, if it differs from --time-zone: UTC, +02:00.")
     ] = None,
     recordings: Annotated[
-        Path | None, typer.Option(help="Folder in which recordings that were moved are found by their names.")
+        Path | None, typer.Option(help="Folder in which moved recordings are found by their names.")
     ] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder that gets each figure as SVG and PNG.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for each figure as SVG and PNG.")] = None,
 ) -> None:
-    """Sum up a run: effort, rates, activity by date and hour, events to look at. Or compare two runs.
+    """Summarise a run: effort, rates, activity by date and hour, example events. Or compare two runs.
 
-    Writes one web page that opens without a network, and tables (CSV) beside it.
+    Writes one web page that needs no network, and tables (CSV) next to it.
 
     Example: `loxo report runs/march --coordinates 2.2,16.5 --time-zone Africa/Brazzaville`
     """
     if len(runs) > 2:
-        raise LoxoError(f"A report is about one run, or compares two; {len(runs)} were given.")
+        raise LoxoError(f"Give one run, or two runs to compare, not {len(runs)}.")
     if len(runs) == 2:
         from loxo.report.compare import compare
 
         if coordinates is not None:
-            raise LoxoError("A comparison shows no sunrise: leave --coordinates out.")
+            raise LoxoError("A comparison shows no sunrise. Leave --coordinates out.")
         result = compare(
             runs[0], runs[1], out, time_zone=time_zone, clock_zone=clock_zone, recordings=recordings, figures=figures
         )
@@ -59,4 +59,4 @@ def report(
         )
     for note in result.notes:
         errors.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"the report is {result.page}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"The report is {result.page}", markup=False, highlight=False, soft_wrap=True)
