@@ -11,7 +11,6 @@ wrong with it (truncated, failed, or a note). A worker process that dies, or is 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import struct
@@ -21,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from loxo.runs.record import RecordedFile, read_record
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
 
@@ -124,11 +124,11 @@ def make_damaged(folder: Path, files: int, seed: int) -> dict[str, tuple[str, st
     return made
 
 
-def is_silent_loss(kind: str, size: int, item: dict[str, object]) -> bool:
+def is_silent_loss(kind: str, size: int, item: RecordedFile) -> bool:
     """Whether a recording counts as whole without a word although much of its file was not analysed."""
-    if item["status"] != "done" or item["notes"]:
+    if item.status != "done" or item.notes:
         return False
-    seconds = float(item["analysed_s"])  # type: ignore[arg-type]
+    seconds = item.analysed_s
     if kind in FRAME_BYTES:  # all bytes after the header are samples, at whatever rate the header now says
         rates = {RATE, *(RATE ^ 1 << bit for bit in range(32))}
         return not any(seconds * rate * FRAME_BYTES[kind] >= size - 1024 for rate in rates if rate > 0)
@@ -139,20 +139,19 @@ def prove(folder: Path, files: int, seed: int) -> Counter[str]:
     """Makes, analyses and judges; how many ended how. SystemExit where something is not as it must be."""
     made = make_damaged(folder / "damaged", files, seed)
     survey([folder / "damaged"], "toy", folder / "run", load=ToyModel, workers=2, patience_minutes=HANG_S / 60)
-    record = json.loads((folder / "run" / "run.json").read_text())
     faults, ends = [], Counter[str]()
-    for item in record["recordings"]:
-        path = Path(item["recording"])
+    for item in read_record(folder / "run").recordings:
+        path = Path(item.recording)
         kind, damage = made.pop(path.name)
-        ends[item["status"] if not item["notes"] or item["status"] != "done" else "done, with a note"] += 1
-        said = " ".join([item["reason"] or "", *item["notes"]])
+        ends[item.status if not item.notes or item.status != "done" else "done, with a note"] += 1
+        said = " ".join([item.reason or "", *item.notes])
         if "worker process" in said:
             faults.append(f"{path.name}: {said}")
         elif "the analysis failed with" in said:
             faults.append(f"{path.name}: not foreseen: {said}")
         elif is_silent_loss(kind, path.stat().st_size, item):
-            faults.append(f"{path.name}: silent loss ({item['analysed_s']} s of {path.stat().st_size} bytes)")
-        elif damage == "nothing" and (item["status"] != "done" or said):
+            faults.append(f"{path.name}: silent loss ({item.analysed_s} s of {path.stat().st_size} bytes)")
+        elif damage == "nothing" and (item.status != "done" or said):
             faults.append(f"{path.name}: a sound recording was found wanting: {said}")
     faults += [f"{name}: it is not in run.json" for name in made]
     if faults:

@@ -103,12 +103,12 @@ def listed(page, text: str) -> None:
     page.locator("#list-size").filter(has_text=text).wait_for()
 
 
-def journal(run: Path) -> list[dict]:
+def log_lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "review" / "ana.jsonl").read_text().splitlines()][1:]
 
 
 def changes(run: Path) -> list[dict]:
-    return [change for line in journal(run) if "changes" in line for change in line["changes"]]
+    return [change for line in log_lines(run) if "changes" in line for change in line["changes"]]
 
 
 def edge(page, share_of_window: float) -> tuple[float, float]:
@@ -205,7 +205,7 @@ def test_many_events_are_rejected_in_the_grid_and_undone_at_once(page, run):
     assert page.locator("#tiles .verdict-n").count() == 5
     page.keyboard.press("z")
     saved(page, 2)
-    assert page.locator("#tiles .verdict-n").count() == 0 and journal(run)[-1]["undo"] == 1
+    assert page.locator("#tiles .verdict-n").count() == 0 and log_lines(run)[-1]["undo"] == 1
     page.keyboard.press("Enter")
     page.wait_for_selector("#single:visible")
 
