@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants bench-failures clean
+.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants bench-failures clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,9 @@ bench-kill: install  ## 100 kills of runs over 50 recordings: the run, its worke
 
 bench-same: install  ## the same bytes from 1, 2 and 4 processes, Dask, batches and shards of any size
 	$(BIN)/python benchmarks/same_events.py
+
+bench-runtimes: install  ## the same events by PyTorch, ONNX Runtime and OpenVINO: half an hour, a simulated week (30 minutes)
+	$(BIN)/python benchmarks/same_runtimes.py
 
 bench-damaged: install  ## 2,000 damaged recordings of all formats: no crash, no hang, no silent loss
 	$(BIN)/python benchmarks/damaged_files.py

@@ -1,9 +1,9 @@
-"""Evaluation of a million events: time of the processor by stage, and memory.
+"""CPU time and memory of each stage of an evaluation of a million events.
 
     python benchmarks/bench_evaluate.py [--events 1000000] [--recordings 1000]
 
-Truth and detections are drawn by chance: recordings of 24 h, 80 % of the events called with borders 1 s off, and half
-as many false positives as there are events; two CSV tables as Loxo writes them.
+Truth and detections are random, in recordings of 24 h. 80 % of the events are detected, with border errors of 1 s.
+There are half as many false positives as events. Both are CSV tables in the format of Loxo.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from loxo.evaluation.evaluate import _criteria, judge
+from loxo.evaluation.evaluate import criteria_of, evaluate_case
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, match, pairs
 from loxo.events.table import COLUMNS
@@ -24,17 +24,19 @@ DAY_S = 86_400
 
 def write_tables(folder: Path, events: int, recordings: int) -> tuple[Path, Path]:
     rng = np.random.default_rng(0)
-    where, start = rng.integers(0, recordings, events), rng.uniform(0, DAY_S - 20, events)
+    recording, start = rng.integers(0, recordings, events), rng.uniform(0, DAY_S - 20, events)
     end = start + rng.uniform(2, 8, events)
-    called = rng.random(events) < 0.8
+    detected = rng.random(events) < 0.8
     shift = rng.normal(0, 1, (2, events))
-    others = rng.uniform(0, DAY_S - 20, events // 2)
-    d_where = np.concatenate([where[called], rng.integers(0, recordings, events // 2)])
-    d_start = np.concatenate([np.maximum(start + shift[0], 0)[called], others])
-    d_end = np.maximum(np.concatenate([(end + shift[1])[called], others + 4]), d_start + 0.1)
-    d_score = np.concatenate([rng.beta(4, 2, int(called.sum())), rng.beta(2, 4, events // 2)])
+    false_start = rng.uniform(0, DAY_S - 20, events // 2)
+    d_recording = np.concatenate([recording[detected], rng.integers(0, recordings, events // 2)])
+    d_start = np.concatenate([np.maximum(start + shift[0], 0)[detected], false_start])
+    d_end = np.maximum(np.concatenate([(end + shift[1])[detected], false_start + 4]), d_start + 0.1)
+    d_score = np.concatenate([rng.beta(4, 2, int(detected.sum())), rng.beta(2, 4, events // 2)])
     paths = folder / "truth.csv", folder / "found.csv"
-    for path, columns in zip(paths, ((where, start, end, None), (d_where, d_start, d_end, d_score)), strict=True):
+    for path, columns in zip(
+        paths, ((recording, start, end, None), (d_recording, d_start, d_end, d_score)), strict=True
+    ):
         with path.open("w") as file:
             file.write(",".join(COLUMNS) + "\n")
             for k in range(len(columns[0])):
@@ -51,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         truth_path, found_path = write_tables(Path(folder), options.events, options.recordings)
-        began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         rows: list[tuple[str, float, float]] = []
 
         def stage(name: str, since: float) -> float:
@@ -59,22 +61,22 @@ def main() -> None:
             rows.append((name, now - since, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
             return now
 
-        at = time.process_time()
+        since = time.process_time()
         truth, detector = read_truth([truth_path]), read_detections(found_path)
-        at = stage("read both tables", at)
+        since = stage("read both tables", since)
         case = gather(truth, [detector], hours=24.0 * options.recordings)
-        at = stage("put together", at)
+        since = stage("one list of recordings", since)
         count = len(detector.events)
         del truth, detector
-        matching = match(case.classes[0].truth, case.classes[0].found[0], IOU30)
-        at = stage("  match once (iou30)", at)
+        matching = match(case.classes[0].truth, case.classes[0].detections[0], IOU30)
+        since = stage("  match once (iou30)", since)
         hits = len(pairs(matching)[0])
-        at = stage("  pair once", at)
-        report = judge(case, _criteria((0.3, 0.5))).report
-        stage("everything: 3 criteria, intervals, segments, recordings", at)
+        since = stage("  pair once", since)
+        report = evaluate_case(case, criteria_of((0.3, 0.5))).report
+        stage("everything: 3 criteria, intervals, segments, recordings", since)
     figures = report["detectors"][0]["classes"]["rumble"]["criteria"]["iou30"]
     print(f"{options.events} events, {count} detections, {options.recordings} recordings of 24 h")
-    print(f"hits {hits}, AP {figures['ap']:.4f}; memory before: {began:.0f} MB")
+    print(f"hits {hits}, AP {figures['ap']:.4f}; memory before: {memory_before:.0f} MB")
     for name, seconds, memory in rows:
         print(f"{name:60s} {seconds:6.1f} s CPU   peak {memory:5.0f} MB")
 

@@ -32,17 +32,17 @@ from unittest import mock
 import numpy as np
 import soxr
 import torch
+from loxo.engine.long_input import Stretch
 
-import record
+import reporting
 from loxo.audio.recording import probe, stream
 from loxo.detection.decode import decode
 from loxo.detection.detect import analyse
 from loxo.detection.scores import CHUNK, frame_scores
-from loxo.engine.long_input import Stretch
-from loxo.engine.model_file import load_model
 from loxo.engine.windows import GROUP, WINDOW_OVERLAP, hop_steps
 from loxo.events.raven import write_raven
 from loxo.network.info import measure
+from loxo.network.loading import load_model
 from loxo.simulation.simulate import simulate
 
 MATRIX, TRANSFORM, DISK_BYTES = 1024, 1024, 256 << 20
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=8000, help="of the recording; the model has its own")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--disk-mb", type=int, default=DISK_BYTES >> 20)
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +71,7 @@ def main() -> None:
         command, peaks = command_times(path, options, Path(folder))
     seconds = options.minutes * 60
     result = report(times, command, peaks, amounts, sizes, seconds, taken_mb)
-    record.write("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
+    reporting.write_result("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
 
 def stages(path: Path, model: Any, folder: Path) -> tuple[dict[str, Callable[[], Any]], dict[str, float]]:
@@ -246,9 +246,9 @@ def command_times(path: Path, options: argparse.Namespace, folder: Path) -> tupl
             "peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1)\n"
             "print('PEAK', int(peak) / 1024)\n"
         )
-        before = record.children_s()
+        before = reporting.children_cpu_s()
         done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-        seconds.append(record.children_s() - before)
+        seconds.append(reporting.children_cpu_s() - before)
         peaks.append(float(done.stdout.rsplit("PEAK", 1)[1]))
     return seconds, peaks
 
@@ -267,9 +267,11 @@ def report(
     taken = {
         name: [pair["read" in name or "limit: write" in name] for pair in values] for name, values in times.items()
     }
-    per_second = {name: record.spread([size / max(t, 1e-9) for t in taken[name]]) for name, size in sizes.items()}
-    speeds = {name: record.spread([seconds / max(t, 1e-9) for t in taken[name]]) for name in taken if name not in sizes}
-    speeds["loxo detect"] = record.spread([seconds / t for t in command])
+    per_second = {name: reporting.spread([size / max(t, 1e-9) for t in taken[name]]) for name, size in sizes.items()}
+    speeds = {
+        name: reporting.spread([seconds / max(t, 1e-9) for t in taken[name]]) for name in taken if name not in sizes
+    }
+    speeds["loxo detect"] = reporting.spread([seconds / t for t in command])
     reached = {
         "network": ("limit: matrix product", 2 * amounts["operations"]),
         "front end": ("limit: transform", amounts["flops of transforms"]),
@@ -279,15 +281,15 @@ def report(
     shares = {}
     for name, (limit, amount) in reached.items():
         pairs = zip(taken[name], taken[limit], strict=True)
-        shares[name] = record.spread([100 * (amount / own) / (sizes[limit] / bound) for own, bound in pairs])
-    total = record.spread(taken["whole"])["median"]
+        shares[name] = reporting.spread([100 * (amount / own) / (sizes[limit] / bound) for own, bound in pairs])
+    total = reporting.spread(taken["whole"])["median"]
     print(f"\n{seconds / 60:g} min of sound, {amounts['events']} events in the table that is written\n")
     rows = []
     for name, speed in speeds.items():
-        share = f"{100 * record.spread(taken[name])['median'] / total:.1f} %" if name in taken else None
-        limit = record.words(shares[name], "{:.1f}") + " %" if name in shares else None
+        share = f"{100 * reporting.spread(taken[name])['median'] / total:.1f} %" if name in taken else None
+        limit = reporting.format_spread(shares[name], "{:.1f}") + " %" if name in shares else None
         memory = f"{taken_mb[name]:.0f}" if name in taken_mb else None
-        rows.append((name, record.words(speed, "{:,.0f}"), share, limit, memory))
+        rows.append((name, reporting.format_spread(speed, "{:,.0f}"), share, limit, memory))
     columns = [
         "stage",
         "x real time per core (quartiles)",
@@ -295,20 +297,20 @@ def report(
         "of the machine's limit",
         "MB more at its peak",
     ]
-    record.table(columns, rows)
+    reporting.print_table(columns, rows)
     print()
     units = {"limit: matrix product": "GFLOP/s", "limit: transform": "GFLOP/s", "limit: read": "GB/s"}
     rows = [
         (
             name.removeprefix("limit: "),
-            record.words({k: v / 1e9 for k, v in of.items()}, "{:.2f}"),
+            reporting.format_spread({k: v / 1e9 for k, v in of.items()}, "{:.2f}"),
             units.get(name, "GB/s"),
         )
         for name, of in per_second.items()
     ]
-    record.table(["limit of the machine", "median (quartiles)", "unit"], rows)
-    peak = record.spread(peaks)
-    print(f"\npeak memory of `loxo detect`: {record.words(peak, '{:.0f}')} MB")
+    reporting.print_table(["limit of the machine", "median (quartiles)", "unit"], rows)
+    peak = reporting.spread(peaks)
+    print(f"\npeak memory of `loxo detect`: {reporting.format_spread(peak, '{:.0f}')} MB")
     return {
         "seconds_of_sound": seconds,
         "amounts": amounts,

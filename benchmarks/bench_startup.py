@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import record
+import reporting
 from loxo.simulation.simulate import simulate
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--model", default="default")
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         sound, run = Path(folder) / "sound", Path(folder) / "run"
@@ -35,9 +35,9 @@ def main() -> None:
             "python -c pass": [sys.executable, "-c", "pass"],
             "import torch": [sys.executable, "-c", "import torch"],
             "import loxo": [sys.executable, "-c", "import loxo"],
-            "loxo --help": [record.LOXO, "--help"],
+            "loxo --help": [reporting.LOXO, "--help"],
             "first event of a 1 min file": [
-                record.LOXO,
+                reporting.LOXO,
                 "detect",
                 str(sound),
                 "--out",
@@ -56,10 +56,12 @@ def main() -> None:
                 subprocess.run(commands[name], check=True, capture_output=True)
                 if turn:
                     times[name].append(time.perf_counter() - began)
-    spreads = {name: record.spread(values) for name, values in times.items()}
-    rows = [(name, record.words({k: 1000 * v for k, v in of.items()}, "{:,.0f}")) for name, of in spreads.items()]
-    record.table(["", "ms on the clock (quartiles)"], rows)
-    record.write("startup", {"rounds": options.rounds, "seconds": spreads}, options.out)
+    spreads = {name: reporting.spread(values) for name, values in times.items()}
+    rows = [
+        (name, reporting.format_spread({k: 1000 * v for k, v in of.items()}, "{:,.0f}")) for name, of in spreads.items()
+    ]
+    reporting.print_table(["", "ms on the clock (quartiles)"], rows)
+    reporting.write_result("startup", {"rounds": options.rounds, "seconds": spreads}, options.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Thousands of damaged recordings through one run: no crash, no hang, no silent loss.
+"""Analyses thousands of damaged recordings in one run: no crash, no hang, no silent loss.
 
     python benchmarks/damaged_files.py [--files 2000] [--seed 0] [--keep DIR]
 
-Sound recordings of SECONDS in all formats are cut at every kind of place, or get flipped header bytes, wrong sizes,
-zeros, random bytes, missing or doubled stretches. All of them go through `survey` in two worker processes with a toy
-model. For each of them the run must say either that it is whole, and then all of it must have been analysed, or what is
-wrong with it (truncated, failed, or a note). A worker process that dies, or is silent for more than 10 s, is a fault.
+Valid recordings of SECONDS in all formats are damaged. Some are truncated at any position. Others get flipped header
+bits, wrong sizes, zeros, random bytes, or missing or repeated bytes. `survey` analyses all of them in two worker
+processes with a toy model. The run must report each file either as complete or as damaged. A complete file must have
+been analysed completely. A damaged one has the status truncated or failed, or a note. A worker process that dies, or
+does not respond for more than 10 s, is a fault.
 """
 
 from __future__ import annotations
@@ -62,61 +63,61 @@ def flip_header_bits(data: bytearray, rng: random.Random) -> None:
 
 
 def wrong_sizes(data: bytearray, rng: random.Random) -> None:
-    """A length of four bytes somewhere in the header becomes another one."""
+    """Replaces a four-byte size somewhere in the header."""
     places = [k for k in range(0, 120, 2) if k != 0]
     value = rng.choice((0, 1, 3, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFE, len(data) // 3, len(data) * 5))
     struct.pack_into(rng.choice("<>") + "I", data, rng.choice(places), value)
 
 
 def zeros(data: bytearray, rng: random.Random) -> None:
-    first = rng.randrange(len(data))
-    last = min(first + rng.choice((16, 512, 4096, 65536)), len(data))
-    data[first:last] = bytes(last - first)
+    start_byte = rng.randrange(len(data))
+    stop_byte = min(start_byte + rng.choice((16, 512, 4096, 65536)), len(data))
+    data[start_byte:stop_byte] = bytes(stop_byte - start_byte)
 
 
-def noise(data: bytearray, rng: random.Random) -> None:
-    first = rng.randrange(len(data))
-    last = min(first + rng.choice((1, 16, 512, 4096)), len(data))
-    data[first:last] = rng.randbytes(last - first)
+def random_bytes(data: bytearray, rng: random.Random) -> None:
+    start_byte = rng.randrange(len(data))
+    stop_byte = min(start_byte + rng.choice((1, 16, 512, 4096)), len(data))
+    data[start_byte:stop_byte] = rng.randbytes(stop_byte - start_byte)
 
 
-def all_noise(data: bytearray, rng: random.Random) -> None:
+def random_content(data: bytearray, rng: random.Random) -> None:
     data[rng.choice((0, 4, 12, 44)) :] = rng.randbytes(rng.randrange(1, 5000))
 
 
-def lost_stretch(data: bytearray, rng: random.Random) -> None:
-    first = rng.randrange(len(data))
-    del data[first : first + rng.choice((1, 3, 512, 4096))]
+def missing_bytes(data: bytearray, rng: random.Random) -> None:
+    start_byte = rng.randrange(len(data))
+    del data[start_byte : start_byte + rng.choice((1, 3, 512, 4096))]
 
 
-def doubled_stretch(data: bytearray, rng: random.Random) -> None:
-    first = rng.randrange(len(data))
-    data[first:first] = data[first : first + rng.choice((1, 3, 512, 4096))]
+def repeated_bytes(data: bytearray, rng: random.Random) -> None:
+    start_byte = rng.randrange(len(data))
+    data[start_byte:start_byte] = data[start_byte : start_byte + rng.choice((1, 3, 512, 4096))]
 
 
-def nothing(data: bytearray, rng: random.Random) -> None:
+def no_damage(data: bytearray, rng: random.Random) -> None:
     pass
 
 
 DAMAGES: tuple[Damage, ...] = (
     *(cut_in_header, cut_anywhere, cut_anywhere, cut_at_the_end, flip_header_bits, flip_header_bits, wrong_sizes),
-    *(wrong_sizes, zeros, noise, all_noise, lost_stretch, doubled_stretch, nothing),
+    *(wrong_sizes, zeros, random_bytes, random_content, missing_bytes, repeated_bytes, no_damage),
 )
 
 
 def make_damaged(folder: Path, files: int, seed: int) -> dict[str, tuple[str, str]]:
-    """Damaged recordings; for each name its format and its damage."""
+    """Writes damaged recordings. Returns the format and the damage of each file name."""
     rng = random.Random(seed)
-    sound = {}
-    with tempfile.TemporaryDirectory() as place:
+    valid = {}
+    with tempfile.TemporaryDirectory() as folder_name:
         for name, options in FORMATS.items():
-            sound[name] = write_recording(Path(place) / name, SECONDS, RATE, **options).read_bytes()
+            valid[name] = write_recording(Path(folder_name) / name, SECONDS, RATE, **options).read_bytes()
     folder.mkdir(parents=True)
     made = {}
     for k in range(files):
         kind = list(FORMATS)[k % len(FORMATS)]
         damage = DAMAGES[k // len(FORMATS) % len(DAMAGES)]
-        data = bytearray(sound[kind])
+        data = bytearray(valid[kind])
         damage(data, rng)
         name = f"{k:05d}_{damage.__name__}_{kind}"
         (folder / name).write_bytes(data)
@@ -125,38 +126,38 @@ def make_damaged(folder: Path, files: int, seed: int) -> dict[str, tuple[str, st
 
 
 def is_silent_loss(kind: str, size: int, item: RecordedFile) -> bool:
-    """Whether a recording counts as whole without a word although much of its file was not analysed."""
+    """Whether a recording has status done and no note, although much of its file was not analysed."""
     if item.status != "done" or item.notes:
         return False
     seconds = item.analysed_s
-    if kind in FRAME_BYTES:  # all bytes after the header are samples, at whatever rate the header now says
+    if kind in FRAME_BYTES:  # all bytes after the header are samples, at the possibly damaged rate of the header
         rates = {RATE, *(RATE ^ 1 << bit for bit in range(32))}
         return not any(seconds * rate * FRAME_BYTES[kind] >= size - 1024 for rate in rates if rate > 0)
     return seconds < SECONDS - 1.0
 
 
-def prove(folder: Path, files: int, seed: int) -> Counter[str]:
+def analyse_damaged(folder: Path, files: int, seed: int) -> Counter[str]:
     """Makes, analyses and judges; how many ended how. SystemExit where something is not as it must be."""
     made = make_damaged(folder / "damaged", files, seed)
     survey([folder / "damaged"], "toy", folder / "run", load=ToyModel, workers=2, patience_minutes=HANG_S / 60)
-    faults, ends = [], Counter[str]()
+    faults, outcomes = [], Counter[str]()
     for item in read_record(folder / "run").recordings:
         path = Path(item.recording)
         kind, damage = made.pop(path.name)
-        ends[item.status if not item.notes or item.status != "done" else "done, with a note"] += 1
-        said = " ".join([item.reason or "", *item.notes])
-        if "worker process" in said:
-            faults.append(f"{path.name}: {said}")
-        elif "the analysis failed with" in said:
-            faults.append(f"{path.name}: not foreseen: {said}")
+        outcomes[item.status if not item.notes or item.status != "done" else "done, with a note"] += 1
+        message = " ".join([item.reason or "", *item.notes])
+        if "worker process" in message:
+            faults.append(f"{path.name}: {message}")
+        elif "the analysis failed with" in message:
+            faults.append(f"{path.name}: unexpected error: {message}")
         elif is_silent_loss(kind, path.stat().st_size, item):
             faults.append(f"{path.name}: silent loss ({item.analysed_s} s of {path.stat().st_size} bytes)")
-        elif damage == "nothing" and (item.status != "done" or said):
-            faults.append(f"{path.name}: a sound recording was found wanting: {said}")
-    faults += [f"{name}: it is not in run.json" for name in made]
+        elif damage == "no_damage" and (item.status != "done" or message):
+            faults.append(f"{path.name}: an undamaged recording was reported as damaged: {message}")
+    faults += [f"{name}: the recording is missing in run.json" for name in made]
     if faults:
         raise SystemExit(f"{len(faults)} faults:\n" + "\n".join(faults[:40]))
-    return ends
+    return outcomes
 
 
 def main() -> None:
@@ -166,14 +167,14 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="an empty folder for the files and the run")
     args = parser.parse_args()
     folder = args.keep or Path(tempfile.mkdtemp())
-    began = time.monotonic()
+    start = time.monotonic()
     try:
-        ends = prove(folder, args.files, args.seed)
+        outcomes = analyse_damaged(folder, args.files, args.seed)
     finally:
         if args.keep is None:
             shutil.rmtree(folder)
-    spent = time.monotonic() - began
-    print(f"{args.files} damaged recordings in {spent:.0f} s: {dict(ends)}; no crash, no hang, no silent loss")
+    elapsed_s = time.monotonic() - start
+    print(f"{args.files} damaged recordings in {elapsed_s:.0f} s: {dict(outcomes)}; no crash, no hang, no silent loss")
 
 
 if __name__ == "__main__":

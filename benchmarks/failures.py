@@ -1,14 +1,15 @@
-"""What a detector gets wrong on the real recordings of a pack, as pictures.
+"""The errors of a detector on the real recordings of a pack, as figures.
 
     python benchmarks/failures.py --work runs/bench-accuracy --pack PACK [--runs default "tonal line, flux"] [--out DIR]
 
-Takes what `bench_accuracy.py --pack PACK` left in --work: its part of the pack, and a run of each detector over it.
-Writes for each class DIR/real-CLASS-curves.png, precision and recall of all --runs, and DIR/real-CLASS-failures.png:
-the events that the first of them misses at --rate false positives an hour, and its false positives there, the highest
-scores first. Dashed: what is true; solid: what the detector lists there, with its score; dotted: and near by.
+The input is the result of `bench_accuracy.py --pack PACK` in --work: its part of the pack, and a run of each detector.
+For each class two files are written. DIR/real-CLASS-curves.png has precision and recall of all --runs.
+DIR/real-CLASS-failures.png has the errors of the first run at --rate false positives per hour: the missed events, then
+the false positives with the highest scores. Dashed boxes are true events. Solid boxes are the detections in question
+with their scores. Dotted boxes are other detections nearby.
 
-With --open only recordings are drawn whose `use` in the pack's manifest.csv allows training; those marked for local
-evaluation are named only.
+With --open only recordings are drawn whose `use` in manifest.csv allows training. Those for local evaluation are only
+listed by name.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from matplotlib.figure import Figure
 from loxo.audio.recording import probe, read
 from loxo.evaluation import figures
 from loxo.evaluation.evaluate import Evaluation, evaluate
-from loxo.evaluation.inputs import OneClass
-from loxo.evaluation.matching import FALSE, HIT10, IOU30, match
+from loxo.evaluation.inputs import ClassData
+from loxo.evaluation.matching import FALSE_POSITIVE, HIT10, IOU30, match
 from loxo.report.plots import WINDOW_S, band_top_hz, draw_box, draw_spectrogram
 from pack import Row, background_hours, part_rows
 
 COLUMNS = 4
-MOST_FALSE = 8
-LISTED = 0.01  # lower scores are not drawn
-Failure = tuple[str, int, float, float]  # what it is, number of the recording, start and end in s
+MAX_FALSE = 8
+MIN_SCORE = 0.01  # of drawn detections
+Failure = tuple[str, int, float, float]  # "missed" or "false", number of the recording, start and end in s
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--part", default="measure")
     parser.add_argument("--runs", nargs="+", default=["default"])
     parser.add_argument("--rate", type=float, default=5.7, choices=(1.0, 5.7, 20.0))
-    parser.add_argument("--open", action="store_true", help="draw only what has a licence for it")
+    parser.add_argument("--open", action="store_true", help="draw only recordings whose licence allows it")
     parser.add_argument("--out", type=Path, default=Path("runs/failures"))
     options = parser.parse_args()
     folder = options.work / f"real-{options.part}"
@@ -57,16 +58,16 @@ def main() -> None:
         classes=["rumble", "gunshot"],
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    hidden = closed(rows) if options.open else set()
+    hidden = measurement_only(rows) if options.open else set()
     for one in found.case.classes:
-        criterion = HIT10 if one.label == "gunshot" else IOU30  # as bench_accuracy.py quotes them
+        criterion = HIT10 if one.label == "gunshot" else IOU30  # the criteria of bench_accuracy.py
         lines = [
             (name, part["classes"][one.label]["criteria"][criterion.name])
             for name, part in zip(options.runs, found.report["detectors"], strict=True)
         ]
         figures.curves(lines).savefig(options.out / f"real-{one.label}-curves.png", dpi=90)
         failures = failures_of(one, lines[0][1], criterion, options.rate)
-        print(f"\n{one.label}: {len(failures)} failures at {options.rate:g} false positives an hour")
+        print(f"\n{one.label}: {len(failures)} failures at {options.rate:g} false positives per hour")
         drawn = []
         for failure in failures:
             what, number, start, end = failure
@@ -79,28 +80,28 @@ def main() -> None:
             sheet(found, one, folder / "files", drawn).savefig(options.out / f"real-{one.label}-failures.png", dpi=70)
 
 
-def closed(rows: list[Row]) -> set[str]:
-    """Names, as bench_accuracy.py links them, of recordings without a licence that allows more than measuring."""
+def measurement_only(rows: list[Row]) -> set[str]:
+    """Names, as in bench_accuracy.py, of recordings whose licence allows only measurement."""
     return {row["file"].replace("/", "-") for row in rows if not row["use"].startswith("train")}
 
 
-def failures_of(one: OneClass, quoted: dict[str, Any], criterion: Any, rate: float) -> list[Failure]:
-    """Missed events in the order of the recordings, then false positives from the highest score down."""
+def failures_of(one: ClassData, quoted: dict[str, Any], criterion: Any, rate: float) -> list[Failure]:
+    """Missed events in the order of the recordings, then false positives by falling score."""
     threshold = next(at["threshold"] for at in quoted["at"] if at["rate"] == rate)
     threshold = np.inf if threshold is None else threshold
-    truth, found = one.truth, one.found[0]
+    truth, found = one.truth, one.detections[0]
     matching = match(truth, found, criterion)
     missed = np.flatnonzero(truth.counted & ~(matching.found_at >= threshold))
-    false = np.flatnonzero((matching.verdict == FALSE) & (found.score >= threshold))
-    false = false[np.argsort(-found.score[false], kind="stable")][:MOST_FALSE]
+    false = np.flatnonzero((matching.verdict == FALSE_POSITIVE) & (found.score >= threshold))
+    false = false[np.argsort(-found.score[false], kind="stable")][:MAX_FALSE]
     return [
         *(("missed", int(truth.recording[k]), float(truth.start[k]), float(truth.end[k])) for k in missed),
         *(("false", int(found.recording[k]), float(found.start[k]), float(found.end[k])) for k in false),
     ]
 
 
-def sheet(found: Evaluation, one: OneClass, folder: Path, failures: list[Failure]) -> Figure:
-    """A spectrogram of each failure, side by side."""
+def sheet(found: Evaluation, one: ClassData, folder: Path, failures: list[Failure]) -> Figure:
+    """The spectrograms of all failures, side by side."""
     rows = -(-len(failures) // COLUMNS)
     figure = Figure(figsize=(4.2 * COLUMNS, 2.5 * rows), layout="constrained")
     axes: list[Axes] = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
@@ -111,12 +112,13 @@ def sheet(found: Evaluation, one: OneClass, folder: Path, failures: list[Failure
     return figure
 
 
-def draw(axis: Axes, one: OneClass, recordings: list[str], folder: Path, failure: Failure) -> None:
+def draw(axis: Axes, one: ClassData, recordings: list[str], folder: Path, failure: Failure) -> None:
+    """Draws the spectrogram of a failure with the true events and the detections."""
     what, number, start, end = failure
     name = Path(recordings[number]).name
     first, last, top = draw_around(axis, folder / name, one.label, start, end)
     unknown = {"label": one.label, "low_hz": np.nan, "high_hz": np.nan, "score": np.nan}
-    truth, listed = one.truth, one.found[0].above(LISTED)
+    truth, listed = one.truth, one.detections[0].above(MIN_SCORE)
     for k in np.flatnonzero((truth.recording == number) & (truth.end > first) & (truth.start < last)):
         event = {"start_s": truth.start[k], "end_s": truth.end[k]}
         draw_box(axis, {**unknown, **event}, 0.9 * top, ls="--", lw=1.6)
@@ -128,11 +130,14 @@ def draw(axis: Axes, one: OneClass, recordings: list[str], folder: Path, failure
 
 
 def draw_around(axis: Axes, path: Path, label: str, start: float, end: float) -> tuple[float, float, float]:
-    """The spectrogram around a stretch of a recording, in the class's band; from when to when and how high it goes."""
+    """Draws the spectrogram around a span of a recording in the band of the class.
+
+    Returns the limits of the drawing: start and end in s, and the highest frequency in Hz.
+    """
     band = "low" if label == "rumble" else "full"
-    rate, around = figures.READ_RATE[band], figures.AROUND_S[band]
-    first = max(0.0, start - around)
-    samples = read(probe(path), rate, first, end - first + around)
+    rate, context_s = figures.READ_RATE_HZ[band], figures.CONTEXT_S[band]
+    first = max(0.0, start - context_s)
+    samples = read(probe(path), rate, first, end - first + context_s)
     last, top = first + len(samples) / rate, band_top_hz(band, rate)
     draw_spectrogram(axis, samples, rate, round(WINDOW_S[band] * rate), top, first)
     axis.set_xlim(first, last)

@@ -1,11 +1,11 @@
-"""Runs of `loxo detect` whose processes are killed at random moments, and resumed until they are done.
+"""Kills processes of `loxo detect` at random times, and resumes the run until it is finished.
 
     python benchmarks/kill_detection.py [--kills 100] [--recordings 50] [--seed 0]
 
-A third of the kills (SIGKILL) hit the process of the run, a third its worker processes, a third the workers of a local
-Dask cluster. A run that has lost its process is started again in the same folder. While it goes on, every file that can
-be seen in the folder is read again and again: none may ever be torn. When it is done, tables, events.csv and frame
-scores are compared, byte for byte, with those of a run that nobody disturbed.
+Each kill is a SIGKILL. The three targets are equally frequent: the main process of the run, its worker processes, and
+the workers of a local Dask cluster. A run that has lost its main process is started again in the same folder. During
+the run, every visible file in the folder is read repeatedly, and none may be incomplete. After the run, tables,
+events.csv and frame scores must be equal, byte for byte, to those of an undisturbed run.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from loxo.survey.processes import process_context
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
 
-PAUSE_S = 0.01  # of the model for every batch of four windows: a recording takes long enough to be hit
+PAUSE_S = 0.01  # per batch of four windows, so that a recording takes long enough to be interrupted
 SHARD_MINUTES = 0.25
 MAIN, WORKER, DASK = "the run", "a worker", "a Dask worker"
 
 
 def make_card(folder: Path, recordings: int) -> Path:
-    """Recordings of one to six shards."""
+    """Writes recordings of one to six shards."""
     for k in range(recordings):
         write_recording(folder / f"site{k % 3}" / f"r{k:03d}.wav", seconds=8 + 13 * (k % 6), seed=k)
     return folder
 
 
-def victim(card: str, out: str, cluster: str | None, pause_s: float = PAUSE_S) -> None:
-    """A run, in a process of its own."""
+def run_survey(card: str, out: str, cluster: str | None, pause_s: float = PAUSE_S) -> None:
+    """The survey to be killed; it runs in a separate process."""
     survey(
         [card],
         "toy",
@@ -57,7 +57,7 @@ def victim(card: str, out: str, cluster: str | None, pause_s: float = PAUSE_S) -
 
 
 class Watcher(threading.Thread):
-    """Reads all files of a run folder that can be seen, over and over."""
+    """Repeatedly reads all visible files of a run folder, and lists incomplete ones in `torn`."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(daemon=True)
@@ -69,7 +69,7 @@ class Watcher(threading.Thread):
 
     def look(self) -> None:
         for path in list(self.folder.rglob("*")):
-            # The journal alone is appended to: its last line may be half there, and is then not counted.
+            # Only the journal is appended to. Its last line may be incomplete, and is then ignored.
             if path.name.startswith(".") or path.name == "journal.jsonl" or not path.is_file():
                 continue
             try:
@@ -100,7 +100,7 @@ class Watcher(threading.Thread):
 
 
 def processes_of(run: int) -> list[int]:
-    """The worker processes of a run: its children, and those that the server of forks has made for it."""
+    """The worker processes of a run: its child processes, and those that the fork server has started for it."""
     from multiprocessing import forkserver
 
     found = []
@@ -113,8 +113,8 @@ def processes_of(run: int) -> list[int]:
     return sorted(set(found))
 
 
-def state_of(out: Path) -> tuple[int, int]:
-    """Changes as soon as a shard or a recording is done."""
+def progress_of(out: Path) -> tuple[int, int]:
+    """Two counts that change when a shard or a recording is finished."""
     with suppress(FileNotFoundError):
         lines = (out / "journal.jsonl").read_bytes().count(b"\n")
         return lines, len(list(out.glob("parts/*/*.npz")))
@@ -122,15 +122,18 @@ def state_of(out: Path) -> tuple[int, int]:
 
 
 def kill_and_resume(card: Path, out: Path, kinds: list[str], rng: random.Random, every_s: float) -> dict[str, int]:
-    """One run, killed as `kinds` say until none are left (they are taken from the list) or it is done; how often."""
-    killed = dict.fromkeys((MAIN, WORKER, DASK), 0)
+    """One run with kills until it is finished or `kinds` is empty. Used kinds are removed from the list.
+
+    Returns the number of kills of each kind.
+    """
+    kills = dict.fromkeys((MAIN, WORKER, DASK), 0)
     watcher = Watcher(out)
     watcher.start()
     done = False
     while not done:
         cluster = "local:2" if kinds and kinds[-1] == DASK else None
-        process = process_context().Process(target=victim, args=(str(card), str(out), cluster))
-        state = state_of(out)
+        process = process_context().Process(target=run_survey, args=(str(card), str(out), cluster))
+        progress = progress_of(out)
         process.start()
         while process.is_alive():
             process.join(rng.uniform(0, 2 * every_s))
@@ -138,50 +141,53 @@ def kill_and_resume(card: Path, out: Path, kinds: list[str], rng: random.Random,
                 process.join()
                 break
             targets = [process.pid] if kinds[-1] == MAIN else processes_of(process.pid)
-            # Workers are killed at work: a run whose workers cannot even start ends, and says so.
-            at_work = kinds[-1] == MAIN or state_of(out) != state
+            # Workers are killed only while they work. A run whose workers cannot start ends with an error.
+            at_work = kinds[-1] == MAIN or progress_of(out) != progress
             if at_work and targets and (kinds[-1] == DASK) == (cluster is not None and kinds[-1] != MAIN):
                 with suppress(ProcessLookupError):
                     os.kill(rng.choice(targets), signal.SIGKILL)
-                    killed[kinds.pop()] += 1
-                    if cluster is not None:  # whose new workers take seconds to start
-                        state = state_of(out)
+                    kills[kinds.pop()] += 1
+                    if cluster is not None:  # its new workers need seconds to start
+                        progress = progress_of(out)
         if process.exitcode not in (0, -signal.SIGKILL):
-            raise SystemExit(f"the run ended with {process.exitcode}")
+            raise SystemExit(f"the run ended with exit code {process.exitcode}")
         done = process.exitcode == 0
     watcher.stop()
     if watcher.torn:
-        raise SystemExit("torn: " + "; ".join(watcher.torn[:5]))
-    print(f"  {out.name}: {killed}, {watcher.read} times a file was read, none torn", flush=True)
-    return killed
+        raise SystemExit("incomplete files: " + "; ".join(watcher.torn[:5]))
+    print(f"  {out.name}: {kills}, {watcher.read} files were read, none was incomplete", flush=True)
+    return kills
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """What must not depend on anything that has happened."""
+    """The files that must be the same after any interruption."""
     names = [*folder.glob("tables/**/*.txt"), *folder.glob("scores/**/*.npz"), *folder.glob("events*")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in names}
 
 
-def prove(folder: Path, kinds: list[str], recordings: int, seed: int, every_s: float = 0.7) -> dict[str, int]:
-    """Kills, resumes and compares; how often what was killed. SystemExit where something is not as it must be."""
+def kill_and_compare(
+    folder: Path, kinds: list[str], recordings: int, seed: int, every_s: float = 0.7
+) -> dict[str, int]:
+    """Kills, resumes and compares runs. Returns the number of kills of each kind. SystemExit on any fault."""
     card = make_card(folder / "card", recordings)
-    victim(str(card), str(folder / "undisturbed"), None, 0.0)
+    run_survey(str(card), str(folder / "undisturbed"), None, 0.0)
     expected = results(folder / "undisturbed")
     rng = random.Random(seed)
     kinds = list(kinds)
-    kinds.sort(key=lambda kind: (kind != DASK, rng.random()))  # taken from the end: a Dask cluster is started last
+    kinds.sort(key=lambda kind: (kind != DASK, rng.random()))  # used from the end, so the Dask cluster is started last
     total = dict.fromkeys((MAIN, WORKER, DASK), 0)
     rounds = 0
     while kinds:
         out = folder / f"run{rounds}"
         for kind, count in kill_and_resume(card, out, kinds, rng, every_s).items():
             total[kind] += count
-        if any(file.status != "done" for file in read_record(out).recordings):  # killed three times in one shard
-            victim(str(card), str(out), None, 0.0)
+        # A shard that was interrupted three times has failed.
+        if any(file.status != "done" for file in read_record(out).recordings):
+            run_survey(str(card), str(out), None, 0.0)
         if results(out) != expected:
             raise SystemExit(f"{out}: the results differ from those of the undisturbed run")
         if any((out / name).exists() for name in ("parts", ".lock")):
-            raise SystemExit(f"{out}: something was left behind")
+            raise SystemExit(f"{out}: temporary files remain")
         rounds += 1
     print(f"{rounds} runs of {recordings} recordings, {len(expected)} files each: all identical")
     return total
@@ -192,13 +198,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--recordings", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=(MAIN, WORKER, DASK), help="kill nothing else")
+    parser.add_argument("--only", choices=(MAIN, WORKER, DASK), help="kill only processes of this kind")
     args = parser.parse_args()
-    began = time.monotonic()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         kinds = [args.only or (MAIN, WORKER, DASK)[k % 3] for k in range(args.kills)]
-        total = prove(Path(folder), kinds, args.recordings, args.seed)
-    print(f"{sum(total.values())} kills in {time.monotonic() - began:.0f} s: {total}")
+        total = kill_and_compare(Path(folder), kinds, args.recordings, args.seed)
+    print(f"{sum(total.values())} kills in {time.monotonic() - start:.0f} s: {total}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""A run over many short recordings with a model that costs next to nothing: what the bookkeeping costs.
+"""Cost of the bookkeeping of a run: many short recordings with a model that needs almost no CPU time.
 
     python benchmarks/many_files.py [--files 10000] [--events 0.1]
 
-One process does it all. Bookkeeping is the run's time less the time in `perform`, which reads, scores and decodes a
-recording: finding the files, planning, tables, journal, progress, closing the folder. Given are time on the clock and
-processor time, the process's memory at a tenth of the run and at its end, and how long a second run takes, which finds
-everything done. `--events` is the share of recordings with a call in them.
+A single process does all work. The cost of the bookkeeping is the time of the run minus the time in `perform`, which
+reads, scores and decodes a recording. It consists of the search for files, the plan, tables, journal and progress, and
+the end of the run. The results are elapsed time and CPU time, and the memory of the process after a tenth of the run
+and at its end. A second run finds everything finished; its duration is measured as well. `--events` is the fraction of
+recordings with a call.
 """
 
 from __future__ import annotations
@@ -19,65 +20,68 @@ from pathlib import Path
 
 import psutil
 
-from loxo.survey import processes as workers
+from loxo.survey import processes
 from loxo.survey.survey import SurveyProgress, survey
 from toy import ToyModel, write_recording
 
 
-class Clock:
-    """Adds up what calls of a function take."""
+class Stopwatch:
+    """Measures the total elapsed time and CPU time of all calls of a function."""
 
     def __init__(self, function) -> None:  # type: ignore[no-untyped-def]
-        self.function, self.wall, self.processor = function, 0.0, 0.0
+        self.function, self.elapsed_s, self.cpu_s = function, 0.0, 0.0
 
     def __call__(self, *args, **kwargs):  # type: ignore[no-untyped-def]
-        wall, processor = time.perf_counter(), time.process_time()
+        elapsed_s, cpu_s = time.perf_counter(), time.process_time()
         try:
             return self.function(*args, **kwargs)
         finally:
-            self.wall += time.perf_counter() - wall
-            self.processor += time.process_time() - processor
+            self.elapsed_s += time.perf_counter() - elapsed_s
+            self.cpu_s += time.process_time() - cpu_s
 
 
 def make_card(folder: Path, files: int, events: float) -> Path:
-    """Copies of two recordings of 4 s, one of them with a call."""
+    """Writes copies of a recording of 4 s with a call and of one of 1.6 s without a call."""
     folder.mkdir(parents=True)
-    loud = write_recording(folder / "loud.wav", 4.0).read_bytes()
-    quiet = write_recording(folder / "quiet.wav", 1.6).read_bytes()
+    with_call = write_recording(folder / "loud.wav", 4.0).read_bytes()
+    without_call = write_recording(folder / "quiet.wav", 1.6).read_bytes()
     for name in ("loud.wav", "quiet.wav"):
         (folder / name).unlink()
     for k in range(files):
         site = folder / f"site{k % 50:02d}"
         site.mkdir(exist_ok=True)
-        content = loud if int((k + 1) * events) > int(k * events) else quiet
+        content = with_call if int((k + 1) * events) > int(k * events) else without_call
         (site / f"site{k % 50:02d}_20200101_{k // 3600:02d}{k // 60 % 60:02d}{k % 60:02d}.wav").write_bytes(content)
     return folder
 
 
 def measure(card: Path, out: Path) -> None:
+    """Runs the survey twice, and prints times and memory."""
     process, memory = psutil.Process(), {}
 
     def on_progress(progress: SurveyProgress) -> None:
         if progress.finished in (progress.recordings // 10, progress.recordings):
             memory.setdefault(progress.finished, process.memory_info().rss / 2**20)
 
-    perform = Clock(workers.perform)
-    workers.perform = perform  # type: ignore[assignment]
+    stopwatch = Stopwatch(processes.perform)
+    processes.perform = stopwatch  # type: ignore[assignment]
     try:
-        whole = Clock(survey)
-        summary = whole([card], "toy", out, load=ToyModel, on_progress=on_progress)
+        total = Stopwatch(survey)
+        summary = total([card], "toy", out, load=ToyModel, on_progress=on_progress)
     finally:
-        workers.perform = perform.function
+        processes.perform = stopwatch.function
     count = summary.recordings
-    wall, processor = (1000 * (getattr(whole, kind) - getattr(perform, kind)) / count for kind in ("wall", "processor"))
+    elapsed_ms, cpu_ms = (
+        1000 * (getattr(total, kind) - getattr(stopwatch, kind)) / count for kind in ("elapsed_s", "cpu_s")
+    )
     print(f"{count} recordings, {summary.events} events, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    print(f"analysis: {1000 * perform.processor / count:.2f} ms of processor time a recording")
-    print(f"bookkeeping: {processor:.2f} ms of processor time, {wall:.2f} ms on the clock a recording")
+    print(f"analysis: {1000 * stopwatch.cpu_s / count:.2f} ms of CPU time per recording")
+    print(f"bookkeeping: {cpu_ms:.2f} ms of CPU time, {elapsed_ms:.2f} ms elapsed per recording")
     print("memory: " + ", ".join(f"{size:.0f} MB after {finished}" for finished, size in sorted(memory.items())))
-    began, used = time.perf_counter(), time.process_time()
+    start, cpu_start = time.perf_counter(), time.process_time()
     assert survey([card], "toy", out, load=ToyModel).resumed == count
-    wall, processor = time.perf_counter() - began, time.process_time() - used
-    print(f"resumed: {wall:.1f} s on the clock, {processor:.1f} s of processor time")
+    elapsed_s, cpu_s = time.perf_counter() - start, time.process_time() - cpu_start
+    print(f"resumed: {elapsed_s:.1f} s elapsed, {cpu_s:.1f} s of CPU time")
 
 
 def main() -> None:

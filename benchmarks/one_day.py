@@ -23,7 +23,7 @@ from typing import Any
 
 import psutil
 
-import record
+import reporting
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--workers", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--runtimes", nargs="*", default=["openvino", "torch"])
     parser.add_argument("--keep", type=Path, help="make the recordings here, or use those that are here")
-    parser.add_argument("--out", type=Path, default=record.RESULTS)
+    parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
     taken: dict[tuple[str, str, int], list[tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -49,21 +49,23 @@ def main() -> None:
     for (kind, runtime, workers), values in taken.items():
         processor, clock, memory = (list(column) for column in zip(*values, strict=True))
         of: dict[str, Any] = {
-            "clock": record.spread([3600 * options.hours / seconds for seconds in clock]),
+            "clock": reporting.spread([3600 * options.hours / seconds for seconds in clock]),
             "memory_mb": max(memory),
         }
         one = [seconds for _, seconds, _ in taken.get((kind, runtime, 1), [])]
-        of["per_core"] = record.spread([3600 * options.hours / seconds for seconds in processor])
+        of["per_core"] = reporting.spread([3600 * options.hours / seconds for seconds in processor])
         if workers > 1 and one:
-            of["faster_than_one"] = record.spread([a / b for a, b in zip(one, clock, strict=True)])
+            of["faster_than_one"] = reporting.spread([a / b for a, b in zip(one, clock, strict=True)])
         results.append({"format": kind, "runtime": runtime, "workers": workers, **of})
         forms = {"per_core": "{:,.0f}", "clock": "{:,.0f}", "faster_than_one": "{:.2f}"}
-        words = [record.words(of[key], form) if key in of else None for key, form in forms.items()]
+        words = [reporting.format_spread(of[key], form) if key in of else None for key, form in forms.items()]
         rows.append((kind, runtime, workers, *words, f"{of['memory_mb']:.0f}"))
     columns = ["format", "runtime", "workers", "x real time per core", "x on the clock", "x one worker", "peak MB"]
     print()
-    record.table(columns, rows)
-    record.write("day", {"options": {k: str(v) for k, v in vars(options).items()}, "runs": results}, options.out)
+    reporting.print_table(columns, rows)
+    reporting.write_result(
+        "day", {"options": {k: str(v) for k, v in vars(options).items()}, "runs": results}, options.out
+    )
 
 
 def day(folder: Path, kind: str, hours: float) -> Path:
@@ -71,15 +73,15 @@ def day(folder: Path, kind: str, hours: float) -> Path:
     made = folder / f"day-{kind}"
     if not (made / "simulation.json").exists():
         size = ["--hours", str(hours), "--file-hours", str(hours), "--seed", "24"]
-        subprocess.run([record.LOXO, "simulate", *size, "--format", kind, "--out", str(made)], check=True)
+        subprocess.run([reporting.LOXO, "simulate", *size, "--format", kind, "--out", str(made)], check=True)
     return made
 
 
 def detect(recordings: Path, out: Path, runtime: str, workers: int) -> tuple[float, float, float]:
     """Seconds of the processor and on the clock, and megabytes at most."""
-    before, began, peak = record.children_s(), time.perf_counter(), 0
+    before, began, peak = reporting.children_cpu_s(), time.perf_counter(), 0
     command = [
-        record.LOXO,
+        reporting.LOXO,
         "detect",
         str(recordings),
         "--out",
@@ -96,7 +98,7 @@ def detect(recordings: Path, out: Path, runtime: str, workers: int) -> tuple[flo
             time.sleep(0.1)
     if process.returncode:
         sys.exit(f"loxo detect ended with {process.returncode}.")
-    spent, clock = record.children_s() - before, time.perf_counter() - began
+    spent, clock = reporting.children_cpu_s() - before, time.perf_counter() - began
     print(
         f"{recordings.name}, {runtime}, {workers} worker(s): {spent:.1f} s of the processor, {clock:.1f} on the clock"
     )

@@ -1,11 +1,11 @@
-"""The bundled model, or another one, on the real recordings of a pack; prints the measured curve.
+"""The bundled model, or another one, on the real recordings of a pack; prints the scores of the pack's own scorer.
 
     python benchmarks/real_recordings.py [--pack DIR] [--scorer FILE] [--model NAME] [--out DIR] [--gains -30 20]
 
-Runs `loxo detect` over the pack's folders with a threshold of 0, then scores events.csv and the frame scores with the
-independent scorer that comes with the pack. Only files marked `part` = measure count there. Then lists what the model
-reports at its own thresholds in the measuring backgrounds: each of these is a false event. With --gains, does it all
-again with every recording louder or fainter by so many dB (as 32-bit float, so that nothing is clipped).
+`loxo detect` analyses the folders of the pack with a threshold of 0. The independent scorer of the pack then scores
+events.csv and the frame scores; it uses only files with `part` = measure. Afterwards all detections that reach the
+default thresholds of the model in the backgrounds of that part are listed. Each of these is a false positive. With
+--gains everything is repeated with all recordings at these gains in dB, as 32-bit float without clipping.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-import record
+import reporting
 from loxo import load_model
 from pack import is_background, part_rows
 
@@ -34,27 +34,30 @@ def main() -> int:
     parser.add_argument("--pack", type=Path, default=ROOT / "shared" / "data" / "recordings")
     parser.add_argument("--scorer", type=Path, default=ROOT / "shared" / "tools" / "score_events.py")
     parser.add_argument("--model", default="default")
-    parser.add_argument("--out", type=Path, help="keep the run folders and scores.json here")
-    parser.add_argument("--gains", type=float, nargs="*", default=[], metavar="DB", help="and again at these gains")
+    parser.add_argument("--out", type=Path, help="folder in which run folders and scores.json are kept")
+    parser.add_argument(
+        "--gains", type=float, nargs="*", default=[], metavar="DB", help="repeat everything at these gains"
+    )
     args = parser.parse_args()
     if not args.pack.is_dir() or not args.scorer.is_file():
-        parser.error(f"the pack {args.pack} or the scorer {args.scorer} is not there")
+        parser.error(f"the pack {args.pack} or the scorer {args.scorer} does not exist")
     with tempfile.TemporaryDirectory() as folder:
-        codes = []
+        exit_codes = []
         for gain in (0.0, *args.gains):
             print(f"\n## gain {gain:+g} dB\n", flush=True)
-            pack = args.pack if gain == 0 else louder(args.pack, Path(folder) / f"pack{gain:+g}", gain)
+            pack = args.pack if gain == 0 else with_gain(args.pack, Path(folder) / f"pack{gain:+g}", gain)
             run = (args.out or Path(folder)) / f"run{gain:+g}"
-            codes.append(measure(pack, args.scorer, args.model, run))
+            exit_codes.append(measure(pack, args.scorer, args.model, run))
             print(false_events(pack, run / "events.csv", args.model), flush=True)
-    return max(codes)
+    return max(exit_codes)
 
 
 def measure(pack: Path, scorer: Path, model: str, run: Path) -> int:
+    """Runs `loxo detect` and the scorer. Returns the exit code of the scorer."""
     if run.exists():
         shutil.rmtree(run)
     detect = [
-        record.LOXO,
+        reporting.LOXO,
         "detect",
         *(pack / name for name in FOLDERS),
         "--out",
@@ -69,8 +72,11 @@ def measure(pack: Path, scorer: Path, model: str, run: Path) -> int:
     return subprocess.run([*map(str, score)]).returncode
 
 
-def louder(pack: Path, copy: Path, gain_db: float) -> Path:
-    """The pack once more under the same names, at another level. (libsndfile looks at the content, not the suffix.)"""
+def with_gain(pack: Path, copy: Path, gain_db: float) -> Path:
+    """A copy of the pack with the same file names at another level.
+
+    The copies are WAV files with the suffix of the originals. libsndfile recognises a format by its content.
+    """
     for path in sorted(pack.rglob("*.flac")):
         samples, rate = soundfile.read(path, dtype="float32")
         target = copy / path.relative_to(pack)
@@ -82,18 +88,18 @@ def louder(pack: Path, copy: Path, gain_db: float) -> Path:
 
 
 def false_events(pack: Path, events_csv: Path, model: str) -> str:
-    """What is reported at the model's own thresholds in the measuring backgrounds, a line each."""
-    what = {row["file"]: row["what"] for row in part_rows(pack, "measure") if is_background(row)}
+    """The detections at the default thresholds of the model in the backgrounds for measurement, one per line."""
+    descriptions = {row["file"]: row["what"] for row in part_rows(pack, "measure") if is_background(row)}
     decoding = load_model(model).config.decoding
     events = pd.read_csv(events_csv)
     lines = []
     for event in events.itertuples():
-        name = next((file for file in what if str(event.recording).endswith(file)), None)
+        name = next((file for file in descriptions if str(event.recording).endswith(file)), None)
         if name is not None and event.score >= decoding[str(event.label)].threshold:
-            lines.append(f"{event.label} {event.score:.2f} at {event.start_s:.1f} s of {name} ({what[name]})")
+            lines.append(f"{event.label} {event.score:.2f} at {event.start_s:.1f} s of {name} ({descriptions[name]})")
     counts = {label: sum(line.startswith(label) for line in lines) for label in decoding}
-    told = ", ".join(f"{count} {label}s" for label, count in counts.items())
-    return "\n".join([f"\nfalse events at the model's own thresholds: {told}", *sorted(lines)])
+    summary = ", ".join(f"{count} {label}s" for label, count in counts.items())
+    return "\n".join([f"\nfalse positives at the default thresholds of the model: {summary}", *sorted(lines)])
 
 
 if __name__ == "__main__":

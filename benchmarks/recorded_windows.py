@@ -1,7 +1,8 @@
-"""Milliseconds for one training window out of a long recording: WAV and FLAC of an hour, at the model's rate and above.
+"""Time in ms for one training window from a recording of an hour: WAV and FLAC, at the rate of the model and above.
 
-Windows are drawn as in training, one process, one thread. The files are simulated noise in a temporary folder; they
-have been read once, so that the disk is not measured. Columns: format, rate, median and 95th percentile of the time.
+Windows are drawn as in training, in one process with one thread. The files are synthetic noise in a temporary folder.
+They have been read once before, so the speed of the disk has no effect. Columns: format, rate, median and 95th
+percentile of the time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import soundfile
 from loxo.engine.architectures import HTSATConfig
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
-from loxo.training.recorded import RecordedWindows
+from loxo.training.recording_windows import RecordingWindows
 
 
 def main() -> None:
@@ -31,31 +32,31 @@ def main() -> None:
         for rate in (config.sample_rate, 2 * config.sample_rate, 48000):
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, f"nn01_20200101_000000.{suffix}")
-                _record(path, rate, arguments.hours)
-                times = _times(path, config, arguments.windows)
+                _write_noise(path, rate, arguments.hours)
+                times = _measure(path, config, arguments.windows)
             print(f"{suffix:8}{rate:8}{np.median(times):12.2f}{np.percentile(times, 95):10.2f}", flush=True)
 
 
-def _record(path: Path, rate: int, hours: float) -> None:
+def _write_noise(path: Path, rate: int, hours: float) -> None:
     rng = np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", rate, 1, "PCM_16") as file:
         for _ in range(round(hours * 60)):
             file.write((0.05 * rng.standard_normal(60 * rate)).astype(np.float32))
 
 
-def _times(path: Path, config: HTSATConfig, count: int) -> list[float]:
+def _measure(path: Path, config: HTSATConfig, count: int) -> list[float]:
     duration = soundfile.info(path).duration
-    named = {"recording": path.name, "label": "rumble"}
-    rows = [{**named, "start_s": start, "end_s": start + 5} for start in range(60, 3000, 90)]
+    common = {"recording": path.name, "label": "rumble"}
+    rows = [{**common, "start_s": start, "end_s": start + 5} for start in range(60, 3000, 90)]
     events = events_frame(row for row in rows if row["end_s"] < duration)
     annotations = match_recordings(events, path, classes=config.classes, sample_rate=config.sample_rate)
-    windows = RecordedWindows(config, annotations, count, seed=0)
+    windows = RecordingWindows(config, annotations, count, seed=0)
     windows[0]
     times = []
     for index in range(count):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         windows[index]
-        times.append(1000 * (time.perf_counter() - begun))
+        times.append(1000 * (time.perf_counter() - start))
     return times
 
 

@@ -1,10 +1,17 @@
-"""The review page on a run of 100,000 events: how long it takes to open, and from a decision to the next event.
+"""Response times of the review page for a run of 100,000 events.
 
     python benchmarks/review_scale.py [--events 100000] [--decisions 200]
 
-Everything a reviewer waits for is in the figures: the command until it prints its address; the first event in headless
-Chromium; from a key, through fsync, to the painted next spectrogram; another order of the list; a page of the grid.
-A key comes each second: three times as fast as a thousand events an hour need. It needs Chromium and the extra `dev`.
+The measured times are those for which a reviewer waits:
+
+    - from the command until it prints its address
+    - until the first event in headless Chromium
+    - from a key press through fsync until the next spectrogram is painted
+    - for another order of the list
+    - for a page of the grid
+
+There is one key press per second, which is three times the rate of a thousand events per
+hour. The benchmark needs Chromium and the extra `dev`.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ RATE, SECONDS, RECORDINGS = 4000, 1800, 6
 
 
 def make_run(folder: Path, events: int) -> Path:
+    """Writes a run folder with recordings of noise and random events."""
     rng = np.random.default_rng(0)
     run = folder / "run"
     (run / "tables").mkdir(parents=True)
@@ -45,13 +53,14 @@ def make_run(folder: Path, events: int) -> Path:
         item = {"recording": str(path), "status": "done", "duration_s": SECONDS, "analysed_s": SECONDS}
         items.append(item | {"events": count, "reason": None, "notes": [], "table": None})
     (run / "events.csv").write_text("\n".join(lines) + "\n")
-    record = {"status": "finished", "parameters": {"decoding": {"rumble": {}}}, "problems": [], "recordings": items}
-    (run / "run.json").write_text(json.dumps(record))
+    run_json = {"status": "finished", "parameters": {"decoding": {"rumble": {}}}, "problems": [], "recordings": items}
+    (run / "run.json").write_text(json.dumps(run_json))
     return run
 
 
-def started(run: Path) -> tuple[subprocess.Popen[str], str, float]:
-    begin = time.perf_counter()
+def start_review(run: Path) -> tuple[subprocess.Popen[str], str, float]:
+    """Starts `loxo review`. Returns the process, its address, and the seconds until it printed the address."""
+    start = time.perf_counter()
     command = [
         sys.executable,
         "-c",
@@ -65,27 +74,28 @@ def started(run: Path) -> tuple[subprocess.Popen[str], str, float]:
     assert server.stdout is not None
     for line in server.stdout:
         if match := re.search(r"http://\S+", line):
-            return server, match[0], time.perf_counter() - begin
+            return server, match[0], time.perf_counter() - start
     raise SystemExit("loxo review did not start")
 
 
 def decisions(page: Page, count: int) -> np.ndarray:
-    """Milliseconds from the key to the next event's picture, of each decision."""
-    found = []
+    """For each decision the milliseconds from the key press to the picture of the next event."""
+    times = []
     for number in range(1, count + 1):
         before = page.evaluate("document.body.dataset.shown")
         page.keyboard.press("n")
         page.wait_for_selector(f'body[data-actions="{number}"]:not([data-shown="{before}"])')
-        found.append(float(page.evaluate("document.body.dataset.milliseconds")))
+        times.append(float(page.evaluate("document.body.dataset.milliseconds")))
         page.wait_for_timeout(1000)
-    return np.array(found)
+    return np.array(times)
 
 
-def timed(page: Page, act: str, until: str) -> float:
-    begin = time.perf_counter()
+def milliseconds(page: Page, act: str, until: str) -> float:
+    """The milliseconds from an action until an element is visible."""
+    start = time.perf_counter()
     page.evaluate(act)
     page.wait_for_selector(until)
-    return 1000 * (time.perf_counter() - begin)
+    return 1000 * (time.perf_counter() - start)
 
 
 def main() -> None:
@@ -96,34 +106,34 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         run = make_run(Path(folder), options.events)
         load = os.getloadavg()[0]
-        server, address, opening = started(run)
+        server, address, opening_s = start_review(run)
         try:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1360, "height": 820})
-            begin = time.perf_counter()
+            start = time.perf_counter()
             page.goto(address)
             page.wait_for_selector("body[data-shown]")
-            first = 1000 * (time.perf_counter() - begin)
+            first_ms = 1000 * (time.perf_counter() - start)
             page.wait_for_timeout(2000)
-            waits = decisions(page, options.decisions)
+            waits_ms = decisions(page, options.decisions)
             page.evaluate("delete document.body.dataset.shown")
             order = "document.querySelector('[name=order]').value = 'uncertainty true';"
             change = "document.getElementById('filters').dispatchEvent(new Event('change'))"
-            sorting = timed(page, order + change, "body[data-shown]")
-            grid = timed(page, "document.getElementById('grid-button').click()", "#tiles .tile:nth-child(60)")
+            sorting_ms = milliseconds(page, order + change, "body[data-shown]")
+            grid_ms = milliseconds(page, "document.getElementById('grid-button').click()", "#tiles .tile:nth-child(60)")
             browser.close()
         finally:
             server.terminate()
             server.wait()
         print(f"{options.events} events, load average {load:.1f} on {os.cpu_count()} cores")
-        print(f"command to address        {opening:7.2f} s")
-        print(f"address to first event    {first:7.0f} ms")
-        print(f"both                      {opening + first / 1000:7.2f} s")
-        print(f"key to next event, median {np.median(waits):7.0f} ms ({len(waits)} decisions)")
-        print(f"                     95 % {np.quantile(waits, 0.95):7.0f} ms")
-        print(f"                  slowest {waits.max():7.0f} ms")
-        print(f"another order             {sorting:7.0f} ms")
-        print(f"a page of the grid        {grid:7.0f} ms")
+        print(f"command to address        {opening_s:7.2f} s")
+        print(f"address to first event    {first_ms:7.0f} ms")
+        print(f"both                      {opening_s + first_ms / 1000:7.2f} s")
+        print(f"key to next event, median {np.median(waits_ms):7.0f} ms ({len(waits_ms)} decisions)")
+        print(f"                     95 % {np.quantile(waits_ms, 0.95):7.0f} ms")
+        print(f"                  slowest {waits_ms.max():7.0f} ms")
+        print(f"another order             {sorting_ms:7.0f} ms")
+        print(f"a page of the grid        {grid_ms:7.0f} ms")
 
 
 if __name__ == "__main__":

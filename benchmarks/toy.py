@@ -1,15 +1,16 @@
-"""A model that costs next to nothing and recordings to go with it, for benchmarks of what lies around the model."""
+"""A toy model that needs almost no CPU time, and recordings for it, for benchmarks of everything except the model."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 
@@ -32,24 +33,38 @@ class ToyConfig:
     curves: dict[str, OperatingCurve] = field(default_factory=dict)
 
 
-class ToyModel(nn.Module):
-    """Logits from the level of each step, disturbed towards a window's ends as a real model's are."""
+class ToyModel:
+    """An engine with logits from the level of each step, with errors at the ends of a window, as in a real model."""
+
+    group = 4
+    sha256 = "toy"
 
     def __init__(self, pause_s: float = 0.0) -> None:
-        super().__init__()
-        self.config = ToyConfig()
-        self.scale = nn.Parameter(torch.tensor(20.0))
-        self.pause_s = pause_s  # for every batch
+        self.config: Any = ToyConfig()
+        self.pause_s = pause_s  # per group of windows, to simulate the time of a model
 
-    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        time.sleep(self.pause_s)
-        level = waveform.unflatten(1, (STEPS, STEP)).abs().mean(2)
-        logits = self.scale * level - 4 + torch.linspace(-1, 1, STEPS)
-        return {"framewise_logits": logits[:, None]}
+    def describe(self) -> dict[str, str]:
+        return {"runtime": "toy"}
+
+    def read(self, samples: NDArray[np.float32]) -> ToyInput:
+        return ToyInput(self, samples)
+
+
+@dataclass
+class ToyInput:
+    model: ToyModel
+    samples: NDArray[np.float32]
+
+    def outputs(self, firsts: Sequence[int]) -> tuple[NDArray[np.float32], None]:
+        time.sleep(self.model.pause_s)
+        windows = np.stack([self.samples[first : first + STEP * STEPS] for first in firsts])
+        level = np.abs(windows.reshape(len(windows), STEPS, STEP)).mean(2)
+        logits = 20 * level - 4 + np.linspace(-1, 1, STEPS)
+        return logits[:, None].astype(np.float32), None
 
 
 def write_recording(path: Path, seconds: float, rate: int = RATE, seed: int = 0, **options: str) -> Path:
-    """Quiet noise with a hum of a second every 7 s, from 2 s on. `options` as for soundfile."""
+    """Writes quiet noise with a hum of 1 s every 7 s, from 2 s on. `options`: arguments of soundfile.SoundFile."""
     time_s = np.arange(round(seconds * rate)) / rate
     samples = 0.003 * np.random.default_rng(seed).standard_normal(len(time_s))
     samples += 0.4 * np.sin(2 * np.pi * 40 * time_s) * ((time_s % 7 >= 2) & (time_s % 7 < 3))

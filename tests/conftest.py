@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from loxo import cli
+from loxo.engine import engine
 
 HERE = Path(__file__).resolve().parent
 for folder in (HERE / "helpers", HERE.parent / "benchmarks"):
@@ -23,15 +23,20 @@ __all__ = ["_moto", "credentials", "loopback", "s3", "serve"]
 SHARED = HERE.parents[1] / "shared"
 
 
-def pytest_configure() -> None:
-    torch.set_num_threads(2)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory) -> Iterator[None]:
     """What Loxo keeps in the user's cache, and its processes, for this session alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_openvino() -> Iterator[None]:
+    """This process takes ONNX Runtime: with OpenVINO loaded, a process of many tests crashes later."""
+    installed = engine.is_installed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "is_installed", lambda runtime: runtime != "openvino" and installed(runtime))
         yield
 
 

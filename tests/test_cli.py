@@ -16,7 +16,7 @@ from loxo import cli, read_raven
 from loxo.engine.model_file import find_model
 from loxo.network.registry import build
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
-from loxo.training.schema import KEYS
+from loxo.training.config_io import KEYS
 
 RATE = 4000
 COMMANDS = (
@@ -147,7 +147,8 @@ def unwritable(tmp_path) -> Path:
 
 def test_no_permission_to_write(loxo, tmp_path):
     soundfile.write(tmp_path / "a.wav", rumble(), RATE)
-    for command in (("detect", tmp_path / "a.wav"), ("simulate", "--hours", 0.01), ("demo",), ("train", "--steps", 1)):
+    train = ("train", "--iterations", 1)
+    for command in (("detect", tmp_path / "a.wav"), ("simulate", "--hours", 0.01), ("demo",), train):
         code, _, err = loxo(*command, "--out", unwritable(tmp_path) / "run")
         assert code == 2 and err.count("error: ") == 1 and "run" in err and "Traceback" not in err, command
 
@@ -205,7 +206,7 @@ def test_ctrl_c_says_how_to_go_on(loxo, tmp_path, monkeypatch):
 
     monkeypatch.setattr("loxo.survey.survey.survey", interrupted)
     code, _, err = loxo("detect", tmp_path, "--out", tmp_path / "run")
-    assert code == 130 and "the same command goes on" in err and "Abort" not in err
+    assert code == 130 and "the same command resumes" in err and "Abort" not in err
 
 
 def test_info_and_convert(loxo, tmp_path):
@@ -226,10 +227,10 @@ def test_info_and_convert(loxo, tmp_path):
     assert code == 0 and "htsat" in out and "official.ckpt" in out
 
 
-def test_the_commands_defaults_are_the_functions():
-    """What an option stands for is a key of the schema, and only the schema knows its default."""
+def test_options_of_train_have_the_defaults_of_the_training_config():
+    """Only the dataclasses in training/config.py contain defaults."""
     command = {name: option.default for name, option in inspect.signature(cli.train.train).parameters.items()}
-    defaults = {name: KEYS[key].default for name, key in cli.train.KEYS.items()}
+    defaults = {name: KEYS[key].default for name, key in cli.train.OPTION_KEYS.items()}
     assert len(defaults) >= 8 and {name: command[name] for name in defaults} == defaults
 
 

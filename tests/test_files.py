@@ -5,7 +5,7 @@ import os
 import pytest
 
 from loxo.errors import LoxoError
-from loxo.files import atomic_file, left_to_the_system, lock_file, write_atomically
+from loxo.files import atomic_file, lock_file, without_fsync, write_atomically
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, synced, monkeyp
 
 
 def test_fsync_can_be_left_out_for_a_block(tmp_path, synced):
-    with left_to_the_system():
+    with without_fsync():
         write_atomically(tmp_path / "a.txt", b"12345")
     assert synced == []
     write_atomically(tmp_path / "a.txt", b"1234")

@@ -1,21 +1,21 @@
-"""What Loxo asks of the machine."""
+"""Settings of this process."""
 
 import gc
 
 import pytest
 
-from loxo.machine import quick_imports
+from loxo.machine import gc_paused
 
 
-def test_the_collector_rests_during_imports_and_is_left_as_it_was():
+def test_the_garbage_collector_is_paused_and_its_state_restored():
     before = gc.get_freeze_count()
-    with quick_imports():
+    with gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled() and gc.get_freeze_count() > before
     gc.unfreeze()
     gc.disable()
     try:
-        with pytest.raises(ImportError), quick_imports():
+        with pytest.raises(ImportError), gc_paused():
             raise ImportError
         assert not gc.isenabled()
     finally:

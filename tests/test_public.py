@@ -10,14 +10,25 @@ import loxo
 
 def test_exported_names():
     assert loxo.__all__ == [
+        "AST",
+        "CRNN",
         "HTSAT",
+        "ASTConfig",
+        "CRNNConfig",
         "HTSATConfig",
         "LoxoError",
+        "calibrate",
         "detect",
+        "embed",
+        "evaluate",
+        "load_engine",
         "load_model",
         "load_weights",
         "read_raven",
         "save_model",
+        "simulate",
+        "survey",
+        "train",
         "write_raven",
     ]
     for name in loxo.__all__:
@@ -31,3 +42,14 @@ def test_importing_loxo_and_asking_for_help_import_nothing_heavy():
         "import loxo, loxo.cli, sys; print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_a_name_that_needs_pytorch_says_how_to_install_it():
+    code = "import sys; sys.modules['torch'] = None\nimport loxo\nloxo.load_engine, loxo.HTSATConfig\nloxo.load_model"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ImportError: loxo.load_model needs torch. Install it: pip install 'loxo[train]'." in done.stderr
+
+
+def test_python_m_loxo_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "loxo", "--version"], capture_output=True, text=True)
+    assert done.stdout == f"loxo {loxo.__version__}\n" and done.returncode == 0

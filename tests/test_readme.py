@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
 # What keeps a shown command short enough for a test; the command itself is run as it stands.
-SHORTER = {"train": ["--steps", "2", "--batch-size", "2", "--workers", "0", "--validation-windows", "8"]}
+SHORTER = {"train": ["--iterations", "2", "--batch-size", "2", "--workers", "0", "--validation-windows", "8"]}
 
 
 def shown(language: str) -> list[str]:

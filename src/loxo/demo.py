@@ -1,7 +1,7 @@
-"""`loxo demo`: the main job on a soundscape whose truth is known, in seconds and without any data.
+"""`loxo demo`: detection in a simulated soundscape with known events, within seconds and without any data.
 
-The folder gets soundscape.flac, truth.selections.txt, detected.selections.txt and demo.png, nothing else; files of
-these names are replaced.
+The output folder contains soundscape.flac, truth.selections.txt, detected.selections.txt and demo.png. Existing files
+of these names are replaced.
 """
 
 from __future__ import annotations
@@ -16,35 +16,37 @@ import soundfile
 
 from loxo.audio.recording import read
 from loxo.detection.detect import analyse
-from loxo.engine.model_file import load_model
+from loxo.engine.engine import load_engine
 from loxo.events.raven import write_raven
 from loxo.files import write_atomically
 from loxo.report.plots import draw_detections
 from loxo.simulation.background import synthetic_background
 from loxo.simulation.recorder import Recorder
-from loxo.simulation.soundscape import Fire, compose
+from loxo.simulation.soundscape import Gunfire, compose
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SECONDS = 120
 SAMPLE_RATE = 4000
-MIN_COVER = 0.1  # of a known event that a detection must cover to have found it (the hit of Keen et al. 2017)
+MIN_COVER = 0.1  # min. fraction of a true event that a detection must cover to find it (Keen et al. 2017)
 
 
 @dataclass(frozen=True)
 class Demo:
+    """Result of the demo: the picture, one line per event, and counts of events."""
+
     picture: Path
     lines: list[str]
     found: int
     missed: int
-    false_alarms: int
+    false_positives: int
 
 
 def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -> Demo:
-    """Makes a soundscape of two minutes, searches it, and writes tables and a picture into `out`."""
+    """Simulates a soundscape of two minutes, detects events in it, and writes tables and a picture to `out`."""
     out = Path(out)
-    network: Any = load_model(model)
+    network: Any = load_engine(model)
     rng = np.random.default_rng(seed)
     samples = SECONDS * SAMPLE_RATE
     scene = compose(
@@ -55,9 +57,9 @@ def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -
         rumbles=6,
         shots=2,
         negatives=4,
-        overlap=0.0,
+        call_overlap=0.0,
         rumble_snr_db=(-3.0, 3.0, 15.0),
-        fire=Fire(snr_db=(6.0, 12.0, 25.0)),
+        gunfire=Gunfire(snr_db=(6.0, 12.0, 25.0)),
         recorder=Recorder(level_db=-35.0),
         training=False,
     )
@@ -78,32 +80,34 @@ def run_demo(out: str | Path, *, model: str | Path = "default", seed: int = 0) -
         analysis.hop_s,
         out / "demo.png",
         truth=truth,
-        title=f"simulated soundscape, seed {seed}: dashed boxes are what is in it, solid ones what was found",
+        title=f"simulated soundscape, seed {seed}: dashed boxes are true events, solid boxes are detections",
     )
     return compare(truth, analysis.events, picture)
 
 
 def compare(truth: pd.DataFrame, events: pd.DataFrame, picture: Path) -> Demo:
-    """Each known event with the detection that covers most of it, and the detections that touch none."""
+    """Compares each true event with the detection that covers most of it, and counts false positives."""
     lines, used, found = [], set(), 0
     for event in truth.to_dict("records"):
-        shared = np.minimum(events["end_s"], event["end_s"]) - np.maximum(events["start_s"], event["start_s"])
-        shared = shared.where(events["label"] == event["label"], 0.0)
-        what = f"{event['label']:8} {event['start_s']:6.1f}-{event['end_s']:6.1f} s  SNR {event['snr_db']:5.1f} dB"
-        hits = shared[shared > 0]
+        overlap_s = np.minimum(events["end_s"], event["end_s"]) - np.maximum(events["start_s"], event["start_s"])
+        overlap_s = overlap_s.where(events["label"] == event["label"], 0.0)
+        description = (
+            f"{event['label']:8} {event['start_s']:6.1f}-{event['end_s']:6.1f} s  SNR {event['snr_db']:5.1f} dB"
+        )
+        hits = overlap_s[overlap_s > 0]
         used |= set(hits.index)
         if len(hits) and hits.max() >= MIN_COVER * (event["end_s"] - event["start_s"]):
             best = events.loc[hits.idxmax()]
             lines.append(
-                f"found    {what}  at {best['start_s']:6.1f}-{best['end_s']:6.1f} s, score {best['score']:.2f}"
+                f"found    {description}  at {best['start_s']:6.1f}-{best['end_s']:6.1f} s, score {best['score']:.2f}"
             )
             found += 1
         else:
-            lines.append(f"missed   {what}")
-    wrong = events.drop(index=list(used))
-    for event in wrong.to_dict("records"):
-        where = f"{event['start_s']:6.1f}-{event['end_s']:6.1f} s"
-        lines.append(f"false    {event['label']:8} {where}  score {event['score']:.2f}")
+            lines.append(f"missed   {description}")
+    false_positives = events.drop(index=list(used))
+    for event in false_positives.to_dict("records"):
+        span = f"{event['start_s']:6.1f}-{event['end_s']:6.1f} s"
+        lines.append(f"false    {event['label']:8} {span}  score {event['score']:.2f}")
     missed = len(truth) - found
-    lines.append(f"{found} of {len(truth)} events found, {missed} missed, {len(wrong)} false alarms")
-    return Demo(picture, lines, found, missed, len(wrong))
+    lines.append(f"{found} of {len(truth)} events found, {missed} missed, {len(false_positives)} false positives")
+    return Demo(picture, lines, found, missed, len(false_positives))

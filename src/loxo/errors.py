@@ -1,5 +1,5 @@
-"""The one exception a user of Loxo is meant to see: a sentence that names the file, the fault and the way out."""
+"""The exception for errors that users can correct. Its message names the file, the fault and the way out."""
 
 
 class LoxoError(Exception):
-    """Something is wrong with what was given (a file, an option, a table). The message is one whole sentence."""
+    """An error in the input: a file, an option or a table. The message has whole sentences."""

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing of files: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_to_disk: ContextVar[bool] = ContextVar("_to_disk", default=True)
+_use_fsync: ContextVar[bool] = ContextVar("_use_fsync", default=True)
 
 
 @contextmanager
-def left_to_the_system() -> Iterator[None]:
-    """Files written in this block reach the disk when the system sees fit, usually within a minute, not at once.
+def without_fsync() -> Iterator[None]:
+    """Writes files in this block without fsync: the system writes them to the disk later, usually within a minute.
 
-    For many small files in a row, where waiting for the disk would take most of the time. They are still seen whole or
-    not at all, whatever becomes of this process; after a loss of power they may be gone or empty, which their writer
-    must be able to notice.
+    Use it for many small files, for which fsync would take most of the time. Other processes still see each file
+    completely or not at all, even if this process ends. After a loss of power, files may be missing or empty, and the
+    caller must detect this.
     """
-    token = _to_disk.set(False)
+    token = _use_fsync.set(False)
     try:
         yield
     finally:
-        _to_disk.reset(token)
+        _use_fsync.reset(token)
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` for a file that takes its own name only when the block ends without an error.
+    """Yields a temporary path in the folder of `path`; it is renamed to `path` if the block ends without an error.
 
-    After an error the draft is gone and the old file is as it was. The folder is made if need be. Raises LoxoError
-    when it cannot be written.
+    After an error, the temporary file is removed and the old file is unchanged. A missing folder is created. Raises
+    LoxoError if the file cannot be written.
     """
     path = Path(path)
     draft = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
@@ -54,24 +54,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise
     except OSError as error:
         raise LoxoError(
-            f"{path}: the file cannot be written ({error.strerror or error}). May you write to its folder, and is "
-            "there room on the disk?"
+            f"{path}: the file cannot be written ({error.strerror or error}). Check that you may write to its "
+            "folder and that there is room on the disk."
         ) from error
 
 
 @contextmanager
 def atomic_file(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """An atomic_path, open to write ("w": UTF-8 text with plain line feeds, "wb": bytes) and flushed to the disk."""
+    """Opens an atomic_path for writing ("w": UTF-8 text with line feeds, "wb": bytes) and flushes it to the disk."""
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     with atomic_path(path) as draft, draft.open(mode, **text) as file:
         yield file
         file.flush()
-        if _to_disk.get():
+        if _use_fsync.get():
             os.fsync(file.fileno())
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """atomic_file for content that is at hand."""
+    """Writes `content` to a file with atomic_file."""
     with atomic_file(path, "wb") as file:
         file.write(content)
 

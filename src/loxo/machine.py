@@ -1,4 +1,4 @@
-"""What Loxo asks of the machine it runs on."""
+"""Properties and settings of the machine and of this process."""
 
 from __future__ import annotations
 
@@ -14,38 +14,66 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def user_cache() -> Path:
-    """Loxo's folder in the user's cache: what can be made again. It may not exist yet."""
+    """Returns Loxo's folder in the user's cache, for files that can be recreated. It may not exist yet."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loxo"
 
 
 @contextmanager
-def quick_imports() -> Iterator[None]:
-    """Around imports of large packages: the garbage collector rests, and leaves what they have made alone afterwards.
+def gc_paused() -> Iterator[None]:
+    """Pauses the garbage collector during imports of large packages, and excludes their objects from later collections.
 
-    It would go through all of it again and again and find nothing: a sixth of the time of importing torch and pandas.
+    The collector would scan these objects repeatedly and free nothing. This takes a sixth of the import time of PyTorch
+    and pandas.
     """
-    collecting = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if collecting:
+        if was_enabled:
             gc.freeze()
             gc.enable()
 
 
-def keep_freed_memory() -> None:
-    """Lets the C library keep the memory that a step of computation frees, on Linux.
+def use_one_thread() -> None:
+    """From now on numerical libraries use one thread in this process, PyTorch included where it is imported."""
+    from threadpoolctl import threadpool_limits
 
-    By default every large tensor is mapped anew and cleared page by page: a tenth of the time of a step and more.
+    threadpool_limits(limits=1)
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Numerical libraries use one thread in this block, PyTorch included where it is imported."""
+    from threadpoolctl import threadpool_limits
+
+    torch = sys.modules.get("torch")
+    threads = None if torch is None else torch.get_num_threads()
+    with threadpool_limits(limits=1):
+        try:
+            if torch is not None:
+                torch.set_num_threads(1)
+            yield
+        finally:
+            if torch is not None:
+                torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Lets the C library reuse the memory of freed tensors on Linux, instead of returning it to the system.
+
+    By default, the system maps and clears the pages of each large tensor again. This takes at least a tenth of the time
+    of a training iteration.
     """
     if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library than glibc does it its own way
+        with suppress(OSError, AttributeError):  # another C library than glibc has no such settings
             library = ctypes.CDLL(None)
             library.mallopt(M_MMAP_MAX, 0)
             library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

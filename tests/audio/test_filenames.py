@@ -1,10 +1,10 @@
-"""Sites and start times out of file names."""
+"""Sites and start times from file names."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from loxo.audio.filenames import Names, base_name, later, parse_name
+from loxo.audio.filenames import Names, add_seconds, base_name, parse_name
 from loxo.errors import LoxoError
 
 
@@ -25,7 +25,7 @@ from loxo.errors import LoxoError
         ("site_20190522T000000Z.wav", "site", datetime(2019, 5, 22, tzinfo=UTC)),
         ("SMM01_20190522_000000_000.wav", "SMM01", datetime(2019, 5, 22)),
         ("20190522T000000+1000_Lake-East.wav", None, datetime(2019, 5, 22, tzinfo=timezone(timedelta(hours=10)))),
-        ("nn01a_20180126_000000_48835.flac", None, None),  # a clip out of a recording
+        ("nn01a_20180126_000000_48835.flac", None, None),  # a clip from a recording
         ("5CE4A680.WAV", None, datetime(2019, 5, 22, 1, 31, 44, tzinfo=UTC)),
         ("nn01_20190231_000000.wav", None, None),
         ("00000001.WAV", None, None),
@@ -33,11 +33,11 @@ from loxo.errors import LoxoError
         ("", None, None),
     ],
 )
-def test_names(name, site, start):
+def test_parse_name_reads_known_formats(name, site, start):
     assert parse_name(name) == (site, start)
 
 
-def test_base_name_of_any_system():
+def test_base_name_splits_paths_of_every_system():
     assert base_name("L:\\a\\b.wav") == base_name("/a/b.wav") == base_name("a\\b.wav") == base_name("b.wav") == "b.wav"
 
 
@@ -52,7 +52,7 @@ def test_base_name_of_any_system():
         ("20190522_010203T.WAV", None, datetime(2019, 5, 22, 1, 2, 3)),
     ],
 )
-def test_more_recorders(name, site, start):
+def test_parse_name_reads_formats_of_more_recorders(name, site, start):
     assert parse_name(name) == (site, start)
 
 
@@ -67,34 +67,34 @@ def test_more_recorders(name, site, start):
          datetime(2019, 5, 22, 1, 2)),
         (r"(?P<site>[a-z]+)\d*", "abc12.wav", "abc", None),
         ("{site}_%Y%m%d", "nn01_20190231.wav", "nn01", None),
-        ("{site}_%Y%m%d", "nn01_20190522_000000.wav", None, None),  # does not fit: nothing is guessed
+        ("{site}_%Y%m%d", "nn01_20190522_000000.wav", None, None),  # no match: nothing is guessed
         ("{site}_%Y%m%d", "", None, None),
     ],
 )  # fmt: skip
-def test_patterns(pattern, path, site, start):
+def test_a_pattern_gives_site_and_start(pattern, path, site, start):
     assert Names(pattern).parse(path) == (site, start)
 
 
 @pytest.mark.parametrize(
     ("pattern", "fault"),
-    [("{place}_%Y", "{place}"), ("%Y%m%d_%Q", "%Q"), ("*.wav", "neither"), ("(?P<site>", "no valid")],
+    [("{place}_%Y", "{place}"), ("%Y%m%d_%Q", "%Q"), ("*.wav", "neither"), ("(?P<site>", "not a valid")],
 )
-def test_a_bad_pattern_is_refused(pattern, fault):
+def test_an_invalid_pattern_raises(pattern, fault):
     with pytest.raises(LoxoError, match=fault):
         Names(pattern)
 
 
-def test_a_time_zone_for_names_that_do_not_tell_theirs():
+def test_the_time_zone_applies_to_names_without_a_zone():
     names = Names(time_zone="Africa/Brazzaville")
     assert names.parse("nn01_20190522_000000.wav").start.isoformat() == "2019-05-22T00:00:00+01:00"
     assert names.parse("5CE4A680.WAV").start.isoformat() == "2019-05-22T02:31:44+01:00"
     assert names.parse("rumble.wav") == (None, None)
 
 
-def test_hours_that_are_changed_are_counted_on_the_clock_of_the_recorder():
+def test_add_seconds_across_a_change_to_daylight_saving_time():
     start = Names(time_zone="Europe/Berlin").parse("a_20190330_120000.wav").start
-    assert later(start, 24 * 3600).isoformat() == "2019-03-31T13:00:00+02:00"
-    assert later(datetime(2019, 3, 30, 12), 1.5) == datetime(2019, 3, 30, 12, 0, 1, 500000)
+    assert add_seconds(start, 24 * 3600).isoformat() == "2019-03-31T13:00:00+02:00"
+    assert add_seconds(datetime(2019, 3, 30, 12), 1.5) == datetime(2019, 3, 30, 12, 0, 1, 500000)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,6 @@ def test_hours_that_are_changed_are_counted_on_the_clock_of_the_recorder():
         *(("../etc/passwd", "such as"), ("", "such as"), ("Congo", "Zone|Nearest|such as")),
     ],
 )
-def test_an_unknown_zone_is_refused_with_the_nearest_names(name, near):
+def test_an_unknown_zone_raises_with_the_nearest_names(name, near):
     with pytest.raises(LoxoError, match=near):
         Names(time_zone=name)

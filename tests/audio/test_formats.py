@@ -1,4 +1,4 @@
-"""What libsndfile cannot read, through PyAV; the files are made by PyAV's own encoders."""
+"""Formats that are read with PyAV. The files are written with PyAV's encoders."""
 
 import builtins
 import sys
@@ -40,7 +40,7 @@ def encode(path: Path, codec: str, rate: int, samples: np.ndarray) -> Path:
     return path
 
 
-KINDS = [  # name, codec, rate, what a coder may do to the sound, how far its start may be off in samples at 4 kHz
+KINDS = [  # name, codec, sample rate, tolerance of the samples, tolerance of the start in samples at 4 kHz
     ("a.m4a", "aac", 8000, 0.02, 0),
     ("a.webm", "libopus", 48000, 0.02, 0),
     ("a.wv", "wavpack", 8000, 0.01, 0),
@@ -50,27 +50,27 @@ KINDS = [  # name, codec, rate, what a coder may do to the sound, how far its st
 
 
 @pytest.mark.parametrize(("name", "codec", "rate", "loss", "shift"), KINDS)
-def test_the_whole_and_every_stretch_of_it(tmp_path, name, codec, rate, loss, shift):
+def test_an_excerpt_equals_the_same_samples_of_the_whole_recording(tmp_path, name, codec, rate, loss, shift):
     path = encode(tmp_path / name, codec, rate, chirp(rate))
     recording = probe(path)
-    assert recording.foreign and recording.sample_rate == rate and recording.fault is None
+    assert recording.needs_pyav and recording.sample_rate == rate and recording.fault is None
     assert abs(recording.duration_s - SECONDS) < 0.2
     whole = read(recording, RATE)
     assert len(whole) == recording.samples_at(RATE)
     if not shift:
         expected = soxr.resample(chirp(rate), rate, RATE)[RATE:-RATE]
         np.testing.assert_allclose(whole[RATE : RATE + len(expected)], expected, atol=loss)
-    noise = 2e-3 if codec == "wmav2" else 1e-5  # WMA's decoder fills gaps with noise of its own
+    noise = 2e-3 if codec == "wmav2" else 1e-5  # the WMA decoder fills gaps with random noise
     for start in (0.0, 10.0, 31.234, 59.0):
         first = round(start * RATE)
         np.testing.assert_allclose(read(recording, RATE, start, 0.5), whole[first : first + RATE // 2], atol=noise)
 
 
 @pytest.mark.parametrize(("name", "codec", "rate"), [kind[:3] for kind in KINDS])
-def test_a_cut_off_file_is_given_up_to_the_cut_and_says_so(tmp_path, name, codec, rate):
+def test_a_cut_off_file_is_read_up_to_the_cut_and_has_a_fault(tmp_path, name, codec, rate):
     path = encode(tmp_path / name, codec, rate, chirp(rate))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    if name == "a.m4a":  # its index was at the end
+    if name == "a.m4a":  # the index at the end is lost
         with pytest.raises(RecordingError, match=r"MP4 .* cannot be decoded"):
             probe(path)
         return
@@ -80,25 +80,25 @@ def test_a_cut_off_file_is_given_up_to_the_cut_and_says_so(tmp_path, name, codec
     assert "cut off" in (recording.fault or "") or "decoding stopped" in (blocks.fault or "")
 
 
-def test_noise_behind_the_first_bytes_of_a_container_is_a_fault(tmp_path):
-    rubbish = np.random.default_rng(0).bytes(50000)
+def test_random_bytes_after_the_signature_of_a_container_raise(tmp_path):
+    random_bytes = np.random.default_rng(0).bytes(50000)
     for number, magic in enumerate(
         (b"\0\0\0\x20ftypM4A ", b"\x1aE\xdf\xa3", b"#!AMR\n", b"\xff\xf1", b"wvpk", b"\x0bw")
     ):
         path = tmp_path / f"{number}.m4a"
-        path.write_bytes(magic + rubbish)
+        path.write_bytes(magic + random_bytes)
         with pytest.raises(RecordingError, match=r"cannot be decoded|no samples"):
             probe(path)
 
 
-def test_over_the_network(s3, tmp_path):
+def test_object_storage_gives_the_same_samples(s3, tmp_path):
     path = encode(tmp_path / "a.m4a", "aac", 8000, chirp(8000))
     url = s3.put("cards/a.m4a", path.read_bytes())
     assert find_recordings([s3.url("cards/")])[0] == [url]
     np.testing.assert_array_equal(read(url, RATE, 20, 2), read(path, RATE, 20, 2))
 
 
-def test_without_pyav_the_command_that_installs_it_is_told(tmp_path, monkeypatch):
+def test_without_pyav_the_message_contains_the_install_command(tmp_path, monkeypatch):
     path = encode(tmp_path / "a.m4a", "aac", 8000, chirp(8000))
     real = builtins.__import__
 

@@ -1,4 +1,4 @@
-"""Recordings of every kind, good and bad, and what sample k of a resampled stretch is."""
+"""Recordings in every format, intact and damaged, and the times of resampled samples."""
 
 import struct
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_reads_lossy_formats(tmp_path, name):
     assert probe(path).fault is None
 
 
-def test_channels_are_averaged_unless_one_is_asked_for(tmp_path):
+def test_channels_are_averaged_unless_one_is_selected(tmp_path):
     samples = noise(1.0, RATE, channels=2)
     path = write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")
     np.testing.assert_allclose(read(path, RATE), samples.mean(axis=1), atol=1e-7)
@@ -62,7 +62,7 @@ def test_channels_are_averaged_unless_one_is_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("rate", [2000, 3999, 8000, 11025, 44100, 48000, 96000])
-def test_length_is_the_nearest_whole_number_and_blocks_do_not_matter(tmp_path, rate):
+def test_the_length_is_rounded_and_does_not_depend_on_the_block_length(tmp_path, rate):
     path = write(tmp_path / "a.wav", noise(5.0013, rate), rate, subtype="FLOAT")
     recording = probe(path)
     whole = np.concatenate(list(stream(recording, RATE)))
@@ -75,7 +75,7 @@ def test_length_is_the_nearest_whole_number_and_blocks_do_not_matter(tmp_path, r
 
 
 @pytest.mark.parametrize("rate", [2000, 8000, 48000])
-def test_resampling_does_not_shift(tmp_path, rate):
+def test_resampling_does_not_shift_times(tmp_path, rate):
     seconds = np.arange(4 * rate) / rate
     path = write(tmp_path / "a.wav", np.sin(2 * np.pi * 25 * seconds), rate, subtype="FLOAT")
     expected = np.sin(2 * np.pi * 25 * np.arange(4 * RATE) / RATE)
@@ -94,7 +94,7 @@ def test_resampling_does_not_shift(tmp_path, rate):
         (b"RIFF\xff\xff\x00\x00WAVEfmt \x10\x00\x00\x00\x01", "not audio"),
     ],
 )
-def test_what_is_no_audio_gives_one_sentence(tmp_path, content, fault):
+def test_files_without_audio_raise_one_line(tmp_path, content, fault):
     path = tmp_path / "bad.wav"
     path.write_bytes(content)
     with pytest.raises(RecordingError, match=fault) as caught:
@@ -102,7 +102,7 @@ def test_what_is_no_audio_gives_one_sentence(tmp_path, content, fault):
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
-def test_missing_file_folder_and_header_without_samples(tmp_path):
+def test_a_missing_file_a_folder_and_a_header_without_samples_raise(tmp_path):
     with pytest.raises(RecordingError, match="cannot be opened"):
         probe(tmp_path / "none.wav")
     with pytest.raises(RecordingError, match="folder"):
@@ -121,7 +121,7 @@ def test_missing_file_folder_and_header_without_samples(tmp_path):
         ({"format": "AIFF", "subtype": "PCM_16"}, 2),
     ],
 )
-def test_a_file_cut_in_the_middle_tells_how_much_is_missing(tmp_path, options, frame_bytes):
+def test_a_cut_off_file_has_the_number_of_missing_frames(tmp_path, options, frame_bytes):
     path = write(tmp_path / "a.wav", noise(10.0, RATE), RATE, **options)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) - 10000 * frame_bytes - 1])
@@ -133,7 +133,7 @@ def test_a_file_cut_in_the_middle_tells_how_much_is_missing(tmp_path, options, f
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
-def test_flac_is_given_up_to_the_damage(tmp_path, damage):
+def test_flac_is_read_up_to_the_damage(tmp_path, damage):
     samples = noise(10.0, 8000)
     path = write(tmp_path / "a.flac", samples, 8000)
     data = bytearray(path.read_bytes())
@@ -158,7 +158,7 @@ def soundfile_reference(samples: np.ndarray) -> np.ndarray:
     return soxr.resample(samples[:, 0], 8000, RATE)
 
 
-def test_cut_ogg_and_mp3(tmp_path):
+def test_cut_off_ogg_and_mp3_have_a_fault(tmp_path):
     for name in ("a.ogg", "a.mp3"):
         path = write(tmp_path / name, noise(20.0, 8000), 8000)
         data = path.read_bytes()
@@ -170,7 +170,7 @@ def test_cut_ogg_and_mp3(tmp_path):
 
 
 @pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_a_wav_without_length_is_read_to_its_end(tmp_path, length):
+def test_a_wav_without_a_declared_length_is_read_to_the_end(tmp_path, length):
     samples = noise(3.0, RATE, channels=2)
     path = write(tmp_path / "a.wav", samples, RATE, subtype="PCM_24")
     data = bytearray(path.read_bytes())
@@ -179,12 +179,12 @@ def test_a_wav_without_length_is_read_to_its_end(tmp_path, length):
     path.write_bytes(data)
     recording = probe(path)
     assert (recording.frames, recording.fault) == (12000, None)
-    assert "does not say how long" in recording.note
+    assert "does not state the duration" in recording.note
     np.testing.assert_allclose(read(path, RATE, channel=0), samples[:, 0], atol=1e-6)
     np.testing.assert_allclose(read(path, RATE, 1.0, 1.0, channel=1), samples[4000:8000, 1], atol=1e-6)
 
 
-def test_non_finite_samples_become_silence_and_are_counted(tmp_path):
+def test_non_finite_samples_become_zero_and_are_counted(tmp_path):
     samples = noise(1.0, RATE)
     samples[[10, 20], 0] = np.nan, np.inf
     blocks = stream(probe(write(tmp_path / "a.wav", samples, RATE, subtype="FLOAT")), RATE)
@@ -192,7 +192,7 @@ def test_non_finite_samples_become_silence_and_are_counted(tmp_path):
     assert blocks.zeroed == 2 and given[10] == given[20] == 0 and np.isfinite(given).all()
 
 
-def test_read_ends_with_the_recording_and_refuses_what_lies_outside(tmp_path):
+def test_read_stops_at_the_end_and_raises_for_a_start_outside(tmp_path):
     path = write(tmp_path / "a.wav", noise(2.0, RATE), RATE)
     assert len(read(path, RATE, 1.5, 10.0)) == 2000
     for start in (-0.1, 2.0, 5.0):
@@ -200,11 +200,11 @@ def test_read_ends_with_the_recording_and_refuses_what_lies_outside(tmp_path):
             read(path, RATE, start)
 
 
-def test_find_recordings(tmp_path):
+def test_find_recordings_searches_folders_and_reports_problems(tmp_path):
     for name in ("b/x.WAV", "b/._x.WAV", "a/y.flac", ".hidden/z.wav", "a/notes.txt", "c/.keep", "odd.dat"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     found, problems = find_recordings([tmp_path, tmp_path / "b", tmp_path / "odd.dat", tmp_path / "no", tmp_path / "c"])
     assert found == [tmp_path / "a/y.flac", tmp_path / "b/x.WAV", tmp_path / "odd.dat"]
     assert [path.name for path, _ in problems] == ["no", "c"]
-    assert "no such file" in problems[0][1] and "holds no recordings" in problems[1][1]
+    assert "no such file" in problems[0][1] and "contains no recordings" in problems[1][1]

@@ -1,4 +1,4 @@
-"""Local paths and URLs behind one face, against an S3 server and web servers that fail now and then."""
+"""Local paths and URLs with one interface, tested with an S3 server and web servers that fail on purpose."""
 
 import builtins
 import io
@@ -28,7 +28,7 @@ def sound(samples: np.ndarray, rate: int = RATE, **options) -> bytes:
     return file.getvalue()
 
 
-def test_names(tmp_path):
+def test_paths_and_urls_are_recognised_joined_and_split(tmp_path):
     assert storage.is_url("s3://b/k") and storage.is_url("HTTPS://h/k") and not storage.is_url(tmp_path)
     assert storage.join("s3://b/run/", "tables", "a.txt") == "s3://b/run/tables/a.txt"
     assert storage.join(tmp_path, "a", "b") == str(tmp_path / "a" / "b")
@@ -36,7 +36,7 @@ def test_names(tmp_path):
     assert storage.basename("s3://b/x/a#1.wav") == "a#1.wav" == storage.basename(r"L:\ELP\a#1.wav")
 
 
-def test_local_files_have_the_same_face(tmp_path):
+def test_local_files_have_the_same_interface(tmp_path):
     path = tmp_path / "new" / "a.bin"
     assert not storage.exists(path)
     with pytest.raises(StorageError, match="cannot be opened") as caught:
@@ -66,7 +66,7 @@ def test_objects_are_written_read_listed_and_removed(s3, credentials):
     assert not storage.exists(url) and storage.list_names(s3.url()) == []
 
 
-def test_recordings_are_found_under_prefixes_patterns_and_in_lists(s3, tmp_path, monkeypatch):
+def test_recordings_are_found_by_prefixes_patterns_and_lists(s3, tmp_path, monkeypatch):
     for key in ("nn01/a.wav", "nn01/b.WAV", "nn01/.c.wav", "nn010/d.flac", "nn01/x/e.mp3", "nn01/notes.txt"):
         s3.put(key, key.encode())
     s3.put("lists/all.txt", f"# a list\n{s3.url('nn01/a.wav')}\n\n{s3.url('nn010')}\n".encode())
@@ -74,7 +74,7 @@ def test_recordings_are_found_under_prefixes_patterns_and_in_lists(s3, tmp_path,
     assert find_recordings([s3.url("nn01")]) == (urls("nn01/a.wav", "nn01/b.WAV", "nn01/x/e.mp3"), [])
     requests = len(s3.server.requests)
     assert storage.size_and_version(s3.url("nn01/a.wav"))[0] == len("nn01/a.wav")
-    assert len(s3.server.requests) == requests, "what a listing told is not asked again"
+    assert len(s3.server.requests) == requests, "the listing contains the size, so no request is made"
     assert list_recordings(s3.url("nn01*/*")) == urls("nn01/a.wav", "nn01/b.WAV", "nn010/d.flac")
     assert list_recordings(s3.url("**/[ed].*")) == urls("nn01/x/e.mp3", "nn010/d.flac")
     assert find_recordings([s3.url("lists/all.txt")])[0] == urls("nn01/a.wav", "nn010/d.flac")
@@ -87,15 +87,17 @@ def test_recordings_are_found_under_prefixes_patterns_and_in_lists(s3, tmp_path,
     assert [str(path) for path, _ in problems] == ["gone.wav", s3.url("nothing/"), "s3://no-such-bucket/x/"]
     assert "no bucket" in problems[2][1]
     assert find_recordings([str(tmp_path / "**" / "*.wav")])[0] == [tmp_path / "sub" / "y.wav", tmp_path / "z.wav"]
-    assert "a name like this" in find_recordings([str(tmp_path / "*.flac")])[1][0][1]
+    assert "matches this pattern" in find_recordings([str(tmp_path / "*.flac")])[1][0][1]
 
 
-def test_a_long_listing_is_read_to_its_end(s3, monkeypatch):
+def test_all_pages_of_a_listing_are_read(s3, monkeypatch):
     import s3fs
 
     original = s3fs.S3FileSystem._call_s3
 
-    async def two_a_page(self, method, **kwargs):  # a thousand, the server's own limit, are too many to make
+    async def two_a_page(
+        self, method, **kwargs
+    ):  # the server's limit of a thousand objects per page is too slow to test
         return await original(self, method, **({**kwargs, "MaxKeys": 2} if method == "list_objects_v2" else kwargs))
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", two_a_page)
@@ -106,7 +108,7 @@ def test_a_long_listing_is_read_to_its_end(s3, monkeypatch):
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 @pytest.mark.parametrize("where", ["s3", "web"])
-def test_a_window_from_the_middle_costs_little_more_than_itself(s3, serve, tmp_path, where, suffix):
+def test_an_excerpt_needs_few_bytes_and_requests(s3, serve, tmp_path, where, suffix):
     hours = 1 if suffix == "wav" else 0.5
     samples = noise(hours * 3600)
     data = sound(samples, subtype="PCM_16", format=suffix.upper())
@@ -124,10 +126,10 @@ def test_a_window_from_the_middle_costs_little_more_than_itself(s3, serve, tmp_p
     np.testing.assert_array_equal(window, read(tmp_path / f"a.{suffix}", RATE, 1321.5, 20.0))
     assert server.bytes_sent - header < (300_000 if suffix == "wav" else 1_500_000) < len(data) / 4
     if suffix == "wav":
-        assert server.count("GET") == 2, "one request for the header, one for the window"
+        assert server.count("GET") == 2, "one request for the header, one for the excerpt"
 
 
-def test_streaming_the_whole_is_the_same_and_takes_few_requests(s3, tmp_path):
+def test_streaming_a_whole_object_needs_few_requests(s3, tmp_path):
     data = sound(noise(1800, 8000), 8000, subtype="PCM_16")
     (tmp_path / "a.wav").write_bytes(data)
     url = s3.put("a.wav", data)
@@ -138,7 +140,7 @@ def test_streaming_the_whole_is_the_same_and_takes_few_requests(s3, tmp_path):
 
 @pytest.mark.parametrize("where", ["s3", "web"])
 @pytest.mark.parametrize("fault", ["503", "500", "reset", "short", "silence"])
-def test_what_passes_is_tried_again(s3, serve, monkeypatch, where, fault):
+def test_transient_errors_are_retried(s3, serve, monkeypatch, where, fault):
     samples = noise(60)
     data = sound(samples, subtype="FLOAT")
     server = s3.server if where == "s3" else serve({"/a.wav": data})
@@ -147,8 +149,8 @@ def test_what_passes_is_tried_again(s3, serve, monkeypatch, where, fault):
         from loxo.audio import s3 as s3_module
         from loxo.audio import web
 
-        monkeypatch.setattr(s3_module, "SILENCE_S", 0.3)
-        monkeypatch.setattr(web, "SILENCE_S", 0.3)
+        monkeypatch.setattr(s3_module, "READ_TIMEOUT_S", 0.3)
+        monkeypatch.setattr(web, "READ_TIMEOUT_S", 0.3)
         server.script.extend([None, fault])
     else:
         server.script.extend([fault, fault, None, fault, fault, fault, None])
@@ -157,7 +159,7 @@ def test_what_passes_is_tried_again(s3, serve, monkeypatch, where, fault):
 
 
 @pytest.mark.parametrize("where", ["s3", "web"])
-def test_a_server_that_never_recovers_is_named_and_the_recording_not_blamed(s3, serve, where, capfd):
+def test_a_server_that_fails_permanently_raises_a_transient_error(s3, serve, where, capfd):
     data = sound(noise(60))
     server = s3.server if where == "s3" else serve({"/a.wav": data})
     url = s3.put("a.wav", data) if where == "s3" else f"{server.url}/a.wav"
@@ -168,23 +170,23 @@ def test_a_server_that_never_recovers_is_named_and_the_recording_not_blamed(s3, 
         list(blocks)
     assert caught.value.transient and str(caught.value).startswith(url)
     assert 0 < blocks.samples < 60 * RATE and not server.script
-    storage.forget()
+    storage.clear_caches()
     server.script.extend(["503"] * remote.ATTEMPTS)
     with pytest.raises(RecordingError, match="attempts"):
         probe(url)
     assert "Traceback" not in "".join(capfd.readouterr())
 
 
-def test_a_port_where_nobody_listens(serve):
+def test_a_closed_port_raises_a_transient_error(serve):
     server = serve()
     server.stop()
-    for url in (f"{server.url}/a.wav", "s3://bucket/a.wav"):  # loopback's endpoint is such a port too
+    for url in (f"{server.url}/a.wav", "s3://bucket/a.wav"):  # the loopback fixture's endpoint is also a closed port
         with pytest.raises(StorageError, match="could not be reached") as caught:
             storage.info(url)
         assert caught.value.transient
 
 
-def test_what_does_not_pass_is_one_sentence_without_another_attempt(s3, serve, credentials, monkeypatch):
+def test_permanent_errors_are_not_retried(s3, serve, credentials, monkeypatch):
     s3.put("secret.wav", b"x", public=False)
     cases = [(s3.url("none.wav"), "no such object"), ("s3://no-such-bucket/a.wav", "no bucket 'no-such-bucket'")]
     web = serve({"/a.wav": b"x"})
@@ -198,13 +200,13 @@ def test_what_does_not_pass_is_one_sentence_without_another_attempt(s3, serve, c
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     with pytest.raises(RecordingError, match="anonymous requests have no access"):
         probe(s3.url("secret.wav"))
-    with pytest.raises(StorageError, match="cannot be asked"):
+    with pytest.raises(StorageError, match="not a valid address"):
         storage.info("s3://Not a bucket/x")
     with pytest.raises(StorageError, match="does not write to web servers"):
         storage.write_bytes(f"{web.url}/c.wav", b"x")
 
 
-def test_anonymous_without_credentials_and_where_they_are_refused(s3, serve, monkeypatch):
+def test_requests_are_anonymous_without_credentials_or_if_credentials_are_refused(s3, serve, monkeypatch):
     url = s3.put("a.wav", sound(noise(5)))
     assert len(read(url, RATE)) == 5 * RATE and not any(s3.server.authorised)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXPIRED")
@@ -220,26 +222,26 @@ def test_anonymous_without_credentials_and_where_they_are_refused(s3, serve, mon
 
     pick.RequestHandlerClass = Refuses
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", pick.url)
-    storage.forget()
+    storage.clear_caches()
     assert len(read(url, RATE)) == 5 * RATE
-    assert pick.authorised[0] and not any(pick.authorised[1:]), "asked with credentials once only"
+    assert pick.authorised[0] and not any(pick.authorised[1:]), "only one request with credentials"
 
 
-def test_a_server_without_ranges_is_copied_once(serve):
+def test_an_object_from_a_server_without_byte_ranges_is_copied_once(serve):
     samples = noise(120)
     data = sound(samples, subtype="FLOAT")
     server = serve({"/a.wav": data, "/small.wav": data[:20000]}, ranges=False)
     recording = probe(f"{server.url}/a.wav")
     np.testing.assert_array_equal(read(recording, RATE, 100, 10), samples[100 * RATE : 110 * RATE])
     np.testing.assert_array_equal(read(recording, RATE, 1, 10), samples[RATE : 11 * RATE])
-    # The first answer is not read on; a little of it may be on its way.
+    # The first response is closed early, but some of its bytes may already be sent.
     assert server.count("GET") <= 5 and server.bytes_sent <= 5 * len(data)
     whole = [entry for entry in server.requests if not entry[2]]
     assert len(whole) == 1
     assert probe(f"{server.url}/small.wav").missing_frames > 0
 
 
-def test_an_object_that_is_replaced_meanwhile(s3):
+def test_an_object_that_is_replaced_during_reading_raises(s3):
     url = s3.put("a.wav", sound(noise(60)))
     recording = probe(url)
     s3.put("a.wav", sound(noise(60, seed=1)))
@@ -247,7 +249,7 @@ def test_an_object_that_is_replaced_meanwhile(s3):
         read(recording, RATE, 50, 5)
 
 
-def test_index_pages_of_a_web_server(serve):
+def test_recordings_are_found_by_index_pages_of_a_web_server(serve):
     data = sound(noise(1))
     page = '<a href="../">up</a><a href="?C=N;O=D">Name</a><a href="{}">x</a><a href="/other/z.wav">z</a>'
     server = serve({"/rec/": page.format("a%20b.wav").encode() + b'<a href="sub/">s</a>'})
@@ -257,20 +259,20 @@ def test_index_pages_of_a_web_server(serve):
     assert len(read(found[0], RATE)) == RATE
 
 
-def test_cut_off_and_odd_objects_are_told_as_local_ones_are(s3):
+def test_damaged_objects_have_the_same_faults_as_local_files(s3):
     data = bytearray(sound(noise(10)))
     recording = probe(s3.put("cut.wav", bytes(data[: len(data) // 2])))
     assert "cut off" in recording.fault and recording.fault.startswith("s3://")
     data[4:8] = data[40:44] = b"\0\0\0\0"
     endless = probe(s3.put("endless.wav", bytes(data)))
-    assert endless.frames == 10 * RATE and "does not say how long" in endless.note
+    assert endless.frames == 10 * RATE and "does not state the duration" in endless.note
     assert len(read(endless, RATE, 5, 5)) == 5 * RATE
     for content, fault in ((b"", "empty"), (b"<!DOCTYPE html>", "web page"), (bytes(4096), "zeros")):
         with pytest.raises(RecordingError, match=fault):
             probe(s3.put("bad.wav", content))
 
 
-def test_without_the_extra_the_command_that_installs_it_is_told(monkeypatch):
+def test_without_the_extra_the_message_contains_the_install_command(monkeypatch):
     real = builtins.__import__
 
     def without(name, *args, **kwargs):

@@ -1,4 +1,4 @@
-"""Frequency bounds are measured, whatever else is in the recording and however it is asked for."""
+"""Frequency bounds of events, measured from the spectrogram."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import soundfile
 from fakes import FakeConfig, FakeModel
 
 from loxo import detect
-from loxo.audio.recording import probe
+from loxo.audio.recording import probe, stream
 from loxo.detection.frequency import frequency_bounds, measure
 from loxo.engine.config import GUNSHOT_DECODING, RUMBLE_DECODING
 
@@ -45,7 +45,7 @@ def measured(recording, *rows):
     return found[["low_hz", "high_hz"]].to_numpy().tolist()
 
 
-def test_a_rumble_with_two_harmonics_beside_a_steady_engine(tmp_path):
+def test_a_steady_engine_is_not_part_of_a_rumble_s_bounds(tmp_path):
     samples = noise(60)
     tone(samples, 0, 60, 100, 0.2)  # louder than the call, but always there
     for hz, level in ((18, 0.05), (36, 0.02)):
@@ -54,7 +54,7 @@ def test_a_rumble_with_two_harmonics_beside_a_steady_engine(tmp_path):
     assert low == pytest.approx(17, abs=2) and high == pytest.approx(37, abs=2)
 
 
-def test_a_shot_is_wider_than_a_rumble(tmp_path):
+def test_a_gunshot_has_the_bounds_of_its_band(tmp_path):
     samples = noise(30)
     burst = np.random.default_rng(1).standard_normal(RATE // 4)
     spectrum = np.fft.rfft(burst)
@@ -64,14 +64,14 @@ def test_a_shot_is_wider_than_a_rumble(tmp_path):
     assert low == pytest.approx(200, abs=40) and high == pytest.approx(900, abs=60)
 
 
-def test_the_class_s_bounds_stay_where_nothing_stands_out(tmp_path):
+def test_an_event_without_an_excess_keeps_the_bounds_of_its_class(tmp_path):
     silence = written(tmp_path / "a.wav", np.zeros(60 * RATE))
     assert measured(silence, (30, 34, "rumble"), (10, 10.3, "gunshot")) == [[10, 150], [80, 2000]]
     short = written(tmp_path / "b.wav", noise(0.4))
     assert measured(short, (0, 0.4, "rumble")) == [[10, 150]]
 
 
-def test_the_level_does_not_matter(tmp_path):
+def test_bounds_do_not_depend_on_the_level(tmp_path):
     samples = noise(60)
     tone(samples, 30, 34, 25, 0.05)
     loud = measured(written(tmp_path / "a.wav", samples, subtype="FLOAT"), (30, 34, "rumble"))
@@ -79,8 +79,8 @@ def test_the_level_does_not_matter(tmp_path):
     assert loud == quiet
 
 
-def test_neither_other_events_nor_their_order_matter(tmp_path):
-    """Also where the recording is resampled: pieces lie on a grid of their own."""
+def test_bounds_do_not_depend_on_other_events_or_their_order(tmp_path):
+    """Also where the recording is resampled, because blocks lie on a fixed grid."""
     samples = noise(120, level=0.02)
     rows = [(3.2, 6.4, "rumble"), (14.0, 19.2, "rumble"), (15.0, 15.3, "gunshot"), (90.1, 119.9, "rumble")]
     for start, end, label in rows:
@@ -91,35 +91,43 @@ def test_neither_other_events_nor_their_order_matter(tmp_path):
     assert together == measured(recording, *rows[::-1])[::-1]
 
 
-def test_a_recording_at_a_low_rate_ends_where_it_ends(tmp_path):
+def test_bounds_stay_below_the_nyquist_frequency_of_the_recording(tmp_path):
     samples = noise(60)[::4]
     recording = written(tmp_path / "a.wav", samples, RATE // 4)
     ((_, high),) = measured(recording, (30.0, 30.5, "gunshot"))
     assert high <= 500 or high == 2000
 
 
-def test_an_event_of_hours_costs_no_more_than_a_minute(tmp_path):
+def test_only_the_middle_of_a_long_event_is_read(tmp_path, monkeypatch):
     samples = noise(400)
     tone(samples, 0, 400, 30, 0.001)
     recording = written(tmp_path / "a.wav", samples)
+    spans = []
+
+    def counting(recording, sample_rate, start, stop):
+        spans.append((start, stop))
+        return stream(recording, sample_rate, start=start, stop=stop)
+
+    monkeypatch.setattr("loxo.detection.frequency.stream", counting)
     ((low, high),) = measured(recording, (10, 390, "rumble"))
     assert 10 <= low < high <= 150
+    assert min(spans)[0] >= (200 - 30 - 10 - 16) * RATE and max(spans)[1] <= (200 + 30 + 10 + 16) * RATE
 
 
-def test_bounds_of_nothing_are_none():
+def test_bounds_are_none_without_context_or_bands():
     quiet = np.zeros(RATE, np.float32)
     assert frequency_bounds(quiet, 0, RATE, RATE, RUMBLE_DECODING, 1900) is None  # no surroundings
     assert frequency_bounds(quiet, 0, RATE, RATE, RUMBLE_DECODING, 5.0) is None  # no band
 
 
-def test_what_cannot_be_read_again_keeps_its_bounds_and_is_said(tmp_path):
+def test_an_event_that_cannot_be_read_again_keeps_the_bounds_of_its_class_with_a_note(tmp_path):
     recording = written(tmp_path / "a.wav", noise(60))
     (tmp_path / "a.wav").unlink()
     found, fault = measure(events((30, 34, "rumble")), recording, CONFIG, 60 * RATE)
     assert found[["low_hz", "high_hz"]].to_numpy().tolist() == [[10, 150]] and "could not be measured" in fault
 
 
-def test_detect_gives_measured_bounds(tmp_path):
+def test_detect_returns_measured_bounds(tmp_path):
     time = np.arange(60 * 1000) / 1000
     samples = 0.001 * np.random.default_rng(1).standard_normal(len(time))
     samples += 0.9 * np.sin(2 * np.pi * 40 * time) * ((time >= 30) & (time < 33))

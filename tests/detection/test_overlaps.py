@@ -1,4 +1,4 @@
-"""Two events where the scores of a class show one."""
+"""Two events where the scores of a class show one, split by the overlap outputs."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from fakes import RATE, STEP, FakeConfig, FakeModel
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,45 +27,44 @@ class TwoRows(FakeConfig):
         return (*self.classes, *(f"{label} overlap" for label in self.classes))
 
 
-class HearsTwo(FakeModel):
-    """Two at once is what is more than twice as loud as one."""
+class OverlapModel(FakeModel):
+    """Its overlap output is high where the sound is more than twice as loud as one call."""
 
     def __init__(self) -> None:
         decoding = {"rumble": Decoding(threshold=0.4, overlap_threshold=0.3), "gunshot": Decoding(threshold=0.4)}
         super().__init__(TwoRows(decoding=decoding))
 
-    def forward(self, waveform):
-        answer = super().forward(waveform)
-        logits = answer["framewise_logits"]
-        return answer | {"row_logits": torch.cat((logits, 2 * (logits - 3)), 1)}
+    def logits(self, windows):
+        logits = super().logits(windows)
+        return np.concatenate((logits, 2 * (logits - 3)), 1)
 
 
-def apart(events, stretches):
-    """With steps of a second a pause has none, and a stretch lies where it does."""
-    return split_overlaps(events, stretches, 1.0)
+def apart(events, spans):
+    """With steps of 1 s: PAUSE_S and NEAR_S are less than a step."""
+    return split_overlaps(events, spans, 1.0)
 
 
 def test_the_end_of_one_call_is_the_beginning_of_the_next():
-    half = pytest.approx(3 / 4)  # of odds of 9 the root is 3
+    half = pytest.approx(3 / 4)  # odds of 3, the square root of 9
     assert apart([(0, 100, 0.9)], [(40, 60, 0.5)]) == [(0, 60, 0.9), (40, 100, half)]
     assert apart([(0, 100, 0.9)], [(10, 50, 0.95)]) == [
         (0, 50, 0.9),
         (10, 100, 0.9),
-    ]  # no score is above the first
+    ]  # the second score never exceeds the first
     assert apart([(0, 100, 0.9)], [(60, 120, 0.5)]) == [(0, 100, 0.9), (60, 100, half)]
     assert apart([(0, 100, 0.1)], [(40, 60, 0.5)]) == [(0, 60, 0.1), (40, 100, 0.1)]
-    assert apart([(0, 100, 0.9)], [(0, 120, 0.7)]) == [(0, 100, 0.9)]  # two rows that nobody could tell apart
+    assert apart([(0, 100, 0.9)], [(0, 120, 0.7)]) == [(0, 100, 0.9)]  # the two events would be the same
     assert apart([(0, 100, 0.9)], [(5, 95, 0.7)]) == [(0, 100, 0.9)]
 
 
-def test_a_border_that_is_there_is_drawn_out_and_nothing_added():
+def test_two_events_are_extended_over_a_span_at_their_border():
     two = [(0, 50, 0.9), (50, 100, 0.8)]
     assert apart(two, [(40, 60, 0.7)]) == [(0, 60, 0.9), (40, 100, 0.8)]
-    assert apart(two, [(2, 98, 0.7)]) == two  # each would be both
+    assert apart(two, [(2, 98, 0.7)]) == two  # each event would cover both
     assert apart(two, [(70, 80, 0.7)])[:2] == [(0, 50, 0.9), (50, 80, 0.8)]  # not at the border
 
 
-def test_a_border_may_be_a_pause_and_a_stretch_heard_on_one_side_of_it():
+def test_a_border_may_be_a_pause_with_the_span_on_one_side_of_it():
     two = [(100, 126, 0.9), (130, 186, 0.8)]
     drawn = [(100, 155, 0.9), (130, 186, 0.8)]
     assert split_overlaps(two, [(130, 155, 0.7)], 0.08) == drawn
@@ -83,7 +81,7 @@ def test_three_calls_in_a_row():
     assert [event[2] for event in found] == pytest.approx([1 / 4, 0.9, 1 / 2])
 
 
-def test_what_lies_outside_of_all_events_changes_nothing():
+def test_a_span_outside_of_all_events_changes_nothing():
     assert apart([(0, 10, 0.9), (30, 40, 0.8)], [(15, 20, 0.9)]) == [(0, 10, 0.9), (30, 40, 0.8)]
     assert apart([], [(15, 20, 0.9)]) == []
 
@@ -92,30 +90,30 @@ def test_what_lies_outside_of_all_events_changes_nothing():
     st.lists(st.tuples(st.integers(1, 20), st.integers(0, 5), st.floats(0.01, 1)), max_size=6),
     st.lists(st.tuples(st.integers(0, 120), st.integers(1, 30), st.floats(0.01, 1)), max_size=4),
 )
-def test_nothing_is_lost_and_nothing_leaves_what_was_found(lengths, starts):
-    events, stretches, at, free = [], [], 0, 0
+def test_no_step_of_an_event_is_lost_and_none_is_added_outside_events_and_spans(lengths, starts):
+    events, spans, at, free = [], [], 0, 0
     for length, pause, score in lengths:
         events.append((at + pause, at + pause + length, score))
         at = events[-1][1]
     for start, length, score in sorted(starts):
         if start >= free:
-            stretches.append((start, start + length, score))
+            spans.append((start, start + length, score))
             free = start + length
-    found = apart(events, stretches)
-    steps = lambda spans: {step for first, last, _ in spans for step in range(first, last)}  # noqa: E731
-    assert steps(events) <= steps(found) <= steps([*events, *stretches])
+    found = apart(events, spans)
+    steps = lambda some: {step for first, last, _ in some for step in range(first, last)}  # noqa: E731
+    assert steps(events) <= steps(found) <= steps([*events, *spans])
     assert all(first < last for first, last, _ in found)
-    assert len(events) <= len(found) <= len(events) + len(stretches)
+    assert len(events) <= len(found) <= len(events) + len(spans)
     assert max((score for *_, score in found), default=0) == max((score for *_, score in events), default=0)
     middles = [first + last for first, last, _ in found]
     assert middles == sorted(middles)
 
 
-def test_scores_of_two_at_once_make_two_events_of_one():
+def test_overlap_scores_split_one_event_into_two():
     scores, two = np.zeros(200), np.zeros(200)
     scores[20:120], two[60:80] = 0.9, 0.6
     one = find_events(scores, Decoding(), 0.1)
-    assert one == [(20, 120, 0.9)] == find_events(scores, Decoding(), 0.1, two)  # asked for by `overlap`
+    assert one == [(20, 120, 0.9)] == find_events(scores, Decoding(), 0.1, two)  # overlap_threshold is 0
     found = find_events(scores, Decoding(overlap_threshold=0.5), 0.1, two)
     assert (
         len(found) == 2
@@ -148,7 +146,7 @@ def card(tmp_path) -> Path:
 
 
 def test_from_recording_to_table_and_again_from_kept_scores(card, tmp_path):
-    found = detect(card, HearsTwo())
+    found = detect(card, OverlapModel())
     rumbles = found[found["label"] == "rumble"].reset_index(drop=True)
     step_s = STEP / RATE
     expected = [(6, 14), (11, 19), (28, 36)]
@@ -156,7 +154,7 @@ def test_from_recording_to_table_and_again_from_kept_scores(card, tmp_path):
     for (start, end), (_, row) in zip(expected, rumbles.iterrows(), strict=True):
         assert abs(row["start_s"] - start) <= 6 * step_s and abs(row["end_s"] - end) <= 6 * step_s
     run = tmp_path / "run"
-    survey([card.parent], "fake", run, load=HearsTwo, keep_scores=True)
+    survey([card.parent], "fake", run, load=OverlapModel, keep_scores=True)
     (entry,) = json.loads((run / "run.json").read_text())["recordings"]
     kept = read_scores(run, entry["recording"])
     assert kept.labels == TwoRows().rows and kept.scores[2].max() > 0.9
@@ -167,7 +165,7 @@ def test_from_recording_to_table_and_again_from_kept_scores(card, tmp_path):
     assert len(lines[1]) == len(lines[0]) - 1
 
 
-def test_a_run_from_before_there_were_overlaps_is_read(card, tmp_path):
+def test_a_run_of_a_version_without_overlap_outputs_is_read(card, tmp_path):
     run = tmp_path / "run"
     survey([card.parent], "fake", run, load=FakeModel, keep_scores=True)
     record = json.loads((run / "run.json").read_text())

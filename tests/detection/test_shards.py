@@ -167,11 +167,11 @@ class Interrupting(FakeModel):
         super().__init__()
         self.batches, self.how = batches, how
 
-    def forward(self, waveform):
+    def logits(self, windows):
         self.batches -= 1
         if self.batches == 0:
             self.how()
-        return super().forward(waveform)
+        return super().logits(windows)
 
 
 def ctrl_c():
@@ -185,9 +185,9 @@ def test_a_run_goes_on_inside_a_long_recording(tmp_path):
     calls = []
 
     class Counting(FakeModel):
-        def forward(self, waveform):
-            calls.append(len(waveform))
-            return super().forward(waveform)
+        def logits(self, windows):
+            calls.append(len(windows))
+            return super().logits(windows)
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run", load=lambda: Interrupting(4 * 4 + 2, ctrl_c))

@@ -1,4 +1,4 @@
-"""`loxo evaluate`: tables in, figures, a page and sentences out."""
+"""`loxo evaluate`: metrics of tables and runs, the page, notes and error messages."""
 
 import json
 
@@ -23,7 +23,7 @@ def row(recording, start, end, label="rumble", **more):
 
 
 def raven(path, rows):
-    """A Raven table of rows, with a column SNR (dB) where they have snr_db."""
+    """Writes a Raven table of rows, with a column SNR (dB) if they have snr_db."""
     events = events_frame(rows)
     extra = {name: header for name, header in {"snr_db": "SNR (dB)", "notes": "notes"}.items() if name in events}
     write_raven(events, path, extra=extra, durations=dict.fromkeys(sorted(set(events["recording"])), 3600.0))
@@ -31,13 +31,13 @@ def raven(path, rows):
 
 
 def listed(path, rows):
-    """An events.csv as Loxo writes it."""
+    """Writes an events.csv in the format of Loxo."""
     events_frame(rows)[list(COLUMNS)].to_csv(path, index=False)
     return path
 
 
 def run_folder(path, rows, recordings, scores=()):
-    """A run as `loxo detect` leaves it: recordings as (name, status, seconds)."""
+    """Writes a run folder in the format of `loxo detect`; recordings: (name, status, seconds)."""
     (path / "tables").mkdir(parents=True)
     listed(path / "events.csv", rows)
     entries = [
@@ -60,7 +60,7 @@ def run_folder(path, rows, recordings, scores=()):
 
 @pytest.fixture
 def tables(tmp_path):
-    """Truth: three rumbles in A, none in B. Detections: two right ones and a fragment in A, two false ones in B."""
+    """Truth: three rumbles in A, none in B. Detections: two correct ones and a fragment in A, two false ones in B."""
     true = [row(f"L:\\elp\\{A}", at, at + 10, snr_db=snr) for at, snr in ((10, 3.0), (100, 12.0), (200, 4.0))]
     truth = raven(tmp_path / "truth.txt", [*true, row(f"L:\\elp\\{B}", 0, 10, "DUMMY_NoEles", snr_db=0.0)])
     rows = [row(f"/sd/{A}", *span, score=score) for *span, score in ((10, 19, 0.9), (203, 211, 0.7), (100, 101, 0.6))]
@@ -68,36 +68,37 @@ def tables(tmp_path):
     return truth, listed(tmp_path / "found.csv", rows)
 
 
-def test_a_case_by_hand(tables):
+def test_metrics_of_an_example(tables):
     report = evaluate([tables[0]], [tables[1]], hours=2.0).report
     assert report["truth"]["recordings"] == 2 and report["truth"]["classes"]["rumble"]["events"] == 3
     part = report["detectors"][0]["classes"]["rumble"]
     figures = part["criteria"]["iou30"]
-    # 10-19 of 10-20: 9/10; 203-211 of 200-210: 7/11; 100-101 of 100-110: 1/10, no match at IoU .3, but 10 % of it
+    # IoU of 10-19 and 10-20: 9/10; 203-211 and 200-210: 7/11; 100-101 and 100-110: 1/10. The last one is a hit only for
+    # hit10, because it covers 10 % of the event.
     assert (figures["hits"], figures["false"], figures["loose"], figures["events"]) == (2, 3, 1, 3)
     assert figures["precision"] == 0.4 and figures["recall"] == pytest.approx(2 / 3) and figures["f1"] == 0.5
-    # by score: .9 right, .8 wrong, .7 right (2/3), .6 wrong, .2 wrong
+    # By score: .9 correct, .8 false, .7 correct (2/3), .6 false, .2 false.
     assert figures["ap"] == pytest.approx((1 + 2 / 3) / 3)
     assert part["criteria"]["hit10"]["ap"] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
-    # 2 h: .1/h allows no false positive, 1/h two (.8 and .6), 5.7/h eleven
+    # 2 h: .1/h allows no false positive, 1/h two (.8 and .6), 5.7/h eleven.
     assert [at["recall"] for at in figures["at"]] == pytest.approx([1 / 3, 2 / 3, 2 / 3, 2 / 3])
     assert [at["list_ends_before"] for at in figures["at"]] == [False, False, True, True]
     assert figures["false_per_hour"] == 1.5
-    # 0-5 dB: both found; 10-15 dB: one, missed
+    # 0-5 dB: two events, both found; 10-15 dB: one event, missed.
     assert [(s["from_db"], s["found"], s["events"]) for s in part["snr"]] == [(0.0, 2, 2), (10.0, 0, 1)]
     assert part["worst_misses"][0]["start_s"] == 100.0 and part["worst_misses"][0]["snr_db"] == 12.0
     assert [f["score"] for f in part["worst_false"]] == [0.8, 0.6, 0.2]
     by = {r["recording"]: r for r in part["by_recording"]}
     assert {name[-24:]: (r["events"], r["hits"], r["false"]) for name, r in by.items()} == {A: (3, 2, 1), B: (0, 0, 2)}
     assert [site["site"] for site in part["by_site"]] == ["nn01", "nn02"]
-    # the hour of A holds a rumble and is called; so is the hour of B, which holds none
+    # The hour of A contains a rumble and a detection. The hour of B contains only detections.
     assert (part["hourly"]["hits"], part["hourly"]["false"], part["hourly"]["events"]) == (1, 1, 1)
-    # onsets: 0 and +3 s; offsets: -1 and +1 s
+    # Onset errors: 0 and +3 s; offset errors: -1 and +1 s.
     assert part["borders"]["onset_s"]["median"] == 1.5 and part["borders"]["offset_s"]["median"] == 0.0
     json.dumps(report, allow_nan=False)
 
 
-def test_a_threshold_takes_the_list_from_there_on_and_leaves_the_curves(tables):
+def test_a_threshold_changes_ratios_and_errors_but_not_curves(tables):
     all_, above = (evaluate([tables[0]], [tables[1]], hours=2.0, threshold=t).report for t in (None, 0.75))
     one, other = (r["detectors"][0]["classes"]["rumble"] for r in (all_, above))
     assert one["criteria"]["iou30"]["ap"] == other["criteria"]["iou30"]["ap"]
@@ -106,7 +107,7 @@ def test_a_threshold_takes_the_list_from_there_on_and_leaves_the_curves(tables):
     assert other["borders"]["onset_s"]["n"] == 1 and other["detections"] == 2
 
 
-def test_rows_and_recordings_in_any_order_give_the_same_report(tmp_path):
+def test_the_order_of_rows_and_recordings_has_no_effect(tmp_path):
     rng = np.random.default_rng(0)
     names = [f"/x/s{k % 3}_2020010{k + 1}_000000.wav" for k in range(6)]
     true = [row(names[rng.integers(6)], s := float(rng.integers(0, 3000)), s + 5, snr_db=float(s)) for _ in range(60)]
@@ -117,7 +118,7 @@ def test_rows_and_recordings_in_any_order_give_the_same_report(tmp_path):
         order = [rng.permutation(len(rows)) if turn else range(len(rows)) for rows in (true, calls)]
         by_table = [[true[k] for k in order[0]], [calls[k] for k in order[1]]]
         parts = []
-        for k in range(3):  # several truth tables, in another order the second time
+        for k in range(3):  # several tables of the truth, in reverse order the second time
             rows = [r for r in by_table[0] if names.index(r["recording"]) % 3 == (2 - k if turn else k)]
             parts.append(raven(tmp_path / f"truth{turn}{k}.txt", rows))
         found = tmp_path / f"{turn}" / "found.csv"
@@ -135,7 +136,7 @@ def test_rows_and_recordings_in_any_order_give_the_same_report(tmp_path):
     assert reports[0] == reports[1]
 
 
-def test_marginal_events_regions_and_whole_clips_are_stated(tmp_path):
+def test_marginal_events_ignored_regions_and_clip_level_labels_are_counted_separately(tmp_path):
     true = [row(A, 10, 20, notes="marginal"), row(A, 100, 110, notes=""), row(A, 300, 400, "ignore", notes="")]
     truth = raven(tmp_path / "truth.txt", [*true, row(B, 0, 60, notes="")])
     calls = [row(A, 10, 20, score=0.9), row(A, 310, 320, score=0.8), row(A, 100, 110, score=0.7)]
@@ -144,15 +145,16 @@ def test_marginal_events_regions_and_whole_clips_are_stated(tmp_path):
     report = evaluate([truth], [run]).report
     assert report["truth"]["classes"]["rumble"] == {"events": 2, "marginal": 1, "clip_level": 1, "ignored_regions": 1}
     figures = report["detectors"][0]["classes"]["rumble"]["criteria"]["iou30"]
-    # 10-20 is in the marginal one, 310-320 in the region, 30-31 in the clip that 5-6 has found
+    # 10-20 is in the marginal event, 310-320 in the ignored region. 5-6 is the hit of the clip-level label, so 30-31 is
+    # ignored.
     assert (figures["hits"], figures["false"], figures["ignored"]) == (2, 0, 3)
     assert "marginal" in report["rule"]["ignored"] and report["truth"]["hours"] == pytest.approx(3660 / 3600)
 
 
-def test_a_run_tells_hours_and_what_it_could_not_analyse(tmp_path):
+def test_a_run_gives_the_hours_and_the_analysed_parts(tmp_path):
     truth = raven(tmp_path / "truth.txt", [row(A, 1, 3), row(A, 70, 80), row(B, 10, 20)])
     calls = [row(f"/card/{A}", 1, 3, score=0.9)]
-    # 60 of 90 s of A were read, nothing of B
+    # 60 of 90 s of A were analysed, and nothing of B.
     scores = [(f"/card/{A}".lstrip("/"), [0.1, 0.9, 0.8, 0.2] + [0.1] * 56)]
     run = run_folder(tmp_path / "run", calls, [(f"/card/{A}", "truncated", 60.0), (f"/card/{B}", "failed", 90.0)], ())
     (run / "scores" / "card").mkdir(parents=True)
@@ -164,7 +166,10 @@ def test_a_run_tells_hours_and_what_it_could_not_analyse(tmp_path):
     assert report["truth"]["hours"] == pytest.approx(60 / 3600) and report["truth"]["recordings"] == 1
     assert report["truth"]["classes"]["rumble"]["events"] == 1
     notes = " ".join(report["notes"])
-    assert "1 recordings of the truth were not analysed" in notes and "1 true events lie after the end" in notes
+    assert (
+        "1 recordings of the truth were not analysed" in notes
+        and "1 true events begin after the analysed part" in notes
+    )
     assert report["detectors"][0]["classes"]["rumble"]["frames"] == {
         "ap": 1.0,
         "frames": 60,
@@ -173,24 +178,24 @@ def test_a_run_tells_hours_and_what_it_could_not_analyse(tmp_path):
     }
 
 
-def test_several_detectors_are_judged_on_the_same_recordings(tmp_path):
+def test_several_detectors_are_evaluated_on_the_same_recordings(tmp_path):
     truth = raven(tmp_path / "truth.txt", [row(A, 10, 20), row(B, 10, 20)])
     run = run_folder(tmp_path / "run", [row(A, 10, 20, score=0.9)], [(A, "done", 600.0)])
     found = listed(tmp_path / "found.csv", [row(A, 10, 20, score=0.9), row(B, 10, 20, score=0.9)])
     report = evaluate([truth], [run, found]).report
     assert [d["classes"]["rumble"]["criteria"]["iou30"]["events"] for d in report["detectors"]] == [1, 1]
     assert [d["name"] for d in report["detectors"]] == ["run", "found.csv"]
-    assert any("found.csv: 1 detections lie in recordings that are not evaluated" in note for note in report["notes"])
+    assert any("found.csv: 1 detections are in recordings that are not evaluated" in note for note in report["notes"])
 
 
-def test_truth_without_any_event_counts_false_positives(tmp_path):
+def test_false_positives_are_counted_without_true_events(tmp_path):
     truth = raven(tmp_path / "truth.txt", [row(A, 0, 10, "DUMMY_NoEles")])
     found = listed(tmp_path / "found.csv", [row(A, 10, 20, score=0.9), row(A, 30, 40, "gunshot", score=0.9)])
     report = evaluate([truth], [found], hours=0.5).report
     assert set(report["truth"]["classes"]) == {"rumble", "gunshot"}
     figures = report["detectors"][0]["classes"]["rumble"]["criteria"]["iou30"]
     assert figures["ap"] is None and figures["recall"] is None and figures["false_per_hour"] == 2.0
-    # with an event of one class only, the truth says nothing of the other
+    # With events of one class only, the other class is not evaluated.
     truth = raven(tmp_path / "truth.txt", [row(A, 10, 20)])
     report = evaluate([truth], [found], hours=0.5).report
     assert list(report["truth"]["classes"]) == ["rumble"] and any("gunshot" in note for note in report["notes"])
@@ -198,7 +203,7 @@ def test_truth_without_any_event_counts_false_positives(tmp_path):
     assert both["detectors"][0]["classes"]["gunshot"]["criteria"]["iou30"]["false"] == 1
 
 
-def test_recordings_that_the_truth_does_not_name(tmp_path):
+def test_exhaustive_includes_recordings_that_the_truth_does_not_name(tmp_path):
     truth = raven(tmp_path / "truth.txt", [row(A, 10, 20)])
     run = run_folder(tmp_path / "run", [row(B, 10, 20, score=0.9)], [(A, "done", 600.0), (B, "done", 600.0)])
     part, whole = (evaluate([truth], [run], exhaustive=e).report for e in (False, True))
@@ -207,21 +212,21 @@ def test_recordings_that_the_truth_does_not_name(tmp_path):
     assert counts == [0, 1] and whole["truth"]["hours"] == pytest.approx(1 / 3)
 
 
-def test_names_of_recordings():
+def test_recordings_are_found_by_other_names():
     index = Index(["L:\\elp\\a\\x.wav", "x.wav", "b/y.WAV", "c/y.wav"])
     assert index.names == ["L:\\elp\\a\\x.wav", "b/y.WAV", "c/y.wav"]
     assert index.find(["/home/a/x.flac", "/d/c/y.wav", "z.wav"]) == {"/home/a/x.flac": 0, "/d/c/y.wav": 2, "z.wav": -1}
-    # of two files of one name the one in the folder of the truth is meant
+    # Of two files with the same name, the one in the folder of the truth is chosen.
     assert index.find(["/home/a/x.wav", "/home/q/x.wav"]) == {"/home/a/x.wav": 0, "/home/q/x.wav": -1}
     with pytest.raises(LoxoError, match="could be"):
         index.find(["/d/y.wav"])
-    with pytest.raises(LoxoError, match="Either of"):
+    with pytest.raises(LoxoError, match="Both"):
         index.find(["/home/p/x.wav", "/home/q/x.wav"])
     with pytest.raises(LoxoError, match="could be"):
         Index(["a/x.wav", "b/x.wav", "x.wav"])
 
 
-def test_what_cannot_be_compared_is_one_sentence(tmp_path, tables):
+def test_invalid_inputs_give_an_error_in_one_sentence(tmp_path, tables):
     truth, found = tables
     other = listed(tmp_path / "other.csv", [row("zz.wav", 1, 2, score=0.5)])
     nameless = tmp_path / "nameless.txt"
@@ -246,7 +251,7 @@ def test_what_cannot_be_compared_is_one_sentence(tmp_path, tables):
 # -- the command
 
 
-def test_the_command_in_both_forms_with_page_and_json(tmp_path, tables):
+def test_the_command_writes_page_and_json_in_both_forms(tmp_path, tables):
     truth, found = tables
     folder = tmp_path / "card"
     folder.mkdir()
@@ -261,20 +266,20 @@ def test_the_command_in_both_forms_with_page_and_json(tmp_path, tables):
     report = json.loads(figures.read_text())
     assert report["truth"]["hours"] == pytest.approx(0.1) and report["detectors"][0]["mean_ap"] == pytest.approx(5 / 9)
     text = page.read_text()
-    assert text.count("<svg") == 3 and text.count("data:image/png;base64,") == 4  # one miss, three false alarms
+    assert text.count("<svg") == 3 and text.count("data:image/png;base64,") == 4  # one miss, three false positives
     assert "http://" not in text.replace("http://www.w3.org", "") and 'src="/' not in text
-    # Positional detections; with --detections, tables that follow are truth
+    # Positional paths are detections; with --detections they are tables of the truth.
     several = CliRunner().invoke(app, ["evaluate", "--truth", str(truth), str(found), str(found), "--hours", "1"])
     assert several.exit_code == 0 and "(2)" in several.output
     more = CliRunner().invoke(app, ["evaluate", "--truth", str(truth), str(truth), "--detections", str(found)])
     assert more.exit_code == 0 and "counted once" in more.output and "--recordings or --hours" in more.output
 
 
-def test_a_page_without_recordings_and_without_anything_found(tmp_path, tables):
+def test_a_page_without_recordings_and_without_detections(tmp_path, tables):
     found = listed(tmp_path / "none.csv", [])
     page = tmp_path / "page.html"
     result = CliRunner().invoke(
         app, ["evaluate", "--truth", str(tables[0]), str(found), str(tables[1]), "--html", str(page)]
     )
     assert result.exit_code == 0, result.output
-    assert "No pictures of" in page.read_text() and "hours not known" in page.read_text()
+    assert "No spectrograms of" in page.read_text() and "unknown hours" in page.read_text()

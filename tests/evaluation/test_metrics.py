@@ -1,4 +1,4 @@
-"""Figures by hand, with the arithmetic, and equal to outside implementations."""
+"""Metrics: examples calculated by hand, and comparisons with other implementations."""
 
 import numpy as np
 import pandas as pd
@@ -27,30 +27,31 @@ from loxo.evaluation.segments import Frames, frame_truth, presence, segment_scor
 from loxo.events.table import events_frame
 
 
-def points(*score_and_right, events):
-    score, right = (np.array([row[k] for row in score_and_right]) for k in range(2))
-    return curve(score.astype(float), right.astype(bool), events)
+def points(*score_and_correct, events):
+    score, correct = (np.array([row[k] for row in score_and_correct]) for k in range(2))
+    return curve(score.astype(float), correct.astype(bool), events)
 
 
 FIVE = [(0.9, 1), (0.8, 0), (0.8, 1), (0.6, 0), (0.5, 1)]
 
 
-def test_curve_takes_equal_scores_at_once():
+def test_equal_scores_are_one_point_of_a_curve():
     whole = points(*FIVE, events=4)
     assert whole.threshold.tolist() == [0.9, 0.8, 0.6, 0.5]
-    assert whole.hits.tolist() == [1, 2, 2, 3] and whole.false.tolist() == [0, 1, 2, 2]
+    assert whole.hits.tolist() == [1, 2, 2, 3] and whole.false_positives.tolist() == [0, 1, 2, 2]
     assert whole.recall.tolist() == [0.25, 0.5, 0.5, 0.75]
     assert whole.precision.tolist() == [1.0, 2 / 3, 0.5, 0.6]
-    # AP: 1/4 x 1 at .9, 1/4 x 2/3 at .8, nothing at .6, 1/4 x 3/5 at .5; the fourth event is never reached
+    # AP: 1/4 x 1 at .9, 1/4 x 2/3 at .8, nothing at .6, 1/4 x 3/5 at .5; the fourth event is not found
     assert average_precision(whole) == pytest.approx((1 + 2 / 3 + 3 / 5) / 4)
     # F1: 2 x hits / (events + hits + false): 2/5, 4/7, 4/8, 6/9
     assert best_f1(whole) == {"threshold": 0.5, **ratios(3, 2, 4)}
     assert ratios(3, 2, 4)["f1"] == pytest.approx(2 * 0.6 * 0.75 / (0.6 + 0.75))
 
 
-def test_recall_at_false_positives_an_hour():
+def test_recall_at_rates_of_false_positives():
     whole = points(*FIVE, events=4)
-    # Two hours: 0.1/h allows none (down to .9); 0.5/h one (.8); 1/h two (.5, the whole list); 5.7/h eleven: it has two
+    # Two hours: 0.1/h allows none (threshold .9); 0.5/h one (.8); 1/h two (.5, the whole list); 5.7/h eleven, but the
+    # list has only two.
     got = [at_rate(whole, rate, 2.0) for rate in (0.1, 0.5, 1.0, 5.7)]
     assert [row["allowed"] for row in got] == [0, 1, 2, 11]
     assert [row["threshold"] for row in got] == [0.9, 0.8, 0.5, 0.5]
@@ -60,7 +61,7 @@ def test_recall_at_false_positives_an_hour():
     assert wrong_first["threshold"] is None and wrong_first["recall"] == 0.0
 
 
-def test_nothing_to_find_or_nothing_found():
+def test_metrics_without_events_or_without_detections():
     assert average_precision(points((0.5, 0), events=0)) is None
     empty = curve(np.zeros(0), np.zeros(0, bool), 3)
     assert average_precision(empty) == 0.0 and len(empty) == 0 and best_f1(empty) is None
@@ -70,7 +71,7 @@ def test_nothing_to_find_or_nothing_found():
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 10**6))
-def test_ap_of_groups_is_the_ap_of_each(seed):
+def test_the_ap_of_groups_equals_the_ap_of_each_group(seed):
     rng = np.random.default_rng(seed)
     n, groups = int(rng.integers(0, 60)), 5
     group, score, right = rng.integers(0, groups, n), rng.integers(0, 8, n) / 8, rng.random(n) < 0.5
@@ -81,8 +82,8 @@ def test_ap_of_groups_is_the_ap_of_each(seed):
         assert (alone is None and np.isnan(got[k])) or got[k] == pytest.approx(alone)
 
 
-def test_onset_and_offset_errors():
-    # Onsets late by .5, early by 1, late by 1; offsets early by .5, late by 1 and 3. The clip label is left out.
+def test_errors_of_onset_and_offset():
+    # Onsets: .5 late, 1 early, 1 late; offsets: .5 early, 1 late, 3 late. The clip-level label is left out.
     given_truth = truth((10, 20), (30, 40), (50, 60), (90, 100), clip=[3])
     matching = match(given_truth, calls := found((10.5, 19.5, 0.9), (29, 41, 0.9), (51, 63, 0.9), (95, 97, 0.9)))
     errors = border_errors(matching, given_truth, calls)
@@ -91,7 +92,7 @@ def test_onset_and_offset_errors():
     assert border_errors(match(given_truth, found()), given_truth, found())["onset_s"]["median"] is None
 
 
-def test_recall_by_signal_to_noise():
+def test_recall_by_signal_to_noise_ratio():
     given_truth = truth((0, 1), (10, 11), (20, 21), (30, 31), (40, 41))
     matching = match(given_truth, found((0, 1, 0.9), (20, 21, 0.3)))
     rows = recall_by_snr(matching, np.array([-1.0, 0.0, 4.9, 5.0, np.nan]))
@@ -99,7 +100,7 @@ def test_recall_by_signal_to_noise():
     assert [row["found"] for row in recall_by_snr(matching, np.zeros(5), threshold=0.5)] == [1]
 
 
-def test_event_ap_of_tables_for_a_training_run():
+def test_event_ap_of_events_tables():
     row = {"recording": "w0", "end_s": 5.0, "start_s": 0.0}
     true = events_frame([{**row, "label": "rumble"}, {**row, "label": "rumble", "start_s": 20.0, "end_s": 24.0}])
     called = events_frame([{**row, "label": "rumble", "score": 0.9}, {**row, "label": "gunshot", "score": 0.9}])
@@ -109,33 +110,33 @@ def test_event_ap_of_tables_for_a_training_run():
 # -- segments and frames
 
 
-def test_segments_by_hand():
-    # Segments of 10 s. Event 5-21: segments 0, 1, 2. Marginal 40-45: segment 4 is left out. Called: 18-22 (.8) is 1 and
-    # 2; 42-52 (.9) is 4 (out) and 5 (false); 60-70 (.5) is 6 alone, borders do not touch.
+def test_metrics_of_segments():
+    # Segments of 10 s. Event 5-21: segments 0, 1, 2. Marginal event 40-45: segment 4 is left out. Detections: 18-22
+    # (.8) overlaps segments 1 and 2; 42-52 (.9) overlaps 4 (left out) and 5 (false); 60-70 (.5) overlaps only 6.
     given_truth = truth((5, 21), (40, 45), marginal=[1])
     got = segment_scores(given_truth, found((18, 22, 0.8), (42, 52, 0.9), (60, 70, 0.5)), 10.0)
     assert {key: got[key] for key in ("hits", "false", "events")} == {"hits": 2, "false": 2, "events": 3}
     assert got["precision"] == 0.5 and got["recall"] == pytest.approx(2 / 3)
-    # AP: at .9 one wrong; at .8 two of three are found with precision 2/3
+    # AP: one false segment at .9; two of three positive segments are found at .8, with precision 2/3
     assert got["ap"] == pytest.approx(2 / 3 * 2 / 3)
 
 
-def test_hours_of_the_clock_join_recordings_of_a_site():
-    # Site 0: recordings at 0:50 and 1:10, each 30 min; event at 15 min of the first = 1:05, detection at 10 min of
-    # the second = 1:20: the same hour. Site 1 has a detection at 0:00: a false hour.
+def test_clock_hours_combine_the_recordings_of_a_site():
+    # Site 0: recordings of 30 min at 0:50 and 1:10. The event is at 15 min of the first (1:05), the detection at 10 min
+    # of the second (1:20): the same hour. Site 1 has a detection at 0:00, which is a false positive.
     given_truth = truth((900, 905), recording=[0])
     calls = found((600, 605, 0.9), (0, 5, 0.8), recording=[1, 2])
     got = presence(given_truth, calls, np.array([0, 0, 1]), np.array([3000.0, 4200.0, 0.0]))
     assert (got["hits"], got["false"], got["events"]) == (1, 1, 1)
 
 
-def test_frame_truth_is_the_share_that_is_covered():
+def test_frame_truth_is_the_covered_fraction_of_each_frame():
     assert frame_truth([(0.5, 1.5), (1.2, 2.25)], 4, 1.0).tolist() == [0.5, 1.0, 0.25, 0.0]
     assert frame_truth([(0.25, 0.75), (3.5, 9.0)], 4, 0.5).tolist() == [0.5, 0.5, 0.0, 0.0]
     assert frame_truth([], 3, 1.0).tolist() == [0.0] * 3
 
 
-def test_ap_equals_torchmetrics():
+def test_ap_equals_that_of_torchmetrics():
     torch = pytest.importorskip("torch")
     reference = pytest.importorskip("torchmetrics.functional.classification").binary_average_precision
     rng = np.random.default_rng(0)
@@ -152,7 +153,7 @@ def test_ap_equals_torchmetrics():
     assert Frames().result() == {"ap": None, "frames": 0, "positive": 0}
 
 
-def test_segment_ap_equals_torchmetrics():
+def test_segment_ap_equals_that_of_torchmetrics():
     torch = pytest.importorskip("torch")
     reference = pytest.importorskip("torchmetrics.functional.classification").binary_average_precision
     given_truth, calls = by_chance(3, events=60, recordings=1, length=3000, marginal=0, regions=0, levels=500)
@@ -162,35 +163,38 @@ def test_segment_ap_equals_torchmetrics():
     for start, end, score in zip(calls.start, calls.end, calls.score, strict=True):
         part = dense[1, int(start) : int(np.ceil(end))]
         np.maximum(part, score, out=part)
-    called = dense[1] > 0
-    wanted = float(reference(torch.tensor(dense[1][called]), torch.tensor(dense[0][called].astype(int))))
-    found_share = dense[0][called].sum() / dense[0].sum()  # torchmetrics is shown only what was called
-    assert segment_scores(given_truth, calls, 1.0)["ap"] == pytest.approx(wanted * found_share, abs=1e-6)
+    detected = dense[1] > 0
+    wanted = float(reference(torch.tensor(dense[1][detected]), torch.tensor(dense[0][detected].astype(int))))
+    found_fraction = dense[0][detected].sum() / dense[0].sum()  # the reference receives only the detected segments
+    assert segment_scores(given_truth, calls, 1.0)["ap"] == pytest.approx(wanted * found_fraction, abs=1e-6)
 
 
 # -- polyphonic sound detection score
 
 
-def test_psds_by_hand():
-    # One hour. Events 0-10 and 20-30. Detections: 1-10 (.9) lies in the first (10/10 of it is right) and covers 9/10;
-    # 40-45 (.8) is wrong; 20-24 (.7) is right and covers 4/10; 24-29 (.6) is right, together 9/10 >= .7: found at .6.
+def test_psds_of_an_example():
+    # One hour. Events 0-10 and 20-30. Detections: 1-10 (.9) lies completely in the first event and covers 9/10 of it;
+    # 40-45 (.8) is false; 20-24 (.7) is correct and covers 4/10; 24-29 (.6) is correct. The last two together cover
+    # 9/10 >= .7, so the second event is found at .6.
     given_truth = truth((0, 10), (20, 30))
     calls = found((1, 10, 0.9), (40, 45, 0.8), (20, 24, 0.7), (24, 29, 0.6))
-    # Recall is 1/2 from no false positive on, 1 from 1 an hour on: (1/2 x 1 + 1 x 9) / 10
+    # Recall is 1/2 below 1 false positive per hour, and 1 from there on: (1/2 x 1 + 1 x 9) / 10
     assert psds({"rumble": (given_truth, calls)}, 1.0) == pytest.approx(0.95)
-    # Two classes, the other with recall 0: the mean is half of that; less the spread (half of the recall) it is nothing
+    # Two classes, one with recall 0: the mean is half of that. Minus the standard deviation (the same value) it is 0.
     nothing = (truth((0, 1)), found())
     both = {"rumble": (given_truth, calls), "gunshot": nothing}
     assert psds(both, 1.0) == pytest.approx(0.475)
     assert psds(both, 1.0, spread_weight=1.0) == pytest.approx(0.0)
-    # A detection that lies in events by less than 70 % is wrong and finds nothing: 5-20 by 5/15
+    # A detection with less than 70 % in events is false: 5-20 has 5/15
     assert psds({"rumble": (truth((0, 10)), found((5, 20, 0.9)))}, 1.0) == 0.0
     assert psds({"rumble": (truth(), found((5, 20, 0.9)))}, 1.0) is None
 
 
 def apart(seed, recordings=4, slots=25):
-    """Truth and detections of which none of a kind touch, one at most in each 12 s: the other implementation joins what
-    touches. Some detections are right, some cover too little, some have nothing under them."""
+    """Events and detections, each at most one in 12 s, because the reference joins overlapping spans.
+
+    Some detections are correct, some cover too little of an event, some have no event.
+    """
     rng = np.random.default_rng(seed)
     events, calls = [], []
     for recording in range(recordings):
@@ -209,8 +213,8 @@ def apart(seed, recordings=4, slots=25):
 
 @pytest.mark.filterwarnings("ignore:.*inplace:DeprecationWarning", "ignore:.*true positives:UserWarning")
 @pytest.mark.parametrize("seed", range(3))
-def test_psds_equals_psds_eval(seed):
-    """Its operating points at every threshold; the area under them here, for its own does not run with pandas 3."""
+def test_psds_equals_that_of_psds_eval(seed):
+    """Compares with the area under its operating points. The area function of psds_eval does not run with pandas 3."""
     given_truth, calls = apart(seed)
 
     def listed(spans, keep):
@@ -225,9 +229,9 @@ def test_psds_equals_psds_eval(seed):
         reference.add_operating_point(listed(calls, calls.score >= threshold))
     false_per_hour, recall = (np.concatenate(reference.operating_points[name].to_list()) for name in ("fpr", "tpr"))
     for limit in (10.0, 50.0):
-        steps = np.unique([0.0, *false_per_hour[false_per_hour < limit], limit])
-        best = [recall[false_per_hour <= step].max(initial=0.0) for step in steps[:-1]]
-        wanted = float(np.sum(best * np.diff(steps))) / limit
+        rates = np.unique([0.0, *false_per_hour[false_per_hour < limit], limit])
+        best = [recall[false_per_hour <= rate].max(initial=0.0) for rate in rates[:-1]]
+        wanted = float(np.sum(best * np.diff(rates))) / limit
         got = psds({"rumble": (given_truth, calls)}, 4 * 400 / 3600, max_fp_per_hour=limit)
         assert 0 < wanted < 1 and got == pytest.approx(wanted, abs=1e-9)
 
@@ -235,7 +239,7 @@ def test_psds_equals_psds_eval(seed):
 # -- intervals
 
 
-def test_intervals_surround_the_figure_and_do_not_depend_on_chance():
+def test_intervals_contain_the_metric_and_are_reproducible():
     given_truth, calls = by_chance(1, events=400, recordings=40, length=1500)
     matching = match(given_truth, calls)
     hours = np.full(40, 1500 / 3600)
@@ -253,9 +257,9 @@ def test_intervals_surround_the_figure_and_do_not_depend_on_chance():
     assert low <= at_rate(whole, 20.0, hours.sum())["recall"] <= high
 
 
-def test_intervals_by_recording_are_as_wide_as_recordings_differ():
-    # Of two recordings one has all events found, the other none: half of the draws take one of each, and 2.5 % and
-    # 97.5 % are the draws of the same recording twice.
+def test_intervals_by_recording_reflect_differences_between_recordings():
+    # In one recording all events are found, in the other none. A quarter of the draws contain only the first recording.
+    # Another quarter contain only the second. So the 2.5 and 97.5 percentiles are 0 and 1.
     spans = [(10 * k, 10 * k + 5) for k in range(10)]
     given_truth = truth(*spans, *spans, recording=[0] * 10 + [1] * 10)
     matching = match(given_truth, found(*((a, b, 0.5) for a, b in spans)))

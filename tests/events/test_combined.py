@@ -1,4 +1,4 @@
-"""Tables of a whole run."""
+"""Tables with the events of a whole run."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from loxo.errors import LoxoError
-from loxo.events.combined import Analysed, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun
+from loxo.events.combined import AnalysedRecording, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun
 from loxo.events.raven import read_raven
 from loxo.events.table import COLUMNS
 
@@ -16,15 +16,15 @@ SHOT = ("7.25", "7.5", "gunshot", "0.8", "", "", "", "")
 DAY = 24 * 3600 + 1 / 3
 
 
-def analysed(name: str, seconds: float = 60.0) -> Analysed:
-    return Analysed(f"card/{name}", f"/data/card/{name}", seconds)
+def analysed(name: str, seconds: float = 60.0) -> AnalysedRecording:
+    return AnalysedRecording(f"card/{name}", f"/data/card/{name}", seconds)
 
 
-def test_running_times_count_silent_recordings_too(tmp_path):
+def test_cumulative_times_include_recordings_without_events(tmp_path):
     with RavenRun(tmp_path) as run:
-        for k in range(2000):  # five years of days, most of them silent
+        for k in range(2000):  # five years of one-day recordings, most without events
             run.add(analysed(f"{k}.wav", DAY), [CALL, SHOT] if k in (0, 1999) else [])
-        assert not list(tmp_path.glob("*.txt"))  # nothing before it is complete
+        assert not list(tmp_path.glob("*.txt"))  # not visible before it is complete
     events = read_raven(tmp_path / "events.selections.txt")
     assert list(events["start_s"]) == [1.5, 7.25] * 2 and set(events["recording"]) == {
         "/data/card/0.wav",
@@ -36,7 +36,7 @@ def test_running_times_count_silent_recordings_too(tmp_path):
     assert (tmp_path / "events.files.txt").read_text().splitlines() == [f"/data/card/{k}.wav" for k in range(2000)]
 
 
-def test_the_running_times_are_those_of_a_table_written_whole(tmp_path):
+def test_cumulative_times_equal_those_of_write_raven(tmp_path):
     from loxo.events.raven import write_raven
     from loxo.events.table import events_frame
 
@@ -48,7 +48,7 @@ def test_the_running_times_are_those_of_a_table_written_whole(tmp_path):
     assert (tmp_path / "events.selections.txt").read_bytes() == (tmp_path / "whole.txt").read_bytes()
 
 
-def test_csv_and_kaleidoscope(tmp_path):
+def test_the_format_of_csv_and_kaleidoscope_tables(tmp_path):
     with CsvRun(tmp_path) as run, KaleidoscopeRun(tmp_path) as other:
         for writer in (run, other):
             writer.add(analysed("a, b.wav"), [CALL])
@@ -65,7 +65,7 @@ def test_csv_and_kaleidoscope(tmp_path):
     assert (rows[1]["IN FILE"], rows[1]["DATE"], rows[1]["DURATION"]) == ("c.wav", "", "0.250000")
 
 
-def test_parquet_has_the_dtypes_and_the_parameters(tmp_path):
+def test_parquet_has_dtypes_and_parameters(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     zoned = (*CALL[:-1], "2020-01-01T00:00:01.500000+01:00")
     with ParquetRun(tmp_path, {"model": "default", "window_overlap": 0.5}) as run:
@@ -82,7 +82,7 @@ def test_parquet_has_the_dtypes_and_the_parameters(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [RavenRun, CsvRun, KaleidoscopeRun, lambda folder: ParquetRun(folder, {})])
-def test_an_error_leaves_the_tables_as_they_were(tmp_path, kind):
+def test_an_error_keeps_the_previous_tables(tmp_path, kind):
     with kind(tmp_path) as run:
         run.add(analysed("a.wav"), [CALL])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -94,6 +94,6 @@ def test_an_error_leaves_the_tables_as_they_were(tmp_path, kind):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_name_that_a_table_cannot_hold_is_refused(tmp_path):
+def test_a_name_with_a_tab_raises(tmp_path):
     with pytest.raises(LoxoError, match="TAB"), RavenRun(tmp_path) as run:
         run.add(analysed("a\tb.wav"), [])

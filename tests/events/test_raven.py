@@ -1,4 +1,4 @@
-"""Selection tables: what is written, what is understood, and that nothing is dropped."""
+"""Selection tables: format of written tables, accepted tables, and problems of rows."""
 
 import csv
 from pathlib import Path
@@ -37,7 +37,7 @@ def table(path: Path, *lines: str, encoding: str = "utf-8", end: str = "\n") -> 
     return path
 
 
-def test_what_is_written(tmp_path):
+def test_the_format_of_a_written_table(tmp_path):
     write_raven(events_frame(rows(2)), tmp_path / "a.txt")
     header, first, second = (tmp_path / "a.txt").read_text().splitlines()
     assert tuple(header.split("\t")) == HEADER
@@ -48,9 +48,9 @@ def test_what_is_written(tmp_path):
     assert second.startswith("2\tSpectrogram 1\t1\t10.333333\t15.123456\t")
 
 
-@pytest.mark.filterwarnings("ignore")  # its own
-def test_an_independent_reader_finds_the_same_events(tmp_path):
-    found = events_frame([{**row, "low_hz": 10.0, "high_hz": 40.0} for row in rows(5)])  # whole numbers only
+@pytest.mark.filterwarnings("ignore")  # warnings of crowsetta
+def test_an_independent_reader_reads_the_same_events(tmp_path):
+    found = events_frame([{**row, "low_hz": 10.0, "high_hz": 40.0} for row in rows(5)])  # only integers
     write_raven(found, tmp_path / "a.txt")
     dtypes = pd.read_csv(tmp_path / "a.txt", sep="\t").dtypes
     assert [dtypes[f"{end} Freq (Hz)"].kind for end in ("Low", "High")] == ["f", "f"]
@@ -61,7 +61,7 @@ def test_an_independent_reader_finds_the_same_events(tmp_path):
     assert theirs == list(ours[["start_s", "end_s", "low_hz", "high_hz", "label"]].itertuples(index=False, name=None))
 
 
-def test_no_events_give_a_header_only_and_read_back(tmp_path):
+def test_a_table_without_events_is_a_header_and_can_be_read(tmp_path):
     write_raven(empty_events(), tmp_path / "a.txt", extra={})
     assert (tmp_path / "a.txt").read_text() == "\t".join(HEADER) + "\n"
     pd.testing.assert_frame_equal(read_raven(tmp_path / "a.txt"), empty_events())
@@ -79,7 +79,7 @@ def test_no_events_give_a_header_only_and_read_back(tmp_path):
         max_size=8,
     )
 )
-def test_round_trip_is_exact_to_the_microsecond(tmp_path_factory, found):
+def test_written_events_are_read_back_exactly_to_the_microsecond(tmp_path_factory, found):
     path = tmp_path_factory.mktemp("raven") / "a.txt"
     events = events_frame(
         {
@@ -97,7 +97,7 @@ def test_round_trip_is_exact_to_the_microsecond(tmp_path_factory, found):
     pd.testing.assert_frame_equal(read_raven(path), events, check_exact=True)
 
 
-def test_extra_columns_go_both_ways(tmp_path):
+def test_extra_columns_are_written_and_read(tmp_path):
     events = events_frame({**row, "snr_db": -1.25 * k, "who": f"me {k}"} for k, row in enumerate(rows()))
     write_raven(events, tmp_path / "a.txt", extra={"snr_db": "SNR (dB)", "who": "Analyst"})
     again = read_raven(tmp_path / "a.txt", extra={"snr_db": "snr (db)", "who": "Analyst"})
@@ -106,7 +106,7 @@ def test_extra_columns_go_both_ways(tmp_path):
         read_raven(tmp_path / "a.txt", extra={"depth": "Depth"})
 
 
-def test_several_recordings_need_durations_and_begin_times_run_on(tmp_path):
+def test_several_recordings_need_durations_and_have_cumulative_begin_times(tmp_path):
     events = events_frame([*rows(1, "c.wav"), *rows(2, "a.wav")])
     with pytest.raises(LoxoError, match="duration"):
         write_raven(events, tmp_path / "a.txt")
@@ -120,7 +120,7 @@ def test_several_recordings_need_durations_and_begin_times_run_on(tmp_path):
     np.testing.assert_allclose(again["start_s"], events["start_s"], atol=1e-6)
 
 
-def test_a_label_that_would_break_the_table_is_refused(tmp_path):
+def test_a_label_with_a_tab_raises(tmp_path):
     with pytest.raises(LoxoError, match="TAB"):
         write_raven(events_frame([{**rows(1)[0], "label": "a\tb"}]), tmp_path / "a.txt")
     assert not list(tmp_path.iterdir())
@@ -128,7 +128,7 @@ def test_a_label_that_would_break_the_table_is_refused(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_any_encoding_line_end_order_and_case(tmp_path, encoding, end):
+def test_every_encoding_line_end_column_order_and_case_is_read(tmp_path, encoding, end):
     path = table(
         tmp_path / "a.txt",
         "END TIME (S)|begin time|Begin Path|file offset (s)|Espèce",
@@ -159,7 +159,7 @@ def test_views_and_channels_of_one_selection_are_one_event(tmp_path):
     assert set(events["label"]) == {"rumble"}
 
 
-def test_rows_that_say_there_is_nothing_are_no_events(tmp_path):
+def test_rows_that_mark_recordings_without_events_are_not_events(tmp_path):
     path = table(
         tmp_path / "a.txt",
         "Begin Time (s)|End Time (s)|Begin File|Common Name|Tag 1",
@@ -176,29 +176,32 @@ def test_rows_that_say_there_is_nothing_are_no_events(tmp_path):
     [
         ([], "empty"),
         (["a,b,c", "1,2,3"], "no TAB"),
-        (["a|b", "1|2"], "neither"),
-        (["Begin Time (s)|End Time (s)", "1|2"], "line 2: there is no recording"),
-        (["Begin Time (s)|End Time (s)|Begin File", "1|2|a.wav", "x|2|a.wav"], "line 3: .*no number"),
-        (["Begin Time (s)|End Time (s)|Begin File", "1||a.wav"], "how long"),
-        (["Begin Time (s)|End Time (s)|Begin File|File Offset (s)", "1|2|a.wav|1", "3|4|a.wav|"], "places the event"),
-        (["Begin Time (s)|End Time (s)|Begin File", "3|2|a.wav"], "cannot be placed"),
+        (["a|b", "1|2"], "not a table of events"),
+        (["Begin Time (s)|End Time (s)", "1|2"], "line 2: there is no name of a recording"),
+        (["Begin Time (s)|End Time (s)|Begin File", "1|2|a.wav", "x|2|a.wav"], "line 3: .*not a number"),
+        (["Begin Time (s)|End Time (s)|Begin File", "1||a.wav"], "nor a duration"),
+        (
+            ["Begin Time (s)|End Time (s)|Begin File|File Offset (s)", "1|2|a.wav|1", "3|4|a.wav|"],
+            "start of the event is empty",
+        ),
+        (["Begin Time (s)|End Time (s)|Begin File", "3|2|a.wav"], "ends before it starts"),
         (["Begin Time (s)|End Time (s)|Begin File", "1|2|a.wav|more"], "4 cells"),
     ],
 )
-def test_what_cannot_be_placed_is_named(tmp_path, lines, fault):
+def test_an_invalid_row_raises_with_its_line(tmp_path, lines, fault):
     with pytest.raises(LoxoError, match=fault) as caught:
         read_raven(table(tmp_path / "a.txt", *lines))
     assert str(tmp_path / "a.txt") in str(caught.value)
 
 
-def test_a_table_that_names_no_recording_can_be_told(tmp_path):
+def test_the_recording_of_a_table_can_be_an_argument(tmp_path):
     path = table(tmp_path / "a.txt", "Begin Time (s)|End Time (s)", "1|2")
     assert list(read_raven(path, recording="a.wav")["recording"]) == ["a.wav"]
     with pytest.raises(LoxoError, match="cannot be opened"):
         read_raven(tmp_path / "none.txt")
 
 
-def test_duplicate_and_blank_columns_do_not_hide_what_is_there(tmp_path):
+def test_blank_cells_of_duplicate_columns_are_skipped(tmp_path):
     path = table(
         tmp_path / "a.txt",
         "|File Offset (s)|begin file|Begin Path|File Offset (s)|Begin Time (s)|End Time (s)||Label|label|Old Path",
@@ -212,7 +215,7 @@ def test_duplicate_and_blank_columns_do_not_hide_what_is_there(tmp_path):
     ]
 
 
-def test_a_blank_column_of_offsets_says_nothing(tmp_path):
+def test_a_blank_column_of_offsets_is_ignored(tmp_path):
     lines = ("Begin Time (s)|End Time (s)|File Offset (s)|Begin File", "5|7||a.wav", "9|10||a.wav")
     assert list(read_raven(table(tmp_path / "a.txt", *lines), label="rumble")["start_s"]) == [5.0, 9.0]
 
@@ -226,14 +229,14 @@ def test_a_blank_column_of_offsets_says_nothing(tmp_path):
         "Begin File Offset|Delta Time|file name",
     ],
 )
-def test_an_offset_a_duration_and_a_name_are_enough_however_they_are_spelt(tmp_path, header):
+def test_offset_duration_and_name_are_read_with_any_spelling(tmp_path, header):
     events = read_raven(table(tmp_path / "a.txt", header, "48860.426|6.2622|nn01a_20180126_000000.wav"), label="rumble")
     assert events[["start_s", "end_s", "recording", "site"]].values.tolist() == [
         [48860.426, 48866.6882, "nn01a_20180126_000000.wav", "nn01a"]
     ]
 
 
-def test_doubts_of_the_annotator_are_a_column(tmp_path):
+def test_marginal_events_are_marked_in_a_column(tmp_path):
     header, row = "Begin Time (s)|End Time (s)|Begin File|Tag 2|notes", "1|2|a.wav"
     notes = ["|", "|marginal", "|Very Marginal, but added", "|m", "m|", "|faint", "|many harmonics"]
     lines = [f"{k}|{k + 1}|a.wav|{note}" for k, note in enumerate(notes)]
@@ -245,7 +248,7 @@ def test_doubts_of_the_annotator_are_a_column(tmp_path):
     assert "marginal" not in read_raven(table(tmp_path / "c.txt", "Begin Time (s)|End Time (s)|Begin File", row))
 
 
-def test_labels_come_from_any_column_or_are_given(tmp_path):
+def test_labels_are_read_from_any_column_or_are_an_argument(tmp_path):
     lines = ("Begin Time (s)|End Time (s)|Begin File|Tag 1|Species", "1|2|a.wav|gun|x", "3|4|a.wav||y")
     path = table(tmp_path / "a.txt", *lines)
     assert list(read_raven(path)["label"]) == ["x", "y"]
@@ -257,7 +260,7 @@ def test_labels_come_from_any_column_or_are_given(tmp_path):
     ]
 
 
-def test_a_waveform_row_and_a_spectrogram_row_without_numbers_are_one_event(tmp_path):
+def test_a_waveform_row_and_a_spectrogram_row_without_selection_numbers_are_one_event(tmp_path):
     path = table(
         tmp_path / "a.txt",
         "view|channel|begin time|end time|low freq|begin path",
@@ -268,29 +271,31 @@ def test_a_waveform_row_and_a_spectrogram_row_without_numbers_are_one_event(tmp_
     assert read_raven(path, label="gunshot")[["recording", "low_hz"]].values.tolist() == [["a.wav", 80], ["b.wav", 80]]
 
 
-def run_on(count, first=0):
-    """Rows of `count` recordings of a day each, five events in each, placed by begin times that run on."""
+def cumulative_rows(count, first=0):
+    """Rows of `count` recordings of one day, with five events each and cumulative begin times."""
     return [
         f"{86400 * k + 1000 * n}|{86400 * k + 1000 * n + 4}|nn0{k}.wav" for k in range(first, count) for n in range(5)
     ]
 
 
-def test_begin_times_that_run_on_place_nothing_without_an_offset(tmp_path):
+def test_cumulative_begin_times_without_offsets_give_no_positions(tmp_path):
     header = "Begin Time (s)|End Time (s)|Begin File"
-    path = table(tmp_path / "a.txt", header, *run_on(4))
-    with pytest.raises(LoxoError, match=r"line 7: Begin Time runs on .* no File Offset"):
+    path = table(tmp_path / "a.txt", header, *cumulative_rows(4))
+    with pytest.raises(LoxoError, match=r"line 7: Begin Time is cumulative .* no File Offset"):
         read_raven(path)
     events = read_raven(path, label="rumble", strict=False)
     assert set(events["recording"]) == {"nn00.wav"} and len(events) == 5
     assert len(events.attrs["problems"]) == 1 and "15 of 20 row(s) are left out" in events.attrs["problems"][0]
-    with_offsets = [f"{row}|{float(row.split('|')[0]) % 86400}" for row in run_on(4)]
+    with_offsets = [f"{row}|{float(row.split('|')[0]) % 86400}" for row in cumulative_rows(4)]
     placed = read_raven(table(tmp_path / "b.txt", f"{header}|File Offset (s)", *with_offsets), label="rumble")
     assert len(placed) == 20 and placed["end_s"].max() == 4004 and not placed.attrs["problems"]
-    own_times = [f"{10 * k}|{10 * k + 1}|{'ab'[k % 2]}.wav" for k in range(20)]  # in each recording for itself
+    own_times = [
+        f"{10 * k}|{10 * k + 1}|{'ab'[k % 2]}.wav" for k in range(20)
+    ]  # counted from the start of each recording
     assert len(read_raven(table(tmp_path / "c.txt", header, *own_times))) == 20
 
 
-def test_what_cannot_be_placed_is_counted_with_examples(tmp_path):
+def test_invalid_rows_are_counted_with_examples(tmp_path):
     bad = [f"{k}|{k - 1}|a.wav|0.5" for k in range(10, 15)]
     path = table(
         tmp_path / "a.txt",
@@ -302,20 +307,20 @@ def test_what_cannot_be_placed_is_counted_with_examples(tmp_path):
     assert list(events["start_s"]) == [1.0, 1.0, 6.0, 7.0] and events["score"].isna().sum() == 2
     assert events.attrs["rows"] == 13
     assert [problem.removeprefix(f"{path}: ") for problem in events.attrs["problems"]] == [
-        "1 of 13 row(s) are left out: 'Begin Time (s)' is no number (line 3: 'x').",
-        "1 of 13 row(s) are left out: there is no recording's name (Begin Path or Begin File); give `recording` "
+        "1 of 13 row(s) are left out: 'Begin Time (s)' is not a number (line 3: 'x').",
+        "1 of 13 row(s) are left out: there is no name of a recording (Begin Path or Begin File); give `recording` "
         "(line 4).",
-        "1 of 13 row(s) are left out: neither Begin and End Time nor a duration say how long the event is (line 5).",
-        "1 of 13 row(s) have a score outside 0 to 1, which is not read (line 7: 87).",
+        "1 of 13 row(s) are left out: there is neither Begin and End Time nor a duration (line 5).",
+        "1 of 13 row(s) have a score outside 0 to 1, which is ignored (line 7: 87).",
         "1 of 13 row(s) are left out: there are 5 cells but the header has 4 (line 9).",
-        "5 of 13 row(s) are left out: the event cannot be placed: it ends before it starts (line 10: it starts at 10 s "
+        "5 of 13 row(s) are left out: the event ends before it starts (line 10: it starts at 10 s "
         "and lasts -1 s; line 11: it starts at 11 s and lasts -1 s; line 12: it starts at 12 s and lasts -1 s; ...).",
-        "1 of 13 row(s) are of no length (line 6: at 6 s of a.wav).",
+        "1 of 13 row(s) have no duration (line 6: at 6 s of a.wav).",
         "1 of 13 row(s) repeat another row (line 8: as line 2).",
     ]
 
 
-def test_odd_rows_are_read_and_named(tmp_path):
+def test_suspicious_rows_are_read_and_reported(tmp_path):
     path = table(
         tmp_path / "a.txt",
         "File Offset (s)|Duration|Begin Path|Begin File|Low Freq (Hz)|High Freq (Hz)|Tag 1",
@@ -330,7 +335,7 @@ def test_odd_rows_are_read_and_named(tmp_path):
     assert np.isnan(events["low_hz"][1]) and np.isnan(events["high_hz"][1])
     for expected in (
         "more than 24 h",
-        "frequency bounds that cannot be",
+        "impossible frequency bounds",
         "name two recordings",
         "DUMMY_NoEles",
         "line 5",
@@ -349,7 +354,7 @@ def test_odd_rows_are_read_and_named(tmp_path):
             "nn_ele_hb_00-24hr_TrainingSet_v2.txt",
             (3180, 0, 134, 945),
             (48860.426, 48866.6882),
-            ["3 of 3180", "40 of 3180"],  # three marks of empty recordings, whose tags this version lost
+            ["3 of 3180", "40 of 3180"],  # this version lost the tags of three recordings without events
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Tables of every kind, told apart by what is in them."""
+"""Tables in all formats, detected by content."""
 
 import csv
 from pathlib import Path
@@ -37,17 +37,17 @@ def events(count=3, recording="nn01_20200101_000000.wav"):
 
 
 @pytest.mark.parametrize("kind", ["raven", "csv"])
-def test_our_own_tables_come_back(tmp_path, kind):
+def test_written_tables_are_read_back(tmp_path, kind):
     path = tmp_path / f"nn01_20200101_000000{WRITERS[kind].suffix}"
     WRITERS[kind].write(events(), path)
     pd.testing.assert_frame_equal(read_events(path), events())
     WRITERS[kind].write(empty_events(), path)
     again = read_events(path)
     pd.testing.assert_frame_equal(again, empty_events())
-    assert again.attrs["without_events"] == ["nn01_20200101_000000"]  # as the table is named
+    assert again.attrs["without_events"] == ["nn01_20200101_000000"]  # from the name of the table
 
 
-def test_our_own_audacity_tracks_come_back(tmp_path):
+def test_written_audacity_tracks_are_read_back(tmp_path):
     path = tmp_path / "nn01_20200101_000000.labels.txt"
     WRITERS["audacity"].write(events(), path)
     again = read_events(path)
@@ -58,7 +58,7 @@ def test_our_own_audacity_tracks_come_back(tmp_path):
     assert read_events(path).attrs["without_events"] == ["nn01_20200101_000000"]
 
 
-def test_audacity_labels_of_others(tmp_path):
+def test_audacity_tracks_of_other_tools_are_read(tmp_path):
     path = write(
         tmp_path / "a.BirdNET.results.txt",
         "1,5\t2\tgun shot\t0.75",
@@ -105,7 +105,7 @@ def test_audacity_labels_of_others(tmp_path):
         (("Begin Time (s),End Time (s),Begin File,Species", "1,2,a.wav,x"), ["a.wav", 1, 2, "x"]),
     ],
 )
-def test_tables_of_other_tools(tmp_path, lines, expected):
+def test_tables_of_other_tools_are_read(tmp_path, lines, expected):
     path = write(tmp_path / "some.csv", *lines)
     assert read_events(path)[COLUMNS].values.tolist() == [expected]
 
@@ -118,7 +118,7 @@ def test_tables_of_other_tools(tmp_path, lines, expected):
         ("pickering_dzanga_call_type.csv", "filename", "start_time", "Call-Type"),
     ],
 )
-def test_csv_tables_of_elephant_calls(name, file, start, label):
+def test_published_csv_tables_of_elephant_calls_are_read(name, file, start, label):
     with (ANNOTATIONS / name).open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     found = read_events(ANNOTATIONS / name)
@@ -127,7 +127,7 @@ def test_csv_tables_of_elephant_calls(name, file, start, label):
     assert sorted(found[["recording", "start_s", "label"]].itertuples(index=False, name=None)) == wanted
 
 
-def test_the_events_csv_keeps_what_the_name_does_not_tell(tmp_path):
+def test_site_and_time_are_read_from_events_csv(tmp_path):
     path = write(
         tmp_path / "events.csv",
         "recording,start_s,end_s,label,score,low_hz,high_hz,site,start_time",
@@ -138,7 +138,7 @@ def test_the_events_csv_keeps_what_the_name_does_not_tell(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nn01.Table.1.selections.txt", "nn01.wav.selections.txt", "nn01_labels.txt"])
-def test_a_table_that_names_no_recording_is_named_after_it(tmp_path, name):
+def test_the_recording_is_read_from_the_name_of_the_table(tmp_path, name):
     header = "Selection\tBegin Time (s)\tEnd Time (s)\tSpecies"
     found = read_events(write(tmp_path / name, header, "1\t1\t2\trumble"))
     assert found["recording"][0] in ("nn01", "nn01.wav")
@@ -146,21 +146,21 @@ def test_a_table_that_names_no_recording_is_named_after_it(tmp_path, name):
     assert len(empty) == 0 and empty.attrs["without_events"] == [found["recording"][0]]
 
 
-def test_a_table_of_many_recordings_without_rows_says_nothing_of_any(tmp_path):
+def test_an_empty_table_without_a_recording_in_its_name_has_no_events(tmp_path):
     found = read_events(write(tmp_path / "all sites.txt", "Begin Time (s)\tEnd Time (s)\tBegin File"))
     assert len(found) == 0 and found.attrs["without_events"] == [] and found.attrs["problems"] == []
 
 
 @pytest.mark.parametrize(
-    ("lines", "fault"), [((), "empty"), (("Hello there.",), "first line"), (("a,b", "1,2"), "neither")]
+    ("lines", "fault"), [((), "empty"), (("Hello there.",), "first line"), (("a,b", "1,2"), "not a table of events")]
 )
-def test_what_is_no_table_is_told(tmp_path, lines, fault):
+def test_a_file_that_is_not_a_table_raises(tmp_path, lines, fault):
     with pytest.raises(LoxoError, match=fault) as caught:
         read_events(write(tmp_path / "a.txt", *lines))
     assert str(tmp_path / "a.txt") in str(caught.value)
 
 
-def test_several_tables_and_folders_become_one(tmp_path):
+def test_tables_and_folders_are_merged(tmp_path):
     (tmp_path / "more").mkdir()
     first = write(tmp_path / "more" / "a.txt", "Begin Time (s)\tEnd Time (s)\tBegin File\tnotes", "1\t2\ta.wav\tm")
     write(tmp_path / "more" / "b.txt", "Begin Time (s)\tEnd Time (s)\tBegin File\tTag", "1\t2\tb.wav\tnocall")
@@ -177,5 +177,5 @@ def test_several_tables_and_folders_become_one(tmp_path):
     with pytest.raises(LoxoError, match="cannot be opened"):
         read_tables([tmp_path / "lost.txt"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(LoxoError, match="holds no table"):
+    with pytest.raises(LoxoError, match="contains no table"):
         read_tables([tmp_path / "empty"])

@@ -1,4 +1,4 @@
-"""The contract of the events table."""
+"""Format and checks of the events table."""
 
 from datetime import UTC, datetime
 
@@ -13,14 +13,14 @@ from loxo.events.writers import WRITERS
 ROW = {"recording": "nn01_20200101_000000.wav", "start_s": 1.5, "end_s": 3.0, "label": "rumble", "score": 0.5}
 
 
-def test_empty_and_full_tables_have_the_same_columns_and_dtypes():
+def test_tables_with_and_without_rows_have_the_same_columns_and_dtypes():
     for events in (empty_events(), events_frame([ROW])):
         assert tuple(events.columns) == COLUMNS
         assert {name: str(dtype) for name, dtype in events.dtypes.items()} == DTYPES
         check_events(events)
 
 
-def test_site_and_wall_clock_come_from_the_name():
+def test_site_and_wall_clock_are_read_from_the_name():
     event = events_frame([ROW]).iloc[0]
     assert (event["site"], event["start_time"]) == ("nn01", pd.Timestamp("2020-01-01 00:00:01.5"))
     unknown = events_frame([{**ROW, "recording": "a.wav"}]).iloc[0]
@@ -47,17 +47,17 @@ def test_rows_are_sorted_and_further_columns_follow():
         ({"label": None}, "label"),
     ],
 )
-def test_a_bad_row_is_named(change, fault):
+def test_an_invalid_row_raises(change, fault):
     with pytest.raises(LoxoError, match=fault):
         events_frame([{**ROW, **change}])
 
 
-def test_a_missing_column_is_named():
+def test_a_missing_column_raises():
     with pytest.raises(LoxoError, match="high_hz"):
         check_events(events_frame([ROW]).drop(columns="high_hz"))
 
 
-def test_csv_and_audacity(tmp_path):
+def test_the_format_of_csv_and_audacity_files(tmp_path):
     events = events_frame([{**ROW, "score": 1 / 3, "low_hz": 10.0, "high_hz": 150.0}])
     WRITERS["csv"].write(events, tmp_path / "a.csv")
     assert (tmp_path / "a.csv").read_text() == (
@@ -68,7 +68,7 @@ def test_csv_and_audacity(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "1.500000\t3.000000\trumble 0.33\n"
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_completely_or_not_at_all(tmp_path):
     (tmp_path / "a.csv").write_text("old")
     with pytest.raises(LoxoError):
         WRITERS["csv"].write(events_frame([ROW]).assign(score="high"), tmp_path / "a.csv")

@@ -1,4 +1,4 @@
-"""What tables name, fetched from an archive that fails now and then."""
+"""Fetching recordings named in tables, from an archive that fails on purpose."""
 
 import io
 import json
@@ -33,7 +33,7 @@ def sound(seconds: float = 60, seed: int = 0) -> bytes:
 
 
 def table(path: Path, *rows: tuple[str, float, float], tag: str = "") -> Path:
-    """Rows of recording, file offset and duration; begin times run on across files, as the archive's do."""
+    """Writes rows of recording, file offset and duration; begin times are cumulative, as in the archive's tables."""
     lines = [
         f"{k}\tSpectrogram 1\t{86400 * k + offset}\t{86400 * k + offset + length}\t"
         f"L:\\ELP\\{name}\t{offset}\t{name}\t{tag}"
@@ -45,7 +45,7 @@ def table(path: Path, *rows: tuple[str, float, float], tag: str = "") -> Path:
 
 @pytest.fixture
 def archive(s3):
-    """Three recordings of a minute in a bucket laid out as the public one."""
+    """Three recordings of one minute in a bucket with the layout of the public one."""
     contents = {}
     for seed, name in enumerate(NAMES):
         contents[name] = sound(seed=seed)
@@ -59,7 +59,7 @@ def hidden(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith("."))
 
 
-def test_only_what_tables_name_is_fetched_and_what_is_missing_named(archive, tmp_path, monkeypatch, capsys):
+def test_recordings_in_tables_are_fetched_and_missing_ones_are_reported(archive, tmp_path, monkeypatch, capsys):
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 3), (NAMES[0], 20, 3), ("nn09z_20180101_000000.wav", 5, 2))
     two = table(tmp_path / "two.txt", (NAMES[1], 0, 86400), tag="DUMMY_NoEles")
     command = ["loxo", "fetch", "elp", "--tables", one, two, "--dest", tmp_path / "elp", "--bucket", s3_url(archive)]
@@ -82,28 +82,28 @@ def s3_url(archive) -> str:
     return archive.options["bucket"]
 
 
-def test_a_second_run_checks_and_fetches_only_what_changed(archive, tmp_path):
+def test_a_second_fetch_downloads_only_changed_files(archive, tmp_path):
     one = table(tmp_path / "one.txt", *((name, 10, 3) for name in NAMES))
     first = fetch([one], tmp_path / "elp", **archive.options)
     assert (first.recordings, first.resumed, first.missing, first.problems) == (3, 0, [], [])
     archive.server.reset()
     again = fetch([one], tmp_path / "elp", **archive.options)
     assert (again.recordings, again.resumed, again.bytes) == (3, 3, first.bytes)
-    assert not archive.server.requests, "what is there and unchanged asks nothing of the archive"
+    assert not archive.server.requests, "unchanged files need no request"
     changed = tmp_path / "elp" / NAMES[1]
     changed.write_bytes(changed.read_bytes()[:-1] + b"\0")
     (tmp_path / "elp" / NAMES[2]).unlink()
     third = fetch([one], tmp_path / "elp", **archive.options)
     assert (third.recordings, third.resumed) == (3, 1)
-    assert sum("had changed" in note and NAMES[1] in note for note in third.notes) == 1 and not third.problems
+    assert sum("was changed" in note and NAMES[1] in note for note in third.notes) == 1 and not third.problems
     for name in NAMES:
         assert (tmp_path / "elp" / name).read_bytes() == archive.contents[name]
     with pytest.raises(LoxoError, match="other parameters"):
         fetch([one], tmp_path / "elp", bucket="s3://another")
 
 
-@pytest.mark.parametrize("how", ["the archive falls silent", "Ctrl-C"])
-def test_an_interrupted_file_goes_on_where_it_was(archive, tmp_path, monkeypatch, how):
+@pytest.mark.parametrize("how", ["no answer", "Ctrl-C"])
+def test_an_interrupted_download_is_resumed(archive, tmp_path, monkeypatch, how):
     monkeypatch.setattr(download, "CHUNK_BYTES", 65536)
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 3))
     dest = tmp_path / "elp"
@@ -127,7 +127,7 @@ def test_an_interrupted_file_goes_on_where_it_was(archive, tmp_path, monkeypatch
     assert archive.server.bytes_sent == len(archive.contents[NAMES[0]]) - 3 * 65536
 
 
-def test_the_rest_of_another_version_is_never_put_behind_the_first_half(archive, tmp_path, monkeypatch):
+def test_data_of_two_versions_are_never_joined(archive, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "CHUNK_BYTES", 65536)
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 3))
     archive.server.script.extend([None, None, *["500"] * remote.ATTEMPTS])
@@ -137,18 +137,18 @@ def test_the_rest_of_another_version_is_never_put_behind_the_first_half(archive,
     assert (tmp_path / "elp" / NAMES[0]).read_bytes() == sound(seed=9) and not hidden(tmp_path / "elp")
 
 
-def test_a_wrong_copy_is_fetched_once_more_and_then_named(archive, tmp_path):
+def test_a_wrong_copy_is_downloaded_once_more_and_then_reported(archive, tmp_path):
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 3))
     archive.server.script.append("flip")
     assert fetch([one], tmp_path / "elp", **archive.options).problems == []
     assert (tmp_path / "elp" / NAMES[0]).read_bytes() == archive.contents[NAMES[0]]
     archive.server.script.extend(["flip", "flip"])
     summary = fetch([one], tmp_path / "other", **archive.options)
-    assert "another MD5" in summary.problems[0] and summary.recordings == 0
+    assert "different MD5" in summary.problems[0] and summary.recordings == 0
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["fetch.json"]
 
 
-def test_a_server_that_promises_another_size(serve, tmp_path):
+def test_a_server_with_a_wrong_size_is_reported(serve, tmp_path):
     server = serve({f"/recordings/wav/nn01a/{NAMES[0]}": sound()}, ranges=False)
     lies = True
 
@@ -166,22 +166,22 @@ def test_a_server_that_promises_another_size(serve, tmp_path):
     assert (tmp_path / "elp" / NAMES[0]).read_bytes() == sound()
 
 
-def test_a_full_disk_is_one_sentence_before_anything_is_fetched(archive, tmp_path, monkeypatch):
+def test_too_little_disk_space_raises_before_the_download(archive, tmp_path, monkeypatch):
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 3))
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage._replace(free=1000))
-    with pytest.raises(LoxoError, match="has room for 0"):
+    with pytest.raises(LoxoError, match=r"only 0\.0 GB free"):
         fetch([one], tmp_path / "elp", **archive.options)
     assert archive.server.count("GET") == 0
 
 
 @pytest.mark.parametrize("windows", [False, True])
-def test_a_disk_that_fills_up_is_one_sentence_and_the_same_command_goes_on(archive, tmp_path, windows):
+def test_a_full_disk_raises_and_the_same_command_resumes(archive, tmp_path, windows):
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 40))
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # no file grows beyond: as near as a test comes
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # a limit on the file size simulates a full disk
     try:
-        with pytest.raises(LoxoError, match=r"the disk is full\. Make room"):
+        with pytest.raises(LoxoError, match=r"the disk is full\. Free some space"):
             fetch([one], tmp_path / "elp", windows=windows, **archive.options)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -189,7 +189,7 @@ def test_a_disk_that_fills_up_is_one_sentence_and_the_same_command_goes_on(archi
     assert fetch([one], tmp_path / "elp", windows=windows, **archive.options).problems == []
 
 
-def test_an_archive_that_does_not_answer_ends_the_fetch(archive, tmp_path):
+def test_an_archive_without_an_answer_ends_the_fetch(archive, tmp_path):
     one = table(tmp_path / "one.txt", *((name, 10, 3) for name in NAMES))
     archive.server.script.extend(["503"] * 3 * remote.ATTEMPTS)
     with pytest.raises(LoxoError, match="3 recordings in a row"):
@@ -198,27 +198,27 @@ def test_an_archive_that_does_not_answer_ends_the_fetch(archive, tmp_path):
     assert fetch([one], tmp_path / "elp", **archive.options).recordings == 3
 
 
-def test_files_of_somebody_else_are_kept(archive, tmp_path):
+def test_files_that_are_not_in_the_state_file_are_kept(archive, tmp_path):
     one = table(tmp_path / "one.txt", (NAMES[0], 10, 3), (NAMES[1], 10, 3))
     (tmp_path / "elp").mkdir()
     (tmp_path / "elp" / NAMES[0]).write_bytes(b"my own")
     (tmp_path / "elp" / NAMES[1]).write_bytes(archive.contents[NAMES[1]])
     summary = fetch([one], tmp_path / "elp", **archive.options)
-    assert "is there already" in summary.problems[0] and summary.recordings == 1
+    assert "exists already" in summary.problems[0] and summary.recordings == 1
     assert (tmp_path / "elp" / NAMES[0]).read_bytes() == b"my own" and archive.server.count("GET") == 0
 
 
-def test_names_are_renamed_limited_and_need_a_site(archive, tmp_path):
+def test_rename_limit_and_a_name_without_site(archive, tmp_path):
     archive.put("recordings/wav/dz01/dz01_20180126_000000.wav", sound(1))
     one = table(tmp_path / "one.txt", ("dzan01_20180126_000000.wav", 0, 0.5), ("mystery.wav", 1, 2), (NAMES[0], 1, 2))
     summary = fetch([one], tmp_path / "elp", rename={"dzan": "dz"}, limit=1, **archive.options)
     assert [path.name for path in (tmp_path / "elp").glob("*.wav")] == ["dz01_20180126_000000.wav"]
-    assert len(summary.problems) == 1 and "does not tell its site" in summary.problems[0]
-    with pytest.raises(LoxoError, match="archive is an s3:// or https:// place"):
+    assert len(summary.problems) == 1 and "contains no site" in summary.problems[0]
+    with pytest.raises(LoxoError, match="Give an s3:// or https:// address"):
         fetch([one], tmp_path / "elp", bucket="/mnt/archive")
 
 
-def test_windows_are_the_same_samples_and_their_tables_point_at_them(archive, tmp_path):
+def test_clips_have_the_same_samples_and_tables_place_events_in_them(archive, tmp_path):
     calls = [(NAMES[0], 10.25, 2), (NAMES[0], 14, 2.5), (NAMES[0], 40.5, 3), (NAMES[2], 58.5, 9), (NAMES[2], 70, 1)]
     one = table(tmp_path / "calls.txt", *calls)
     two = table(tmp_path / "shots.txt", (NAMES[0], 12.5, 0.9))
@@ -244,8 +244,8 @@ def test_windows_are_the_same_samples_and_their_tables_point_at_them(archive, tm
         ("nn01a_20180126_000038.flac", 2.5, 5.5),
         ("nn02a_20180126_010056.flac", 2.5, 4.0),
     ]
-    assert sum("1 of 5 events have no stretch" in problem for problem in summary.problems) == 1
-    assert str(placed["start_time"][0]) == "2018-01-26 00:00:10.250000", "the wall clock is still right"
+    assert sum("1 of 5 events have no clip" in problem for problem in summary.problems) == 1
+    assert str(placed["start_time"][0]) == "2018-01-26 00:00:10.250000", "the wall clock time is kept"
     shot = read_raven(dest / "tables" / "shots.txt").iloc[0]
     assert (Path(shot["recording"]).name, shot["start_s"]) == ("nn01a_20180126_000008.flac", 4.5)
     (tmp_path / "whole.wav").write_bytes(archive.contents[NAMES[0]])
@@ -262,7 +262,7 @@ def test_windows_are_the_same_samples_and_their_tables_point_at_them(archive, tm
         fetch(**{**options, "margin_s": 5}, **archive.options)
 
 
-def test_windows_cost_little_of_a_long_recording_and_go_on_after_an_interruption(archive, tmp_path):
+def test_clips_need_few_bytes_of_a_long_recording_and_are_resumed(archive, tmp_path):
     name = "nn03a_20180126_000000.wav"
     archive.put(f"recordings/wav/nn03a/{name}", sound(1800))
     one = table(tmp_path / "one.txt", (name, 600, 3), (NAMES[0], 30, 3), (name, 1200, 3))

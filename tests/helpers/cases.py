@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from loxo.evaluation.spans import Found, Regions, Truth
+from loxo.evaluation.spans import Detections, Regions, Truth
 
 
 def truth(*spans, marginal=(), clip=(), ignored=(), recording=None):
@@ -19,7 +19,7 @@ def found(*spans, recording=None):
     """Detections (start, end, score)."""
     start, end, score = (np.array([span[k] for span in spans], float) for k in range(3))
     number = np.zeros(len(spans), np.int64) if recording is None else np.array(recording, np.int64)
-    return Found(number, start, end, score)
+    return Detections(number, start, end, score)
 
 
 def by_chance(seed, events=40, recordings=3, length=200.0, marginal=0.1, clips=0, regions=2, levels=20):
@@ -41,4 +41,4 @@ def by_chance(seed, events=40, recordings=3, length=200.0, marginal=0.1, clips=0
     counted, clip = rng.random(events) >= marginal, np.zeros(events, bool)
     clip[:clips] = True
     given = Truth(where, start, end, counted, clip, Regions(*spans(regions)))
-    return given, Found(np.concatenate([where[near], other[0]]), d_start, d_end, score)
+    return given, Detections(np.concatenate([where[near], other[0]]), d_start, d_end, score)

@@ -1,15 +1,15 @@
-"""A model with the real one's contract whose scores can be told in advance. Importable by worker processes."""
+"""An engine with the real one's contract whose scores can be told in advance. Importable by worker processes."""
 
+import hashlib
 import os
 import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor, nn
 
 from loxo.detection.scores import CHUNK
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
@@ -53,27 +53,48 @@ class FakeConfig:
         return self.classes
 
 
-class FakeModel(nn.Module):
-    """Logits from the level of each step: slow for "rumble" (mean), quick for "gunshot" (largest difference)."""
+class FakeModel:
+    """An engine with logits from the level of each step: mean for "rumble", largest difference for "gunshot"."""
+
+    group = 4
 
     def __init__(self, config: FakeConfig | None = None, weight_of_place: float = 0.0) -> None:
-        super().__init__()
-        self.config = config or FakeConfig()
-        self.scale = nn.Parameter(torch.tensor(20.0))
+        self.config: Any = config or FakeConfig()
+        self.scale = 20.0
         self.weight_of_place = weight_of_place  # how much the border of a window disturbs, as in a real model
 
-    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        steps = waveform.unflatten(1, (self.config.steps, self.config.step_samples))
-        rumble = self.scale * steps.abs().mean(2) - 4
-        gunshot = self.scale * steps.diff(dim=2).abs().amax(2) - 6
-        logits = torch.stack((rumble, gunshot), 1)
-        logits = logits + self.weight_of_place * torch.linspace(-1, 1, self.config.steps)
-        return {"framewise_logits": logits}
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(repr((self.config, self.scale)).encode()).hexdigest()
+
+    def describe(self) -> dict[str, str]:
+        return {"runtime": "fake"}
+
+    def read(self, samples: np.ndarray) -> "FakeInput":
+        return FakeInput(self, samples)
+
+    def logits(self, windows: np.ndarray) -> np.ndarray:
+        """(windows, samples) -> (windows, rows, steps)"""
+        steps = windows.reshape(len(windows), self.config.steps, self.config.step_samples)
+        rumble = self.scale * np.abs(steps).mean(2) - 4
+        gunshot = self.scale * np.abs(np.diff(steps, axis=2)).max(2) - 6
+        place = self.weight_of_place * np.linspace(-1, 1, self.config.steps)
+        return (np.stack((rumble, gunshot), 1) + place).astype(np.float32)
+
+
+@dataclass
+class FakeInput:
+    model: FakeModel
+    samples: np.ndarray
+
+    def outputs(self, firsts):
+        size = self.model.config.window_samples
+        return self.model.logits(np.stack([self.samples[first : first + size] for first in firsts])), None
 
 
 class BrokenModel(FakeModel):
-    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        return {"framewise_logits": super().forward(waveform)["framewise_logits"] * float("nan")}
+    def logits(self, windows: np.ndarray) -> np.ndarray:
+        return super().logits(windows) * np.float32("nan")
 
 
 class DeadlyModel(FakeModel):
@@ -83,13 +104,13 @@ class DeadlyModel(FakeModel):
         super().__init__()
         self.marker = marker
 
-    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        if waveform.abs().amax() > 0.99 and (self.marker is None or not self.marker.exists()):
+    def logits(self, windows: np.ndarray) -> np.ndarray:
+        if np.abs(windows).max() > 0.99 and (self.marker is None or not self.marker.exists()):
             if self.marker is not None:
                 self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(0.02)
-        return super().forward(waveform)
+        return super().logits(windows)
 
 
 class HangingModel(FakeModel):
@@ -100,12 +121,12 @@ class HangingModel(FakeModel):
         super().__init__()
         self.marker, self.stop = marker, stop
 
-    def forward(self, waveform: Tensor) -> dict[str, Tensor]:
-        if waveform.abs().amax() > 0.99 and not self.marker.exists():
+    def logits(self, windows: np.ndarray) -> np.ndarray:
+        if np.abs(windows).max() > 0.99 and not self.marker.exists():
             self.marker.write_text(str(os.getpid()))
             if self.stop:
                 os.kill(os.getpid(), signal.SIGSTOP)
                 os._exit(1)  # continued at the test's end
             while True:
                 time.sleep(1)
-        return super().forward(waveform)
+        return super().logits(windows)

@@ -149,9 +149,9 @@ def loopback(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr(remote, "FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(remote, "LONGEST_PAUSE_S", 0.002)
-    s3.PUBLIC.clear()
-    storage.forget()
+    monkeypatch.setattr(remote, "MAX_PAUSE_S", 0.002)
+    s3.PUBLIC_BUCKETS.clear()
+    storage.clear_caches()
 
 
 @pytest.fixture

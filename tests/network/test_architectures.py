@@ -1,4 +1,4 @@
-"""AST and CRNN behind the contract of HTS-AT."""
+"""AST and CRNN have the same contract as HTS-AT."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def small(request) -> FrameModel:
     return build(request.param, **SMALL[request.param]).eval()
 
 
-def test_every_architecture_keeps_the_contract(small, tmp_path):
+def test_each_architecture_has_the_same_contract(small, tmp_path):
     config = small.config
     assert (config.steps // config.stride_steps, config.sample_rate) == (64, 4000)
     waveform = 0.1 * torch.randn(2, config.window_samples)
@@ -45,8 +45,8 @@ def test_every_architecture_keeps_the_contract(small, tmp_path):
     torch.testing.assert_close(loaded(waveform)["framewise_logits"], output["framewise_logits"])
 
 
-def test_every_architecture_learns(small):
-    """A few steps of gradient descent lower the loss of one batch, and every weight gets a gradient."""
+def test_each_architecture_can_be_trained(small):
+    """A few iterations of gradient descent lower the loss of one batch, and each parameter receives a gradient."""
     small.train()
     waveform = 0.1 * torch.randn(1, small.config.window_samples)
     targets = torch.zeros(1, 2, small.config.steps)
@@ -65,14 +65,14 @@ def test_every_architecture_learns(small):
 
 
 @pytest.mark.parametrize("preset", ["ast", "ast-elephants", "crnn", "default", "audioset"])
-def test_configs_survive_json(preset):
+def test_configs_are_the_same_after_json(preset):
     import json
 
     config = preset_config(preset)
     assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_faults_in_configs_are_told():
+def test_faults_in_configs_are_named():
     with pytest.raises(LoxoError, match="Unknown architecture 'ear'"):
         config_from_dict({"architecture": "ear"})
     with pytest.raises(LoxoError, match="need as many pools"):
@@ -112,7 +112,7 @@ def reference():
 
 
 def as_published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The names that published files have; in memory, transformers 5 has others."""
+    """Renames the parameters of transformers 5 as in published files."""
     changes = {
         "transformer.layers.": "transformer.encoder.layer.",
         "attention.q_proj": "attention.attention.query",
@@ -176,15 +176,15 @@ def test_the_kaldi_front_end_equals_transformers():
     from transformers import ASTFeatureExtractor
 
     waveform = 0.1 * np.random.default_rng(0).normal(size=163840).astype(np.float32)
-    with pytest.warns(UserWarning, match="all zero values"):  # the first filters are narrower than an FFT bin
+    with pytest.warns(UserWarning, match="all zero values"):  # the first filters are narrower than one FFT bin
         extractor = ASTFeatureExtractor()
     theirs = extractor(waveform, sampling_rate=16000, return_tensors="pt")["input_values"]
     ours = KaldiFrontEnd(ASTConfig.preset("ast"))(torch.from_numpy(waveform)[None])
     torch.testing.assert_close(ours[:, 0], theirs, atol=1e-4, rtol=0)
 
 
-def test_a_step_reads_the_patches_at_its_time():
-    """Patches begin every 10 frames and steps every 16: a ramp over the patches is a steeper ramp over the steps."""
+def test_a_step_is_interpolated_between_the_patches_at_its_time():
+    """Patches start every 10 frames, steps every 16. A ramp over the patches is a steeper ramp over the steps."""
     model = AST(ASTConfig.preset("ast", **TINY))
     ramp = torch.arange(101.0).expand(1, 3, -1)  # patch t is centred on frame 10 t + 8
     expected = torch.arange(64) * 1.6  # step k on frame 16 k + 8

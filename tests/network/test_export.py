@@ -1,4 +1,4 @@
-"""The networks go through torch.export, torch.compile and ONNX, and give the same numbers there."""
+"""torch.export, torch.compile and ONNX accept the networks, plain or with fast operators, and give the same numbers."""
 
 import shutil
 import warnings
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from loxo.network.base import FrameModel
+from loxo.network.fast import training
 from loxo.network.registry import build
 
 MODELS = {
@@ -18,7 +19,7 @@ MODELS = {
 
 
 class Network(torch.nn.Module):
-    """Image to probabilities: what goes to another runtime. The front end's Fourier transforms stay outside."""
+    """Image to probabilities, the part for another runtime. The Fourier transforms of the front end stay outside."""
 
     def __init__(self, model: FrameModel) -> None:
         super().__init__()
@@ -29,15 +30,18 @@ class Network(torch.nn.Module):
         return logits.sigmoid()
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(params=[*MODELS, "default, fast"])
 def network(request) -> tuple[Network, torch.Tensor]:
     torch.manual_seed(0)
-    model = build(request.param, **MODELS[request.param]).eval().requires_grad_(False)
+    preset = request.param.removesuffix(", fast")
+    model = build(preset, **MODELS[preset]).eval().requires_grad_(False)
+    if preset != request.param:
+        training.apply(model)
     return Network(model), model.bands(0.1 * torch.randn(2, model.config.window_samples))
 
 
 def test_torch_export(network):
-    """HTS-AT takes any batch; torch fixes the batch in its own encoder layer and warns of its own GRU."""
+    """HTS-AT accepts any batch size. PyTorch fixes it in its own encoder layer, and warns about its own GRU."""
     module, bands = network
     hts_at = module.model.config.architecture == "htsat"
     shapes = ({0: torch.export.Dim("batch", min=1, max=64)},) if hts_at else None
@@ -45,8 +49,8 @@ def test_torch_export(network):
         if not hts_at:
             warnings.simplefilter("ignore")
         program = torch.export.export(module, (bands,), dynamic_shapes=shapes)
-    for some in (bands, bands[:1].repeat(3, 1, 1, 1)) if hts_at else (bands,):
-        torch.testing.assert_close(program.module()(some), module(some), atol=1e-5, rtol=0)
+    for batch in (bands, bands[:1].repeat(3, 1, 1, 1)) if hts_at else (bands,):
+        torch.testing.assert_close(program.module()(batch), module(batch), atol=1e-5, rtol=0)
 
 
 def test_onnx(network, tmp_path):
@@ -62,7 +66,17 @@ def test_onnx(network, tmp_path):
     torch.testing.assert_close(torch.from_numpy(output), module(bands), atol=3e-5, rtol=0)
 
 
-@pytest.mark.parametrize("network", ["default", "elephants-4k"], indirect=True)
+@pytest.mark.parametrize("network", ["default", "default, fast", "elephants-4k"], indirect=True)
+def test_a_trace_contains_the_plain_layers(network):
+    module, bands = network
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about sizes that are constant here
+        traced = torch.jit.trace(module, bands, check_trace=False)
+        assert "mkldnn" not in str(traced.inlined_graph)
+        torch.testing.assert_close(traced(bands), module(bands), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("network", ["default", "default, fast", "elephants-4k"], indirect=True)
 def test_torch_compile_captures_one_graph(network):
     module, bands = network
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
@@ -71,7 +85,7 @@ def test_torch_compile_captures_one_graph(network):
 
 @pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_torch_compile():
-    """One block only: the compiler takes seconds for each kernel."""
+    """With one block only, because the compiler needs seconds per kernel."""
     torch.manual_seed(0)
     one_block = {"embed_dim": 8, "patch": (32, 32), "depths": (1,), "num_heads": (2,), "merges": ()}
     model = build("elephants-4k", **one_block).eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""The contract of HTS-AT's outputs. Its numbers are tested in test_parity.py, other lengths in test_lengths.py."""
+"""The outputs of HTS-AT. test_parity.py tests its numbers, test_lengths.py other lengths, fast/ the fast operators."""
 
 import copy
 
@@ -8,7 +8,7 @@ import torch
 from loxo import HTSAT, HTSATConfig
 from loxo.errors import LoxoError
 from loxo.network.base import mean_over_bins
-from loxo.network.htsat import stretching
+from loxo.network.htsat import resize_matrix
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_the_contract_of_the_outputs(small):
     torch.testing.assert_close(small.infer(waveform, bins=256), output["framewise_logits"].sigmoid())
 
 
-def test_infer_is_the_same_in_train_mode_and_leaves_it(small):
+def test_infer_gives_the_same_in_train_mode_and_restores_it(small):
     waveform = 0.1 * torch.randn(1, small.config.window_samples)
     expected = small.infer(waveform)
     small.train()
@@ -45,21 +45,7 @@ def test_infer_is_the_same_in_train_mode_and_leaves_it(small):
 
 
 @torch.no_grad()
-def test_training_and_inference_compute_the_same(small):
-    """Attention and fine head have two code paths: without stochastic depth and batch statistics they must agree."""
-    model = HTSAT(HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4), drop_path=0.0))
-    model.load_state_dict(small.state_dict())
-    for quiet in (model.fine.answer, *(layer.second for layer in model.fine.layers)):
-        torch.nn.init.normal_(quiet.weight, std=0.1)  # it would be silent
-    waveform = 0.1 * torch.randn(2, model.config.window_samples)
-    expected = model.eval()(waveform)["framewise_logits"]
-    model.train()
-    model.bn0.eval()
-    torch.testing.assert_close(model(waveform)["framewise_logits"], expected, atol=2e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_the_fine_head_begins_silent_and_sees_single_steps():
+def test_the_fine_head_starts_at_zero_and_resolves_single_steps():
     torch.manual_seed(0)
     config = HTSATConfig.preset("default", embed_dim=16, num_heads=(1, 2, 4))
     model = HTSAT(config).eval()
@@ -70,28 +56,28 @@ def test_the_fine_head_begins_silent_and_sees_single_steps():
     bands = torch.randn(2, config.in_chans, config.n_mels, config.image_frames)
     torch.testing.assert_close(model.network(bands)[0][:, :2], without.network(bands)[0])
     torch.nn.init.normal_(model.fine.answer.weight)
-    seen = model.patch_embed.look(bands)[1]
+    features = model.patch_embed.stem_features(bands)[1]
     columns = torch.zeros(2, config.features, config.grids[-1][0], config.steps // config.substeps)
-    changed = seen.clone()
+    changed = features.clone()
     changed[:, :, :, 100] += 1  # one step
-    moved = _moved(model, seen, changed, columns)
-    assert len(moved) >= 2 and moved.min() >= 97 and moved.max() <= 103
-    for (
-        layer
-    ) in model.fine.layers:  # which then see what is around: 2 convolutions over 5 steps, and over 5 three apart
+    steps = _differing_steps(model, features, changed, columns)
+    assert len(steps) >= 2 and steps.min() >= 97 and steps.max() <= 103
+    for layer in model.fine.layers:  # they add context: two convolutions over 5 steps, and two with dilation 3
         torch.nn.init.normal_(layer.second.weight)
-    moved = _moved(model, seen, changed, columns)
-    assert 100 - 3 - 4 - 12 <= moved.min() < 90 and 110 < moved.max() <= 100 + 3 + 4 + 12
+    steps = _differing_steps(model, features, changed, columns)
+    assert 100 - 3 - 4 - 12 <= steps.min() < 90 and 110 < steps.max() <= 100 + 3 + 4 + 12
 
 
-def _moved(model: HTSAT, seen: torch.Tensor, changed: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """The steps at which the fine head's answers differ."""
-    one, other = (model.fine.answer(model.fine(image, columns)) for image in (seen, changed))
+def _differing_steps(
+    model: HTSAT, features: torch.Tensor, changed: torch.Tensor, columns: torch.Tensor
+) -> torch.Tensor:
+    """The steps at which the logits of the fine head differ."""
+    one, other = (model.fine.answer(model.fine(image, columns)) for image in (features, changed))
     return (one - other).abs().amax((0, 1)).nonzero().flatten()
 
 
 @torch.no_grad()
-def test_the_overlap_head_stands_beside_the_classes_and_begins_as_rare(small):
+def test_the_overlap_head_does_not_change_the_classes_and_starts_as_rare(small):
     config = small.config
     assert config.rows == ("rumble", "gunshot", "rumble overlap", "gunshot overlap")
     model = copy.deepcopy(small)
@@ -107,20 +93,20 @@ def test_the_overlap_head_stands_beside_the_classes_and_begins_as_rare(small):
     assert longer["row_logits"].shape == (1, 4, 260) and longer["framewise_logits"].shape == (1, 2, 260)
 
 
-def test_overlaps_need_a_fine_head():
+def test_an_overlap_head_needs_a_fine_head():
     with pytest.raises(LoxoError, match="call_overlap to false"):
         HTSATConfig.preset("default", fine=0)
     assert HTSATConfig.preset("default", call_overlap=False).rows == ("rumble", "gunshot")
 
 
-def test_stretching_is_bicubic_with_corners_aligned():
-    for frames, more in ((1001, 1024), (20, 64), (20, 16)):
-        bands = torch.randn(2, 3, 5, frames, generator=torch.Generator().manual_seed(more))
-        expected = torch.nn.functional.interpolate(bands, (5, more), mode="bicubic", align_corners=True)
-        torch.testing.assert_close(bands @ stretching(frames, more), expected, atol=1e-5, rtol=1e-5)
+def test_resizing_is_bicubic_with_corners_aligned():
+    for frames, new_frames in ((1001, 1024), (20, 64), (20, 16)):
+        bands = torch.randn(2, 3, 5, frames, generator=torch.Generator().manual_seed(new_frames))
+        expected = torch.nn.functional.interpolate(bands, (5, new_frames), mode="bicubic", align_corners=True)
+        torch.testing.assert_close(bands @ resize_matrix(frames, new_frames), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_bins_spend_the_frames_evenly():
+def test_bins_are_equal_spans_of_the_frames():
     frames = torch.arange(1024.0)
     torch.testing.assert_close(mean_over_bins(frames, 1024), frames)
     torch.testing.assert_close(mean_over_bins(frames, 1), frames.mean()[None])

@@ -30,18 +30,18 @@ def test_operations_and_receptive_field_of_a_known_network():
     torch.manual_seed(0)
     operations, seconds = measure(Known(config))
     assert operations == 5 * 8 * 2 * 80
-    assert seconds == pytest.approx((5 + 4) / 80 * 10)  # the five frames of a step and two at either side
+    assert seconds == pytest.approx((5 + 4) / 80 * 10)  # the five frames of a step and two on each side
 
 
-def test_the_text_tells_what_the_model_is(tmp_path):
+def test_the_text_describes_the_model(tmp_path):
     torch.manual_seed(0)
     model = build("default", embed_dim=8, num_heads=(1, 2, 4), depths=(2, 2, 2))
     save_model(model, tmp_path / "model.safetensors", {"data": "simulated", "steps": 100})
     info = model_info(tmp_path / "model.safetensors")
     assert info.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert (info.window_s, info.resolution_s) == (20.48, 0.08)
-    # From token 32 back: windows of 8 columns, shifted by 4 in every other of six blocks, reach columns 8 to 55.
-    # Each layer of the stem sees one more of its columns on the left: of frames, one and two.
+    # From token 32: windows of 8 columns, shifted by 4 in every second of six blocks, extend to columns 8 to 55.
+    # Each layer of the stem adds one of its columns on the left: one frame and two frames.
     assert info.receptive_field_s == pytest.approx(48 * 0.32 + 3 * 0.04)
     text = str(info)
     for words in (
@@ -58,17 +58,17 @@ def test_the_text_tells_what_the_model_is(tmp_path):
         model_info("none")
 
 
-def test_the_paper_s_figures():
-    """30.0 M parameters without the head that the official code never uses; 6.0 G with an FFT for the STFT and
-    with the spectrogram's 1,001 frames made 1,024 by a product."""
+def test_the_figures_of_the_paper():
+    """30.0 M parameters without the unused head of the official code. 6.0 G operations with an FFT for the STFT, and
+    with a product that resizes the spectrogram from 1,001 to 1,024 frames."""
     model = build("audioset").eval()
     assert sum(parameter.numel() for parameter in model.parameters()) == 30_241_687 - 278_256
     assert measure(model) == (pytest.approx(6.02e9 + 64 * 1001 * 1024, rel=0.001), 10.0)
 
 
 @pytest.mark.parametrize("preset", ["default", "ast-elephants"])
-def test_attention_counts_whether_or_not_something_is_learnt(preset):
-    """Frozen weights take a fused operator, trainable ones do not: the work is the same."""
+def test_attention_counts_with_and_without_gradients(preset):
+    """PyTorch uses a fused operator for frozen weights only. The number of operations is the same."""
     model = build(preset).eval()
-    learning = measure(model)
-    assert measure(model.requires_grad_(False)) == learning
+    with_gradients = measure(model)
+    assert measure(model.requires_grad_(False)) == with_gradients

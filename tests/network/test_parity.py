@@ -22,7 +22,7 @@ Comparison = tuple[str, torch.Tensor, torch.Tensor, float]  # what, ours, refere
 
 
 def tiny_model(golden: Path, preset: str) -> HTSAT:
-    """Holds the golden weights; the official file's constants and its unused clip head have no place in ours."""
+    """A model with the golden weights. The official constants and unused clip head do not exist in it."""
     model = HTSAT(HTSATConfig.preset(preset, **TINY))
     missing, unused = model.load_state_dict(load_file(golden / "state_tiny_32k.safetensors"), strict=False)
     assert not missing
@@ -37,7 +37,7 @@ def wave(golden: Path, case: str, samples: int | None = None) -> torch.Tensor:
 def outputs(
     ours: dict[str, torch.Tensor], reference: dict[str, torch.Tensor], prefix: str = ""
 ) -> Iterator[Comparison]:
-    """The official frames come before the classes, the older adaptation's after them."""
+    """The official model has the axes (frames, classes), the older adaptation (classes, frames)."""
     frames = reference[f"{prefix}framewise_output"]
     frames = frames.transpose(1, 2) if frames.shape[1] == 1024 else frames
     yield "framewise_output", ours["framewise_output"], frames, TOLERANCE
@@ -62,7 +62,7 @@ def ten_seconds(golden: Path, preset: str, case: str) -> Iterator[Comparison]:
 def activations(golden: Path) -> Iterator[Comparison]:
     reference = load_file(golden / "official_32k_10s.safetensors")
     model, waveform = tiny_model(golden, "audioset"), wave(golden, "official_32k_10s")
-    # Decibels: against float64 the official STFT, a float32 convolution, is 1e-4 off here, and ours, an FFT, 4e-5.
+    # Decibels. Error against float64: 1e-4 for the official STFT, a float32 convolution, and 4e-5 for this FFT.
     yield "log-mel, dB", model.frontend(waveform), reference["act.logmel"], 2e-4
     tokens = model.patch_embed(model.fold(model.bands(waveform)))
     yield "patches", tokens.flatten(1, 2)[:, :512], reference["act.patch_embed"], TOLERANCE
@@ -77,7 +77,7 @@ def adaptation(golden: Path) -> Iterator[Comparison]:
     model, waveform = tiny_model(golden, "elephants-4k"), wave(golden, "official_4k_10s")
     output = model(waveform)
     yield from outputs(output, reference)
-    # The adaptation's ten bins are 102 frames each and leave out two frames at either end; ours cover all of them.
+    # The ten bins of the adaptation have 102 frames each and exclude two frames at each end. Here bins cover all.
     yield "infer, 10 bins of 102.4 frames", model.infer(waveform), reference["infer"], 2e-2
     without = mean_over_bins(output["framewise_output"][:, :, 2:-2], 10)
     yield "infer, 10 bins of 102 frames", without, reference["infer"], TOLERANCE
@@ -91,11 +91,11 @@ def swin(golden: Path) -> Iterator[Comparison]:
 
 
 # ---------------------------------------------------------------- other lengths
-# The official code stretches, tiles or crops whatever it gets to 1024 frames. Ours keeps the time axis
-# (test_lengths.py), so here its public pieces are put together as the official code does.
+# The official code resizes, tiles or crops each input to 1024 frames. Loxo keeps the time axis (test_lengths.py).
+# These tests therefore combine the public methods of the model as the official code does.
 
 
-def stretched(
+def resized(
     golden: Path, preset: str, waves: str, case: str, prefix: str = "", copies: int = 1
 ) -> Iterator[Comparison]:
     model = tiny_model(golden, preset)
@@ -104,14 +104,14 @@ def stretched(
 
 
 def cropped(golden: Path, preset: str, waves: str, case: str, samples: int, crops: int) -> Iterator[Comparison]:
-    """Half-length crops a quarter apart, each stretched, averaged as if they had been taken at the same time."""
+    """Crops of half the length, a quarter apart, each resized; their outputs are averaged."""
     model = tiny_model(golden, preset)
     bands = model.bands(wave(golden, waves, samples))
     frames = bands.shape[3]
     starts = range(0, frames - (frames - 1) // 2 - 1, (frames - 1) // 4)
     assert len(starts) == crops
-    parts = [model.outputs(*model.network(bands[..., s : s + (frames - 1) // 2])) for s in starts]
-    mean = {name: torch.stack([part[name] for part in parts]).mean(0) for name in parts[0]}
+    outputs_of_crops = [model.outputs(*model.network(bands[..., s : s + (frames - 1) // 2])) for s in starts]
+    mean = {name: torch.stack([part[name] for part in outputs_of_crops]).mean(0) for name in outputs_of_crops[0]}
     yield from outputs(mean, load_file(golden / f"{case}.safetensors"))
 
 
@@ -122,14 +122,14 @@ CASES: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "official, 4 kHz, 10 s": lambda golden: ten_seconds(golden, "elephants-4k", "official_4k_10s"),
     "adaptation, 4 kHz, 10 s": adaptation,
     "Swin weights, 4 kHz, 10 s": swin,
-    "official, 3 s, stretched": lambda golden: stretched(golden, "audioset", *["official_32k_3s_short"] * 2, "normal."),
-    "official, 3 s, tiled": lambda golden: stretched(
+    "official, 3 s, resized": lambda golden: resized(golden, "audioset", *["official_32k_3s_short"] * 2, "normal."),
+    "official, 3 s, tiled": lambda golden: resized(
         golden, "audioset", *["official_32k_3s_short"] * 2, "infer_mode.", 3
     ),
-    "official, 4 kHz, tiled": lambda golden: stretched(
+    "official, 4 kHz, tiled": lambda golden: resized(
         golden, "elephants-4k", "official_4k_10s", "official_4k_10s_infer_mode", copies=8
     ),
-    "adaptation, 20 s, squeezed": lambda golden: stretched(golden, "elephants-4k", *["adaptation_4k_20s"] * 2),
+    "adaptation, 20 s, resized": lambda golden: resized(golden, "elephants-4k", *["adaptation_4k_20s"] * 2),
     "official, 12 s, crops": lambda golden: cropped(golden, "audioset", T1201, T1201, 384000, 2),
     "official, 11 s, crops": lambda golden: cropped(golden, "audioset", T1201, "official_32k_long_T1103", 352640, 3),
     "adaptation, 82 s, crops": lambda golden: cropped(
@@ -148,7 +148,7 @@ def test_parity(golden, case):
 
 @torch.no_grad()
 def print_table(golden: Path) -> None:
-    """One row for each case and tolerance, with the worst of what is compared."""
+    """One row per case and tolerance, with the largest deviation."""
     print("| case | compared | largest deviation | tolerance |\n|---|---|---|---|")
     for case, compare in CASES.items():
         rows: dict[float, list[tuple[str, float]]] = {}

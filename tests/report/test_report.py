@@ -145,7 +145,7 @@ def test_wrong_options_are_refused(tmp_path, options, sentence):
 def test_the_command_writes_a_report_or_one_sentence_about_a_fault(tmp_path, monkeypatch, capsys):
     run = write_run(tmp_path / "run", [recording("clip.wav", 1)], [])
     for arguments, code, words in (
-        ([run], 0, "The report is"),
+        ([run], 0, "the report was written to"),
         ([run, run], 0, "comparison.html"),
         ([tmp_path], 2, "not a run folder of `loxo detect`"),
         ([run, run, run], 2, "two runs to compare"),

@@ -42,7 +42,7 @@ class Server:
             lines.append(line)
             if match := re.search(r"http://\S+", line):
                 self.address = match[0]
-            if "decided by Ana" in line:  # the run has been read
+            if "reviewed by Ana" in line:  # the run has been read
                 return
         pytest.fail("".join(lines))
 

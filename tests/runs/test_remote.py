@@ -80,10 +80,10 @@ def test_a_run_resumes_inside_a_long_recording_from_its_working_folder(run, expe
     parts = tmp_path / "work" / "parts"
 
     class Stopping(FakeModel):
-        def forward(self, waveform):
+        def logits(self, windows):
             if list(parts.rglob("*.npz")):
                 raise KeyboardInterrupt
-            return super().forward(waveform)
+            return super().logits(windows)
 
     out = s3.url("run")
     with pytest.raises(KeyboardInterrupt):
@@ -107,9 +107,9 @@ def test_the_next_call_repeats_failed_uploads(run, expected, s3, credentials, tm
     calls = []
 
     class Counting(FakeModel):
-        def forward(self, waveform):
-            calls.append(len(waveform))
-            return super().forward(waveform)
+        def logits(self, windows):
+            calls.append(len(windows))
+            return super().logits(windows)
 
     assert run(out, load=Counting).resumed == 4 and not calls
     assert objects(out) == expected and not (tmp_path / "work").exists()

@@ -1,4 +1,4 @@
-"""Rumbles, gunshots and everything else: the right statistics, audible spans, finite sound, the same from one seed."""
+"""Synthetic rumbles, gunshots and negatives: statistics, audible spans, finite samples, reproducibility."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from loxo.simulation.gunshot import FAMILIES, MOST_VOLLEYS, draw_gunshot, draw_pattern, synthesise_gunshot
-from loxo.simulation.negatives import HARD, NEGATIVES, draw_negative
+from loxo.simulation.gunshot import FAMILIES, MAX_VOLLEYS, draw_gunshot, draw_pattern, synthesise_gunshot
+from loxo.simulation.negatives import NEGATIVES, TRAINING_FREQUENCIES, draw_negative
 from loxo.simulation.rumble import CONTOURS, draw_rumble, f0_contour, synthesise_rumble
-from loxo.simulation.sounds import Call, audible, coloured, curve, fast_length, power_envelope
+from loxo.simulation.sounds import Call, audible_span, coloured_noise, fast_length, power_envelope, random_curve
 
 RATE = 4000
-# A close shot without what would be in the way of looking at its tail or its thump.
+# Settings of a close shot that do not mask its tail or its thump.
 PLAIN = {
     **{"blast_s": 0.3e-3, "low_hz": 30.0, "low_slope": 6.0, "high_hz": 8000.0, "high_slope": 6.0, "build_s": 0.002},
     **{"reflections": 1, "spread_s": 0.01, "n_wave": 0.0, "overload": 1.0, "colour_db": (), "thump_hz": 0.0},
@@ -37,7 +37,7 @@ def band_share(samples: np.ndarray, low: float, high: float) -> float:
     return float(power[(f >= low) & (f <= high)].sum() / power.sum())
 
 
-def test_one_seed_one_rumble() -> None:
+def test_the_same_seed_gives_the_same_rumble() -> None:
     first, second = rumbles(3, seed=5), rumbles(3, seed=5)
     for a, b in zip(first, second, strict=True):
         assert a.samples.tobytes() == b.samples.tobytes()
@@ -45,7 +45,7 @@ def test_one_seed_one_rumble() -> None:
     assert rumbles(1, seed=6)[0].samples.tobytes() != first[0].samples.tobytes()
 
 
-def test_rumble_durations_follow_the_tables() -> None:
+def test_rumble_durations_match_the_annotation_tables() -> None:
     """5 / 50 / 95 % of 3,938 annotated rumbles: 1.7 / 3.8 / 7.0 s."""
     durations = [(call.core[1] - call.core[0]) / RATE for call in rumbles(500)]
     low, middle, high = np.quantile(durations, (0.05, 0.5, 0.95))
@@ -63,17 +63,17 @@ def test_unusual_rumbles_are_shorter_or_longer() -> None:
     assert draw_rumble(np.random.default_rng(4), unusual=0.0) == draw_rumble(np.random.default_rng(4))
 
 
-def test_pulses_come_back_evenly() -> None:
+def test_pulses_repeat_at_regular_intervals() -> None:
     for seed in range(12):
         call = NEGATIVES["pulses"][0](np.random.default_rng(seed), RATE, 30.0)
         loud = power_envelope(call.samples, RATE // 20) > 0.05 * np.square(call.samples).max()
         onsets = np.flatnonzero(np.diff(loud.astype(int)) == 1) / RATE
-        apart = np.diff(onsets)
-        longer = apart[apart > 0.5 * apart.max()]  # within a pulse of noise the level may dip
-        assert len(longer) >= 2 and np.std(longer) < 0.25 * np.mean(longer)
+        gaps = np.diff(onsets)
+        periods = gaps[gaps > 0.5 * gaps.max()]  # without level minima inside a pulse of noise
+        assert len(periods) >= 2 and np.std(periods) < 0.25 * np.mean(periods)
 
 
-def test_chirps_are_hoarse_pulses_in_a_row_without_lows() -> None:
+def test_chirps_are_a_series_of_pulses_without_low_frequencies() -> None:
     for seed in range(12):
         samples = NEGATIVES["chirps"][0](np.random.default_rng(seed), RATE, 30.0).samples
         assert band_share(samples, 0, 200) < 0.02
@@ -81,7 +81,7 @@ def test_chirps_are_hoarse_pulses_in_a_row_without_lows() -> None:
         assert np.sum(np.diff(quiet.astype(int)) == 1) >= 4
 
 
-def test_rumble_fundamentals_follow_the_tables() -> None:
+def test_rumble_fundamentals_match_the_published_values() -> None:
     rng = np.random.default_rng(1)
     drawn = [draw_rumble(rng) for _ in range(1500)]
     clearing = [rumble.f0_hz for rumble in drawn if rumble.habitat == "clearing"]
@@ -89,14 +89,14 @@ def test_rumble_fundamentals_follow_the_tables() -> None:
     assert np.quantile(clearing, (0.05, 0.5, 0.95)) == pytest.approx((13.8, 18.6, 25.8), rel=0.12)
     assert 24 < np.median(forest) < 29
     assert all(10 <= rumble.f0_hz <= 38 for rumble in drawn)
-    # In forest recordings only f0, or f0 and 2 f0, is left of at least half of the calls.
-    few = [sum(level > -15 for level in rumble.levels_db) <= 2 for rumble in drawn]
-    assert 0.5 < np.mean(few) < 0.85
+    # At least half of the calls have no more than f0 and 2 f0, as in forest recordings.
+    two_harmonics = [sum(level > -15 for level in rumble.levels_db) <= 2 for rumble in drawn]
+    assert 0.5 < np.mean(two_harmonics) < 0.85
 
 
-def test_contours_span_what_was_drawn() -> None:
+def test_the_frequency_range_of_contours_is_the_drawn_one() -> None:
     rng = np.random.default_rng(2)
-    spans = []
+    ranges = []
     for _ in range(300):
         rumble = draw_rumble(rng)
         contour = f0_contour(rumble, int(rumble.duration_s * RATE), RATE, rng)
@@ -104,12 +104,12 @@ def test_contours_span_what_was_drawn() -> None:
         assert contour.max() < 70
         low, high = np.quantile(contour, (0.05, 0.95))
         if rumble.contour != "flat" and rumble.habitat != "forest":
-            spans.append((high - low) / np.median(contour))
+            ranges.append((high - low) / np.median(contour))
     assert {draw_rumble(rng).contour for _ in range(200)} == set(CONTOURS)
-    assert np.median(spans) == pytest.approx(0.18, abs=0.04)
+    assert np.median(ranges) == pytest.approx(0.18, abs=0.04)
 
 
-def test_rumble_lies_where_its_bounds_say() -> None:
+def test_the_energy_of_a_rumble_is_within_its_frequency_limits() -> None:
     for call in rumbles(40):
         assert call.samples.dtype == np.float32
         assert call.label == "rumble"
@@ -118,11 +118,11 @@ def test_rumble_lies_where_its_bounds_say() -> None:
         assert 9 < call.line_hz < 80
 
 
-def test_core_is_the_audible_part() -> None:
+def test_the_core_contains_most_of_the_energy() -> None:
     for call in rumbles(30) + shots(30):
-        first, last = call.core
-        assert 0 <= first < last <= len(call.samples)
-        inside = np.sum(np.square(call.samples[first:last], dtype=np.float64))
+        start, stop = call.core
+        assert 0 <= start < stop <= len(call.samples)
+        inside = np.sum(np.square(call.samples[start:stop], dtype=np.float64))
         assert inside > 0.9 * np.sum(np.square(call.samples, dtype=np.float64))
 
 
@@ -136,14 +136,14 @@ def test_gunshots_last_as_long_as_real_ones(family: str) -> None:
     assert (0.29 < middle < 0.45) if family != "sharp" else (0.4 < middle < 0.9)
 
 
-def test_the_two_kinds_of_forest_shots_differ_in_band() -> None:
+def test_thuds_and_sharp_shots_differ_in_frequency_band() -> None:
     thuds = [band_share(call.samples, 50, 500) for call in shots(40, "thud")]
     sharp = [band_share(call.samples, 300, 2000) for call in shots(40, "sharp")]
     assert np.median(thuds) > 0.85
     assert np.median(sharp) > 0.6
 
 
-def test_far_shots_are_pulses_low_down_and_drawn_on_demand_only() -> None:
+def test_far_shots_are_short_low_pulses_and_are_drawn_only_on_request() -> None:
     far = shots(40, "far")
     assert np.median([band_share(call.samples, 70, 500) for call in far]) > 0.9
     envelopes = [power_envelope(call.samples, RATE // 20) for call in far]
@@ -152,14 +152,14 @@ def test_far_shots_are_pulses_low_down_and_drawn_on_demand_only() -> None:
     assert not any(shot.family == "far" for _ in range(200) for _, shot in draw_pattern(rng))
 
 
-def test_a_shot_begins_with_its_blast() -> None:
+def test_the_core_of_a_shot_begins_with_the_blast() -> None:
     for call in shots(40):
         onset = call.core[0]
         before = np.square(call.samples[: max(onset - 40, 0)], dtype=np.float64)
         assert before.sum() < 0.05 * np.sum(np.square(call.samples, dtype=np.float64))
 
 
-def test_shots_of_a_burst_are_one_event_and_others_are_not() -> None:
+def test_shots_with_short_gaps_are_one_event_and_others_are_separate() -> None:
     rng = np.random.default_rng(3)
     patterns = [draw_pattern(rng) for _ in range(300)]
     assert sum(len(pattern) == 1 for pattern in patterns) > 150
@@ -175,11 +175,11 @@ def test_shots_of_a_burst_are_one_event_and_others_are_not() -> None:
     assert call.core[1] - call.core[0] > 0.5 * RATE
 
 
-def test_volleys_are_automatic_fire_in_events_of_their_own() -> None:
+def test_each_volley_of_automatic_fire_is_a_separate_event() -> None:
     rng = np.random.default_rng(9)
     patterns = [draw_pattern(rng, kind="volleys") for _ in range(60)]
     counts = [len(pattern) for pattern in patterns]
-    assert min(counts) == 1 and max(counts) == MOST_VOLLEYS
+    assert min(counts) == 1 and max(counts) == MAX_VOLLEYS
     for pattern in patterns:
         assert all(len(fire.delays_s) > 1 for _, fire in pattern)
         ends = [at + fire.delays_s[-1] for at, fire in pattern]
@@ -189,62 +189,62 @@ def test_volleys_are_automatic_fire_in_events_of_their_own() -> None:
 
 @pytest.mark.parametrize("name", NEGATIVES)
 @pytest.mark.parametrize("rate", [1000, 4000])
-def test_every_negative_is_finite_and_no_longer_than_asked(name: str, rate: int) -> None:
+def test_every_negative_is_finite_and_not_much_longer_than_the_limit(name: str, rate: int) -> None:
     rng = np.random.default_rng(4)
-    for longest in (20.48, 5.0):
-        call = NEGATIVES[name][0](rng, rate, longest)
+    for max_duration_s in (20.48, 5.0):
+        call = NEGATIVES[name][0](rng, rate, max_duration_s)
         assert call.label is None
         assert call.samples.dtype == np.float32
         assert np.isfinite(call.samples).all()
-        assert 0.05 * rate < len(call.samples) <= 1.5 * longest * rate
+        assert 0.05 * rate < len(call.samples) <= 1.5 * max_duration_s * rate
         assert np.sqrt(np.mean(np.square(call.samples))) == pytest.approx(1, rel=1e-3)
 
 
-def test_negatives_are_drawn_by_weight() -> None:
+def test_negatives_are_drawn_with_their_frequencies() -> None:
     rng = np.random.default_rng(5)
     kinds = [draw_negative(rng, 1000, 2.0).kind for _ in range(300)]
     assert kinds.count("wind") > kinds.count("trumpet")
     assert len(set(kinds)) > 20
-    training_only = "handling", "strokes", "pulses", "chirps"  # surveys of a seed stay what they were
+    training_only = "handling", "strokes", "pulses", "chirps"  # not in surveys, so that a seed gives the same survey
     assert not set(training_only) & set(kinds)
     trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(3000)]
-    weights = {name: HARD.get(name, weight) for name, (_, weight) in NEGATIVES.items()}
+    frequencies = {name: TRAINING_FREQUENCIES.get(name, frequency) for name, (_, frequency) in NEGATIVES.items()}
     for kind in training_only:
-        assert trained.count(kind) == pytest.approx(3000 * weights[kind] / sum(weights.values()), rel=0.2)
+        assert trained.count(kind) == pytest.approx(3000 * frequencies[kind] / sum(frequencies.values()), rel=0.2)
     assert trained.count("drone") > 10 * kinds.count("drone")
 
 
-def test_shaped_noise_has_the_shape() -> None:
-    noise = coloured(np.random.default_rng(6), 65536, RATE, [10, 100, 1000], [0, 0, -40])
+def test_coloured_noise_has_the_given_spectrum() -> None:
+    noise = coloured_noise(np.random.default_rng(6), 65536, RATE, [10, 100, 1000], [0, 0, -40])
     low, high = band_share(noise, 50, 100) / 50, band_share(noise, 900, 1000) / 100
     assert 10 * np.log10(low / high) == pytest.approx(38, abs=3)
 
 
-def test_curves_have_the_spread_asked_for() -> None:
+def test_random_curves_have_the_given_standard_deviation() -> None:
     rng = np.random.default_rng(7)
-    assert curve(rng, 400_000, RATE, 5.0, 2.0).std() == pytest.approx(2.0, rel=0.15)
+    assert random_curve(rng, 400_000, RATE, 5.0, 2.0).std() == pytest.approx(2.0, rel=0.15)
 
 
 def test_fast_lengths_and_silence() -> None:
     assert all(n <= fast_length(n) <= 1.3 * n + 4 for n in (1, 17, 1000, 81920, 81921))
-    assert audible(np.zeros(100, np.float32), RATE, 15, 0.05) == (0, 100)
+    assert audible_span(np.zeros(100, np.float32), RATE, 15, 0.05) == (0, 100)
     assert power_envelope(np.ones(100), 10)[50] == pytest.approx(1)
 
 
-def test_high_frequencies_of_a_close_shot_can_die_first():
-    """The tail of 1.6 kHz against that of 150 Hz: times of decay go with frequency to the power of -tail_slope."""
+def test_high_frequencies_of_a_close_shot_can_decay_faster():
+    """Decay times are proportional to frequency to the power of -tail_slope: compare 1.2-1.8 kHz with 100-200 Hz."""
 
-    def still_there(slope: float, low_hz: float, high_hz: float) -> float:
+    def remaining(slope: float, low_hz: float, high_hz: float) -> float:
         shot = replace(
             draw_gunshot(np.random.default_rng(3), "close"), **PLAIN, tail_slope=slope, tail_s=1.0, tail_db=6.0
         )
         call = synthesise_gunshot(shot, RATE, np.random.default_rng(0))
         spectra = np.abs(np.fft.rfft(call.samples[: 3 * RATE // 4].reshape(3, -1), axis=1)) ** 2
-        band = slice(int(low_hz / 4), int(high_hz / 4))  # pieces of a quarter second
+        band = slice(int(low_hz / 4), int(high_hz / 4))  # bins of 4 Hz: three excerpts of a quarter second
         return float(spectra[2, band].sum() / spectra[0, band].sum())
 
-    assert still_there(0.0, 1200, 1800) / still_there(0.0, 100, 200) > 0.03
-    assert still_there(1.0, 1200, 1800) / still_there(1.0, 100, 200) < 0.003
+    assert remaining(0.0, 1200, 1800) / remaining(0.0, 100, 200) > 0.03
+    assert remaining(1.0, 1200, 1800) / remaining(1.0, 100, 200) < 0.003
 
 
 def test_the_thump_of_a_close_shot_falls_in_pitch():
@@ -252,8 +252,8 @@ def test_the_thump_of_a_close_shot_falls_in_pitch():
     thump = {"thump_hz": 60.0, "thump_s": 0.3, "thump": 3.0, "thump_fall": 10.0, "thump_fall_s": 0.05}
     samples = synthesise_gunshot(replace(plain, **thump), RATE, np.random.default_rng(0)).samples
 
-    def pitch(first_s: float, last_s: float) -> float:
-        piece = samples[int(first_s * RATE) : int(last_s * RATE)]
-        return float(np.sum(np.diff(np.signbit(piece)) != 0) / 2 / (last_s - first_s))
+    def pitch_hz(start_s: float, stop_s: float) -> float:
+        excerpt = samples[int(start_s * RATE) : int(stop_s * RATE)]
+        return float(np.sum(np.diff(np.signbit(excerpt)) != 0) / 2 / (stop_s - start_s))
 
-    assert pitch(0.03, 0.08) > 3 * pitch(0.3, 0.5) and pitch(0.3, 0.5) == pytest.approx(60, abs=6)
+    assert pitch_hz(0.03, 0.08) > 3 * pitch_hz(0.3, 0.5) and pitch_hz(0.3, 0.5) == pytest.approx(60, abs=6)

@@ -1,4 +1,4 @@
-"""Simulated recordings on disk: the same bytes from a seed, calls across minute borders, constant memory, refusals."""
+"""Simulated recordings on disk: reproducibility, calls across minute borders, constant memory, error messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(out: Path, **changes: object) -> Path:
     return out
 
 
-def test_same_seed_same_bytes(tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = run(tmp_path / "a"), run(tmp_path / "b")
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
@@ -44,7 +44,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_truth_and_parameters_are_written(tmp_path: Path) -> None:
+def test_true_events_and_parameters_are_written(tmp_path: Path) -> None:
     progress: list[tuple[float, float]] = []
     out = run(
         tmp_path / "a", format="wav", site="forest2", on_progress=lambda done, total: progress.append((done, total))
@@ -64,7 +64,7 @@ def test_truth_and_parameters_are_written(tmp_path: Path) -> None:
     assert len(progress) == 6
 
 
-def test_negatives_are_listed(tmp_path: Path) -> None:
+def test_negatives_are_listed_in_a_file(tmp_path: Path) -> None:
     out = run(tmp_path / "a", rumbles_per_hour=0, gunshots_per_hour=0, negatives_per_hour=60)
     listed = [json.loads(line) for line in (out / "negatives.jsonl").read_text().splitlines()]
     assert len(listed) > 2
@@ -74,7 +74,7 @@ def test_negatives_are_listed(tmp_path: Path) -> None:
         assert (out / negative["recording"]).exists()
 
 
-def test_real_backgrounds(tmp_path: Path) -> None:
+def test_a_folder_of_real_backgrounds_is_used(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     noise = np.random.default_rng(0).standard_normal(3 * RATE) * 0.1
     soundfile.write(tmp_path / "real" / "n.wav", noise, RATE)
@@ -84,13 +84,13 @@ def test_real_backgrounds(tmp_path: Path) -> None:
     assert json.loads((out / "simulation.json").read_text())["background_recordings"] == 1
 
 
-def test_a_quiet_day_has_a_truth_without_rows(tmp_path: Path) -> None:
+def test_a_simulation_without_calls_has_a_truth_table_without_rows(tmp_path: Path) -> None:
     out = run(tmp_path / "quiet", rumbles_per_hour=0, gunshots_per_hour=0)
     assert len((out / "truth.txt").read_text().splitlines()) == 1
     assert read_raven(out / "truth.txt").empty
 
 
-def test_refusals(tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").write_text("")
     with pytest.raises(LoxoError, match="not empty"):
@@ -114,7 +114,7 @@ def stream(schedule: list[Scheduled], seconds: int, level_db: float = -40) -> tu
     return np.concatenate(minutes).astype(np.float64), events
 
 
-def test_a_negative_is_where_its_line_says() -> None:
+def test_the_samples_of_a_negative_are_within_its_listed_span() -> None:
     without, _ = stream([], 60)
     for k in range(5):
         negatives: list[Negative] = []
@@ -127,7 +127,7 @@ def test_a_negative_is_where_its_line_says() -> None:
         assert changed[-1] < negative.end_s * RATE
 
 
-def test_calls_run_across_the_borders_of_minutes() -> None:
+def test_calls_continue_across_the_borders_of_minutes() -> None:
     schedule = [Scheduled(59 * RATE, "rumble", (9, k)) for k in range(4)]
     without, none = stream([], 150)
     assert none == []
@@ -138,11 +138,11 @@ def test_calls_run_across_the_borders_of_minutes() -> None:
         assert event.start < 60 * RATE < event.end
         inside = np.sum(call[event.start - RATE // 2 : event.end + RATE] ** 2)
         assert inside > 0.95 * np.sum(call**2)
-        # No step at the border: it would be louder than anything the call does from one sample to the next.
-        steps = np.abs(np.diff(call[event.start : event.end]))
-        assert steps[60 * RATE - event.start - 1] <= steps.max()
-        own, noise = (np.mean(_band(x)[event.start : event.end] ** 2) for x in (call, without))
-        assert 10 * np.log10(own / noise) == pytest.approx(event.snr_db, abs=1.0)
+        # There is no discontinuity at the border: its difference is not above the largest one inside the call.
+        differences = np.abs(np.diff(call[event.start : event.end]))
+        assert differences[60 * RATE - event.start - 1] <= differences.max()
+        signal, noise = (np.mean(_band(x)[event.start : event.end] ** 2) for x in (call, without))
+        assert 10 * np.log10(signal / noise) == pytest.approx(event.snr_db, abs=1.0)
 
 
 def _band(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -159,7 +159,7 @@ def test_calls_are_cut_at_the_end_of_a_file() -> None:
     assert all(event.end <= 100 * RATE for event in events)
 
 
-def test_memory_does_not_grow_with_the_length() -> None:
+def test_memory_does_not_grow_with_the_duration() -> None:
     rates = {"rumble": 60.0, "gunshot": 20.0, "negative": 60.0}
 
     def peak(seconds: int) -> int:
@@ -174,10 +174,10 @@ def test_memory_does_not_grow_with_the_length() -> None:
     assert peak(1800) < 1.5 * peak(300)
 
 
-def test_schedules_are_forest_like() -> None:
+def test_schedules_have_the_rates_and_gaps_of_a_forest_site() -> None:
     rates = {"rumble": 0.7, "gunshot": 0.04, "negative": 0.0}
     days = [_schedule(np.random.default_rng(k), 24 * 3600 * RATE, RATE, rates, (k,)) for k in range(200)]
-    counts = np.array([sum(item.what == "rumble" for item in day) for day in days])
+    counts = np.array([sum(item.kind == "rumble" for item in day) for day in days])
     assert 12 < counts.mean() < 21
-    gaps = np.concatenate([np.diff([item.at for item in day if item.what == "rumble"]) / RATE for day in days])
+    gaps = np.concatenate([np.diff([item.at for item in day if item.kind == "rumble"]) / RATE for day in days])
     assert 15 < np.median(gaps) < 60

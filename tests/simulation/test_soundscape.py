@@ -1,4 +1,4 @@
-"""Scenes and windows: the written signal-to-noise ratio is the measured one, labels fit, levels stay in [-1, 1]."""
+"""Scenes and training windows: stored SNRs equal measured SNRs, events cover the calls, samples are in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -7,36 +7,42 @@ import pytest
 from numpy.typing import NDArray
 
 from loxo.simulation.gunshot import draw_gunshot, synthesise_gunshot
-from loxo.simulation.mixing import GUNSHOT_BAND_HZ, LINE_HZ, RUMBLE_BAND_HZ, Event, add_call, events_table
+from loxo.simulation.mixing import GUNSHOT_BAND_HZ, LINE_HALF_WIDTH_HZ, RUMBLE_BAND_HZ, Event, add_call, events_table
 from loxo.simulation.recorder import Recorder, draw_recorder
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
-from loxo.simulation.sounds import Call, coloured, power_envelope
-from loxo.simulation.soundscape import Fire, compose, training_window
+from loxo.simulation.sounds import Call, coloured_noise, power_envelope
+from loxo.simulation.soundscape import Gunfire, compose, training_window
 
 RATE = 4000
 WINDOW = 81920
 
 
-def bed(seed: int = 0) -> NDArray[np.float32]:
-    return coloured(np.random.default_rng(seed), WINDOW, RATE, [5, 40, 2000], [5, 0, -25])
+def background_noise(seed: int = 0) -> NDArray[np.float32]:
+    return coloured_noise(np.random.default_rng(seed), WINDOW, RATE, [5, 40, 2000], [5, 0, -25])
 
 
 def band(samples: NDArray[np.floating], low: float, high: float) -> NDArray[np.float64]:
-    """An independent band-pass: every bin outside is removed from the whole window."""
+    """An independent band-pass filter: all other bins in the spectrum of the whole window are set to zero."""
     spectrum = np.fft.rfft(samples)
     f = np.fft.rfftfreq(len(samples), 1 / RATE)
     spectrum[(f < low) | (f > high)] = 0
     return np.fft.irfft(spectrum, len(samples))
 
 
-def parts(seed: int, **calls: int) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Event]]:
-    """(bed, call, events) of a scene as they lie in the file, told apart by composing the bed alone as well."""
-    recorder = Recorder(highpass_hz=25.0, tilt_db=1.0, level_db=-55.0)  # so that nothing is clipped
-    make = {"samples": WINDOW, "sample_rate": RATE, "background": bed(), "negatives": 1, "recorder": recorder}
+def noise_and_call(seed: int, **calls: int) -> tuple[NDArray[np.float64], NDArray[np.float64], list[Event]]:
+    """(background, calls, events) of a scene as stored. A second scene without calls gives the background."""
+    recorder = Recorder(highpass_hz=25.0, tilt_db=1.0, level_db=-55.0)  # no clipping at this level
+    make = {
+        "samples": WINDOW,
+        "sample_rate": RATE,
+        "background": background_noise(),
+        "negatives": 1,
+        "recorder": recorder,
+    }
     alone = compose(np.random.default_rng(seed), **make)  # type: ignore[arg-type]
     scene = compose(np.random.default_rng(seed), **make, **calls)  # type: ignore[arg-type]
     noise, mix = alone.samples.astype(np.float64), scene.samples.astype(np.float64)
-    # The whole scene is louder, so its gain is lower: the quietest tenth of the differences shows by how much.
+    # The scene with calls is louder, so its gain is lower. The samples far from all events give the ratio of the gains.
     quiet = np.ones(WINDOW, bool)
     for event in scene.events:
         quiet[max(event.start - 2 * RATE, 0) : event.end + 3 * RATE] = False
@@ -45,57 +51,60 @@ def parts(seed: int, **calls: int) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_written_rumble_snr_is_the_measured_one(seed: int) -> None:
-    noise, call, events = parts(seed, rumbles=1)
+def test_the_stored_snr_of_a_rumble_equals_the_measured_snr(seed: int) -> None:
+    noise, call, events = noise_and_call(seed, rumbles=1)
     for event in events:
         span = slice(event.start, event.end)
-        own, other = (np.mean(band(x, *RUMBLE_BAND_HZ)[span] ** 2) for x in (call, noise))
-        assert 10 * np.log10(own / other) == pytest.approx(event.snr_db, abs=1.0)
+        signal_power, noise_power = (np.mean(band(x, *RUMBLE_BAND_HZ)[span] ** 2) for x in (call, noise))
+        assert 10 * np.log10(signal_power / noise_power) == pytest.approx(event.snr_db, abs=1.0)
 
 
-def test_written_gunshot_snr_is_the_measured_one() -> None:
-    scenes = [parts(seed, shots=1) for seed in range(10)]
-    single = [(noise, call, events[0]) for noise, call, events in scenes if len(events) == 1]  # the others are series
+def test_the_stored_snr_of_a_gunshot_equals_the_measured_snr() -> None:
+    scenes = [noise_and_call(seed, shots=1) for seed in range(10)]
+    single = [(noise, call, events[0]) for noise, call, events in scenes if len(events) == 1]  # without series of shots
     assert len(single) >= 6
     for noise, call, event in single:
         span = slice(event.start, event.end)
         peak = np.convolve(band(call, *GUNSHOT_BAND_HZ)[span] ** 2, np.ones(200) / 200, "same").max()
-        other = np.mean(band(noise, *GUNSHOT_BAND_HZ)[span] ** 2)
-        assert 10 * np.log10(peak / other) == pytest.approx(event.snr_db, abs=1.5)
+        noise_power = np.mean(band(noise, *GUNSHOT_BAND_HZ)[span] ** 2)
+        assert 10 * np.log10(peak / noise_power) == pytest.approx(event.snr_db, abs=1.5)
 
 
-def test_snr_by_line_and_the_faintest_call() -> None:
+def test_a_call_is_scaled_by_its_line_snr_and_raised_to_the_minimum() -> None:
     rng = np.random.default_rng(0)
-    background = bed()
+    background = background_noise()
     for wanted in (6.0, -30.0):
         call = synthesise_rumble(draw_rumble(rng), RATE, rng)
         mix = background.copy()
-        event = add_call(mix, background, call, 20000, wanted, RATE, Recorder(), by_line=True)
+        event = add_call(mix, background, call, 20000, wanted, RATE, Recorder(), use_line_snr=True)
         assert event is not None
         span = slice(20000 + call.core[0], 20000 + call.core[1])
-        low, high = call.line_hz - LINE_HZ, call.line_hz + LINE_HZ
-        own, other = (np.mean(band(x, low, high)[span] ** 2) for x in (mix - background, background))
-        assert 10 * np.log10(own / other) == pytest.approx(event.line_snr_db, abs=1.0)
+        low, high = call.line_hz - LINE_HALF_WIDTH_HZ, call.line_hz + LINE_HALF_WIDTH_HZ
+        signal_power, noise_power = (np.mean(band(x, low, high)[span] ** 2) for x in (mix - background, background))
+        assert 10 * np.log10(signal_power / noise_power) == pytest.approx(event.line_snr_db, abs=1.0)
         if wanted > 0:
             assert event.line_snr_db == pytest.approx(wanted)
-        else:  # lifted to where something can be seen
+        else:  # raised to a level at which the call is visible
             assert max(event.line_snr_db, event.snr_db) > 0
 
 
-def test_what_is_outside_or_in_silence_is_not_added() -> None:
+def test_calls_outside_the_mix_or_in_silence_are_not_added() -> None:
     rng = np.random.default_rng(1)
     call = synthesise_rumble(draw_rumble(rng), RATE, rng)
-    mix = bed()
+    mix = background_noise()
     before = mix.tobytes()
-    assert add_call(mix, bed(), call, WINDOW + 10, 10, RATE, Recorder()) is None
+    assert add_call(mix, background_noise(), call, WINDOW + 10, 10, RATE, Recorder()) is None
     assert add_call(mix, np.zeros(WINDOW, np.float32), call, 100, 10, RATE, Recorder()) is None
-    assert add_call(mix, bed(), Call(call.samples, None, "wind", 1, 2, call.core), 100, 10, RATE, Recorder()) is None
+    assert (
+        add_call(mix, background_noise(), Call(call.samples, None, "wind", 1, 2, call.core), 100, 10, RATE, Recorder())
+        is None
+    )
     assert mix.tobytes() == before
 
 
-def test_labels_cover_the_audible_part() -> None:
+def test_events_cover_the_audible_part_of_rumbles() -> None:
     for seed in range(6):
-        _, call, events = parts(seed + 20, rumbles=1)
+        _, call, events = noise_and_call(seed + 20, rumbles=1)
         if not events:
             continue
         (event,) = events
@@ -103,8 +112,8 @@ def test_labels_cover_the_audible_part() -> None:
         assert low[max(event.start - RATE // 5, 0) : event.end + RATE // 5].sum() > 0.85 * low.sum()
 
 
-def test_a_shot_ends_where_the_bed_is_louder() -> None:
-    noise = bed()
+def test_the_event_of_a_shot_ends_where_the_background_is_louder() -> None:
+    noise = background_noise()
     for seed in range(8):
         lengths = []
         for snr_db in (6.0, 40.0):
@@ -121,16 +130,18 @@ def test_a_shot_ends_where_the_bed_is_louder() -> None:
         assert int(0.3 * RATE) <= lengths[0] <= lengths[1]
 
 
-def test_a_clip_may_begin_after_the_shot_did() -> None:
-    begun = 0
+def test_a_scene_may_begin_after_the_first_shot() -> None:
+    late = 0
     for seed in range(10):
-        fire = Fire(cut_s=0.2)
-        scene = compose(np.random.default_rng(seed), WINDOW, RATE, bed(), shots=1, fire=fire, recorder=Recorder())
-        begun += bool(scene.events) and scene.events[0].start == 0
-    assert begun >= 8  # of some nothing is left by then
+        gunfire = Gunfire(late_start_s=0.2)
+        scene = compose(
+            np.random.default_rng(seed), WINDOW, RATE, background_noise(), shots=1, gunfire=gunfire, recorder=Recorder()
+        )
+        late += bool(scene.events) and scene.events[0].start == 0
+    assert late >= 8  # in the other scenes no shot remains
 
 
-def test_silence_stays_silence() -> None:
+def test_a_silent_background_gives_a_silent_scene_without_events() -> None:
     scene = compose(
         np.random.default_rng(0), WINDOW, RATE, np.zeros(WINDOW, np.float32), rumbles=2, shots=1, recorder=Recorder()
     )
@@ -138,17 +149,19 @@ def test_silence_stays_silence() -> None:
     assert scene.events == []
 
 
-def test_no_event_lies_in_padding() -> None:
+def test_padding_contains_no_event() -> None:
     recorder = Recorder(lead_s=4.0, trail_s=6.0)
     for seed in range(10):
-        scene = compose(np.random.default_rng(seed), WINDOW, RATE, bed(), rumbles=3, shots=1, recorder=recorder)
+        scene = compose(
+            np.random.default_rng(seed), WINDOW, RATE, background_noise(), rumbles=3, shots=1, recorder=recorder
+        )
         assert not scene.samples[: 4 * RATE].any()
         assert not scene.samples[-6 * RATE :].any()
         assert scene.samples[4 * RATE : -6 * RATE].any()
         assert all(4 * RATE <= event.start < event.end <= WINDOW - 6 * RATE for event in scene.events)
 
 
-def test_training_windows() -> None:
+def test_training_windows_are_valid_and_reproducible() -> None:
     empty = 0
     for seed in range(60):
         samples, events = training_window(np.random.default_rng((1, seed)), WINDOW, RATE, None)
@@ -167,8 +180,8 @@ def test_training_windows() -> None:
     assert again.tobytes() == samples.tobytes()
 
 
-def test_recorders_clip_round_and_fall_silent() -> None:
-    noise = bed()
+def test_recorders_clip_quantise_and_insert_gaps() -> None:
+    noise = background_noise()
     loud = Recorder(level_db=-3.0).store(noise, RATE)
     assert np.abs(loud).max() == 1
     coarse = Recorder(level_db=-20.0, bits=8).store(noise, RATE)
@@ -181,8 +194,8 @@ def test_recorders_clip_round_and_fall_silent() -> None:
     assert max(levels) - min(levels) > 50
 
 
-def test_table_has_the_columns_of_an_events_table() -> None:
-    scene = compose(np.random.default_rng(3), WINDOW, RATE, bed(), rumbles=2, shots=1, recorder=Recorder())
+def test_the_table_of_a_scene_has_the_columns_of_an_events_table() -> None:
+    scene = compose(np.random.default_rng(3), WINDOW, RATE, background_noise(), rumbles=2, shots=1, recorder=Recorder())
     table = scene.table("a.wav")
     assert len(table) == len(scene.events)
     assert {"recording", "start_s", "end_s", "label", "score", "low_hz", "high_hz", "snr_db"} <= set(table.columns)

@@ -79,8 +79,8 @@ def test_wrong_options_are_refused_before_anything_is_written(loxo, tmp_path, mo
 def test_thresholds_by_false_positives_say_on_what_data(loxo, tmp_path, monkeypatch):
     from loxo.engine.architectures import HTSATConfig
     from loxo.engine.config import OperatingCurve
-    from loxo.engine.model_file import save_model
     from loxo.network.htsat import HTSAT
+    from loxo.network.loading import save_model
 
     curve = OperatingCurve(threshold=(0.9, 0.4), fp_per_hour=(0.1, 30.0), recall=(0.2, 0.8), data="Two quiet forests.")
     changes = {"embed_dim": 8, "depths": (1, 1), "num_heads": (1, 2), "merges": ((2, 1),)}

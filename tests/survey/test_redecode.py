@@ -1,4 +1,4 @@
-"""Kept scores, and runs decoded from them again."""
+"""Kept scores, and runs that are decoded from them again."""
 
 import json
 from pathlib import Path
@@ -129,13 +129,13 @@ def test_scores_of_a_run_and_of_one_decoded_from_it(run, tmp_path):
         read_scores(run, "other.wav")
 
 
-def test_names_may_be_read_otherwise(run, tmp_path):
+def test_other_name_patterns_and_time_zones_can_be_given(run, tmp_path):
     redecode(run, tmp_path / "zone", threshold=0.2, names=Names(time_zone="Africa/Brazzaville"))
     rows = (tmp_path / "zone/events.csv").read_text()
     assert "nn01,2020-01-01T00:00:1" in rows and "+01:00" in rows
 
 
-def test_new_events_are_measured_while_the_recordings_are_there(run, tmp_path):
+def test_frequencies_of_new_events_are_measured_if_the_recordings_exist(run, tmp_path):
     redecode(run, tmp_path / "new", threshold=0.2, changes={"edge_ratio": 0.9})
     table = read_raven(tmp_path / "new/tables/nn01_20200101_000000.selections.txt")
     assert table[table["label"] == "rumble"]["high_hz"].between(29, 36).all()
@@ -151,10 +151,10 @@ def test_new_events_are_measured_while_the_recordings_are_there(run, tmp_path):
     assert sum("could not be measured" in note for row in notes for note in row) >= 1
 
 
-def test_what_cannot_be_decoded_again_is_said(run, tmp_path):
+def test_impossible_requests_are_refused_with_the_reason(run, tmp_path):
     survey([run.parent / "card"], "fake", tmp_path / "plain", load=FakeModel)
     for fault, source, out, options in [
-        ("kept no scores", tmp_path / "plain", tmp_path / "x", {}),
+        ("no kept scores", tmp_path / "plain", tmp_path / "x", {}),
         ("run itself", run, run, {}),
         ("no run.json", tmp_path, tmp_path / "x", {}),
         ("'whistle'", run, tmp_path / "x", {"changes": {"smooth_s": {"whistle": 1.0}}}),

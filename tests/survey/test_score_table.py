@@ -1,4 +1,4 @@
-"""Scores for another detector's events."""
+"""Scores for the events in another detector's table."""
 
 import json
 
@@ -27,18 +27,13 @@ def card(tmp_path_factory):
     return folder
 
 
-spans = st.lists(
-    st.tuples(st.floats(0, 61), st.floats(0, 9)).map(lambda s: (s[0], s[0] + s[1])), min_size=1, max_size=5
-)
-
-
 span = st.tuples(st.floats(0, 61), st.floats(0, 9)).map(lambda s: (s[0], s[0] + s[1]))
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(span, min_size=1, max_size=5), st.sampled_from([0.0, 0.3, 0.5, 0.8]), st.sampled_from([1, 4]))
-def test_they_are_the_scores_of_a_search(card, events, overlap, stride):
-    """With a model whose scores depend on the place in the window: the windows are those of the search."""
+def test_scores_equal_those_of_the_whole_recording(card, events, overlap, stride):
+    """With a model whose scores depend on the position in the window, so that other window positions would show."""
     model = FakeModel(FakeConfig(stride_steps=stride), weight_of_place=2.0)
     recording = probe(card / "0.wav")
     samples, _ = soundfile.read(card / "0.wav", dtype="float32")
@@ -51,24 +46,24 @@ def test_they_are_the_scores_of_a_search(card, events, overlap, stride):
         np.testing.assert_allclose(scores, [values[here].max() for values in smoothed], atol=6e-4)
 
 
-def test_short_recordings_and_what_lies_behind_their_end(card):
+def test_an_event_after_the_end_of_a_short_recording_has_no_score(card):
     found = score_events(probe(card / "1.wav"), FakeModel(), [(0.0, 0.5), (0.89, 7.0), (0.9, 1.0)])
     assert [scores is None for scores in found] == [False, False, True]
 
 
-def test_calibrated_as_a_search_is(card):
+def test_scores_are_calibrated(card):
     calibration = {"rumble": Calibration(raw=(0.0, 1.0), probability=(0.5, 0.5))}
     found = score_events(probe(card / "1.wav"), FakeModel(FakeConfig(calibration=calibration)), [(0.0, 0.5)])
     assert found[0][0] == 0.5 and found[0][1] != 0.5
 
 
-def test_only_what_is_near_an_event_is_computed(card):
+def test_only_windows_near_an_event_are_computed(card):
     class Counting(FakeModel):
         windows = 0
 
-        def forward(self, waveform):
-            self.windows += len(waveform)
-            return super().forward(waveform)
+        def logits(self, windows):
+            self.windows += len(windows)
+            return super().logits(windows)
 
     model = Counting()
     score_events(probe(card / "0.wav"), model, [(30.0, 30.5)])
@@ -83,7 +78,7 @@ def test_a_raven_table_keeps_every_column_and_row(card, tmp_path):
         "x\tSpectrogram 1\t1.5\t2.50\t\tC:\\sd\\0.WAV",
         "2\t\t?\t3\tno place\t0.wav",
         "3\t\t0.1\t0.2\t\tnowhere.wav",
-        "4\t\t70\t71\tbehind the end\t0.wav",
+        "4\t\t70\t71\tafter the recording\t0.wav",
         "5\t\t0\t10\tnocall\t1.wav",
         "6\t\t0\t0.4",
     ]
@@ -96,7 +91,7 @@ def test_a_raven_table_keeps_every_column_and_row(card, tmp_path):
         assert after.startswith(before + "\t")
     cells = [line.split("\t")[-2:] for line in written[1:]]
     assert cells[0] == cells[1] and 0 <= float(cells[0][0]) <= 1 and cells[2:6] == [["", ""]] * 4
-    for word in ("'?'", "nowhere.wav", "behind the end"):
+    for word in ("'?'", "nowhere.wav", "after the end"):
         assert sum(word in sentence for sentence in summary.problems) == 1
     assert json.loads((tmp_path / "out/score.json").read_text())["problems"] == summary.problems
     assert len(read_raven(tmp_path / "out/theirs.txt", strict=False)) >= 3
@@ -112,7 +107,7 @@ def test_a_csv_of_another_program(card, tmp_path):
     assert summary.problems == [] and summary.scored == 1
 
 
-def test_the_table_is_never_replaced(card, tmp_path):
+def test_the_given_table_is_never_replaced(card, tmp_path):
     (tmp_path / "a.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n")
     with pytest.raises(LoxoError, match="Give another"):
         score_table(tmp_path / "a.txt", FakeModel(), tmp_path)
@@ -120,7 +115,7 @@ def test_the_table_is_never_replaced(card, tmp_path):
         score_table(tmp_path / "b.txt", FakeModel(), tmp_path / "out")
 
 
-def test_recordings_of_one_name_are_told_apart_by_their_folders(card, tmp_path):
+def test_recordings_of_one_name_are_distinguished_by_their_folders(card, tmp_path):
     for site in ("nn01", "nn02"):
         (tmp_path / site).mkdir()
         (tmp_path / site / "a.wav").write_bytes((card / "1.wav").read_bytes())

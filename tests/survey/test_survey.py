@@ -95,9 +95,9 @@ def test_two_workers_write_the_same_bytes_as_one(card, tmp_path):
 
 def counting(calls: list[str]):
     class Counting(FakeModel):
-        def forward(self, waveform):
+        def logits(self, windows):
             calls.append("window")
-            return super().forward(waveform)
+            return super().logits(windows)
 
     return Counting
 

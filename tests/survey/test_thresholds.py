@@ -1,4 +1,4 @@
-"""Thresholds out of a model's curves."""
+"""Thresholds from a model's operating curves."""
 
 import pytest
 from fakes import FakeConfig
@@ -16,32 +16,33 @@ ONE = FakeConfig(curves={"rumble": RUMBLE})
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(0.1, 0.9), (0.99, 0.9), (1, 0.7), (6, 0.5), (1000, 0.2)])
-def test_the_lowest_threshold_that_keeps_to_the_limit(limit, expected):
+def test_the_lowest_threshold_within_the_limit_is_chosen(limit, expected):
     choice = by_false_positives(ONE, limit)
     assert choice.thresholds == {"rumble": expected}
     assert "Measured on: Ten hours." in choice.sentences[0] and f"threshold {expected:g}" in choice.sentences[0]
     assert "gunshot" in choice.sentences[1]
 
 
-def test_each_class_has_its_own():
+def test_each_class_has_its_own_threshold():
     assert by_false_positives(BOTH, 2.5).thresholds == {"rumble": 0.7, "gunshot": 0.8}
 
 
-def test_a_review_budget_is_shared_and_spread_over_the_hours():
+def test_a_review_budget_is_divided_among_the_classes_and_the_hours():
     assert by_review(BOTH, 1000, 100.0).thresholds == {"rumble": 0.5, "gunshot": 0.4}  # 5 an hour of each
+    assert by_review(BOTH, 400, 100.0).thresholds == {"rumble": 0.7, "gunshot": 0.8}  # 2 an hour of each, not 4
     assert by_review(ONE, 1000, 100.0).thresholds == {"rumble": 0.5}  # 10 an hour
     assert by_review(ONE, 1000, 1000.0).thresholds == {"rumble": 0.7}
 
 
-def test_a_curve_that_comes_down_again_is_not_trusted_behind_its_peak():
+def test_thresholds_below_a_peak_of_the_curve_are_not_chosen():
     odd = OperatingCurve(threshold=(0.9, 0.5, 0.3), fp_per_hour=(0.5, 3.0, 0.9), recall=(0.1, 0.2, 0.3), data="Odd.")
     assert by_false_positives(FakeConfig(curves={"rumble": odd}), 1).thresholds == {"rumble": 0.9}
 
 
-def test_what_cannot_be_chosen_is_said():
+def test_impossible_limits_are_refused_with_the_reason():
     with pytest.raises(LoxoError, match="no operating curves"):
         by_false_positives(FakeConfig(), 1)
-    with pytest.raises(LoxoError, match="less than was ever measured"):
+    with pytest.raises(LoxoError, match="below the lowest measured rate"):
         by_false_positives(BOTH, 1)
     with pytest.raises(LoxoError, match="more than 0"):
         by_false_positives(ONE, 0)

@@ -1,4 +1,4 @@
-"""A run that is stopped on the way."""
+"""Fixture for interrupted training runs."""
 
 import pytest
 
@@ -7,11 +7,11 @@ from loxo.training.train import train
 
 @pytest.fixture(scope="session")
 def interrupt():
-    """`interrupt(config, out, after)`: what Ctrl-C after so many steps leaves in `out`."""
+    """`interrupt(config, out, after)` trains in `out` and interrupts the run after `after` iterations."""
 
     def run(config, out, after):
-        def stop(step, steps, figures):
-            if step == after:
+        def stop(iteration, iterations, figures):
+            if iteration == after:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):

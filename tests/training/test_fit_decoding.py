@@ -1,4 +1,4 @@
-"""Which decoding is chosen for a class, on windows small enough to work out by hand."""
+"""The choice of a decoding, on windows for which the result can be calculated by hand."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ PLAIN = Decoding(threshold=0.4, smooth_s=0.0, edge_ratio=0.5, valley_ratio=0.0)
 
 
 def windows_with_dips(count: int) -> np.ndarray:
-    """Each window holds one event of nine steps whose scores fall away in its middle: two events without smoothing."""
+    """Each window contains one event of nine steps with low scores in its middle: two events without smoothing."""
     scores = np.full((count, 1, CONFIG.steps), 0.02)
     scores[:, 0, 20:29] = [0.9, 0.9, 0.9, 0.9, 0.2, 0.9, 0.9, 0.9, 0.9]
     return scores
@@ -30,14 +30,14 @@ def truth(windows: int) -> Truth:
     return Truth(np.arange(windows), start, start + 9 * STEP_S, ~none, none, nowhere)
 
 
-def test_a_decoding_that_clearly_finds_more_is_taken() -> None:
+def test_a_decoding_with_a_clearly_higher_ap_is_used() -> None:
     fit = fit_class(windows_with_dips(20), truth(20), PLAIN, CONFIG)
-    assert fit.decoding.smooth_s > 0  # joins what the dip divides
-    assert fit.figures["event_ap"] == 1.0  # without, every other detection is the false second half
+    assert fit.decoding.smooth_s > 0  # joins the two parts of each event
+    assert fit.figures["event_ap"] == 1.0  # without smoothing, every second detection is a false positive
 
 
-def test_less_than_a_clear_gain_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where more must be gained than smoothing gains here, the preset's decoding stays."""
+def test_a_small_gain_does_not_change_the_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If CLEAR_GAIN is above the gain of smoothing, the decoding of the preset stays."""
     scores = windows_with_dips(20)
     gained = fit_class(scores, truth(20), PLAIN, CONFIG).figures["event_ap"]
     monkeypatch.setattr(fit_decoding, "CLEAR_GAIN", 1.0)
@@ -46,8 +46,8 @@ def test_less_than_a_clear_gain_changes_nothing(monkeypatch: pytest.MonkeyPatch)
     assert kept.figures["event_ap"] < gained
 
 
-def test_the_threshold_lists_what_is_right() -> None:
-    """Twenty right events of 0.9 and ten wrong ones of 0.6: the threshold lies between what they are worth."""
+def test_the_threshold_separates_true_from_false_positives() -> None:
+    """Twenty true positives with score 0.9, ten false positives with 0.6: the threshold lies between the two."""
     scores = np.full((20, 1, CONFIG.steps), 0.02)
     scores[:, 0, 20:29] = 0.9
     scores[:10, 0, 45:50] = 0.6

@@ -1,4 +1,4 @@
-"""Loss, averaged weights and optimiser of a step, and the windows' order."""
+"""Loss, averaged weights, optimiser and the order of the windows."""
 
 import copy
 import math
@@ -11,8 +11,15 @@ from torch.nn import functional as F
 from loxo.engine.architectures import HTSATConfig
 from loxo.network.registry import build
 from loxo.training.config import LossConfig, TrainingConfig
-from loxo.training.dataset import Numbers, SimulatedWindows
-from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, loss_of, overlap_loss, window_loss
+from loxo.training.dataset import ResumableSampler, SimulatedWindows
+from loxo.training.module import (
+    FrameTraining,
+    WeightAverage,
+    build_optimiser,
+    elementwise_loss,
+    overlap_loss,
+    window_loss,
+)
 from loxo.training.targets import IGNORED, PAUSE
 
 
@@ -27,36 +34,36 @@ def batch():
     return 3 * torch.randn(4, 2, 16, generator=generator), torch.rand(4, 2, 16, generator=generator).round()
 
 
-def test_the_plain_loss_is_cross_entropy_of_frames_and_clips(batch):
+def test_the_bce_loss_is_the_cross_entropy_of_frames_and_clips(batch):
     logits, targets = batch
     expected = F.binary_cross_entropy_with_logits(logits, targets)
     expected += 0.1 * F.binary_cross_entropy_with_logits(logits.amax(2), targets.amax(2))
     assert window_loss(logits, targets, LossConfig(), "max") == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_without_gammas_and_margin_all_losses_are_the_plain_one(batch):
+def test_without_gammas_and_margin_all_losses_equal_bce(batch):
     logits, targets = batch
     soft = 0.2 + 0.6 * targets
-    plain = loss_of(logits, soft, LossConfig())
+    plain = elementwise_loss(logits, soft, LossConfig())
     for kind in ("focal", "asymmetric"):
         config = LossConfig(kind=kind, gamma=0, positive_gamma=0, margin=0)
-        torch.testing.assert_close(loss_of(logits, soft, config), plain, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(elementwise_loss(logits, soft, config), plain, atol=1e-5, rtol=1e-4)
 
 
-def test_focal_and_asymmetric_weigh_down_what_is_easy():
+def test_focal_and_asymmetric_losses_reduce_the_weight_of_easy_elements():
     logits, targets = torch.tensor([-3.0, 0.0, 3.0, 12.0]), torch.zeros(4)
     for config in (LossConfig(kind="focal"), LossConfig(kind="asymmetric")):
-        share = loss_of(logits, targets, config) / loss_of(logits, targets, LossConfig())
+        share = elementwise_loss(logits, targets, config) / elementwise_loss(logits, targets, LossConfig())
         assert share[0] < 0.01 and share[0] < share[1] < share[2] and torch.isfinite(share).all()
     p = 1 / (1 + math.exp(-3))
-    focal = loss_of(torch.tensor([3.0]), torch.ones(1), LossConfig(kind="focal"))
+    focal = elementwise_loss(torch.tensor([3.0]), torch.ones(1), LossConfig(kind="focal"))
     assert float(focal) == pytest.approx((1 - p) ** 2 * -math.log(p), rel=1e-4)
-    asymmetric = loss_of(torch.tensor([3.0]), torch.zeros(1), LossConfig(kind="asymmetric"))
+    asymmetric = elementwise_loss(torch.tensor([3.0]), torch.zeros(1), LossConfig(kind="asymmetric"))
     assert float(asymmetric) == pytest.approx((p - 0.05) ** 2 * -math.log(1 - p + 0.05), rel=1e-4)
 
 
-def test_overlaps_are_learnt_beside_the_classes(model):
-    """The loss is that of the classes and `overlap_weight` times the overlaps'; without weight their head stays."""
+def test_the_call_overlap_loss_is_added_with_its_weight(model):
+    """With weight 0, the layer for call overlaps has no gradient."""
     network = copy.deepcopy(model).train()
     generator = torch.Generator().manual_seed(2)
     waveform = 0.1 * torch.randn(2, network.config.window_samples, generator=generator)
@@ -76,15 +83,15 @@ def test_overlaps_are_learnt_beside_the_classes(model):
     assert float(overlap_loss(logits, torch.tensor([[[IGNORED, 1.0]]]))) == pytest.approx(math.log(2))
 
 
-def test_a_pause_is_a_negative_that_weighs_more(batch):
+def test_a_pause_is_a_negative_with_a_higher_weight(batch):
     logits, targets = batch
     targets[:, :, 3] = 0
     gradients = []
     for value, weight in ((0.0, 8.0), (PAUSE, 8.0), (PAUSE, 1.0)):
         targets[:, :, 3] = value
-        learnt = logits.clone().requires_grad_()
-        window_loss(learnt, targets, LossConfig(pause_weight=weight), "mean").backward()
-        gradients.append(learnt.grad)
+        inputs = logits.clone().requires_grad_()
+        window_loss(inputs, targets, LossConfig(pause_weight=weight), "mean").backward()
+        gradients.append(inputs.grad)
     frames = torch.autograd.functional.jacobian(
         lambda x: window_loss(x, targets, LossConfig(clip_weight=0, pause_weight=1.0), "mean"), logits
     )
@@ -93,7 +100,7 @@ def test_a_pause_is_a_negative_that_weighs_more(batch):
     assert torch.equal(gradients[1][:, :, 4:], gradients[0][:, :, 4:])
 
 
-def test_ignored_steps_change_nothing(batch):
+def test_ignored_steps_do_not_affect_the_loss(batch):
     logits, targets = batch
     targets[:, :, :4] = IGNORED
     logits.requires_grad_()
@@ -105,7 +112,7 @@ def test_ignored_steps_change_nothing(batch):
     assert float(nothing) == 0
 
 
-def test_the_average_follows_weights_and_copies_tables(model):
+def test_the_average_follows_the_weights_and_copies_integer_tensors(model):
     average, moving = WeightAverage(model, 0.9), copy.deepcopy(model)
     average.update(moving)
     first = moving.tscam_conv.weight.detach().clone()
@@ -120,13 +127,13 @@ def test_the_average_follows_weights_and_copies_tables(model):
     assert not average.model.training and not average.model.tscam_conv.weight.requires_grad
 
 
-def test_warm_up_then_cosine_and_no_decay_where_there_should_be_none(model):
-    config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, muon_rate=2.0)
+def test_warm_up_then_cosine_decay_and_no_weight_decay_for_norms_and_biases(model):
+    config = TrainingConfig(iterations=100, warmup=10, learning_rate=1.0, muon_rate=2.0)
     optimiser, schedule = build_optimiser(model, config)
     rates = []
     for _ in range(100):
-        first, second, of_matrices = schedule.get_last_lr()
-        assert first == second == of_matrices / 2
+        first, second, matrices = schedule.get_last_lr()
+        assert first == second == matrices / 2
         rates.append(first)
         optimiser.step()
         schedule.step()
@@ -140,14 +147,18 @@ def test_warm_up_then_cosine_and_no_decay_where_there_should_be_none(model):
         assert (id(parameter) in free) is none and (id(parameter) in decayed) is not none, name
 
 
-def test_the_order_of_windows_goes_on_wherever_it_begins():
-    whole = list(Numbers(0, 6, 2))
-    assert whole == list(range(12)) and whole[6:] == list(Numbers(3, 6, 2)) and len(Numbers(3, 6, 2)) == 6
-    two = [list(Numbers(0, 3, 2, rank, 2)) for rank in (0, 1)]
+def test_the_order_of_windows_is_the_same_wherever_the_sampler_starts():
+    whole = list(ResumableSampler(0, 6, 2))
+    assert (
+        whole == list(range(12))
+        and whole[6:] == list(ResumableSampler(3, 6, 2))
+        and len(ResumableSampler(3, 6, 2)) == 6
+    )
+    two = [list(ResumableSampler(0, 3, 2, rank, 2)) for rank in (0, 1)]
     assert two == [[0, 1, 4, 5, 8, 9], [2, 3, 6, 7, 10, 11]]
 
 
-def test_a_window_is_a_function_of_seed_and_number():
+def test_a_simulated_window_depends_only_on_seed_and_number():
     config = HTSATConfig.preset("default")
     first, second = (SimulatedWindows(config, None, 10, seed=5) for _ in range(2))
     waveform, targets = first[7]

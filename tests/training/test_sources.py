@@ -1,4 +1,4 @@
-"""What training hears and what it is judged on."""
+"""The split of the data into training and validation."""
 
 import numpy as np
 import soundfile
@@ -8,7 +8,7 @@ from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.sources import build_sources
 
 
-def kept_out(folder, seed, split_seed):
+def validation_backgrounds(folder, seed, split_seed):
     data = DataConfig(backgrounds=str(folder), validation_windows=24, validation_share=0.3, split_seed=split_seed)
     config = TrainingConfig(data=data, seed=seed)
     about = build_sources(config, preset_config("default"), 100).about["backgrounds"]
@@ -16,10 +16,12 @@ def kept_out(folder, seed, split_seed):
     return tuple(about["validation"])
 
 
-def test_the_split_has_a_seed_of_its_own(tmp_path):
-    """So that a run which goes on from another one's weights never learns what that one was judged on."""
+def test_the_split_does_not_depend_on_the_seed_of_the_run(tmp_path):
+    """A run that continues from the weights of another run can keep the same validation data."""
     for k in range(8):
         noise = 0.1 * np.random.default_rng(k).standard_normal(12000)
         soundfile.write(tmp_path / f"site{chr(97 + k)}.wav", noise, 4000)
-    assert kept_out(tmp_path, seed=1, split_seed=3) == kept_out(tmp_path, seed=2, split_seed=3)
-    assert len({kept_out(tmp_path, seed=1, split_seed=seed) for seed in range(5)}) > 1
+    assert validation_backgrounds(tmp_path, seed=1, split_seed=3) == validation_backgrounds(
+        tmp_path, seed=2, split_seed=3
+    )
+    assert len({validation_backgrounds(tmp_path, seed=1, split_seed=seed) for seed in range(5)}) > 1

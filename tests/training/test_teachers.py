@@ -1,4 +1,4 @@
-"""Learning from other models' answers."""
+"""Distillation: training on the outputs of other models."""
 
 import dataclasses
 import json
@@ -10,10 +10,11 @@ from torch.nn import functional as F
 
 from loxo import LoxoError, load_model
 from loxo.engine.architectures import HTSATConfig
-from loxo.engine.model_file import hash_model, save_model
+from loxo.engine.model_file import hash_model
+from loxo.network.loading import save_model
 from loxo.network.registry import build
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
-from loxo.training.module import FrameTraining, overlap_loss, window_loss, with_true_borders
+from loxo.training.module import FrameTraining, overlap_loss, window_loss, with_targets_at_borders
 from loxo.training.targets import IGNORED, PAUSE
 from loxo.training.teachers import Teachers, load_teachers
 from loxo.training.train import train
@@ -46,55 +47,55 @@ def loss_of(student, teachers, waveform, targets, share, **changes):
     return FrameTraining(student.eval(), config, teachers)(waveform, targets, np.random.default_rng(1))
 
 
-def test_the_loss_is_shared_between_the_truth_and_the_mean_answer(batch):
+def test_the_loss_combines_the_targets_and_the_mean_output_of_the_teachers(batch):
     waveform, targets = batch
     student, models = tiny(1), [tiny(2).eval(), tiny(3, classes=("gunshot", "rumble")).eval()]
     logits = student.eval().logits_and_latent(waveform)[0]
     first, second = (model.logits_and_latent(waveform)[0] for model in models)
-    answer = ((first + second.flip(1)) / 2).sigmoid()
-    truth = window_loss(logits, targets, TrainingConfig().loss, "max")
-    taught = F.binary_cross_entropy_with_logits(logits, with_true_borders(answer, targets))
+    scores = ((first + second.flip(1)) / 2).sigmoid()
+    supervised = window_loss(logits, targets, TrainingConfig().loss, "max")
+    distilled = F.binary_cross_entropy_with_logits(logits, with_targets_at_borders(scores, targets))
     got = loss_of(student, Teachers(models, student), waveform, targets, 0.3)
-    torch.testing.assert_close(got, 0.7 * truth + 0.3 * taught)
-    assert abs(float(truth.detach() - taught.detach())) > 1e-3
+    torch.testing.assert_close(got, 0.7 * supervised + 0.3 * distilled)
+    assert abs(float(supervised.detach() - distilled.detach())) > 1e-3
 
 
-def test_at_borders_the_truth_alone_is_learnt():
+def test_at_the_borders_of_events_only_the_targets_count():
     targets = torch.tensor([[[0, 0, 0, 1, 1, 1, PAUSE, 1, 1, 1, IGNORED, IGNORED, IGNORED, 0, 0]]])
-    answers = torch.full(targets.shape, 0.3)
-    got = with_true_borders(answers, targets)[0, 0]
+    scores = torch.full(targets.shape, 0.3)
+    got = with_targets_at_borders(scores, targets)[0, 0]
     expected = [0.3, 0.3, 0, 1, 0.3, 1, 0, 1, 0.3, 1, 0.3, 0.3, 0.3, 0, 0.3]
     torch.testing.assert_close(got, torch.tensor(expected))
 
 
-def test_a_teacher_may_have_another_front_end_and_hears_what_is_hidden(batch):
+def test_a_teacher_may_have_another_front_end_and_its_input_is_not_masked(batch):
     waveform, targets = batch
     student, other = tiny(1), tiny(2, fmin=12.0)
     teachers = Teachers([other], student)
-    answer = other.eval().logits_and_latent(waveform)[0].sigmoid()
-    torch.testing.assert_close(teachers(waveform, student.frontend(waveform)), answer)
+    expected = other.eval().logits_and_latent(waveform)[0].sigmoid()
+    torch.testing.assert_close(teachers(waveform, student.frontend(waveform)), expected)
     same = Teachers([student], student)
     image = student.frontend(waveform)
     torch.testing.assert_close(same(waveform, image), same(torch.zeros_like(waveform), image))
-    heard = []
-    same.register_forward_hook(lambda _, inputs, __: heard.append(inputs[1]))
+    received = []
+    same.register_forward_hook(lambda _, inputs, __: received.append(inputs[1]))
     loss_of(student, same, waveform, targets, 0.5, band_masks=3, band_mask_share=0.5)
-    torch.testing.assert_close(heard[0], image)
+    torch.testing.assert_close(received[0], image)
 
 
-def test_teachers_say_nothing_of_overlaps(batch):
-    """Whether they could or not: where two events sound at once the truth alone is learnt."""
+def test_teachers_do_not_affect_the_call_overlap_rows(batch):
+    """Whether a teacher has such rows or not, only the targets count for them."""
     waveform, targets = batch
     student, teachers = tiny(1, call_overlap=True), [tiny(2), tiny(3, call_overlap=True)]
     rows = torch.cat((targets, targets), 1)
     logits = student.eval().logits_and_latent(waveform)[0]
-    answer = torch.stack([model.eval().logits_and_latent(waveform)[0][:, :2] for model in teachers]).mean(0).sigmoid()
-    taught = F.binary_cross_entropy_with_logits(logits[:, :2], with_true_borders(answer, targets))
+    scores = torch.stack([model.eval().logits_and_latent(waveform)[0][:, :2] for model in teachers]).mean(0).sigmoid()
+    distilled = F.binary_cross_entropy_with_logits(logits[:, :2], with_targets_at_borders(scores, targets))
     got = loss_of(student, Teachers(teachers, student), waveform, rows, 1.0)
-    torch.testing.assert_close(got, taught + overlap_loss(logits[:, 2:], targets))
+    torch.testing.assert_close(got, distilled + overlap_loss(logits[:, 2:], targets))
 
 
-def test_teachers_do_not_learn(batch):
+def test_teachers_are_not_trained(batch):
     waveform, targets = batch
     student, teacher = tiny(1), tiny(2).requires_grad_(False)
     before = [value.clone() for value in teacher.state_dict().values()]
@@ -113,17 +114,17 @@ def test_teachers_do_not_learn(batch):
         assert torch.equal(old, new)
 
 
-def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_path, interrupt):
+def test_a_run_with_teachers_stores_their_hashes_and_can_be_resumed(tmp_path, interrupt):
     save_model(tiny(2), tmp_path / "teacher.safetensors")
     config = TrainingConfig(
         model=SIZE,
         distil=DistilConfig(teachers=(str(tmp_path / "teacher.safetensors"),), share=0.7),
         data=DataConfig(validation_windows=4),
-        log=LogConfig(pictures=0, tensorboard=False),
-        steps=3,
+        log=LogConfig(plots=0, tensorboard=False),
+        iterations=3,
         batch_size=2,
-        epoch_steps=3,
-        checkpoint_steps=1,
+        validation_interval=3,
+        checkpoint_interval=1,
         workers=0,
         precision="32-true",
     )
@@ -131,11 +132,11 @@ def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_pa
     teacher = tmp_path / "teacher.safetensors"
     interrupt(config, tmp_path / "run", after=1)
     assert json.loads((tmp_path / "run/run.json").read_text())["teachers"] == {str(teacher): hash_model(teacher)}
-    right = teacher.read_bytes()
+    original = teacher.read_bytes()
     save_model(tiny(3), teacher)
-    with pytest.raises(LoxoError, match=r"teacher\.safetensors: this is another model"):
+    with pytest.raises(LoxoError, match=r"teacher\.safetensors: this is not the model"):
         train(config, tmp_path / "run", resume=True)
-    teacher.write_bytes(right)
+    teacher.write_bytes(original)
     path = train(config, tmp_path / "run", resume=True)
     whole = train(config, tmp_path / "whole")
     for (name, one), other in zip(load_model(path).named_parameters(), load_model(whole).parameters(), strict=True):
@@ -149,15 +150,15 @@ def test_a_run_with_teachers_names_them_and_goes_on_after_an_interruption(tmp_pa
     assert json.loads((tmp_path / "run/run.json").read_text())["config"]["distil"]["share"] == 0.7
 
 
-def test_a_teacher_that_does_not_fit_is_named(tmp_path):
+def test_a_teacher_that_does_not_match_the_student_is_an_error(tmp_path):
     student, file = tiny(1), tmp_path / "other.safetensors"
     assert load_teachers(DistilConfig(), student) is None
-    asked = DistilConfig(teachers=(str(file),))
+    config = DistilConfig(teachers=(str(file),))
     with pytest.raises(LoxoError, match="no such model file"):
-        load_teachers(asked, student)
+        load_teachers(config, student)
     save_model(tiny(2, classes=("gunshot",)), file)
     with pytest.raises(LoxoError, match="no class rumble"):
-        load_teachers(asked, student)
+        load_teachers(config, student)
     save_model(tiny(2, window_samples=40960, image_frames=256), file)
-    with pytest.raises(LoxoError, match="window_samples is 40960, that of the model to train 20480"):
-        load_teachers(asked, student)
+    with pytest.raises(LoxoError, match="window_samples is 40960 in this teacher, but 20480 in the model"):
+        load_teachers(config, student)

@@ -1,5 +1,7 @@
-"""The walk of docs/training.md at small size: simulate, train on tables and recordings, detect, evaluate; then the same
-from an S3 server on loopback. And what is said where data are not fit to be trained on."""
+"""The workflow of docs/training.md at small size: simulate, train on tables and recordings, detect, evaluate.
+
+Also training from an S3 server on the loopback interface, and the errors for unsuitable data.
+"""
 
 import csv
 import json
@@ -15,13 +17,14 @@ from loxo import LoxoError
 from loxo.files import write_atomically
 from loxo.simulation.simulate import simulate
 from loxo.training.config import DataConfig, TrainingConfig
-from loxo.training.schema import model_config, read_config
+from loxo.training.config_io import model_config, read_config
 from loxo.training.sources import build_sources
 from loxo.training.train import train
 
 TINY = "model={embed_dim: 8, num_heads: [1, 2, 4], depths: [1, 1, 1], window_samples: 20480, image_frames: 128}"
-SMALL = (TINY, "steps=3", "epoch_steps=2", "batch_size=2", "data.validation_windows=12", "data.validation_share=0.4")
-QUICK = (*SMALL, "workers=0", "precision=32-true", "log.pictures=1", "log.tensorboard=false")
+SMALL = (TINY, "iterations=3", "validation_interval=2", "batch_size=2", "workers=0", "precision=32-true")
+DATA = ("data.validation_windows=12", "data.validation_share=0.4")
+QUICK = (*SMALL, *DATA, "log.plots=1", "log.tensorboard=false")
 
 
 @pytest.fixture(scope="module")
@@ -45,20 +48,20 @@ def trained(survey):
     return out
 
 
-def test_simulate_train_detect_evaluate(loxo, tmp_path, monkeypatch):
+def test_simulate_train_detect_and_evaluate_on_the_command_line(loxo, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rates = ("--rumbles-per-hour", 400, "--gunshots-per-hour", 300)
     assert loxo("simulate", "--hours", 0.1, "--file-hours", 0.02, "--seed", 1, *rates, "--out", "survey")[0] == 0
     Path("config.yaml").write_text("data:\n  tables: [survey]\n  recordings: [survey]\n  simulated: 0.25\n")
-    code, out, err = loxo("train", "config.yaml", *QUICK, "--steps", 2, "--out", "runs/mine")
+    code, out, err = loxo("train", "config.yaml", *QUICK, "--iterations", 2, "--out", "runs/mine")
     assert code == 0 and "runs/mine/model.safetensors" in out, err
     record = json.loads(Path("runs/mine/run.json").read_text())
-    assert record["config"]["steps"] == 2 and record["config"]["data"]["simulated"] == 0.25
+    assert record["config"]["iterations"] == 2 and record["config"]["data"]["simulated"] == 0.25
     split = record["data"]["recordings"]
     assert len(split["training"]) + len(split["validation"]) == 5 and not set(split["training"]) & set(
         split["validation"]
     )
-    assert loxo("train", "--resume", "--out", "runs/mine")[0] == 0  # with the run's own settings; it is finished
+    assert loxo("train", "--resume", "--out", "runs/mine")[0] == 0  # with the settings in run.json; the run is finished
     code, _, err = loxo("train", "--resume", "--out", "runs/mine", "seed=9")
     assert code == 2 and "(seed)" in err
     assert (
@@ -99,8 +102,8 @@ def bucket(survey, monkeypatch, tmp_path):
     moto.stop()
 
 
-def test_the_same_from_a_bucket(loxo, survey, trained, bucket, tmp_path):
-    """Without a mirror of it, and with the very same windows."""
+def test_recordings_in_a_bucket_give_the_same_training(loxo, survey, trained, bucket, tmp_path):
+    """The windows are read from the bucket without a local copy, and are the same."""
     code, _, err = loxo(
         "train", *QUICK, f"data.tables={survey}", f"data.recordings={bucket}", "--out", tmp_path / "run"
     )
@@ -110,7 +113,7 @@ def test_the_same_from_a_bucket(loxo, survey, trained, bucket, tmp_path):
     assert loxo("detect", bucket, "--model", model, "--out", tmp_path / "found", "--workers", 1)[0] == 0
 
 
-# ---------------------------------------------------------------- data that are not fit
+# ---------------------------------------------------------------- unsuitable data
 
 
 def sources_of(tables, recordings, **data):
@@ -129,38 +132,42 @@ def table(path, rows):
     return path
 
 
-def told(call, *args, **options):
-    """The one sentence, or few, of a LoxoError."""
+def error_message(call, *args, **options):
+    """The message of the LoxoError that the call raises: one line."""
     with pytest.raises(LoxoError) as error:
         call(*args, **options)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def test_one_class_only_and_no_positives_in_validation(survey, tmp_path):
+def test_a_class_without_events_in_training_or_validation_is_an_error(survey, tmp_path):
     names = sorted(path.name for path in survey.rglob("*.flac"))
     rumbles = [(name, start, "rumble") for name in names for start in (10, 30, 50)]
     one = table(tmp_path / "one.csv", rumbles)
-    assert "no gunshot to train on" in (sentence := told(sources_of, one, survey)) and "model.classes" in sentence
+    assert (
+        "no gunshot to train on" in (sentence := error_message(sources_of, one, survey)) and "model.classes" in sentence
+    )
     shots = table(tmp_path / "shots.csv", [*rumbles, *((names[0], start, "gunshot") for start in (20, 40))])
-    sentence = told(sources_of, shots, survey, validation_share=0.3)
+    sentence = error_message(sources_of, shots, survey, validation_share=0.3)
     assert "no gunshot" in sentence and ("data.validation_share" in sentence or "to train on" in sentence)
 
 
-def test_missing_audio_and_tables_that_say_nothing(survey, tmp_path):
+def test_missing_recordings_and_unusable_tables_are_errors(survey, tmp_path):
     lost = table(tmp_path / "lost.csv", [("nowhere.wav", 3, "rumble"), ("nowhere.wav", 9, "gunshot")])
-    assert "nowhere" in told(sources_of, lost, survey)
-    assert "missing" in told(sources_of, tmp_path / "missing.csv", survey)
+    assert "nowhere" in error_message(sources_of, lost, survey)
+    assert "missing" in error_message(sources_of, tmp_path / "missing.csv", survey)
     other = table(tmp_path / "other.csv", [(next(survey.rglob("*.flac")).name, 3, "trumpet")])
-    assert "trumpet" in told(sources_of, other, survey)
-    assert "data.recordings" in told(train, TrainingConfig(data=DataConfig(tables=("a.txt",))), tmp_path / "run")
-    assert "data.simulated" in told(
+    assert "trumpet" in error_message(sources_of, other, survey)
+    assert "data.recordings" in error_message(
+        train, TrainingConfig(data=DataConfig(tables=("a.txt",))), tmp_path / "run"
+    )
+    assert "data.simulated" in error_message(
         train, TrainingConfig(data=DataConfig(tables=("a",), recordings=("b",), simulated=1.0)), tmp_path / "run"
     )
     assert not (tmp_path / "run").exists()
 
 
-def test_recordings_that_are_partly_there_are_used_and_the_rest_is_told(survey, tmp_path):
+def test_available_recordings_are_used_and_missing_ones_are_reported(survey, tmp_path):
     names = [path.name for path in sorted(survey.rglob("*.flac"))]
     rows = [(name, start, label) for name in names for start, label in ((10, "rumble"), (30, "gunshot"))]
     sources = sources_of(table(tmp_path / "some.csv", [*rows, ("lost.wav", 3, "rumble")]), survey, validation_share=0.4)
@@ -169,14 +176,14 @@ def test_recordings_that_are_partly_there_are_used_and_the_rest_is_told(survey, 
     assert truth["rumble"].events >= 1 and truth["gunshot"].events >= 1
 
 
-def test_a_recording_that_vanishes_while_it_trains_ends_the_run_in_one_sentence(survey, tmp_path):
+def test_a_recording_that_is_removed_during_training_ends_the_run_with_one_sentence(survey, tmp_path):
     copied = tmp_path / "copy"
     shutil.copytree(survey, copied)
 
-    def remove(step, steps, figures):
+    def remove(iteration, iterations, figures):
         for path in copied.rglob("*.flac"):
             path.unlink()
 
     config = read_config(words=[*QUICK, f"data.tables={copied}", f"data.recordings={copied}"])
-    sentence = told(train, config, tmp_path / "run", on_progress=remove)
+    sentence = error_message(train, config, tmp_path / "run", on_progress=remove)
     assert ".flac" in sentence and "Traceback" not in sentence

@@ -1,12 +1,12 @@
-"""What turns the bytes of a recording into samples: libsndfile, and PyAV (FFmpeg) for what libsndfile cannot read.
+"""Decoders: libsndfile, and PyAV (FFmpeg) for formats that libsndfile cannot read.
 
-Both count in frames from the first one, hold no more than a block in memory, and read local files and URLs alike.
-WMA and WebM write their times in milliseconds; packets of one length are put back onto their grid after a seek, others
-stand within half a millisecond of where they stand in the whole. AAC, AMR and AC-3 without a container know no times at
-all: they are decoded once to learn their length, and from their start for every stretch.
+Both count frames from the start of the recording, keep at most one block in memory, and read local files and URLs.
+WMA and WebM store timestamps in milliseconds. If all packets have the same length, their exact positions are restored
+after a seek. Otherwise a position after a seek may be wrong by up to half a millisecond. AAC, AMR and AC-3 files
+without a container have no timestamps. They are decoded once to find their length, and from the start for each excerpt.
 
-Failure policy: damaged or missing data raise Damaged. Faults of the storage raise StorageError; inside a decoder
-written in C they are kept until it has returned.
+Failure policy: damaged or missing data raise DecodeError. Storage errors raise StorageError. A storage error inside a
+decoder written in C is raised after the decoder has returned.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from loxo.audio.headers import UnknownLength
+from loxo.audio.headers import OpenEndedWav
 from loxo.audio.remote import Info, StorageError
 from loxo.audio.storage import open_binary
 
-RUN_UP = 8192  # frames that are decoded before the one asked for, until a lossy decoder has found its feet
-LOOSE_S = 0.002  # two packets whose times differ by less from what their lengths say follow upon each other
-GAP_S = 10.0  # a longer hole between two packets is damage; shorter ones become silence
-TAIL_S = 5.0  # at the end, decoded to learn where exactly it is
-SEEKABLE = ("mov", "matroska", "asf", "wv", "ape")  # FFmpeg's names of containers with times
+PRE_ROLL_FRAMES = 8192  # decoded before the requested frame, because a lossy decoder needs earlier packets
+TIMESTAMP_TOLERANCE_S = 0.002  # a smaller difference between timestamp and packet length is a rounding error
+MAX_GAP_S = 10.0  # a longer gap between two packets is damage; shorter gaps are filled with silence
+TAIL_S = 5.0  # length of the end that is decoded to find the exact length
+SEEKABLE_CONTAINERS = ("mov", "matroska", "asf", "wv", "ape")  # FFmpeg's names of containers with timestamps
 ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
-KINDS = (  # offset, first bytes, what it is
+SIGNATURES = (  # offset, signature, name of the format
     (4, b"ftyp", "MP4 (M4A)"),
     (4, b"moov", "MP4 (MOV)"),
     (4, b"mdat", "MP4 (MOV)"),
@@ -46,8 +46,8 @@ KINDS = (  # offset, first bytes, what it is
 )
 
 
-class Damaged(Exception):
-    """The data of a recording cannot be decoded there."""
+class DecodeError(Exception):
+    """The data at this position of a recording cannot be decoded."""
 
 
 class Decoder(Protocol):
@@ -57,68 +57,71 @@ class Decoder(Protocol):
     channels: int
     frames: int
     subtype: str  # name of the sample format or codec
-    unfinished: bool  # cut off, without a word about how much is missing
+    end_missing: bool  # the file is cut off, and the missing length is unknown
 
     def seek(self, frame: int) -> None:
-        """The next read begins at this frame."""
+        """Sets the frame at which the next read starts."""
 
     def read(self, count: int, dtype: str = "float32") -> NDArray[Any]:
-        """Up to `count` frames, (frames, channels); none at the end. float32 lies in [-1, 1]."""
+        """Returns up to `count` frames, (frames, channels); no frames at the end. float32 is in [-1, 1]."""
 
 
 @contextmanager
 def open_libsndfile(
-    path: Path | str, length_field: int | None = None, known: Info | None = None, expect: int = 0
+    path: Path | str, length_field: int | None = None, known: Info | None = None, expected_bytes: int = 0
 ) -> Iterator[Decoder]:
-    """A recording of a kind that libsndfile knows. `length_field`: offset of a WAV's length that must not be believed;
-    `known` and `expect` as for open_binary. Raises Damaged when it cannot be read."""
+    """Opens a recording in a format that libsndfile can read.
+
+    `length_field` is the byte offset of a wrong length in a WAV header, which is ignored. `known` and
+    `expected_bytes` are those of open_binary. Raises DecodeError when the recording cannot be read.
+    """
     if isinstance(path, Path) and length_field is None:
         try:
             sound = soundfile.SoundFile(path)
         except soundfile.LibsndfileError as error:
-            raise Damaged(str(error)) from error
+            raise DecodeError(str(error)) from error
         with sound:
             yield _Libsndfile(sound, None)
         return
-    with open_binary(path, known, expect) as raw:
-        calm = CalmFile(raw if length_field is None else UnknownLength(raw, length_field))
+    with open_binary(path, known, expected_bytes) as raw:
+        source = ErrorCapturingFile(raw if length_field is None else OpenEndedWav(raw, length_field))
         try:
-            sound = soundfile.SoundFile(calm)
+            sound = soundfile.SoundFile(source)
         except soundfile.LibsndfileError as error:
-            raise calm.fault or Damaged(str(error)) from error
+            raise source.fault or DecodeError(str(error)) from error
         with sound:
-            yield _Libsndfile(sound, calm)
+            yield _Libsndfile(sound, source)
 
 
 class _Libsndfile:
-    def __init__(self, sound: soundfile.SoundFile, calm: CalmFile | None) -> None:
-        self._sound, self._calm = sound, calm
+    def __init__(self, sound: soundfile.SoundFile, source: ErrorCapturingFile | None) -> None:
+        self._sound, self._source = sound, source
         self.sample_rate, self.channels = sound.samplerate, sound.channels
-        self.frames, self.subtype, self.unfinished = sound.frames, sound.subtype, False
+        self.frames, self.subtype, self.end_missing = sound.frames, sound.subtype, False
 
     def seek(self, frame: int) -> None:
         try:
             self._sound.seek(frame)
         except soundfile.LibsndfileError as error:
-            raise self._fault() or Damaged(str(error)) from error
+            raise self._fault() or DecodeError(str(error)) from error
 
     def read(self, count: int, dtype: str = "float32") -> NDArray[Any]:
         try:
             frames: NDArray[Any] = self._sound.read(count, dtype=dtype, always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise self._fault() or Damaged(str(error)) from error
+            raise self._fault() or DecodeError(str(error)) from error
         if fault := self._fault():
             raise fault
         return frames
 
     def _fault(self) -> Exception | None:
-        return self._calm.fault if self._calm else None
+        return self._source.fault if self._source else None
 
 
-class CalmFile(io.RawIOBase):
-    """For decoders written in C, through which no exception can pass: reading fails as if the file ended there.
+class ErrorCapturingFile(io.RawIOBase):
+    """A file for decoders written in C, which cannot propagate Python exceptions.
 
-    The first exception is kept in `fault`, and nothing is read after it.
+    The first exception is stored in `fault`. From then on, reads return no data, as at the end of a file.
     """
 
     def __init__(self, raw: BinaryIO | io.RawIOBase) -> None:
@@ -148,56 +151,58 @@ class CalmFile(io.RawIOBase):
             return 0
 
 
-def foreign_kind(start: bytes) -> str | None:
-    """What a file is by its first bytes, of the kinds that PyAV reads and libsndfile does not; else None."""
-    for offset, magic, kind in KINDS:
+def pyav_format(start: bytes) -> str | None:
+    """Identifies a format that PyAV can read and libsndfile cannot, from a file's first bytes; else None."""
+    for offset, magic, kind in SIGNATURES:
         if start[offset : offset + len(magic)] == magic:
             return kind
     return None
 
 
 @contextmanager
-def open_pyav(path: Path | str, known: Info | None = None, expect: int = 0, frames: int = -1) -> Iterator[Decoder]:
-    """The first audio track of a file that FFmpeg knows. `frames`: its length if that is known already.
+def open_pyav(
+    path: Path | str, known: Info | None = None, expected_bytes: int = 0, frames: int = -1
+) -> Iterator[Decoder]:
+    """Opens the first audio track of a file that FFmpeg can read. `frames`: its length, or -1 if unknown.
 
-    Raises Damaged when it cannot be read, ImportError without PyAV.
+    Raises DecodeError when the file cannot be read, and ImportError when PyAV is not installed.
     """
     import av
     import av.error
 
-    with open_binary(path, known, expect) as raw, ExitStack() as stack:
-        calm = CalmFile(raw)
+    with open_binary(path, known, expected_bytes) as raw, ExitStack() as stack:
+        source = ErrorCapturingFile(raw)
 
         def container() -> Any:
             stack.close()
-            calm.seek(0)
-            return stack.enter_context(av.open(calm, mode="r", metadata_errors="ignore"))
+            source.seek(0)
+            return stack.enter_context(av.open(source, mode="r", metadata_errors="ignore"))
 
         try:
-            yield _PyAV(container, calm, frames)
+            yield _PyAV(container, source, frames)
         except (av.error.FFmpegError, ValueError, IndexError) as error:
-            raise calm.fault or Damaged(_words(error)) from error
+            raise source.fault or DecodeError(_error_text(error)) from error
 
 
 class _PyAV:
-    def __init__(self, open_container: Callable[[], Any], calm: CalmFile, frames: int) -> None:
-        self._open, self._calm = open_container, calm
-        self._grid = (0, 0)  # where packets of one length begin, if they do: the first one's end, and that length
-        self._position, self._block = self._rewind()  # a frame, and what is decoded from there on and not yet given
+    def __init__(self, open_container: Callable[[], Any], source: ErrorCapturingFile, frames: int) -> None:
+        self._open, self._source = open_container, source
+        self._packet_grid = (0, 0)  # end of the first packet and length of a packet, if all have the same length
+        self._position, self._block = self._rewind()  # next frame, and decoded frames from there on
         if not len(self._block):
-            raise Damaged("no sound in it can be decoded")
-        self._seekable = any(name in SEEKABLE for name in self._container.format.name.split(","))
+            raise DecodeError("the file has no audio that can be decoded")
+        self._seekable = any(name in SEEKABLE_CONTAINERS for name in self._container.format.name.split(","))
         self.sample_rate, self.channels = self._rate, self._block.shape[1]
         self.subtype = str(self._track.codec_context.name).upper()
-        self.unfinished = False
+        self.end_missing = False
         self.frames = self._find_end() if frames < 0 else frames
 
     def seek(self, frame: int) -> None:
         if not self._position <= frame <= self._position + len(self._block):
-            early = frame - RUN_UP
-            if frame >= self._position and early <= self._position + len(self._block):
-                pass  # not far: decoded up to there
-            elif not (self._seekable and early > 0 and self._jump(early, frame)):
+            target = frame - PRE_ROLL_FRAMES
+            if frame >= self._position and target <= self._position + len(self._block):
+                pass  # the frame is near: decode the frames before it
+            elif not (self._seekable and target > 0 and self._seek_by_time(target, frame)):
                 self._position, self._block = self._rewind()
         self._skip_to(frame)
 
@@ -205,7 +210,7 @@ class _PyAV:
         parts, missing = [], count
         while missing:
             if not len(self._block):
-                self._block = self._following()
+                self._block = self._next_block()
                 if not len(self._block):
                     break
             parts.append(self._block[:missing])
@@ -220,7 +225,7 @@ class _PyAV:
     def _skip_to(self, frame: int) -> None:
         while self._position < frame:
             if not len(self._block):
-                self._block = self._following()
+                self._block = self._next_block()
                 if not len(self._block):
                     return
             step = min(len(self._block), frame - self._position)
@@ -228,46 +233,46 @@ class _PyAV:
             self._position += step
 
     def _rewind(self) -> tuple[int, NDArray[np.float32]]:
-        """Opens the file anew: to seek to its start loses the first packet where its time is below 0."""
+        """Opens the file again. A seek to its start would lose the first packet if its timestamp is negative."""
         self._container = self._open()
         if not self._container.streams.audio:
-            raise Damaged("there is no sound in it")
+            raise DecodeError("the file has no audio track")
         self._track = self._container.streams.audio[0]
         self._packets = self._container.decode(self._track)
         self._end: int | None = 0  # the frame after the last decoded one
-        self._origin: Any = None  # time of the first frame of the file
+        self._origin: Any = None  # timestamp of the first frame of the file
         self.channels = 0
-        block = self._following()
+        block = self._next_block()
         self.channels = block.shape[1]
-        return 0, np.concatenate((block, self._following()))  # two, so that _grid is known before the first seek
+        return 0, np.concatenate((block, self._next_block()))  # two packets, to know _packet_grid before the first seek
 
-    def _jump(self, early: int, frame: int) -> bool:
-        """Seeks by time to some frame at or before `early`; False if it came out after `frame`."""
-        time = self._origin + early / self.sample_rate
+    def _seek_by_time(self, target: int, frame: int) -> bool:
+        """Seeks by timestamp to a frame at or before `target`; False if the position is after `frame`."""
+        time = self._origin + target / self.sample_rate
         self._container.seek(int(time / self._track.time_base), stream=self._track, backward=True)
         self._packets = self._container.decode(self._track)
         self._end = None
-        self._block = self._following()
+        self._block = self._next_block()
         self._position = (self._end or 0) - len(self._block)
         return bool(len(self._block)) and self._position <= frame
 
-    def _following(self) -> NDArray[np.float32]:
-        block = self._next()
+    def _next_block(self) -> NDArray[np.float32]:
+        block = self._decode_packet()
         return np.zeros((0, self.channels), np.float32) if block is None else block
 
-    def _next(self) -> NDArray[np.float32] | None:
-        """The next decoded frames, with silence before them where packets are missing; None at the end."""
+    def _decode_packet(self) -> NDArray[np.float32] | None:
+        """Returns the next decoded frames, after silence for missing packets; None at the end."""
         import av.error
 
         while True:
             try:
                 frame = next(self._packets)
             except (StopIteration, av.error.EOFError):
-                if self._calm.fault:
-                    raise self._calm.fault from None
+                if self._source.fault:
+                    raise self._source.fault from None
                 return None
             except av.error.FFmpegError as error:
-                raise self._calm.fault or Damaged(_words(error)) from error
+                raise self._source.fault or DecodeError(_error_text(error)) from error
             block = _samples(frame)
             self._rate = frame.sample_rate
             if self._origin is None:
@@ -277,58 +282,58 @@ class _PyAV:
             else:
                 here = round((frame.pts * frame.time_base - self._origin) * frame.sample_rate)
             gap = 0 if self._end is None else here - self._end
-            if abs(gap) <= LOOSE_S * frame.sample_rate:
+            if abs(gap) <= TIMESTAMP_TOLERANCE_S * frame.sample_rate:
                 here, gap = here - gap, 0
-            if gap > GAP_S * frame.sample_rate:
-                raise Damaged("a part is missing")
+            if gap > MAX_GAP_S * frame.sample_rate:
+                raise DecodeError("packets are missing")
             if self._end is None:
-                here = self._snap(here + len(block)) - len(block)
-            elif self._end and not self._grid[1]:
-                self._grid = (self._end, len(block))
+                here = self._snap_to_grid(here + len(block)) - len(block)
+            elif self._end and not self._packet_grid[1]:
+                self._packet_grid = (self._end, len(block))
             self._end = here + len(block)
             if gap > 0:
                 return np.concatenate((np.zeros((gap, block.shape[1]), np.float32), block))
             if -gap < len(block):
                 return block[-gap:]
-            self._end = here - gap  # all of it was there before
+            self._end = here - gap  # all frames of this packet were returned before
 
-    def _snap(self, end: int) -> int:
-        """Where a packet ends, if its time is only known to the millisecond: after a whole number of packets.
+    def _snap_to_grid(self, end: int) -> int:
+        """Corrects the end of a packet whose timestamp is rounded to milliseconds, to a whole number of packets.
 
-        Where it begins says less: FFmpeg drops a part of the first ones after a seek.
+        The start of a packet is less reliable: FFmpeg drops a part of the first packets after a seek.
         """
-        first, length = self._grid
-        if self._track.time_base * self._rate <= 1 or length < 2 * LOOSE_S * self._rate:
+        first, length = self._packet_grid
+        if self._track.time_base * self._rate <= 1 or length < 2 * TIMESTAMP_TOLERANCE_S * self._rate:
             return end
         snapped = first + round((end - first) / length) * length
-        return snapped if abs(snapped - end) <= LOOSE_S * self._rate else end
+        return snapped if abs(snapped - end) <= TIMESTAMP_TOLERANCE_S * self._rate else end
 
     def _find_end(self) -> int:
-        """The number of frames: near the end by what can be decoded there, else by what the file says."""
-        promised = 0
+        """Returns the number of frames: from the decoded end of the file, else from its declared duration."""
+        declared = 0
         if self._track.duration:
-            promised = int(self._track.duration * self._track.time_base * self.sample_rate)
+            declared = int(self._track.duration * self._track.time_base * self.sample_rate)
         elif self._container.duration:
-            promised = int(self._container.duration * self.sample_rate / 1_000_000)
-        if not self._seekable or not promised:
-            tail, promised = 0, 0
+            declared = int(self._container.duration * self.sample_rate / 1_000_000)
+        if not self._seekable or not declared:
+            tail, declared = 0, 0
         else:
-            tail = max(promised - int(TAIL_S * self.sample_rate), 0)
+            tail = max(declared - int(TAIL_S * self.sample_rate), 0)
         try:
             self.seek(tail)
-            while len(self._following()):
+            while len(self._next_block()):
                 pass
             end = self._end or 0
-        except Damaged:
-            self.unfinished = not promised
-            end = promised or self._end or 0
+        except DecodeError:
+            self.end_missing = not declared
+            end = declared or self._end or 0
         self._position, self._block = self._rewind()
-        # Far less than promised: the file is cut off, and reading it to there will say so.
-        return end if end > tail or not promised else promised
+        # If the end is before the tail, the file is cut off; `read` reports this when it reaches the end.
+        return end if end > tail or not declared else declared
 
 
 def _samples(frame: Any) -> NDArray[np.float32]:
-    """(frames, channels) of a decoded packet."""
+    """Converts a decoded packet to (frames, channels) float32."""
     array = frame.to_ndarray()
     array = array.T if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels)
     if array.dtype == np.uint8:
@@ -338,5 +343,5 @@ def _samples(frame: Any) -> NDArray[np.float32]:
     return np.ascontiguousarray(array, np.float32)
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)

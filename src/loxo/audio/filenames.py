@@ -1,19 +1,19 @@
-"""Site and start time out of the names recorders and archives give to their files.
+"""Site and start time of a recording, from the file names of recorders and archives.
 
-Known without being told:
+These names are read without a pattern:
 
-| recorder                          | such as                                                                   |
+| recorder                          | example                                                                   |
 |-----------------------------------|---------------------------------------------------------------------------|
 | Elephant Listening Project, Swift | `nn06b_20201005_000100.wav`, `S1093_20220101_000000+0100.wav`             |
 | Song Meter 2, 3, 4, Mini, Micro   | `S4A03895_20190522_000000.wav`, `SM2_20110522_000000_000.wav`,            |
-|                                   | `SM3_0+1_20140522$000000.wav` ($: its clock was set by GPS), `..._A_Summary` |
-| AudioMoth                         | `20190522_000000.WAV`, `24F31901603710C5_20190522_000000.WAV`, a final T  |
-|                                   | for a triggered one, and `5CE4A680.WAV` of its first firmware: hexadecimal |
+|                                   | `SM3_0+1_20140522$000000.wav` ($: clock set by GPS), `..._A_Summary` |
+| AudioMoth                         | `20190522_000000.WAV`, `24F31901603710C5_20190522_000000.WAV`, with a     |
+|                                   | final T if triggered; `5CE4A680.WAV` from the first firmware: hexadecimal |
 |                                   | seconds since 1970, UTC                                                   |
 | Bioacoustic Audio Recorder        | `20190522T000000+1000_Lake-East.wav`                                      |
 
-Nothing is guessed: an unknown name gives neither. `Names` takes a pattern for other names, and a time zone for the
-many that do not tell theirs.
+An unknown name gives neither site nor start time; nothing is guessed. `Names` reads other names with a pattern. It
+also adds a time zone to start times, because most names do not contain one.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from typing import NamedTuple
 
 from loxo.errors import LoxoError
 
-_STAMP = re.compile(
+_TIMESTAMP = re.compile(
     r"(?:^|(?P<site>.*?)[_\- ])"
     r"(?P<date>(?:19|20)\d{2}-?[01]\d-?[0-3]\d)[_T\-$ ]"
     r"(?P<time>[0-2]\d[:\-]?[0-5]\d[:\-]?[0-5]\d)"
     r"(?P<fraction>\.\d{1,6})?"
     r"(?P<zone>Z|[+\-]\d{2}:?\d{2})?"
-    r"T?(?:_\d{3})?(?:[_. ][A-Za-z].*)?$"  # a clip's name may go on with its offset: then the start is not known
+    r"T?(?:_\d{3})?(?:[_. ][A-Za-z].*)?$"  # a name that ends with an offset is a clip: its start is unknown
 )
 _AUDIOMOTH_HEX = re.compile(r"[0-9A-F]{8}")
-_AUDIOMOTH_YEARS = range(2017, 2025)  # hexadecimal names ended with firmware 1.2 of 2018; clocks are set late
+_AUDIOMOTH_YEARS = range(2017, 2025)  # firmware 1.2 (2018) replaced these names; some recorders kept the old one
 
-# What a pattern may hold apart from text: a site, anything, and the codes of strptime that names of recordings use.
+# Codes of a pattern: the site, any text, and the strptime codes that occur in names of recordings.
 _CODES = {
     "{site}": "(?P<site>[^/]+?)",
     "*": "[^/]*?",
@@ -60,7 +60,7 @@ _TIMES = {6: "%H%M%S", 4: "%H%M"}
 
 
 class NameParts(NamedTuple):
-    """What a file's name tells; None where it does not. The start is naive unless the name has a zone."""
+    """Site and start time in a file name; None if the name does not contain them. Without a zone, start is naive."""
 
     site: str | None
     start: datetime | None
@@ -68,15 +68,16 @@ class NameParts(NamedTuple):
 
 @dataclass(frozen=True)
 class Names:
-    """How names of recordings are read. Raises LoxoError when it is made of a bad pattern or an unknown zone.
+    """Rules for reading names of recordings. Raises LoxoError for an invalid pattern or an unknown zone.
 
-    `pattern` is matched with the end of the path, without the suffix; with as many folders as it has slashes. Either
-    text with {site}, * (anything) and strptime's %Y %y %m %d %j %H %M %S %f %z, such as `{site}/%Y-%m-%d_%Hh%M`, or a
-    regular expression with groups named site, date (20190522, 190522 or 2019142, separators allowed), time (000000 or
-    0000) and zone, any of which may be left out. Where there is a pattern, a name that does not fit gives neither.
+    `pattern` is matched against the end of the path without the suffix, with as many folders as it has slashes. It has
+    one of two forms. The first is text with {site}, * (any text) and strptime's %Y %y %m %d %j %H %M %S %f %z, such as
+    `{site}/%Y-%m-%d_%Hh%M`. The second is a regular expression with groups named site, date, time and zone. All groups
+    are optional. A date is 20190522, 190522 or 2019142 and a time 000000 or 0000; separators are allowed. If a pattern
+    is given, a name that does not match it gives neither site nor start time.
 
-    `time_zone` is a name such as Africa/Brazzaville: starts whose name tells no zone are in that zone, and those
-    whose name does are expressed in it.
+    `time_zone` is a name such as Africa/Brazzaville. Start times without a zone get this zone; start times with a zone
+    are converted to it.
     """
 
     pattern: str | None = None
@@ -89,7 +90,7 @@ class Names:
             find_zone(self.time_zone)
 
     def parse(self, path: str) -> NameParts:
-        """Site and start of a recording from its path, URL or name."""
+        """Returns site and start time of a recording from its path, URL or name."""
         parts = parse_name(path) if self.pattern is None else _parse_by(self.pattern, path)
         if parts.start is None or self.time_zone is None:
             return parts
@@ -101,8 +102,8 @@ class Names:
 USUAL_NAMES = Names()
 
 
-def later(start: datetime, seconds: float) -> datetime:
-    """So many seconds of a clock after `start`, in its zone: right also when the hour is changed in between."""
+def add_seconds(start: datetime, seconds: float) -> datetime:
+    """Adds elapsed seconds to `start`, in its zone; correct also when daylight saving time starts or ends between."""
     if start.tzinfo is None:
         return start + timedelta(seconds=seconds)
     return (start.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(start.tzinfo)
@@ -110,7 +111,7 @@ def later(start: datetime, seconds: float) -> datetime:
 
 @cache
 def find_zone(name: str) -> tzinfo:
-    """The time zone of this name. Raises LoxoError, with the nearest names, when there is none."""
+    """Returns the time zone of this name. Raises LoxoError, with the nearest names, if it does not exist."""
     import zoneinfo
 
     try:
@@ -119,7 +120,7 @@ def find_zone(name: str) -> tzinfo:
         known = sorted(zoneinfo.available_timezones())
     if not known:
         raise LoxoError(
-            f"The time zone {name!r} cannot be looked up: this system has no list of zones. `pip install tzdata`."
+            f"The time zone {name!r} cannot be found: this system has no time zone data. Run `pip install tzdata`."
         )
     wanted = name.strip().casefold().replace(" ", "_")
     places = {zone.casefold(): zone for zone in known}
@@ -129,19 +130,19 @@ def find_zone(name: str) -> tzinfo:
     near = [places[match] for match in difflib.get_close_matches(wanted, places, n=3, cutoff=0.6)]
     last = wanted.rsplit("/", 1)[-1]
     near += [ends[match] for match in difflib.get_close_matches(last, ends, n=3, cutoff=0.7)]
-    hint = f"Nearest: {', '.join(dict.fromkeys(near))}." if near else "Names are such as Africa/Brazzaville or UTC."
+    hint = f"Nearest: {', '.join(dict.fromkeys(near))}." if near else "Use a name such as Africa/Brazzaville or UTC."
     raise LoxoError(f"There is no time zone {name!r}. {hint}")
 
 
 def base_name(path: str) -> str:
-    """The last part of a path or URL, whichever system wrote it: Windows paths occur in tables read elsewhere."""
+    """Returns the last part of a path or URL. Windows paths are split on every system: tables contain them."""
     return PureWindowsPath(path).name
 
 
 def parse_name(path: str) -> NameParts:
-    """Site and start of a recording from its path, URL or name."""
+    """Returns site and start time of a recording from its path, URL or name, without a pattern."""
     stem = _stem(base_name(path))
-    match = _STAMP.match(stem)
+    match = _TIMESTAMP.match(stem)
     if match:
         digits = re.sub(r"\D", "", match["date"] + match["time"])
         try:
@@ -179,24 +180,24 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     if "(?P<" in pattern:
         text, kind = pattern, "regular expression"
     else:
-        text, kind = "".join(_translated(token, pattern) for token in _TOKEN.findall(pattern)), "pattern"
+        text, kind = "".join(_token_to_regex(token, pattern) for token in _TOKEN.findall(pattern)), "pattern"
     try:
         compiled = re.compile(text)
     except re.error as error:
-        raise LoxoError(f"The name pattern {pattern!r} is no valid {kind} ({error}).") from error
+        raise LoxoError(f"The name pattern {pattern!r} is not a valid {kind} ({error}). Correct it.") from error
     if not {"site", "date", "Y", "y"} & set(compiled.groupindex):
         raise LoxoError(
-            f"The name pattern {pattern!r} finds neither a site nor a date. Use {{site}}, %Y%m%d, %H%M%S and *, or a "
-            "regular expression with groups such as (?P<site>...), (?P<date>...) and (?P<time>...)."
+            f"The name pattern {pattern!r} contains neither a site nor a date. Use {{site}}, %Y%m%d, %H%M%S and *, or "
+            "a regular expression with groups such as (?P<site>...), (?P<date>...) and (?P<time>...)."
         )
     return compiled
 
 
-def _translated(token: str, pattern: str) -> str:
+def _token_to_regex(token: str, pattern: str) -> str:
     if token in _CODES:
         return _CODES[token]
     if token[0] in "{%":
-        raise LoxoError(f"The name pattern {pattern!r} has {token!r}, which is none of {' '.join(_CODES)}.")
+        raise LoxoError(f"The name pattern {pattern!r} has an unknown code, {token!r}. Use {' '.join(_CODES)}.")
     return re.escape(token)
 
 
@@ -213,7 +214,7 @@ def _parse_by(pattern: str, path: str) -> NameParts:
 
 
 def _start(found: dict[str, str]) -> datetime | None:
-    """The start out of a pattern's groups; None where they tell no day, or none that exists."""
+    """Returns the start time from a pattern's groups; None if they contain no date, or one that does not exist."""
     if "date" in found:
         day, clock = (re.sub(r"\D", "", found.get(name, "")) for name in ("date", "time"))
         text, code = day + clock, _DATES.get(len(day), "?") + (_TIMES.get(len(clock), "?") if clock else "")

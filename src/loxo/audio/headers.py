@@ -1,7 +1,7 @@
-"""What the header of an uncompressed file promises, so that a file cut off in the middle is not taken for a whole one.
+"""Declared length of a recording in its header, to detect files that are cut off.
 
-libsndfile reads what is there and says nothing of what is missing. Four containers name the number of bytes to come
-in their header: WAV, RF64 (also called BW64), W64 and AIFF. OGG marks its last page instead.
+libsndfile reads the samples that exist and does not report missing ones. The headers of WAV, RF64 (also called BW64),
+W64 and AIFF files declare the number of bytes of samples. An OGG file marks its last page instead.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ UNKNOWN = 0xFFFFFFFF
 
 @dataclass(frozen=True)
 class DataChunk:
-    """Where the samples of a file lie. All in bytes."""
+    """Position and length of the samples in a file, in bytes."""
 
     offset: int  # of the first sample
-    promised: int | None  # length in the header; None: the header gives none, as after a loss of power
-    present: int  # what the file holds from `offset` on, at most `promised`
-    length_field: int | None = None  # offset of a WAV's length where it is zero although samples follow
+    declared: int | None  # length in the header; None: the header has none, for example after a loss of power
+    present: int  # length in the file from `offset` on, at most `declared`
+    length_field: int | None = None  # offset of a WAV's length field if it is zero although samples follow
 
     @property
     def missing(self) -> int:
-        return 0 if self.promised is None else self.promised - self.present
+        return 0 if self.declared is None else self.declared - self.present
 
 
 def read_data_chunk(file: BinaryIO) -> DataChunk | None:
-    """The data chunk of a WAV, RF64, W64 or AIFF file; None for another format or a header without one."""
+    """Finds the data chunk of a WAV, RF64, W64 or AIFF file; None for another format or a header without one."""
     size = file.seek(0, io.SEEK_END)
     magic = _at(file, 0, 12)
     if magic[:4] in (b"RIFF", b"RF64", b"BW64") and magic[8:12] == b"WAVE":
@@ -42,25 +42,25 @@ def read_data_chunk(file: BinaryIO) -> DataChunk | None:
     return None
 
 
-def lacks_last_page(file: BinaryIO) -> bool:
-    """Whether an OGG file stops before the end of the page that is marked as its last, or that page is damaged."""
+def ogg_end_missing(file: BinaryIO) -> bool:
+    """Returns True if the last page of an OGG file is missing, incomplete or damaged."""
     if _at(file, 0, 4) != b"OggS":
         return False
     tail = _at(file, max(file.seek(0, io.SEEK_END) - 2 * 65307, 0), -1)  # twice the largest page
     page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
     if len(page) < 27 or not page[5] & 4:
         return True
-    lengths = page[27 : 27 + page[26]]  # of the page's segments
+    lengths = page[27 : 27 + page[26]]  # lengths of the page's segments
     end = 27 + page[26] + sum(lengths)
     if len(page) < end:
         return True
     return _ogg_checksum(page[:22] + bytes(4) + page[26:end]) != struct.unpack_from("<I", page, 22)[0]
 
 
-def ogg_seconds(file: BinaryIO, rate: int) -> float | None:
-    """Where an OGG file's last page ends by the file's own count; None for another format, or where it does not say.
+def ogg_duration_s(file: BinaryIO, rate: int) -> float | None:
+    """Returns the end time stored in an OGG file's last page; None for another format or if it is not stored.
 
-    Decoders leave out damaged pages without a word: what they give is shorter then.
+    Decoders skip damaged pages without an error. Their output is then shorter than this duration.
     """
     head = _at(file, 0, 200)
     if head[:4] != b"OggS":
@@ -71,13 +71,13 @@ def ogg_seconds(file: BinaryIO, rate: int) -> float | None:
         return None
     (count,) = struct.unpack_from("<q", tail, last + 6)
     opus = head.find(b"OpusHead")
-    if opus >= 0 and len(head) >= opus + 12:  # counts at 48 kHz, whatever the rate, and a start that is not given out
+    if opus >= 0 and len(head) >= opus + 12:  # counted at 48 kHz for every sample rate, with a start that is not played
         return float(count - struct.unpack_from("<H", head, opus + 10)[0]) / 48000
     return float(count) / rate if b"\x01vorbis" in head and count > 0 else None
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """A decoder leaves out a page with another one, without a word. Only ever needed for a single page."""
+    """Returns the CRC-32 of an OGG page. Decoders skip pages whose checksum is wrong. Used for one page per file."""
     value = 0
     for byte in page:
         value = (value << 8) & 0xFFFFFFFF ^ _OGG_TABLE[value >> 24 ^ byte]
@@ -94,9 +94,9 @@ def _ogg_entry(value: int) -> int:
 _OGG_TABLE = [_ogg_entry(byte) for byte in range(256)]
 
 
-def _chunk(offset: int, promised: int | None, size: int, length_field: int | None = None) -> DataChunk:
+def _chunk(offset: int, declared: int | None, size: int, length_field: int | None = None) -> DataChunk:
     present = max(size - offset, 0)
-    return DataChunk(offset, promised, present if promised is None else min(present, promised), length_field)
+    return DataChunk(offset, declared, present if declared is None else min(present, declared), length_field)
 
 
 def _riff(file: BinaryIO, size: int) -> DataChunk | None:
@@ -110,7 +110,7 @@ def _riff(file: BinaryIO, size: int) -> DataChunk | None:
             start = position + 8
             if length == UNKNOWN and long_length is not None:
                 return _chunk(start, long_length, size)
-            # Programs that write to a pipe cannot go back; they leave the largest number of 31 or 32 bits there.
+            # Programs that write to a pipe cannot correct the length: they leave the largest 31- or 32-bit number.
             if length >= 0xFFFFFF00 or 0x7FFFF000 <= length <= 0x80000000:
                 return _chunk(start, None, size)
             if length == 0 and size > start and not _is_last_chunk(_at(file, start, 8), size - start):
@@ -121,7 +121,7 @@ def _riff(file: BinaryIO, size: int) -> DataChunk | None:
 
 
 def _is_last_chunk(head: bytes, remaining: int) -> bool:
-    """Whether what follows an empty data chunk is a chunk of its own that fills the file, not samples."""
+    """Returns True if the bytes after an empty data chunk are another chunk that fills the file, not samples."""
     if len(head) < 8:
         return False
     name, length = struct.unpack("<4sI", head)
@@ -150,14 +150,14 @@ def _w64(file: BinaryIO, size: int) -> DataChunk | None:
 
 
 def _at(file: BinaryIO, position: int, count: int) -> bytes:
-    if position >= 1 << 62:  # a damaged length; more than a file can be asked for
+    if position >= 1 << 62:  # from a damaged length; seek accepts no larger position
         return b""
     file.seek(position)
     return file.read(count)
 
 
-class UnknownLength(io.RawIOBase):
-    """A WAV whose length fields read as 'unknown', so that libsndfile takes all the samples up to the file's end."""
+class OpenEndedWav(io.RawIOBase):
+    """A WAV whose length fields read as 'unknown', so that libsndfile reads all samples to the end of the file."""
 
     def __init__(self, file: BinaryIO, length_field: int) -> None:
         super().__init__()

@@ -1,24 +1,24 @@
-"""How long an MP3 is by its frames.
+"""Duration of an MP3 file, as the sum of its frames.
 
-Decoders take its length from a table (Xing, Info or VBRI) in the first frame. Where that is missing or damaged, they
-take the first frame's bit rate for the whole file's, and may stop in the middle without a word.
+Decoders read the duration from a table (Xing, Info or VBRI) in the first frame. If this table is missing or damaged,
+they assume the bit rate of the first frame for the whole file. They may then stop early without an error.
 """
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
-TABLES = (b"Xing", b"Info", b"VBRI")
-# By version (0: MPEG 2.5, 2: MPEG 2, 3: MPEG 1). Layer III only.
-RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
-KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-KBPS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+LENGTH_TABLES = (b"Xing", b"Info", b"VBRI")
+# Layer III only. Keys: version (0: MPEG 2.5, 2: MPEG 2, 3: MPEG 1).
+SAMPLE_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
+BITRATES_MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
+BITRATES_MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 BLOCK = 1 << 20
-TRUSTED_BYTES = 16 << 20  # a longer file is not read whole to check its table
+MAX_SCAN_BYTES = 16 << 20  # a longer file with a table is not read to check the table
 
 
-def seconds_of_frames(file: BinaryIO, size: int) -> float | None:
-    """The sum of all frames' lengths in a file of `size` bytes; None for a long file that has a table of its frames."""
+def mp3_duration_s(file: BinaryIO, size: int) -> float | None:
+    """Returns the duration of all frames of a file of `size` bytes; None for a long file that has a length table."""
     file.seek(0)
     data = file.read(BLOCK)
     if data[:3] == b"ID3" and len(data) >= 10:
@@ -27,7 +27,11 @@ def seconds_of_frames(file: BinaryIO, size: int) -> float | None:
             length = length << 7 | byte & 0x7F
         file.seek(10 + length)
         data = file.read(BLOCK)
-    if size > TRUSTED_BYTES and (first := _frame(data, 0)) and any(table in data[: first[0]] for table in TABLES):
+    if (
+        size > MAX_SCAN_BYTES
+        and (first := _frame(data, 0))
+        and any(table in data[: first[0]] for table in LENGTH_TABLES)
+    ):
         return None
     seconds, position, end = 0.0, 0, False
     while True:
@@ -50,14 +54,14 @@ def seconds_of_frames(file: BinaryIO, size: int) -> float | None:
 
 
 def _frame(data: bytes, position: int) -> tuple[int, float] | None:
-    """Bytes and seconds of the frame that begins here, if one does."""
+    """Returns the size in bytes and the duration in seconds of the frame at `position`; None if there is none."""
     head = data[position : position + 4]
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE6 != 0xE2:
         return None
     version, kbps, rate = head[1] >> 3 & 3, head[2] >> 4, head[2] >> 2 & 3
-    if version not in RATES or kbps in (0, 15) or rate == 3:
+    if version not in SAMPLE_RATES or kbps in (0, 15) or rate == 3:
         return None
-    rate = RATES[version][rate]
+    rate = SAMPLE_RATES[version][rate]
     samples = 1152 if version == 3 else 576
-    bits = (KBPS_1 if version == 3 else KBPS_2)[kbps] * 1000
+    bits = (BITRATES_MPEG1_KBPS if version == 3 else BITRATES_MPEG2_KBPS)[kbps] * 1000
     return samples * bits // (8 * rate) + (head[2] >> 1 & 1), samples / rate

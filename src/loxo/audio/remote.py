@@ -1,11 +1,12 @@
-"""What object storage (s3.py) and web servers (web.py) have in common: the calls, the patience, the faults.
+"""Common interface of object storage (s3.py) and web servers (web.py), with retries and error messages.
 
-Both run in the event loop that fsspec keeps in a thread of its own, and give one object by byte range, listings, and,
-for object storage, writing.
+Both run in the event loop that fsspec keeps in its own thread. They read byte ranges of an object and list objects;
+object storage can also be written.
 
-Failure policy: what passes (throttling, a connection that breaks off, a server that is busy or slow, an answer cut
-short) is tried ATTEMPTS times with growing pauses. What remains, and what does not pass (no such object or bucket, no
-access), is a StorageError, one sentence. Its `transient` tells the two apart, its `missing` that nothing is there.
+Failure policy: a call with a transient error is repeated up to ATTEMPTS times, with increasing pauses. Transient errors
+are throttling, a lost connection, a busy or slow server, and an incomplete response. Afterwards, and for other errors
+(no such object or bucket, no access), StorageError is raised. Its `transient` states the kind of error, and its
+`missing` that the object does not exist.
 """
 
 from __future__ import annotations
@@ -21,18 +22,22 @@ from typing import IO, Any, Protocol, TypeVar
 from loxo.errors import LoxoError
 
 ATTEMPTS = 8
-FIRST_PAUSE_S = 0.25  # doubled after each attempt: half a minute in all
-LONGEST_PAUSE_S = 20.0
-CONNECT_S, SILENCE_S = 10.0, 30.0  # how long a server may take to answer, and pause in the middle of an answer
-COPY_BYTES = 1 << 20  # of an object that is fetched whole, at a time
-BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+FIRST_PAUSE_S = 0.25  # doubled after each attempt, about 30 s in total
+MAX_PAUSE_S = 20.0
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 30.0  # longest pause between two packets of a response
+COPY_BYTES = 1 << 20  # block size when a whole object is copied
+RETRY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 T = TypeVar("T")
 Call = Callable[[], Coroutine[Any, Any, T]]
 
 
 class StorageError(LoxoError):
-    """Something cannot be read or written where it lies. `missing`: nothing is there. `transient`: it may pass."""
+    """A file or object cannot be read or written.
+
+    `missing`: it does not exist. `transient`: another attempt may succeed.
+    """
 
     def __init__(self, message: str, *, missing: bool = False, transient: bool = False) -> None:
         super().__init__(message)
@@ -41,43 +46,46 @@ class StorageError(LoxoError):
 
 @dataclass(frozen=True)
 class Info:
-    """What is known of an object or a file without reading it."""
+    """Metadata of an object or a file."""
 
-    size: int  # in bytes; -1 where the server does not tell
-    version: str  # another one when the content is another: ETag, or else the time of change
-    md5: str | None = None  # hexadecimal, where the ETag is one
-    ranges: bool = True  # whether parts of it can be asked for
+    size: int  # bytes; -1 if the server does not report it
+    version: str  # changes with the content: the ETag, or else the modification time
+    md5: str | None = None  # hexadecimal, if the ETag is an MD5
+    ranges: bool = True  # the server supports byte ranges
 
 
 class Store(Protocol):
-    """What can be done with URLs of one scheme. Everything raises StorageError."""
+    """Operations on URLs of one scheme. All of them raise StorageError."""
 
     def info(self, url: str) -> Info:
-        """Size and version."""
+        """Returns size and version of an object."""
 
     def get(self, url: str, start: int, stop: int) -> tuple[Info, bytes]:
-        """The bytes [start, stop), fewer at the end. Without ranges: none, unless the whole is what was asked for."""
+        """Returns the bytes [start, stop), fewer at the end of the object.
+
+        Without support for byte ranges, returns bytes only for a request of the whole object.
+        """
 
     def copy(self, url: str, file: IO[bytes]) -> Info:
-        """The whole object, into a file."""
+        """Copies the whole object into a file."""
 
     def listing(self, prefix: str) -> Iterator[tuple[str, Info | None]]:
-        """All objects under a prefix that ends in "/", those of its subfolders included. None: not told."""
+        """Lists all objects under a prefix that ends in "/", with its subfolders. Info is None if it is not listed."""
 
     def put(self, url: str, data: bytes) -> None:
-        """Writes an object, whole or not at all."""
+        """Writes an object, completely or not at all."""
 
     def delete(self, url: str) -> None:
-        """Removes an object, if it is there."""
+        """Removes an object, if it exists."""
 
 
-class CutShort(Exception):
-    def __init__(self, got: int, promised: int) -> None:
-        super().__init__(f"an answer broke off after {got} of {promised} bytes")
+class IncompleteResponse(Exception):
+    def __init__(self, got: int, declared: int) -> None:
+        super().__init__(f"the response ended after {got} of {declared} bytes")
 
 
-def persist(action: Call[T], loop: Any, explain: Callable[[BaseException], StorageError]) -> T:
-    """The result of a call, made again while its faults are such as pass."""
+def call_with_retries(action: Call[T], loop: Any, explain: Callable[[BaseException], StorageError]) -> T:
+    """Returns the result of a call, which is repeated after transient errors."""
     from fsspec.asyn import sync
 
     pause_s = FIRST_PAUSE_S
@@ -88,54 +96,57 @@ def persist(action: Call[T], loop: Any, explain: Callable[[BaseException], Stora
             fault = explain(error)
             if attempt == ATTEMPTS or not fault.transient:
                 raise fault from error
-            asked_s = getattr(error, "pause_s", 0.0)  # by the server
-            # Some chance in it, so that many workers that were turned away together do not come back together.
-            time.sleep(min(max(pause_s * random.uniform(0.75, 1.25), asked_s), LONGEST_PAUSE_S))
+            requested_s = getattr(error, "pause_s", 0.0)  # requested by the server
+            # Random pauses, so that many workers that failed at the same time do not retry at the same time.
+            time.sleep(min(max(pause_s * random.uniform(0.75, 1.25), requested_s), MAX_PAUSE_S))
             pause_s *= 2
     raise AssertionError
 
 
-def gave_up(url: str, reason: str) -> StorageError:
+def retries_exhausted(url: str, reason: str) -> StorageError:
     return StorageError(
-        f"{url}: the server could not be reached, or broke off, in {ATTEMPTS} attempts ({reason}). Check the "
-        "connection and try again.",
+        f"{url}: the server could not be reached or did not complete its response in {ATTEMPTS} attempts ({reason}). "
+        "Check the connection and try again.",
         transient=True,
     )
 
 
-def other_fault(url: str, error: BaseException) -> StorageError:
-    """The sentence for what neither the server nor the connection said."""
-    if passes(error):
-        return gave_up(url, words(error))
+def unexpected_error(url: str, error: BaseException) -> StorageError:
+    """Describes an error that is not a response of the server."""
+    if is_transient(error):
+        return retries_exhausted(url, error_text(error))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StorageError(f"{url}: there is no room on the disk for a copy of it ({error.strerror}).")
-    return StorageError(f"{url}: reading failed ({type(error).__name__}: {words(error)}).")
+        return StorageError(f"{url}: the disk is too full for a copy of it ({error.strerror}). Free some space.")
+    return StorageError(f"{url}: reading failed ({type(error).__name__}: {error_text(error)}). Check the address.")
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
+    """Returns True for errors of the connection, after which another attempt may succeed."""
     import aiohttp
 
-    kinds: tuple[type[BaseException], ...] = (CutShort, aiohttp.ClientError, TimeoutError, ConnectionError)
+    kinds: tuple[type[BaseException], ...] = (IncompleteResponse, aiohttp.ClientError, TimeoutError, ConnectionError)
     try:
         from botocore import exceptions
         from botocore.parsers import ResponseParserError
 
         kinds += (exceptions.ConnectionError, exceptions.HTTPClientError, exceptions.IncompleteReadError)
         kinds += (ResponseParserError,)
-    except ImportError:  # the web alone needs no botocore
+    except ImportError:  # web servers need no botocore
         pass
     return isinstance(error, kinds)
 
 
-def words(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """Returns the message of an error in one line of at most 200 characters, or else its type."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def check_length(got: int, promised: int) -> None:
-    if got != promised:
-        raise CutShort(got, promised)
+def check_length(got: int, declared: int) -> None:
+    """Raises IncompleteResponse if a response is shorter or longer than its header declares."""
+    if got != declared:
+        raise IncompleteResponse(got, declared)
 
 
-def md5(etag: str) -> str | None:
-    """An ETag is an MD5 unless the object was written in several parts, or encrypted with a key."""
+def md5_from_etag(etag: str) -> str | None:
+    """Returns the MD5 in an ETag. It has none if the object was uploaded in parts or encrypted with a key."""
     return etag.strip('"') if re.fullmatch(r'"?[0-9a-f]{32}"?', etag) else None

@@ -1,8 +1,8 @@
-"""Objects in S3 and in whatever speaks its protocol, through s3fs.
+"""Objects in S3 and in storage with the same protocol, with s3fs.
 
 Endpoint, region and credentials are those of the AWS tools (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS_PROFILE, ...).
-Without credentials requests are anonymous, as public archives want them; where credentials are refused for reading,
-the request is made once more without them.
+Without credentials, requests are anonymous, as public archives require. If a server refuses the credentials for
+reading, the request is repeated without them.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ import s3fs
 from botocore.exceptions import BotoCoreError
 
 from loxo.audio.remote import (
-    BUSY,
-    CONNECT_S,
+    CONNECT_TIMEOUT_S,
     COPY_BYTES,
-    SILENCE_S,
+    READ_TIMEOUT_S,
+    RETRY_STATUSES,
     Info,
     StorageError,
+    call_with_retries,
     check_length,
-    gave_up,
-    md5,
-    other_fault,
-    passes,
-    persist,
-    words,
+    error_text,
+    is_transient,
+    md5_from_etag,
+    retries_exhausted,
+    unexpected_error,
 )
 
 CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "HOME")
-PUBLIC: set[str] = set()  # buckets that refused the credentials but let anonymous readers in
+PUBLIC_BUCKETS: set[str] = set()  # buckets that refuse the credentials but allow anonymous reading
 
 T = TypeVar("T")
 Action = Callable[[Any], Coroutine[Any, Any, T]]
@@ -43,13 +43,13 @@ class S3Store:
 
     def info(self, url: str) -> Info:
         async def head(s3: Any) -> Info:
-            return _s3_info(await s3._call_s3("head_object", **_place(url)))
+            return _s3_info(await s3._call_s3("head_object", **_bucket_and_key(url)))
 
         return self._read(url, head)
 
     def get(self, url: str, start: int, stop: int) -> tuple[Info, bytes]:
         async def part(s3: Any) -> tuple[Info, bytes]:
-            answer = await s3._call_s3("get_object", **_place(url), Range=f"bytes={start}-{stop - 1}")
+            answer = await s3._call_s3("get_object", **_bucket_and_key(url), Range=f"bytes={start}-{stop - 1}")
             async with answer["Body"] as body:
                 data = await body.read()
             check_length(len(data), answer["ContentLength"])
@@ -66,7 +66,7 @@ class S3Store:
         async def whole(s3: Any) -> Info:
             file.seek(0)
             file.truncate()
-            answer = await s3._call_s3("get_object", **_place(url))
+            answer = await s3._call_s3("get_object", **_bucket_and_key(url))
             async with answer["Body"] as body:
                 while chunk := await body.read(COPY_BYTES):
                     file.write(chunk)
@@ -85,7 +85,7 @@ class S3Store:
 
             answer = self._read(prefix, page)
             for item in answer.get("Contents", ()):
-                if not item["Key"].endswith("/"):  # the mark of an empty folder
+                if not item["Key"].endswith("/"):  # marks an empty folder
                     yield f"s3://{bucket}/{item['Key']}", Info(item["Size"], item["ETag"].strip('"'))
             if not answer.get("IsTruncated"):
                 return
@@ -99,13 +99,13 @@ class S3Store:
 
     def delete(self, url: str) -> None:
         async def remove(s3: Any) -> None:
-            await s3._call_s3("delete_object", **_place(url))
+            await s3._call_s3("delete_object", **_bucket_and_key(url))
 
         self._call(url, remove, anonymous=not _has_credentials(), writing=True)
 
     def _read(self, url: str, action: Action[T]) -> T:
         bucket = url.removeprefix("s3://").partition("/")[0]
-        anonymous = bucket in PUBLIC or not _has_credentials()
+        anonymous = bucket in PUBLIC_BUCKETS or not _has_credentials()
         try:
             return self._call(url, action, anonymous)
         except StorageError as error:
@@ -115,7 +115,7 @@ class S3Store:
                 result = self._call(url, action, anonymous=True)
             except StorageError:
                 raise error from None
-            PUBLIC.add(bucket)
+            PUBLIC_BUCKETS.add(bucket)
             return result
 
     def _call(self, url: str, action: Action[T], anonymous: bool, writing: bool = False) -> T:
@@ -124,22 +124,22 @@ class S3Store:
             endpoint_url=_endpoint(),
             use_listings_cache=False,
             config_kwargs={
-                "retries": {"max_attempts": 0},  # they are made here, for both kinds of storage alike
-                "connect_timeout": CONNECT_S,
-                "read_timeout": SILENCE_S,
-                "request_checksum_calculation": "when_required",  # servers other than Amazon's refuse the new ones
+                "retries": {"max_attempts": 0},  # done in call_with_retries, as for web servers
+                "connect_timeout": CONNECT_TIMEOUT_S,
+                "read_timeout": READ_TIMEOUT_S,
+                "request_checksum_calculation": "when_required",  # some servers do not support the new checksums
                 "response_checksum_validation": "when_required",
             },
         )
         s3.retries = 1
 
         def explain(error: BaseException) -> StorageError:
-            return _s3_fault(url, error, anonymous, writing)
+            return _s3_error(url, error, anonymous, writing)
 
-        return persist(lambda: action(s3), s3.loop, explain)
+        return call_with_retries(lambda: action(s3), s3.loop, explain)
 
 
-def _s3_fault(url: str, error: BaseException, anonymous: bool, writing: bool) -> StorageError:
+def _s3_error(url: str, error: BaseException, anonymous: bool, writing: bool) -> StorageError:
     code, name = _code(error)
     bucket = url.removeprefix("s3://").partition("/")[0]
     at = f" at {endpoint}" if (endpoint := _endpoint()) else ""
@@ -147,27 +147,29 @@ def _s3_fault(url: str, error: BaseException, anonymous: bool, writing: bool) ->
         return StorageError(f"{url}: there is no bucket {bucket!r}{at}. Check its name.", missing=True)
     if code == 404:
         return StorageError(
-            f"{url}: there is no such object{at}. Check the name: capital and small letters differ.", missing=True
+            f"{url}: there is no such object{at}. Check the name: upper and lower case differ.", missing=True
         )
     if code in (401, 403):
-        who = "anonymous requests" if anonymous else "the credentials at hand"
+        caller = "anonymous requests" if anonymous else "the current credentials"
         if writing or not anonymous:
-            return StorageError(f"{url}: {who} have no access ({name}). Give others, as for the AWS command line.")
+            return StorageError(f"{url}: {caller} have no access ({name}). Set others, as for the AWS command line.")
         return StorageError(
-            f"{url}: {who} have no access, or there is no such object ({name}). Check the name, or set credentials as "
-            "for the AWS command line."
+            f"{url}: {caller} have no access, or there is no such object ({name}). Check the name, or set credentials "
+            "as for the AWS command line."
         )
-    if code in BUSY or name in ("SlowDown", "RequestTimeout", "InternalError") or "Throttl" in name:
-        return gave_up(url, f"{code} {name}")
+    if code in RETRY_STATUSES or name in ("SlowDown", "RequestTimeout", "InternalError") or "Throttl" in name:
+        return retries_exhausted(url, f"{code} {name}")
     if code:
-        return StorageError(f"{url}: the storage refuses this ({code} {name}).")
-    if isinstance(error, BotoCoreError | ValueError) and not passes(error):  # such as a space in a bucket's name
-        return StorageError(f"{url}: this cannot be asked of the storage ({words(error)}).")
-    return other_fault(url, error)
+        return StorageError(f"{url}: the storage refuses this request ({code} {name}). Check the address.")
+    if isinstance(error, BotoCoreError | ValueError) and not is_transient(
+        error
+    ):  # for example a space in a bucket name
+        return StorageError(f"{url}: this is not a valid address ({error_text(error)}). Correct it.")
+    return unexpected_error(url, error)
 
 
 def _code(error: BaseException | None) -> tuple[int, str]:
-    """HTTP status and S3's own name of a fault; (0, "") where the server said nothing."""
+    """Returns the HTTP status and S3's name of an error; (0, "") without a response of the server."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):
@@ -181,10 +183,12 @@ def _s3_info(answer: dict[str, Any]) -> Info:
     whole = answer.get("ContentRange", "").rpartition("/")[2]
     etag = answer["ETag"].strip('"')
     plain = answer.get("ServerSideEncryption") in (None, "AES256") and "SSECustomerAlgorithm" not in answer
-    return Info(int(whole) if whole.isdigit() else answer["ContentLength"], etag, md5(etag) if plain else None)
+    return Info(
+        int(whole) if whole.isdigit() else answer["ContentLength"], etag, md5_from_etag(etag) if plain else None
+    )
 
 
-def _place(url: str) -> dict[str, str]:
+def _bucket_and_key(url: str) -> dict[str, str]:
     bucket, _, key = url.removeprefix("s3://").partition("/")
     return {"Bucket": bucket, "Key": key}
 
@@ -194,15 +198,15 @@ def _endpoint() -> str | None:
 
 
 def _has_credentials() -> bool:
-    return _look_for_credentials(tuple(os.environ.get(name) for name in CREDENTIAL_VARIABLES))
+    return _find_credentials(tuple(os.environ.get(name) for name in CREDENTIAL_VARIABLES))
 
 
 @functools.cache
-def _look_for_credentials(environment: tuple[str | None, ...]) -> bool:
-    """Whether the AWS tools would find credentials. On a computer of Amazon's this asks its own service for them."""
+def _find_credentials(environment: tuple[str | None, ...]) -> bool:
+    """Returns True if the AWS tools find credentials. On Amazon's computers, they request them from a local service."""
     import botocore.session
 
     try:
         return botocore.session.Session().get_credentials() is not None
-    except Exception:  # a profile that does not exist, a file that cannot be parsed: s3fs will say what
+    except Exception:  # a missing profile or an invalid file: s3fs will report it
         return True

@@ -1,11 +1,11 @@
-"""Local paths and s3://, https://, http:// URLs behind one face.
+"""One interface for local paths and s3://, https:// and http:// URLs.
 
-A local path is used as it is. An object is read by byte range, a few blocks of it in memory at a time, so that a
-window from the middle of a day's recording costs little more than its own bytes; where a server knows no ranges, the
-whole is copied once into a temporary file. What is written becomes visible whole or not at all in both worlds.
+Local paths are used directly. Objects are read by byte range, with a few blocks in memory. An excerpt from a long
+recording therefore needs little more than its own bytes. If a server does not support byte ranges, the whole object is
+copied once into a temporary file. Files and objects are written completely or not at all.
 
-URLs need the extra `s3`; without it they raise StorageError with the command that installs it. Faults are StorageError
-throughout (see remote.py), for local files too.
+URLs need the extra `s3`; without it they raise StorageError with the command that installs it. All errors are
+StorageError (see remote.py), for local files too.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ from loxo.audio.remote import Info, StorageError, Store
 from loxo.files import write_atomically
 
 SCHEMES = ("s3://", "https://", "http://")
-HEAD_BYTES = 64 << 10  # read with the first request, where headers lie; also the grid of blocks
-HEADS = 256  # so many objects' first blocks are kept, for recordings that are opened again and again
-LARGEST_BLOCK = 4 << 20  # a block is twice the one before while a file is read on and on
-KEPT_BYTES = 3 * LARGEST_BLOCK  # of one open file
-COPIES = 2  # so many objects from servers without ranges are kept in temporary files
-WILD = re.compile(r"[*?\[]")
+FIRST_BLOCK_BYTES = 64 << 10  # first request, which contains the header; blocks start at multiples of this
+FIRST_BLOCKS_KEPT = 256  # number of objects whose first block is cached, because recordings are opened repeatedly
+MAX_BLOCK_BYTES = 4 << 20  # block length doubles up to this while a file is read in sequence
+CACHE_BYTES = 3 * MAX_BLOCK_BYTES  # cache size of one open file
+COPIES_KEPT = 2  # number of temporary copies of objects from servers without byte ranges
+WILDCARD = re.compile(r"[*?\[]")
 
-Place = str | os.PathLike[str]
+PathOrUrl = str | os.PathLike[str]
 T = TypeVar("T")
 
 
-def is_url(path: Place) -> bool:
-    """Whether a path is a URL that Loxo reads."""
+def is_url(path: PathOrUrl) -> bool:
+    """Returns True if a path is a URL with a supported scheme."""
     return isinstance(path, str) and path.lower().startswith(SCHEMES)
 
 
-def basename(path: Place) -> str:
-    """The last part of a path or URL, without a web address's query and escapes."""
+def basename(path: PathOrUrl) -> str:
+    """Returns the last part of a path or URL; for a web address, without its query and unescaped."""
     text = os.fspath(path)
     if is_url(text) and not text.startswith("s3://"):
         return unquote(urlsplit(text).path).rstrip("/").rpartition("/")[2]
     return text.rstrip("/").rpartition("/")[2] if is_url(text) else base_name(text)
 
 
-def join(folder: Place, *parts: str) -> str:
-    """A place below a folder, local or not: `parts` have "/" between them."""
+def join(folder: PathOrUrl, *parts: str) -> str:
+    """Joins `parts` to a local folder or URL; parts of a URL are separated by "/"."""
     if is_url(folder):
         return "/".join([os.fspath(folder).rstrip("/"), *(part.strip("/") for part in parts)])
     return str(Path(folder, *parts))
 
 
-def store_of(url: str) -> Store:
-    """The store of a URL's scheme. Raises StorageError when the packages for it are not installed."""
+def get_store(url: str) -> Store:
+    """Returns the store for a URL's scheme. Raises StorageError if its packages are not installed."""
     try:
         if url.startswith("s3://"):
             from loxo.audio.s3 import S3Store
@@ -68,34 +68,34 @@ def store_of(url: str) -> Store:
         return WebStore()
     except ImportError as error:
         raise StorageError(
-            f"{url}: this needs packages that are not installed ({error.name}). Install them with: "
+            f"{url}: this needs packages that are not installed ({error.name}). Install them with "
             "pip install 'loxo[s3]'"
         ) from error
 
 
-def info(path: Place) -> Info:
-    """Size and version of a file or object, asked anew. Raises StorageError (`missing`: it is not there)."""
+def info(path: PathOrUrl) -> Info:
+    """Requests size and version of a file or object. Raises StorageError (`missing` if it does not exist)."""
     if is_url(path):
-        return store_of(str(path)).info(str(path))
+        return get_store(str(path)).info(str(path))
     try:
         stat = Path(path).stat()
     except OSError as error:
-        _local_fault(path, error)
+        _raise_local_error(path, error)
     return Info(stat.st_size, str(stat.st_mtime_ns))
 
 
-def size_and_version(path: Place) -> tuple[int, str]:
-    """Size in bytes (-1: the server does not tell), and a text that is another one when the content is another.
+def size_and_version(path: PathOrUrl) -> tuple[int, str]:
+    """Returns the size in bytes (-1 if the server does not report it) and a version that changes with the content.
 
-    The version is the time of change of a file in nanoseconds, and an object's ETag. Of objects that this process has
-    listed, it is what the listing said: no request is made. Raises StorageError as info does.
+    The version is a file's modification time in nanoseconds, or an object's ETag. For objects that this process has
+    listed, the values of the listing are returned without a request. Raises StorageError as info does.
     """
-    known = _LISTED.get(str(path)) or info(path)
+    known = _LISTED_INFO.get(str(path)) or info(path)
     return known.size, known.version
 
 
-def exists(path: Place) -> bool:
-    """Whether a file, a folder or an object is there. Raises StorageError when that cannot be found out."""
+def exists(path: PathOrUrl) -> bool:
+    """Returns True if a file, folder or object exists. Raises StorageError if this cannot be determined."""
     if not is_url(path):
         return Path(path).exists()
     try:
@@ -107,104 +107,108 @@ def exists(path: Place) -> bool:
     return True
 
 
-def read_bytes(path: Place) -> bytes:
-    """The whole content of a file or object."""
+def read_bytes(path: PathOrUrl) -> bytes:
+    """Returns the whole content of a file or object."""
     with open_binary(path) as file:
         return file.read()
 
 
-def write_bytes(path: Place, data: bytes) -> None:
-    """Writes a file or an S3 object, whole or not at all."""
+def write_bytes(path: PathOrUrl, data: bytes) -> None:
+    """Writes a file or an S3 object, completely or not at all."""
     if is_url(path):
-        store_of(str(path)).put(str(path), data)
-        _LISTED.pop(str(path), None)
+        get_store(str(path)).put(str(path), data)
+        _LISTED_INFO.pop(str(path), None)
     else:
         write_atomically(os.fspath(path), data)
 
 
-def remove(path: Place) -> None:
-    """Removes a file or an S3 object; nothing happens when it is not there."""
+def remove(path: PathOrUrl) -> None:
+    """Removes a file or an S3 object, if it exists."""
     if is_url(path):
-        store_of(str(path)).delete(str(path))
-        _LISTED.pop(str(path), None)
+        get_store(str(path)).delete(str(path))
+        _LISTED_INFO.pop(str(path), None)
         return
     try:
         Path(path).unlink(missing_ok=True)
     except OSError as error:
-        _local_fault(path, error, "removed")
+        _raise_local_error(path, error, "removed")
 
 
 def list_names(prefix: str) -> list[str]:
-    """The URLs of all objects under a URL, which stands for a folder, with its subfolders, sorted; hidden ones apart.
+    """Returns the sorted URLs of all objects in a folder with its subfolders, except hidden ones.
 
-    In a pattern `*` and `?` stand for letters other than "/", `**` for any. A web server has to show index pages.
+    `prefix` is the URL of the folder, or a pattern: `*` and `?` match characters other than "/", `**` any characters.
+    A web server must provide index pages.
     """
-    wild = WILD.search(prefix) if prefix.startswith("s3://") else re.search(r"[*\[]", prefix)
+    wild = WILDCARD.search(prefix) if prefix.startswith("s3://") else re.search(r"[*\[]", prefix)
     folder = prefix[: wild.start()].rpartition("/")[0] + "/" if wild else prefix.rstrip("/") + "/"
-    pattern = _pattern(prefix) if wild else None
+    pattern = _glob_to_regex(prefix) if wild else None
     start = prefix[: wild.start()] if wild and prefix.startswith("s3://") else folder
     names = []
-    for url, known in store_of(prefix).listing(start):
+    for url, known in get_store(prefix).listing(start):
         below = url[len(folder) :]
         if any(part.startswith(".") for part in below.split("/")) or (pattern and not pattern.fullmatch(url)):
             continue
         names.append(url)
         if known is not None:
-            _LISTED[url] = known
+            _LISTED_INFO[url] = known
     return sorted(names)
 
 
-def open_binary(path: Place, known: Info | None = None, expect: int = 0) -> BinaryIO:
-    """A file or object, open for reading at any place; a RangeFile for a URL.
+def open_binary(path: PathOrUrl, known: Info | None = None, expected_bytes: int = 0) -> BinaryIO:
+    """Opens a file or object for reading at any position; a URL is opened as a RangeFile.
 
-    `known` is what info or RangeFile.info gave before, and saves a request; `expect` is how many bytes will probably be
-    read in one go. Raises StorageError.
+    `known` is an earlier result of info or RangeFile.info, and saves a request. `expected_bytes` is the expected length
+    of a sequence of reads. Raises StorageError.
     """
     if is_url(path):
-        return cast(BinaryIO, RangeFile(str(path), known, expect))
+        return cast(BinaryIO, RangeFile(str(path), known, expected_bytes))
     try:
         return Path(path).open("rb")
     except OSError as error:
-        _local_fault(path, error)
+        _raise_local_error(path, error)
 
 
-def _local_fault(path: Place, error: OSError, what: str = "opened") -> NoReturn:
+def _raise_local_error(path: PathOrUrl, error: OSError, action: str = "opened") -> NoReturn:
     raise StorageError(
-        f"{path}: the file cannot be {what} ({error.strerror or error}).", missing=isinstance(error, FileNotFoundError)
+        f"{path}: the file cannot be {action} ({error.strerror or error}). Check the path.",
+        missing=isinstance(error, FileNotFoundError),
     ) from error
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
-    words = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]" if pattern.startswith("s3://") else r"\?"}
+def _glob_to_regex(pattern: str) -> re.Pattern[str]:
+    translations = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]" if pattern.startswith("s3://") else r"\?"}
     parts = []
     for part in re.split(r"(\*\*/?|\*|\?|\[[^\]]+\])", pattern):
         choice = part.startswith("[") and part.endswith("]")
-        parts.append(words.get(part) or (part.replace("[!", "[^") if choice else re.escape(part)))
+        parts.append(translations.get(part) or (part.replace("[!", "[^") if choice else re.escape(part)))
     return re.compile("".join(parts), re.DOTALL)
 
 
 class RangeFile(io.RawIOBase):
-    """An object as a file that can be read at any place. Not for several threads at once.
+    """An object as a file that can be read at any position. Not thread-safe.
 
-    Reading gives as many bytes as are asked for, unless the object ends. Raises StorageError when they cannot be had,
-    and when the object is replaced by another one in the meantime.
+    Reads return as many bytes as requested, except at the end of the object. Raises StorageError if the bytes cannot be
+    read, or if the object was replaced after it was opened.
     """
 
-    def __init__(self, url: str, known: Info | None = None, expect: int = 0) -> None:
+    def __init__(self, url: str, known: Info | None = None, expected_bytes: int = 0) -> None:
         super().__init__()
         self.url = url
-        self._store = store_of(url)
-        self._blocks: list[tuple[int, bytes]] = []  # offset and content, the last used at the end
+        self._store = get_store(url)
+        self._blocks: list[tuple[int, bytes]] = []  # offset and content; the most recently used block is last
         self._position = 0
-        self._copy: _Copy | None = None
-        # One block more, because the first one begins up to a block before what is asked for.
-        self._expect = min((-(-max(expect, 1) // HEAD_BYTES) + 1) * HEAD_BYTES, LARGEST_BLOCK)
-        self._length, self._next = self._expect, -1
-        head = _HEADS.get((url, known.version)) if known else None
+        self._copy: _TemporaryCopy | None = None
+        # One more block, because the first block may start before the requested position.
+        self._first_length = min(
+            (-(-max(expected_bytes, 1) // FIRST_BLOCK_BYTES) + 1) * FIRST_BLOCK_BYTES, MAX_BLOCK_BYTES
+        )
+        self._length, self._next = self._first_length, -1
+        head = _FIRST_BLOCKS.get((url, known.version)) if known else None
         if known is None:
-            known, head = self._store.get(url, 0, HEAD_BYTES)
+            known, head = self._store.get(url, 0, FIRST_BLOCK_BYTES)
             if known.ranges:
-                _HEADS.put((url, known.version), head)
+                _FIRST_BLOCKS.put((url, known.version), head)
         self.info = known
         if not known.ranges and (known.size < 0 or head is None or len(head) < known.size):
             self._use_copy(known)
@@ -238,32 +242,32 @@ class RangeFile(io.RawIOBase):
         return done
 
     def readall(self) -> bytes:
-        self._length = LARGEST_BLOCK
+        self._length = MAX_BLOCK_BYTES
         return self.read(max(self.info.size - self._position, 0)) or b""
 
     def _block(self, position: int) -> tuple[int, bytes]:
-        """A block with the byte at `position` in it."""
+        """Returns a block that contains the byte at `position`."""
         for k, (start, block) in enumerate(self._blocks):
             if start <= position < start + len(block):
                 self._blocks.append(self._blocks.pop(k))
                 return self._blocks[-1]
         if position == self._next:
-            start, self._length = position, min(2 * self._length, LARGEST_BLOCK)
+            start, self._length = position, min(2 * self._length, MAX_BLOCK_BYTES)
         else:
-            start, self._length = position // HEAD_BYTES * HEAD_BYTES, self._expect
+            start, self._length = position // FIRST_BLOCK_BYTES * FIRST_BLOCK_BYTES, self._first_length
         self._next = stop = min(start + self._length, self.info.size)
         block = self._copied(start, stop) if self._copy else self._fetch(start, stop)
-        while self._blocks and sum(len(content) for _, content in self._blocks) > KEPT_BYTES - len(block):
+        while self._blocks and sum(len(content) for _, content in self._blocks) > CACHE_BYTES - len(block):
             self._blocks.pop(0)
         self._blocks.append((start, block))
         if start == 0 and not self._copy:
-            _HEADS.put((self.url, self.info.version), block[:HEAD_BYTES])
+            _FIRST_BLOCKS.put((self.url, self.info.version), block[:FIRST_BLOCK_BYTES])
         return start, block
 
     def _use_copy(self, known: Info) -> None:
-        """From now on this is read from a temporary file, which a later RangeFile finds again."""
+        """Reads the object from a temporary copy from now on; later RangeFiles use the same copy."""
         key = (self.url, known.version)
-        self._copy = _COPIES.get(key) or _COPIES.put(key, _Copy(self.url, self._store))
+        self._copy = _TEMPORARY_COPIES.get(key) or _TEMPORARY_COPIES.put(key, _TemporaryCopy(self.url, self._store))
         self.info = Info(self._copy.size, known.version, known.md5, ranges=False)
 
     def _copied(self, start: int, stop: int) -> bytes:
@@ -276,16 +280,16 @@ class RangeFile(io.RawIOBase):
             self._use_copy(now)
             return self._copied(start, stop)
         if now.version != self.info.version or now.size not in (self.info.size, -1) or len(block) != stop - start:
-            raise StorageError(f"{self.url}: the object was replaced by another one while it was read. Try again.")
+            raise StorageError(f"{self.url}: the object was replaced by another one during reading. Try again.")
         return block
 
 
-class _Copy:
-    """An object from a server without ranges, in a temporary file."""
+class _TemporaryCopy:
+    """An object from a server without byte ranges, in a temporary file."""
 
     def __init__(self, url: str, store: Store) -> None:
         self._lock = threading.Lock()
-        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (it outlives this call)
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in __del__)
         store.copy(url, self._file)
         self.size = self._file.seek(0, io.SEEK_END)
 
@@ -298,8 +302,8 @@ class _Copy:
         self._file.close()
 
 
-class _Recent(Generic[T]):
-    """The last few of something, by URL and version."""
+class _LruCache(Generic[T]):
+    """A thread-safe cache of the most recently used items, by URL and version."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -325,13 +329,13 @@ class _Recent(Generic[T]):
             self._items.clear()
 
 
-_HEADS: _Recent[bytes] = _Recent(HEADS)
-_COPIES: _Recent[_Copy] = _Recent(COPIES)
-_LISTED: dict[str, Info] = {}
+_FIRST_BLOCKS: _LruCache[bytes] = _LruCache(FIRST_BLOCKS_KEPT)
+_TEMPORARY_COPIES: _LruCache[_TemporaryCopy] = _LruCache(COPIES_KEPT)
+_LISTED_INFO: dict[str, Info] = {}
 
 
-def forget() -> None:
-    """Drops what this process remembers of objects: listings, first blocks and temporary files."""
-    _HEADS.clear()
-    _COPIES.clear()
-    _LISTED.clear()
+def clear_caches() -> None:
+    """Clears this process's caches of objects: listings, first blocks and temporary copies."""
+    _FIRST_BLOCKS.clear()
+    _TEMPORARY_COPIES.clear()
+    _LISTED_INFO.clear()

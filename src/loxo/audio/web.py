@@ -1,4 +1,4 @@
-"""Files on web servers, through aiohttp: by byte range where the server knows ranges, folders by their index pages."""
+"""Files on web servers, with aiohttp: by byte range if the server supports it; folders are listed by index pages."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import aiohttp
 from fsspec.implementations.http import HTTPFileSystem
 
 from loxo.audio.remote import (
-    BUSY,
-    CONNECT_S,
+    CONNECT_TIMEOUT_S,
     COPY_BYTES,
-    SILENCE_S,
+    READ_TIMEOUT_S,
+    RETRY_STATUSES,
     Info,
     StorageError,
+    call_with_retries,
     check_length,
-    gave_up,
-    md5,
-    other_fault,
-    persist,
-    words,
+    error_text,
+    md5_from_etag,
+    retries_exhausted,
+    unexpected_error,
 )
 
 T = TypeVar("T")
 Call = Callable[[], Coroutine[Any, Any, T]]
 
 
-class _Status(Exception):
-    """An answer other than the one hoped for. `pause_s`: how long the server asks to wait."""
+class _HttpError(Exception):
+    """A response with an error status. `pause_s`: the pause that the server requests before a retry."""
 
     def __init__(self, code: int, reason: str, pause_s: float = 0.0) -> None:
         super().__init__(f"{code} {reason}".strip())
@@ -42,13 +42,13 @@ class WebStore:
     """https:// and http://."""
 
     def __init__(self) -> None:
-        patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
-        self.web = HTTPFileSystem(client_kwargs={"timeout": patience, "trust_env": True})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S)
+        self.web = HTTPFileSystem(client_kwargs={"timeout": timeout, "trust_env": True})
 
     def info(self, url: str) -> Info:
         async def head() -> Info | None:
-            async with await self._ask(url, "HEAD") as answer:
-                if answer.status in (400, 403, 405, 501):  # servers and signed links that only know GET
+            async with await self._request(url, "HEAD") as answer:
+                if answer.status in (400, 403, 405, 501):  # servers and signed links that support only GET
                     return None
                 return _web_info(answer, _check_status(answer).headers.get("Accept-Ranges") != "none")
 
@@ -56,12 +56,12 @@ class WebStore:
 
     def get(self, url: str, start: int, stop: int) -> tuple[Info, bytes]:
         async def part() -> tuple[Info, bytes]:
-            async with await self._ask(url, "GET", {"Range": f"bytes={start}-{stop - 1}"}) as answer:
+            async with await self._request(url, "GET", {"Range": f"bytes={start}-{stop - 1}"}) as answer:
                 if answer.status == 416:
                     return _web_info(answer, True), b""
                 info = _web_info(_check_status(answer), answer.status == 206)
                 if not info.ranges and not (start == 0 and 0 <= info.size <= stop):
-                    answer.close()  # without reading what it goes on to send
+                    answer.close()  # without reading the rest of the response
                     return info, b""
                 data = await answer.read()
                 check_length(len(data), min(stop, info.size) - start if info.size >= 0 else len(data))
@@ -73,7 +73,7 @@ class WebStore:
         async def whole() -> Info:
             file.seek(0)
             file.truncate()
-            async with await self._ask(url, "GET") as answer:
+            async with await self._request(url, "GET") as answer:
                 _check_status(answer)
                 async for chunk in answer.content.iter_chunked(COPY_BYTES):
                     file.write(chunk)
@@ -82,7 +82,7 @@ class WebStore:
         return self._call(url, whole)
 
     def listing(self, prefix: str) -> Iterator[tuple[str, Info | None]]:
-        """Follows the links of index pages, as web servers make them of folders."""
+        """Follows the links in index pages, which web servers create for folders."""
         folders, seen = [prefix], {prefix}
         while folders:
             folder = folders.pop()
@@ -97,13 +97,13 @@ class WebStore:
 
     def _links(self, folder: str) -> list[str]:
         async def page() -> str:
-            async with await self._ask(folder, "GET") as answer:
+            async with await self._request(folder, "GET") as answer:
                 return await _check_status(answer).text(errors="replace")
 
-        index = _Links()
+        index = _LinkParser()
         index.feed(self._call(folder, page))
         links = (urldefrag(urljoin(folder, link)).url for link in index.links)
-        return [link for link in links if not urlsplit(link).query]  # those sort the page by another column
+        return [link for link in links if not urlsplit(link).query]  # links with a query sort the index page
 
     def put(self, url: str, data: bytes) -> None:
         self._refuse(url)
@@ -112,18 +112,18 @@ class WebStore:
         self._refuse(url)
 
     def _refuse(self, url: str) -> NoReturn:
-        raise StorageError(f"{url}: Loxo does not write to web servers. Give a folder or an s3:// place.")
+        raise StorageError(f"{url}: Loxo does not write to web servers. Give a folder or an s3:// address.")
 
-    async def _ask(self, url: str, method: str, headers: dict[str, str] | None = None) -> Any:
+    async def _request(self, url: str, method: str, headers: dict[str, str] | None = None) -> Any:
         session = await self.web.set_session()
         headers = {"Accept-Encoding": "identity", **(headers or {})}
         return await session.request(method, self.web.encode_url(url), headers=headers, allow_redirects=True)
 
     def _call(self, url: str, action: Call[T]) -> T:
-        return persist(action, self.web.loop, lambda error: _web_fault(url, error))
+        return call_with_retries(action, self.web.loop, lambda error: _web_error(url, error))
 
 
-class _Links(HTMLParser):
+class _LinkParser(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.links: list[str] = []
@@ -132,26 +132,28 @@ class _Links(HTMLParser):
         self.links += [value for name, value in attributes if tag == "a" and name == "href" and value]
 
 
-def _web_fault(url: str, error: BaseException) -> StorageError:
-    if isinstance(error, _Status):
+def _web_error(url: str, error: BaseException) -> StorageError:
+    if isinstance(error, _HttpError):
         if error.code in (404, 410):
             return StorageError(f"{url}: the server has no such file ({error}). Check the address.", missing=True)
         if error.code in (401, 403):
-            return StorageError(f"{url}: the server refuses access ({error}). Check the address, or ask its owner.")
-        if error.code in BUSY:
-            return gave_up(url, str(error))
-        return StorageError(f"{url}: the server refuses this ({error}).")
+            return StorageError(
+                f"{url}: the server refuses access ({error}). Check the address or ask its owner for access."
+            )
+        if error.code in RETRY_STATUSES:
+            return retries_exhausted(url, str(error))
+        return StorageError(f"{url}: the server refuses this request ({error}). Check the address.")
     if isinstance(error, aiohttp.InvalidURL | ValueError):
-        return StorageError(f"{url}: this is no address that can be asked.")
+        return StorageError(f"{url}: this is not a valid address. Correct it.")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return StorageError(f"{url}: the server's certificate is not trusted ({words(error)}).")
-    return other_fault(url, error)
+        return StorageError(f"{url}: the server's certificate is not trusted ({error_text(error)}). Check the address.")
+    return unexpected_error(url, error)
 
 
 def _check_status(answer: Any) -> Any:
     if answer.status >= 400:
         after = answer.headers.get("Retry-After", "")
-        raise _Status(answer.status, answer.reason or "", float(after) if after.isdigit() else 0.0)
+        raise _HttpError(answer.status, answer.reason or "", float(after) if after.isdigit() else 0.0)
     return answer
 
 
@@ -162,4 +164,4 @@ def _web_info(answer: Any, ranges: bool) -> Info:
     size = int(whole[1]) if whole else int(length) if length.isdigit() and answer.status == 200 else -1
     version = headers.get("ETag", "") or headers.get("Last-Modified", "") or f"{size} bytes"
     of_s3 = "x-amz-request-id" in headers and "x-amz-server-side-encryption-aws-kms-key-id" not in headers
-    return Info(size, version.strip('"'), md5(version) if of_s3 else None, ranges)
+    return Info(size, version.strip('"'), md5_from_etag(version) if of_s3 else None, ranges)

@@ -1,19 +1,20 @@
-"""The `loxo` command: each subcommand is a thin shell over a function with the same parameters, in a file of its name.
+"""The `loxo` command. Each subcommand calls a function with the same parameters, from the file with its name.
 
-Heavy imports stay inside the commands, so that `loxo --help` answers at once. A LoxoError becomes one line on the
-terminal and exit code 2; a run that had to leave something out ends with exit code 1; Ctrl-C with 130.
+Large packages are imported inside the commands, so that `loxo --help` starts quickly. A LoxoError is printed as one
+line, with exit code 2. A run with problems has exit code 1; Ctrl-C has 130.
 """
 
 from __future__ import annotations
 
 import sys
 
-from loxo.cli import (  # noqa: F401 (a command is there once imported)
+from loxo.cli import (  # noqa: F401 (the import registers the command)
     calibrate,
     convert,
     decode,
     demo,
     detect,
+    embed,
     evaluate,
     fetch,
     info,
@@ -29,7 +30,7 @@ from loxo.errors import LoxoError
 
 
 def main() -> None:
-    """Entry point: what a user did wrong is told in one line, never as a traceback."""
+    """Entry point. Errors that users can correct are printed in one line, without a traceback."""
     try:
         app()
     except LoxoError as error:

@@ -1,4 +1,4 @@
-"""What the commands share: the app they register with, the two consoles, the progress bar."""
+"""Objects shared by the commands: the app that they register with, two consoles, and the progress bar."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from typer.core import TyperGroup
 
 AFTER_CTRL_C = {
-    "detect": ": the same command goes on where it was",
-    "decode": ": the same command goes on where it was",
-    "fetch": ": the same command goes on where it was",
-    "train": ": the same command with --resume goes on where it was",
+    "detect": ": the same command resumes the run",
+    "decode": ": the same command resumes the run",
+    "fetch": ": the same command resumes the fetch",
+    "train": ": the same command with --resume resumes the training",
     "simulate": ": empty the folder before you start again",
 }
 
 
-ORDER = (  # of the commands in the help, as a user meets them
+ORDER = (  # order of the commands in the help, as users need them
     *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
-    *("train", "calibrate", "fetch", "simulate", "info", "convert"),
+    *("train", "calibrate", "embed", "fetch", "simulate", "info", "convert"),
 )
 
 
 class _Commands(TyperGroup):
-    """Tells after Ctrl-C how to go on; typer alone would only say that it was aborted."""
+    """Prints after Ctrl-C how to resume a command; typer alone prints only that it was aborted."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=ORDER.index)
@@ -43,7 +43,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="loxo",
     cls=_Commands,
-    help="Finds elephant rumbles and gunshots in months of field recordings.",
+    help="Detects elephant rumbles and gunshots in months of field recordings.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,7 +69,7 @@ def _options(
 
 @contextmanager
 def progress_bar(unit: str) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar on stderr with one free text column, `unit`, that the command updates."""
+    """Shows a progress bar on stderr with the description `unit`, and a text column that the command updates."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -12,12 +12,19 @@ from loxo.cli.app import app, console
 
 @app.command()
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="HTS-AT, Swin, CLAP or AST: .ckpt, .pth, .bin, .safetensors.")],
-    out: Annotated[Path, typer.Option(help="The model file to write.")],
-    preset: Annotated[str | None, typer.Option(help="Model to load into; by default the one that fits.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Names with commas; another number starts a new head.")] = None,
+    checkpoint: Annotated[
+        Path, typer.Argument(help="HTS-AT, Swin, CLAP or AST checkpoint: .ckpt, .pth, .bin, .safetensors.")
+    ],
+    out: Annotated[Path, typer.Option(help="Model file to write.")],
+    preset: Annotated[
+        str | None, typer.Option(help="Preset of the model; by default detected from the checkpoint.")
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Class names, separated by commas. A different number of classes starts with a new head."),
+    ] = None,
 ) -> None:
-    """Turn a published checkpoint into a model file. Only tensors are read; nothing in the file is run.
+    """Convert a published checkpoint to a model file. Only tensors are read; code in the file is never executed.
 
     Example: `loxo convert HTSAT_AudioSet_Saved_1.ckpt --out audioset.safetensors`
     """
@@ -25,4 +32,4 @@ def convert(
 
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     report = convert_checkpoint(checkpoint, out, preset=preset, classes=names)
-    console.print(f"{report}\nthe model is in {out}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{report}\nthe model was written to {out}", markup=False, highlight=False, soft_wrap=True)

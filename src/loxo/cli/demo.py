@@ -13,10 +13,10 @@ from loxo.cli.app import app, console
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the soundscape, the tables and the picture.")] = Path("demo"),
-    model: Annotated[str, typer.Option(help="A bundled model's name or a model file.")] = "default",
-    seed: Annotated[int, typer.Option(help="Another seed makes another soundscape.")] = 0,
+    model: Annotated[str, typer.Option(help="Name of a bundled model, or a model file.")] = "default",
+    seed: Annotated[int, typer.Option(help="Seed of the soundscape.")] = 0,
 ) -> None:
-    """Make a short soundscape with known calls, search it, and draw what was found and missed.
+    """Simulate a short soundscape with known calls, detect events in it, and draw found and missed calls.
 
     Example: `loxo demo --out demo`
     """

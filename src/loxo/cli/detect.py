@@ -26,7 +26,7 @@ from loxo.cli.shared import (
     thresholds,
 )
 from loxo.engine.windows import WINDOW_OVERLAP
-from loxo.machine import quick_imports, usable_cores
+from loxo.machine import gc_paused, usable_cores
 
 
 @app.command()
@@ -75,7 +75,7 @@ def detect(
         ),
     ] = 10.0,
     device: Device = "cpu",
-    runtime: Runtime = "torch",
+    runtime: Runtime = "auto",
     work: WorkFolder = None,
 ) -> None:
     """Find rumbles and gunshots in recordings of any length, sample rate and number.
@@ -87,13 +87,13 @@ def detect(
     from loxo.audio.filenames import Names
     from loxo.survey.thresholds import hours_in
 
-    with quick_imports():
+    with gc_paused():
         from loxo.survey.survey import SurveyProgress, survey
 
     def config() -> Any:
-        from loxo.engine.model_file import load_model
+        from loxo.engine.model_file import read_model_file
 
-        return load_model(model).config
+        return read_model_file(model).config
 
     chosen = thresholds(threshold, max_fp_per_hour, review_budget, config, lambda: hours_in(paths))
     with progress_bar("detecting") as (bar, task):

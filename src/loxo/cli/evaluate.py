@@ -12,40 +12,46 @@ from loxo.cli.app import app, console
 
 @app.command()
 def evaluate(
-    truth: Annotated[list[Path], typer.Option(help="Table, or folder of tables, of true events. May be repeated.")],
+    truth: Annotated[list[Path], typer.Option(help="Table, or folder of tables, with true events. May be repeated.")],
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Detections: run folders or tables. With --detections these are further truth tables."),
+        typer.Argument(help="Detections: run folders or tables. With --detections, further tables with true events."),
     ] = None,
     detections: Annotated[
-        list[Path] | None, typer.Option(help="Run folder or tables of one detector. Repeat it to compare several.")
+        list[Path] | None,
+        typer.Option(help="Run folder or tables of one detector. Repeat it to compare several detectors."),
     ] = None,
     recordings: Annotated[
         Path | None,
-        typer.Option(help="Folder of the recordings: for their hours, and spectrograms of the worst errors."),
+        typer.Option(help="Folder with the recordings, for their durations and for spectrograms of the worst errors."),
     ] = None,
-    hours: Annotated[float | None, typer.Option(help="Hours searched, where neither run nor recordings tell.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(help="Analysed hours, if neither run folder nor recordings are given.")
+    ] = None,
     exhaustive: Annotated[
-        bool, typer.Option("--exhaustive", help="Recordings that the truth does not name hold no events.")
+        bool, typer.Option("--exhaustive", help="Assume no events in recordings that the tables do not contain.")
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="What is called a detection in precision, recall and errors; all listed by default.", min=0),
+        typer.Option(help="Min. score of detections for precision, recall and errors; default: all detections.", min=0),
     ] = None,
     iou: Annotated[
-        list[float], typer.Option(help="Intersection over union that makes a match; the first is the main one.")
-    ] = [0.3, 0.5],  # noqa: B006 (typer wants the list itself)
-    label: Annotated[str | None, typer.Option(help="Class of the events in tables that name none.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Classes to evaluate, by commas; the truth's by default.")] = None,
+        list[float], typer.Option(help="Min. intersection over union of a match; the first value is the main one.")
+    ] = [0.3, 0.5],  # noqa: B006 (typer needs a list)
+    label: Annotated[str | None, typer.Option(help="Class of events in tables without labels.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes to evaluate, separated by commas; default: the classes of the true events."),
+    ] = None,
     ignore: Annotated[
-        str, typer.Option(help="Labels of regions in which nothing counts, by commas.")
+        str, typer.Option(help="Labels of regions that are not evaluated, separated by commas.")
     ] = "ignore,unknown,unk,?",
-    json: Annotated[Path | None, typer.Option(help="Write all figures into this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write all results to this file.")] = None,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with curves, recordings and the worst errors.")
+        Path | None, typer.Option(help="Write a web page with curves, recordings and the worst errors.")
     ] = None,
 ) -> None:
-    """Score any detector's output against tables of true events, one detector or several side by side.
+    """Evaluate the detections of one or more detectors against tables of true events.
 
     Example: `loxo evaluate --truth tables/ --detections runs/march --recordings sd_card/ --html march.html`
     """

@@ -10,11 +10,11 @@ import typer
 
 from loxo.cli.app import app, console, errors, progress_bar
 
-SHOWN = 5  # missing recordings that are named on the terminal; fetch.json has all
+SHOWN = 5  # number of missing recordings on the terminal; fetch.json lists all
 
 
 class Archive(StrEnum):
-    """Archives whose place and layout are known."""
+    """Archives with known address and layout."""
 
     elp = "elp"
 
@@ -24,23 +24,24 @@ def fetch(
     archive: Annotated[Archive, typer.Argument(help="elp: the Elephant Listening Project's public archive.")],
     more: Annotated[list[Path] | None, typer.Argument(metavar="[TABLES]...", help="Further tables.")] = None,
     *,
-    tables: Annotated[list[Path], typer.Option(help="Raven tables; several may follow.")],
-    dest: Annotated[Path, typer.Option(help="Folder for the recordings. The same command goes on where it was.")],
+    tables: Annotated[list[Path], typer.Option(help="Raven tables, one or more.")],
+    dest: Annotated[Path, typer.Option(help="Folder for the recordings. The same command resumes a fetch.")],
     bucket: Annotated[
-        str | None, typer.Option(help="Another s3:// or https:// place: recordings/wav/SITE/SITE_DATE_TIME.wav.")
+        str | None, typer.Option(help="Another s3:// or https:// address: recordings/wav/SITE/SITE_DATE_TIME.wav.")
     ] = None,
     windows: Annotated[
-        bool, typer.Option("--windows", help="Only the stretches around events, with tables placed in them.")
+        bool, typer.Option("--windows", help="Fetch only clips around events, with tables for the clips.")
     ] = False,
     margin: Annotated[float, typer.Option(help="Seconds before and after each event, with --windows.", min=0)] = 30.0,
     rename: Annotated[
-        list[str] | None, typer.Option(help="What a part of names is called in the archive, such as dzan=dz.")
+        list[str] | None, typer.Option(help="Replace a part of the names by another, such as dzan=dz.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many recordings, the first by name.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Max. number of recordings, the first by name.", min=1)] = None,
 ) -> None:
-    """Download the recordings that selection tables name, or just the stretches around their events.
+    """Download the recordings named in selection tables, or only clips around their events.
 
-    What is there is checked and not fetched twice. What the archive does not hold is named, and makes the exit code 1.
+    Existing files are checked and not downloaded again. Recordings that are not in the archive are reported, with exit
+    code 1.
 
     Example: `loxo fetch elp --tables nn_ele_TrainingSet.txt --windows --dest elp/`
     """
@@ -57,9 +58,9 @@ def fetch(
     with progress_bar("fetching") as (bar, task):
 
         def on_progress(progress: FetchProgress) -> None:
-            size = f", {progress.bytes / 1e9:.2f} of {progress.of_bytes / 1e9:.2f} GB" if progress.bytes else ""
-            note = f"{progress.recordings}/{progress.of} recordings{size}: {progress.doing}"
-            bar.update(task, completed=progress.recordings, total=progress.of, note=note)
+            size = f", {progress.bytes / 1e9:.2f} of {progress.total_bytes / 1e9:.2f} GB" if progress.bytes else ""
+            note = f"{progress.recordings}/{progress.total} recordings{size}: {progress.current}"
+            bar.update(task, completed=progress.recordings, total=progress.total, note=note)
 
         summary = run(
             [*tables, *(more or [])],

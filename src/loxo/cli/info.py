@@ -11,9 +11,9 @@ from loxo.cli.app import app, console
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(help="A bundled model's name or a model file.")] = "default",
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.")] = "default",
 ) -> None:
-    """Print what a model is: size, operations, time resolution, receptive field, config and provenance.
+    """Print a model's size, operations, time resolution, receptive field, config and provenance.
 
     Example: `loxo info default`
     """

@@ -13,35 +13,37 @@ from loxo.errors import LoxoError
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="A run folder of `loxo detect`, or two to compare.")],
-    out: Annotated[Path | None, typer.Option(help="The page, .html (default: report.html in the run folder).")] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Run folder of `loxo detect`, or two to compare.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Web page to write, .html; default: report.html in the run folder.")
+    ] = None,
     coordinates: Annotated[
-        str | None, typer.Option(help="For sunrise and sunset: LAT,LON in degrees, or a CSV with site, lat, lon.")
+        str | None,
+        typer.Option(help="Coordinates for sunrise and sunset: LAT,LON in degrees, or a CSV with site, lat, lon."),
     ] = None,
     time_zone: Annotated[
-        str | None, typer.Option(help="Zone of the times on the page: Africa/Brazzaville, +01:00, UTC.")
+        str | None, typer.Option(help="Time zone of the page, such as Africa/Brazzaville, +01:00 or UTC.")
     ] = None,
     clock_zone: Annotated[
-        str | None, typer.Option(help="Zone of the recorders' clocks, if it differs from --time-zone: UTC, +02:00.")
+        str | None,
+        typer.Option(help="Time zone of the recorders' clocks, if different from --time-zone, such as UTC or +02:00."),
     ] = None,
-    recordings: Annotated[
-        Path | None, typer.Option(help="Folder in which moved recordings are found by their names.")
-    ] = None,
-    figures: Annotated[Path | None, typer.Option(help="Folder for each figure as SVG and PNG.")] = None,
+    recordings: Annotated[Path | None, typer.Option(help="Folder to search for recordings that were moved.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for all figures as SVG and PNG.")] = None,
 ) -> None:
-    """Summarise a run: effort, rates, activity by date and hour, example events. Or compare two runs.
+    """Summarise a run: effort, rates, activity by date and hour, events to check. Or compare two runs.
 
-    Writes one web page that needs no network, and tables (CSV) next to it.
+    Writes one web page that works without a network, and CSV tables in the same folder.
 
     Example: `loxo report runs/march --coordinates 2.2,16.5 --time-zone Africa/Brazzaville`
     """
     if len(runs) > 2:
-        raise LoxoError(f"Give one run, or two runs to compare, not {len(runs)}.")
+        raise LoxoError(f"{len(runs)} runs were given. Give one run for a report, or two to compare them.")
     if len(runs) == 2:
         from loxo.report.compare import compare
 
         if coordinates is not None:
-            raise LoxoError("A comparison shows no sunrise. Leave --coordinates out.")
+            raise LoxoError("A comparison of two runs uses no coordinates. Leave out --coordinates.")
         result = compare(
             runs[0], runs[1], out, time_zone=time_zone, clock_zone=clock_zone, recordings=recordings, figures=figures
         )
@@ -59,4 +61,4 @@ def report(
         )
     for note in result.notes:
         errors.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"The report is {result.page}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"the report was written to {result.page}", markup=False, highlight=False, soft_wrap=True)

@@ -17,27 +17,25 @@ if TYPE_CHECKING:
 def review(
     run: Annotated[Path, typer.Argument(help="Run folder of `loxo detect`.")],
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on (default: 8750, or any free one).", min=0, max=65535)
+        int | None, typer.Option(help="Port of the server; default: 8750, or else any free port.", min=0, max=65535)
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. Other computers can connect to any address except loopback.")
+        str,
+        typer.Option(help="Address of the server. With an address other than loopback, other computers have access."),
     ] = ("127.0.0.1"),
-    recordings: Annotated[
-        Path | None, typer.Option(help="Folder in which moved recordings are found by their names.")
-    ] = None,
-    reviewer: Annotated[
-        str | None, typer.Option(help="Your name in the decision log (default: the name of your account).")
-    ] = (None),
+    recordings: Annotated[Path | None, typer.Option(help="Folder to search for recordings that were moved.")] = None,
+    reviewer: Annotated[str | None, typer.Option(help="Your name in the decision log; default: the account name.")] = (
+        None
+    ),
     sample: Annotated[
-        int | None,
-        typer.Option(help="Start with a sample of this many events of each class, spread over all scores.", min=1),
+        int | None, typer.Option(help="Start with this number of events per class, over all scores.", min=1)
     ] = None,
     export: Annotated[bool, typer.Option("--export", help="Only write the reviewed tables of all reviewers.")] = False,
 ) -> None:
-    """Confirm and reject a run's events in a browser. Then write reviewed tables, thresholds and an estimate.
+    """Confirm and reject the events of a run in a browser; write reviewed tables, thresholds and an estimate.
 
-    Every decision is written to RUN/review/ at once. The same command resumes the review. Ctrl-C stops it.
+    Every decision is saved immediately in RUN/review/. The same command resumes the review. Ctrl-C stops it.
 
     Example: `loxo review runs/march --sample 200`
     """
@@ -47,7 +45,7 @@ def review(
         written = write(run, recordings)
         listed = f"{written.events} true event{'' if written.events == 1 else 's'} of {written.decided} reviewed"
         if not written.decided:
-            listed = "Nothing has been reviewed yet, so the tables contain no event"
+            listed = "Nothing has been reviewed yet, so the tables are empty"
         console.print(
             f"{listed}: {written.folder}",
             highlight=False,
@@ -59,12 +57,12 @@ def review(
 
     def on_address(address: str) -> None:
         if not is_loopback(host):
-            errors.print("Other computers can open this page with its token. The connection is not encrypted.")
-        console.print(f"Open {address} (Ctrl-C stops the server)", markup=False, highlight=False, soft_wrap=True)
+            errors.print("Other computers with the token can open this page. The connection is not encrypted.")
+        console.print(f"Open {address} (Ctrl-C stops)", markup=False, highlight=False, soft_wrap=True)
 
     def on_open(session: Session) -> None:
         console.print(
-            f"{len(session.names)} events, {len(session.decisions)} of them decided by {session.reviewer}: "
+            f"{len(session.names)} events, {len(session.decisions)} of them reviewed by {session.reviewer}: "
             f"{session.log.path}",
             markup=False,
             highlight=False,

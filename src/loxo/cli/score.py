@@ -24,7 +24,7 @@ def score(
     window_overlap: WindowOverlap = WINDOW_OVERLAP,
     batch_size: BatchSize = 8,
     device: Device = "cpu",
-    runtime: Runtime = "torch",
+    runtime: Runtime = "auto",
 ) -> None:
     """Add Loxo's scores to another detector's table of events.
 

@@ -77,7 +77,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda or mps.", rich_help_panel=C
 Runtime = Annotated[
     str,
     typer.Option(
-        help="Library that computes the network: torch, openvino (faster), or auto (openvino if it is installed).",
+        help="Library that computes the network: onnxruntime, openvino, torch, or auto (the fastest installed one).",
         rich_help_panel=COMPUTATION,
     ),
 ]

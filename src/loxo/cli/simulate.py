@@ -12,25 +12,29 @@ from loxo.cli.app import app, console, progress_bar
 
 @app.command()
 def simulate(
-    hours: Annotated[float, typer.Option(help="Hours of audio to make.", min=0.001)],
-    out: Annotated[Path, typer.Option(help="Folder for recordings, truth tables and simulation.json; new or empty.")],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    hours: Annotated[float, typer.Option(help="Total duration in hours.", min=0.001)],
+    out: Annotated[
+        Path, typer.Option(help="Folder for recordings, tables of true events and simulation.json; new or empty.")
+    ],
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 0,
     backgrounds: Annotated[
         Path | None,
-        typer.Option(help="Recordings without calls: a folder, a text file that lists them, or a manifest.csv."),
+        typer.Option(help="Recordings without calls: a folder, a text file with paths, or a manifest.csv."),
     ] = None,
-    sample_rate: Annotated[int, typer.Option(help="Of the recordings, in Hz.", min=1000)] = 4000,
-    file_hours: Annotated[float, typer.Option(help="Length of one recording, in hours.", min=0.001)] = 1.0,
-    audio_format: Annotated[str, typer.Option("--format", help="flac or wav.")] = "flac",
+    sample_rate: Annotated[int, typer.Option(help="Sample rate of the recordings in Hz.", min=1000)] = 4000,
+    file_hours: Annotated[float, typer.Option(help="Duration of one recording in hours.", min=0.001)] = 1.0,
+    audio_format: Annotated[str, typer.Option("--format", help="File format: flac or wav.")] = "flac",
     site: Annotated[
-        str | None, typer.Option(help="What the recordings' names begin with, by default sim01a; no two surveys alike.")
+        str | None, typer.Option(help="Site in the recordings' names, different for each survey; default: sim01a.")
     ] = None,
-    rumbles_per_hour: Annotated[float | None, typer.Option(help="Mean rate; by default as in a forest survey.")] = None,
+    rumbles_per_hour: Annotated[
+        float | None, typer.Option(help="Mean rate per hour; default: as in a forest survey.")
+    ] = None,
     gunshots_per_hour: Annotated[
-        float | None, typer.Option(help="Mean rate; by default as in a forest survey.")
+        float | None, typer.Option(help="Mean rate per hour; default: as in a forest survey.")
     ] = None,
 ) -> None:
-    """Make recordings with known rumbles and gunshots.
+    """Simulate recordings with known rumbles and gunshots.
 
     Example: `loxo simulate --hours 24 --file-hours 24 --out survey --seed 1`
     """

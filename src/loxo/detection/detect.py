@@ -11,14 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
+from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
+from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.events.table import events_frame
+from loxo.machine import one_thread
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +54,7 @@ Outcome = Analysis | str  # or why the recording has failed
 
 def analyse(
     path: str | Path,
-    model: nn.Module,
+    model: str | Path | Engine | nn.Module = "default",
     *,
     threshold: Threshold = None,
     window_overlap: float = WINDOW_OVERLAP,
@@ -64,7 +70,8 @@ def analyse(
     Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
     Raises RecordingError when nothing can be read, LoxoError for a bad option.
     """
-    config: Any = model.config
+    engine = as_engine(model)
+    config: Any = engine.config
     check_threshold(threshold, config.classes)
     recording = probe(path)
     grid = make_grid(recording, config, window_overlap)
@@ -75,14 +82,15 @@ def analyse(
         def advance(seconds: float) -> None:
             progress(min(seconds, total), total)
 
-    joined = score_recording(model, recording, grid, batch_size=batch_size, advance=advance)
-    return conclude(path, recording, model, joined, threshold=threshold, names=names)
+    with one_thread():
+        joined = score_recording(engine, recording, grid, batch_size=batch_size, advance=advance)
+    return conclude(path, recording, config, joined, threshold=threshold, names=names)
 
 
 def conclude(
     path: str | Path,
     recording: Recording,
-    model: nn.Module,
+    config: Any,
     joined: Joined,
     *,
     threshold: Threshold = None,
@@ -92,7 +100,6 @@ def conclude(
 
     The scores are rounded as they are stored, so that kept scores decoded again give the same events.
     """
-    config: Any = model.config
     scores = rounded(joined.scores)
     found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
     found, unmeasured = measure(found, recording, config, joined.samples)
@@ -112,32 +119,40 @@ def conclude(
 
 
 def detect(
-    path: str | Path,
-    model: nn.Module,
+    recording: str | Path | NDArray[Any],
+    model: str | Path | Engine | nn.Module = "default",
     *,
+    sample_rate: int | None = None,
     threshold: Threshold = None,
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> pd.DataFrame:
-    """The events of one recording as an events table (see loxo.events.table), with the path as given.
+    """The events of one recording as an events table (see loxo.events.table).
 
+    `recording` is a path, a URL, or an array with its `sample_rate` (Hz): samples of shape (n,), or (n, channels) which
+    are mixed; floats within -1 to 1, or int16 or int32. The table names a path as given, and an array "array". `model`
+    is a bundled model's name, the path of a model file, an engine (loxo.engine.engine), or a PyTorch module.
     `threshold` (0 to 1; one for all classes, or by class) lists only events that score at least as much; without it
     each class has its own, which comes with the model. It never moves an event's edges. See analyse for the other
     parameters.
     Raises RecordingError when the recording cannot be read at all; when it can be read in part, that part is analysed
-    and a RecordingWarning says what is missing.
+    and a RecordingWarning says what is missing. Raises LoxoError for a folder, several recordings or a bad option, and
+    TypeError for an array or a model of another kind.
     """
-    analysis = analyse(
-        path,
-        model,
-        threshold=threshold,
-        window_overlap=window_overlap,
-        batch_size=batch_size,
-        names=names,
-        progress=progress,
-    )
-    for sentence in filter(None, (analysis.fault, *analysis.notes)):
+    options: dict[str, Any] = {
+        "threshold": threshold,
+        "window_overlap": window_overlap,
+        "batch_size": batch_size,
+        "progress": progress,
+    }
+    with as_file(recording, sample_rate) as path:
+        analysis = analyse(path, model, names=names, **options)
+    events, sentences = analysis.events, [analysis.fault, *analysis.notes]
+    if isinstance(recording, np.ndarray):
+        events = events.assign(recording=ARRAY)
+        sentences = [sentence and sentence.replace(str(path), "The array") for sentence in sentences]
+    for sentence in filter(None, sentences):
         warnings.warn(sentence, RecordingWarning, stacklevel=2)
-    return analysis.events
+    return events

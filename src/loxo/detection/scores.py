@@ -28,9 +28,7 @@ from loxo.engine.windows import GROUP, WINDOW_OVERLAP, hop_steps, last_start, wi
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from loxo.engine.long_input import Stretch
+    from loxo.engine.engine import Engine, LongInput
 
 Scores = NDArray[np.float32]  # (rows, steps)
 
@@ -40,7 +38,7 @@ LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up
 
 
 def frame_scores(
-    model: nn.Module,
+    engine: Engine,
     blocks: Iterable[NDArray[np.float32]],
     *,
     window_overlap: float = WINDOW_OVERLAP,
@@ -48,15 +46,15 @@ def frame_scores(
 ) -> Scores:
     """Probabilities (rows, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
 
-    Rows are those of model.config.rows. Step k covers the samples [k, k + 1) x model.config.step_samples; the last may
-    reach beyond the waveform's end.
-    `window_overlap` (at least 0, below 1) is the share of a window that the next one sees again. A waveform shorter
+    Rows are those of config.rows. Step k covers the samples [k, k + 1) x config.step_samples; the last may reach
+    beyond the waveform's end.
+    `window_overlap` (at least 0, below 1) is the overlap between consecutive windows, as a fraction. A waveform shorter
     than a window is padded with silence at its end.
     Raises LoxoError for a bad option, or when the model gives anything but finite scores.
     """
-    config: Any = model.config
+    config: Any = engine.config
     hop = hop_steps(window_overlap, int(config.steps), int(config.stride_steps))
-    sums = WindowSums(model, hop, batch_size=batch_size)
+    sums = WindowSums(engine, hop, batch_size=batch_size)
     step_samples, window = int(config.step_samples), int(config.window_samples)
     chunk = (CHUNK - 1) * hop * step_samples + window
     buffer, first = np.zeros(0, np.float32), 0  # the waveform from the step `first` on
@@ -89,16 +87,15 @@ class WindowSums:
     `covered` is the step after the last one that a window holds.
     """
 
-    def __init__(self, model: nn.Module, hop: int, *, first_step: int = 0, batch_size: int = 8) -> None:
+    def __init__(self, engine: Engine, hop: int, *, first_step: int = 0, batch_size: int = 8) -> None:
         if batch_size < 1:
             raise LoxoError(f"The batch size must be at least 1, not {batch_size}.")
-        config: Any = model.config
-        self.model, self.hop, self.first_step = model, hop, first_step
+        config: Any = engine.config
+        self.engine, self.hop, self.first_step = engine, hop, first_step
         self.steps, self.step_samples = int(config.steps), int(config.step_samples)
         self.stride = int(config.stride_steps)
         self.window = int(config.window_samples)
-        self.device = next((tensor.device for tensor in model.parameters()), "cpu")
-        self.group = GROUP if str(self.device) == "cpu" else min(batch_size, CHUNK)
+        self.group = engine.group or min(batch_size, CHUNK)
         self.weight = np.maximum(np.rint(np.array(window_weight(self.steps)) / UNIT), 1) * UNIT
         self.sums = np.zeros((len(config.rows), 0))
         self.weights = np.zeros(0)
@@ -109,10 +106,10 @@ class WindowSums:
         windows = max((len(samples) - self.window) // (self.hop * self.step_samples) + 1, 0)
         if not windows:
             return
-        stretch = self._stretch(samples)
+        source = self.engine.read(samples)
         for k in range(0, windows, self.group):
             some = range(k, min(k + self.group, windows))
-            self._add(stretch, step, [n * self.hop for n in some])
+            self._add(source, step, [n * self.hop for n in some])
             if on_group is not None:
                 on_group(some[-1] * self.hop * self.step_samples + self.window)
 
@@ -120,18 +117,11 @@ class WindowSums:
         """The window that ends with the samples, or holds their end and silence after; they begin at a stride."""
         behind = last_start(-(-len(samples) // self.step_samples), self.steps, self.stride)
         last = samples[behind * self.step_samples :]
-        self._add(self._stretch(np.pad(last, (0, self.window - len(last)))), step + behind, [0])
+        self._add(self.engine.read(np.pad(last, (0, self.window - len(last)))), step + behind, [0])
 
-    def _stretch(self, samples: NDArray[np.float32]) -> Stretch:
-        import torch
-
-        from loxo.engine.long_input import Stretch
-
-        return Stretch(self.model, torch.from_numpy(np.ascontiguousarray(samples)).to(self.device))
-
-    def _add(self, stretch: Stretch, step: int, offsets: list[int]) -> None:
-        """Windows of a stretch that begins at a step, each so many steps after it."""
-        logits = self._checked(stretch, offsets).astype(np.float64)
+    def _add(self, source: LongInput, step: int, offsets: list[int]) -> None:
+        """Windows of an input that begins at a step, each so many steps after it."""
+        logits = self._checked(source, offsets).astype(np.float64)
         logits = np.rint(np.clip(logits, -LOGIT_MAX, LOGIT_MAX) / UNIT) * UNIT
         for offset, values in zip(offsets, logits, strict=True):
             self._reach(step + offset, step + offset + self.steps)
@@ -140,9 +130,9 @@ class WindowSums:
             self.weights[here] += self.weight
             self.covered = max(self.covered, step + offset + self.steps)
 
-    def _checked(self, stretch: Stretch, offsets: list[int]) -> NDArray[np.float32]:
-        config: Any = self.model.config
-        logits: NDArray[np.float32] = stretch.logits([k * self.step_samples for k in offsets]).float().cpu().numpy()
+    def _checked(self, source: LongInput, offsets: list[int]) -> NDArray[np.float32]:
+        config: Any = self.engine.config
+        logits = source.outputs([k * self.step_samples for k in offsets])[0]
         if logits.shape != (len(offsets), len(config.rows), config.steps):
             raise LoxoError(
                 f"The model gave logits of shape {logits.shape}; its config says {len(offsets)} windows, "

@@ -25,7 +25,7 @@ from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
 from loxo.engine.windows import hop_steps
 
 if TYPE_CHECKING:
-    from torch import nn
+    from loxo.engine.engine import Engine
 
 SHARD_MINUTES = 60.0
 Advance = Callable[[float], None]  # is told the seconds of a shard that are done
@@ -95,7 +95,7 @@ def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:
 
 
 def score_shard(
-    model: nn.Module,
+    engine: Engine,
     recording: Recording,
     grid: Grid,
     shards: Sequence[range],
@@ -111,7 +111,7 @@ def score_shard(
     """
     chunks = shards[number]
     begin = grid.chunk(chunks[0])[0]
-    sums = WindowSums(model, grid.hop, first_step=begin // grid.step_samples, batch_size=batch_size)
+    sums = WindowSums(engine, grid.hop, first_step=begin // grid.step_samples, batch_size=batch_size)
     end, zeroed, fault = 0, False, None
     for chunk in chunks:
         first, stop = grid.chunk(chunk)
@@ -198,7 +198,7 @@ def _until_fault(parts: Iterable[Part]) -> Iterator[Part]:
 
 
 def score_recording(
-    model: nn.Module,
+    engine: Engine,
     recording: Recording,
     grid: Grid,
     *,
@@ -215,7 +215,7 @@ def score_recording(
             if advance is not None:
                 advance(before + seconds)
 
-        parts.append(score_shard(model, recording, grid, shards, number, batch_size=batch_size, advance=on))
+        parts.append(score_shard(engine, recording, grid, shards, number, batch_size=batch_size, advance=on))
         if parts[-1].fault is not None:
             break
     return join(recording, grid, parts)

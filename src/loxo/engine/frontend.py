@@ -1,160 +1,231 @@
-"""The two-resolution front end over a long stretch of sound, on the processor: what it computes window by window for
-training, with what overlapping windows share computed once, and laid out for the processor's cache.
+"""The two-resolution front end in numpy and scipy: a long waveform becomes the images of its windows.
 
-The same numbers as TwoResolutionFrontEnd.image of its power, to float rounding. Three things make the difference:
-levels are kept band by band, as the network wants them, so that nothing is transposed; decibels are taken of each
-window of the long transform once, not of every frame that shares it; and transforms go through their filters in pieces
-that stay in the cache, each band reading no more bins than its filters span.
+Detection and the windows of training use this one. loxo.network.frontend defines the same front end in PyTorch, for
+export and for GPUs; tests hold the two together. Spectra need no window, only their normalisation does, so windows that
+overlap share them, and frames near the border of a window see the sound beyond it instead of its mirror image.
+
+Speed: levels are stored band by band, as the network reads them, so nothing is transposed. Decibels are computed once
+for each long window, not for every frame that shares it. Transforms go through their filters in pieces that stay in
+the CPU's cache, and each group of bands reads only the bins that its filters span. The allocator must keep freed memory
+(loxo.machine.keep_freed_memory): otherwise the long transform takes four times as long.
 """
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy import fft  # type: ignore[import-untyped]
 
-from loxo.network.frontend import (
+from loxo.engine.filters import (
     FLOOR_BLOCK,
+    PROMINENCE_CENTRE_DB,
     PROMINENCE_DB,
+    PROMINENCE_UNIT_DB,
+    SHAPE_CENTRE_DB,
     SHAPE_DB,
+    SHAPE_UNIT_DB,
     SILENCE_RATIO,
     TINY_POWER,
-    TwoResolutionFrontEnd,
+    TwoResolution,
 )
 
-PIECE_SAMPLES = 1 << 18  # of windows that are transformed at once: 1 MB
-BANDS_AT_ONCE = 24  # that read the same bins
-OUTPUTS_AT_ONCE = 32  # of the decimation, as a product with a banded matrix
+PIECE_SAMPLES = 1 << 17  # of windows that are transformed at once: 512 kB
+BANDS_AT_ONCE = 24  # bands that read the same bins
+OUTPUTS_AT_ONCE = 32  # of the decimation, computed as a product with a banded matrix
+
+Floats = NDArray[np.float32]
 
 
-def fits(frontend: object, config: Any) -> bool:
-    """Whether windows that begin at whole strides can be had from levels."""
-    return (
-        isinstance(frontend, TwoResolutionFrontEnd)
-        and config.step_samples * config.stride_steps % (frontend.hop * FLOOR_BLOCK) == 0
+def is_supported(config: Any) -> bool:
+    """Whether this front end computes the images of a model: its kind, and hops that fit the blocks of the floor."""
+    return bool(
+        config.frontend == "two-resolution"
+        and config.step_samples * config.stride_steps % (config.hop_length * FLOOR_BLOCK) == 0
         and config.image_frames % FLOOR_BLOCK == 0
-        and FLOOR_BLOCK % frontend.every == 0
+        and FLOOR_BLOCK % config.long_every == 0
     )
 
 
-class Plan:
-    """What does not depend on the sound: a front end's sizes and windows, and matrices made of its filters. It does not
-    hold on to the front end."""
+@dataclass(frozen=True)
+class _Band:
+    """Bands that read the same bins: the columns of a spectrum (real and imaginary parts alternate), and weights."""
 
-    def __init__(self, frontend: TwoResolutionFrontEnd) -> None:
-        self.hop, self.every, self.factor = frontend.hop, frontend.every, frontend.factor
-        self.long_hop, self.long_reach = frontend.long_hop, frontend.long_reach
-        self.floor_quantile = frontend.floor_quantile
-        self.long_window, self.short_window = frontend.long_window, frontend.short_window
-        self.long = _banded(frontend.long_filters / (frontend.long_window.square().sum() / frontend.factor))
-        self.short = _banded(frontend.short_filters / frontend.short_window.square().sum())
-        taps, factor = frontend.taps, frontend.factor
-        self.decimation = torch.zeros(OUTPUTS_AT_ONCE * factor + len(taps) - factor, OUTPUTS_AT_ONCE)
+    bands: slice
+    columns: slice
+    matrix: Floats  # (bands, columns)
+
+
+class FrontEnd:
+    """The front end of one config, its matrices computed once.
+
+    Raises ValueError for a config that is_supported rejects.
+    """
+
+    def __init__(self, config: Any) -> None:
+        if not is_supported(config):
+            raise ValueError("the numpy front end does not support this config")
+        self.config = config
+        self.geometry = geometry = TwoResolution.of(config)
+        self.floor_quantile = config.floor_quantile
+        self._long = _banded(geometry.long_filters / np.float32(geometry.long_scale))
+        self._short = _banded(geometry.short_filters / np.float32(geometry.short_scale))
+        taps, factor = geometry.taps, geometry.factor
+        self._decimation = np.zeros((OUTPUTS_AT_ONCE * factor + len(taps) - factor, OUTPUTS_AT_ONCE), np.float32)
         for k in range(OUTPUTS_AT_ONCE):
-            self.decimation[k * factor : k * factor + len(taps), k] = taps
+            self._decimation[k * factor : k * factor + len(taps), k] = taps
+        self._stride = OUTPUTS_AT_ONCE * factor  # samples from one row of that product to the next
+
+    def images(self, waveforms: Floats) -> Floats:
+        """(windows, window_samples) -> (windows, 2, n_mels, image_frames): each window by itself, mirrored at its ends.
+
+        Raises ValueError for windows of another length.
+        """
+        if waveforms.ndim != 2 or waveforms.shape[1] != self.config.window_samples:
+            raise ValueError(f"windows have {self.config.window_samples} samples, not shape {waveforms.shape}")
+        out = np.empty((len(waveforms), 2, self.config.n_mels, self.config.image_frames), np.float32)
+        for image, waveform in zip(out, waveforms, strict=True):
+            self.levels(waveform).image(0, image)
+        return out
+
+    def levels(self, waveform: Floats) -> Levels:
+        """The band levels of a waveform (samples,) of one window or more."""
+        geometry = self.geometry
+        blocks = len(waveform) // (geometry.hop * FLOOR_BLOCK)
+        frames, long_windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // geometry.every
+        before, _ = geometry.long_context
+        half = len(geometry.short_window) // 2
+        mirrored = self._mirrored(waveform)
+        long = _power(self._decimated(mirrored), geometry.long_window, self._long, long_windows, geometry.long_hop)
+        short = _power(mirrored[before - half :], geometry.short_window, self._short, frames, geometry.hop)
+        means = np.concatenate((_block_means(long, blocks), _block_means(short, blocks)))
+        loudness = means.mean(0)
+        bels = np.empty((len(long) + len(short), frames), np.float32)
+        repeated = bels[: len(long)].reshape(len(long), -1, geometry.every)
+        low_bels = _bels(long)
+        for k in range(geometry.every):  # one after the other: long strides are written faster than short rows
+            repeated[:, :, k] = low_bels
+        bels[len(long) :] = _bels(short)
+        return Levels(self, bels, loudness, _bels(means))
+
+    def _mirrored(self, waveform: Floats) -> Floats:
+        """The waveform with its own mirror image at both ends, as long windows need it, and zeros to a whole row."""
+        before, after = self.geometry.long_context
+        rows = -(-(before + len(waveform) + after) // self._stride) + 1  # the last row is read by the one before it
+        out = np.empty(rows * self._stride, np.float32)
+        stop = before + len(waveform)
+        out[:before] = waveform[before:0:-1]
+        out[before:stop] = waveform
+        out[stop : stop + after] = waveform[-2 : -after - 2 : -1]
+        out[stop + after :] = 0
+        return out
+
+    def _decimated(self, mirrored: Floats) -> Floats:
+        """The waveform at the decimated rate, with its context, and a little more at the end.
+
+        Each row of the product reads its own samples and the first samples of the next row. Two products of views
+        need no copy of the overlapping rows.
+        """
+        rows, stride = mirrored.reshape(-1, self._stride), self._stride
+        rest = len(self._decimation) - stride
+        if rest > stride:
+            raise ValueError(f"a low-pass filter of {len(self.geometry.taps)} taps is too long for the decimation")
+        out = rows[:-1] @ self._decimation[:stride]
+        out += rows[1:, :rest] @ self._decimation[stride:]
+        return out.ravel()
 
 
 class Levels:
-    """Of waveforms (stretches, samples) float32 at the model's rate. The frames of each, `frames` of them, come after
-    those of the one before."""
+    """Band levels of a waveform, from which the image of any of its windows is cut and normalised."""
 
-    def __init__(self, plan: Plan, waveforms: Tensor) -> None:
-        blocks = waveforms.shape[1] // (plan.hop * FLOOR_BLOCK)
-        self.frames, windows = blocks * FLOOR_BLOCK, blocks * FLOOR_BLOCK // plan.every
-        with torch.autocast("cpu", enabled=False):
-            long = _power(_decimated(plan, waveforms), plan.long_window, plan.long, windows, plan.long_hop)
-            half = len(plan.short_window) // 2
-            short = _power(_mirrored(waveforms, half, half), plan.short_window, plan.short, self.frames, plan.hop)
-        low, blocks = len(long), blocks * len(waveforms)
-        self.floor_quantile = plan.floor_quantile
-        self.decibels = torch.empty(low + len(short), short.shape[1])  # (n_mels, frames of all stretches)
-        low_decibels, repeated = _decibels(long), self.decibels[:low].view(low, -1, plan.every)
-        for k in range(plan.every):  # one after the other: long strides are written faster than short rows
-            repeated[:, :, k] = low_decibels
-        self.decibels[low:] = _decibels(short)
-        means = torch.cat((long.view(low, blocks, -1).mean(2), short.view(len(short), blocks, -1).mean(2)))
-        self.loudness = means.mean(0).numpy()  # (blocks of all stretches,)
-        self.blocks = _decibels(means).numpy()  # (n_mels, blocks of all stretches)
+    def __init__(self, frontend: FrontEnd, bels: Floats, loudness: Floats, blocks: Floats) -> None:
+        self._frontend = frontend
+        self._bels = bels  # (n_mels, frames) levels in units of 10 dB
+        self._loudness = loudness  # (blocks,) mean power of all bands
+        self._blocks = blocks  # (n_mels, blocks) levels of the mean power in each block
 
-    def images(self, first_frames: Sequence[int], frames: int) -> Tensor:
-        """(windows, 2, frames, n_mels), as TwoResolutionFrontEnd.image gives them, of the windows of so many frames
-        that begin at these, multiples of FLOOR_BLOCK."""
-        out = torch.empty(len(first_frames), 2, len(self.decibels), frames)
-        for (prominence, shape), first in zip(out, first_frames, strict=True):
-            level = self.decibels[:, first : first + frames]
-            floor = self._floor(first // FLOOR_BLOCK, (first + frames) // FLOOR_BLOCK)
-            _scaled(level, floor[:, None], PROMINENCE_DB, 5.0, 10.0, prominence)
-            _scaled(level, floor.mean(), SHAPE_DB, 0.0, 20.0, shape)
-        return out.transpose(2, 3)
+    def image(self, first_frame: int, out: Floats) -> None:
+        """Writes the image of a window into out (2, n_mels, frames). It begins at a frame, a multiple of FLOOR_BLOCK.
 
-    def _floor(self, first: int, end: int) -> Tensor:
-        """(n_mels,) the low quantile of each band's blocks that are not silent; 0 where all are."""
-        loudness, level = self.loudness[first:end], self.blocks[:, first:end]
+        Channel 0 is the prominence of each band over its own floor, a low quantile of its level in the window.
+        Channel 1 is the shape of the spectrum: the level relative to the mean floor of all bands. Neither depends on
+        the gain.
+        """
+        frames = out.shape[2]
+        level = self._bels[:, first_frame : first_frame + frames]
+        floor = self._floor(first_frame // FLOOR_BLOCK, (first_frame + frames) // FLOOR_BLOCK)
+        _scale(level, floor[:, None], PROMINENCE_DB, PROMINENCE_CENTRE_DB, PROMINENCE_UNIT_DB, out[0])
+        _scale(level, floor.mean(dtype=np.float32), SHAPE_DB, SHAPE_CENTRE_DB, SHAPE_UNIT_DB, out[1])
+
+    def _floor(self, first: int, end: int) -> Floats:
+        """(n_mels,) the low quantile of the blocks that are not silent, in each band; 0 where all are silent."""
+        loudness, level = self._loudness[first:end], self._blocks[:, first:end]
         sounding = loudness > np.float32(SILENCE_RATIO) * loudness.max() + np.float32(TINY_POWER)
         count = int(sounding.sum())
         if not count:
-            return torch.zeros(len(level))
+            return np.zeros(len(level), np.float32)
         if count < len(sounding):
             level = level[:, sounding]
-        rank = int((count - 1) * self.floor_quantile)
-        return torch.from_numpy(np.partition(level, rank, axis=1)[:, rank].copy())
+        rank = int((count - 1) * self._frontend.floor_quantile)
+        return np.partition(level, rank, axis=1)[:, rank]
 
 
-def _decibels(power: Tensor) -> Tensor:
-    return (power + TINY_POWER).log10_().mul_(10.0)
+def _bels(power: Floats) -> Floats:
+    """The level in units of 10 dB: numpy computes a natural logarithm faster than log10."""
+    out = power + np.float32(TINY_POWER)
+    np.log(out, out=out)
+    out *= np.float32(1 / math.log(10))
+    return out
 
 
-def _scaled(level: Tensor, floor: Tensor, limits: tuple[float, float], middle: float, unit: float, out: Tensor) -> None:
-    """out = (level - floor within limits - middle) / unit, in two passes."""
-    torch.add(floor.add(middle).mul(-1 / unit), level, alpha=1 / unit, out=out)
-    out.clamp_(*((limit - middle) / unit for limit in limits))
+def _block_means(power: Floats, blocks: int) -> Floats:
+    """(bands, frames) -> (bands, blocks). numpy's own mean is slow over so few values."""
+    size = power.shape[1] // blocks
+    total = power[:, ::size].copy()
+    for k in range(1, size):
+        total += power[:, k::size]
+    total *= np.float32(1 / size)
+    return total
 
 
-def _mirrored(waveforms: Tensor, before: int, after: int) -> Tensor:
-    """Each with its own mirror image at either end."""
-    return torch.cat((waveforms[:, 1 : before + 1].flip(1), waveforms, waveforms[:, -after - 1 : -1].flip(1)), 1)
+def _scale(level: Floats, floor: Any, limits: tuple[float, float], centre: float, unit: float, out: Floats) -> None:
+    """out = (level - floor within limits - centre) / unit. Level and floor are in units of 10 dB, the others in dB."""
+    scale = 10 / unit
+    offset = np.float32(scale) * floor + np.float32(centre / unit)
+    if scale == 1:
+        np.subtract(level, offset, out=out)
+    else:
+        np.multiply(level, np.float32(scale), out=out)
+        out -= offset
+    np.clip(out, np.float32((limits[0] - centre) / unit), np.float32((limits[1] - centre) / unit), out=out)
 
 
-def _decimated(plan: Plan, waveforms: Tensor) -> Tensor:
-    """What TwoResolutionFrontEnd.long_spectra transforms, and a little more, of each."""
-    before, after = plan.long_reach
-    padded = _mirrored(waveforms, before, after)
-    width, outputs = plan.decimation.shape
-    stride = outputs * plan.factor
-    rows = -(-(padded.shape[1] - width) // stride) + 1
-    padded = torch.nn.functional.pad(padded, (0, (rows - 1) * stride + width - padded.shape[1]))
-    return (padded.unfold(1, width, stride) @ plan.decimation).flatten(1)
-
-
-def _banded(filters: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """Filters (bins, bands) in groups: (bands, columns, matrix); a bin's real and imaginary part are columns each."""
+def _banded(filters: Floats) -> list[_Band]:
+    """Filters (bins, bands) in groups that each read only the bins they need."""
     groups = []
     for first in range(0, filters.shape[1], BANDS_AT_ONCE):
         some = filters[:, first : first + BANDS_AT_ONCE]
-        used = some.sum(1).nonzero().flatten()
+        used = np.flatnonzero(some.sum(1))
         low, high = int(used[0]), int(used[-1]) + 1
-        matrix = some[low:high].repeat_interleave(2, dim=0).T.contiguous()
-        groups.append((slice(first, first + some.shape[1]), slice(2 * low, 2 * high), matrix))
+        matrix = np.ascontiguousarray(np.repeat(some[low:high], 2, axis=0).T)
+        groups.append(_Band(slice(first, first + some.shape[1]), slice(2 * low, 2 * high), matrix))
     return groups
 
 
-def _power(
-    waveforms: Tensor, window: Tensor, filters: list[tuple[slice, slice, Tensor]], frames: int, hop: int
-) -> Tensor:
-    """(bands, stretches * frames) mean power density in each band, of windows that begin at multiples of `hop`."""
-    stretches = len(waveforms)
-    out = torch.empty(filters[-1][0].stop, stretches, frames)
-    windows = waveforms.unfold(1, len(window), hop)[:, :frames]
+def _power(waveform: Floats, window: Floats, filters: Sequence[_Band], frames: int, hop: int) -> Floats:
+    """(bands, frames) mean power density in each band, of windows that begin at multiples of `hop`."""
+    out = np.empty((filters[-1].bands.stop, frames), np.float32)
+    windows = sliding_window_view(waveform, len(window))[::hop][:frames]
     size = max(PIECE_SAMPLES // len(window), 1)
-    together = max(size // max(frames, 1), 1)
-    for stretch, first in itertools.product(range(0, stretches, together), range(0, frames, size)):
-        piece = windows[stretch : stretch + together, first : first + size]
-        parts = torch.view_as_real(torch.fft.rfft(piece * window)).flatten(2).flatten(0, 1)
-        for bands, columns, matrix in filters:
-            density = matrix @ parts[:, columns].square().T
-            out[bands, stretch : stretch + together, first : first + size] = density.view(-1, *piece.shape[:2])
-    return out.flatten(1)
+    for first in range(0, frames, size):
+        spectrum = fft.rfft(windows[first : first + size] * window, axis=1, overwrite_x=True)
+        parts = spectrum.view(np.float32)
+        np.square(parts, out=parts)
+        for group in filters:
+            np.matmul(group.matrix, parts[:, group.columns].T, out=out[group.bands, first : first + len(parts)])
+    return out

@@ -1,30 +1,31 @@
 """Model files: one `.safetensors` with the weights, and the config and provenance as JSON in its header.
 
-Never a pickled object and never code: loading a file from a stranger is safe, needs no network, and works in the next
-version. A file is written whole or not at all.
+A model file never holds a pickled object or code. Loading a file from a stranger is safe, needs no network, and works
+in later versions. This module reads and copies model files without PyTorch; loxo.network.loading builds networks from
+them. The graph that detection runs lies beside the model file, with the suffix `.onnx` (loxo.engine.graph).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import struct
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from loxo.engine.architectures import config_from_dict
-from loxo.engine.openvino import choose_runtime, use_openvino
+from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
-from loxo.network.base import FrameModel
-from loxo.network.registry import build
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"
 FORMAT = 1
+GRAPH_SUFFIX = ".onnx"
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -45,45 +46,73 @@ def hash_model(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def save_model(model: FrameModel, path: str | Path, provenance: dict[str, Any] | None = None) -> None:
-    """Writes the weights, the config and where the weights come from into one file."""
-    header = {"format": FORMAT, "config": model.config.to_dict(), "provenance": provenance or {}}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    write_atomically(path, save(tensors, metadata={HEADER: json.dumps(header)}))
+def model_metadata(config: ModelConfig, provenance: dict[str, Any] | None) -> dict[str, str]:
+    """The entry of a safetensors header that makes the file a Loxo model."""
+    return {HEADER: json.dumps({"format": FORMAT, "config": config.to_dict(), "provenance": provenance or {}})}
 
 
-def load_model(
-    name_or_path: str | Path = "default", device: str | torch.device = "cpu", runtime: str = "torch"
-) -> FrameModel:
-    """The model in a file, or the bundled one of that name, in eval mode, with `.config` and `.provenance`.
+@dataclass(frozen=True)
+class ModelFile:
+    """A model file as its header describes it; the weights stay on the disk."""
 
-    Its weights ask for no gradient, so that kernels.py may lay them out for the processor; to train it, call
-    `model.requires_grad_(True)` first. With another `runtime` than torch (runtime.py) its network is computed there,
-    for inference only. Raises LoxoError when there is no such file, when it is no Loxo model or damaged, and for a
-    runtime that cannot be had.
+    path: Path
+    config: ModelConfig
+    provenance: dict[str, Any]
+
+    @property
+    def graph_path(self) -> Path:
+        return self.path.with_suffix(GRAPH_SUFFIX)
+
+    @cached_property
+    def sha256(self) -> str:
+        return hash_model(self.path)
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the names, types, shapes and values of the weights. Config and provenance do not change it."""
+        tensors, data = _split(self.path)
+        return hashlib.sha256(json.dumps(tensors, sort_keys=True).encode() + data).hexdigest()
+
+
+def read_model_file(name_or_path: str | Path) -> ModelFile:
+    """The header of a bundled model, or of the model in a file.
+
+    Raises LoxoError when there is no such file, or when it is damaged or no Loxo model.
     """
-    chosen = choose_runtime(runtime, device)
     path = find_model(name_or_path)
-    tensors: dict[str, torch.Tensor] = {}
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise LoxoError(f"{path}: this is not a readable .safetensors file ({error}). Is it complete?") from error
     if HEADER not in metadata:
         raise LoxoError(f"{path}: this .safetensors file is not a Loxo model: its header holds no Loxo config.")
     try:
         header = json.loads(metadata[HEADER])
-        model = build(config_from_dict(header["config"]))
+        config, provenance = config_from_dict(header["config"]), header.get("provenance", {})
     except (ValueError, KeyError, TypeError, AttributeError, LoxoError) as error:
         raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise LoxoError(f"{path}: the weights do not fit the config in the file's header. {error}") from error
-    model.provenance = header.get("provenance", {})
-    model.to(device).eval().requires_grad_(False)
-    if chosen == "openvino":
-        use_openvino(model, hash_model(path))
-    return model
+    return ModelFile(path, config, provenance)
+
+
+def write_copy(model: ModelFile, path: str | Path, config: ModelConfig, provenance: dict[str, Any]) -> None:
+    """Writes the weights of a model file with another config and provenance, and its graph beside it if it has one.
+
+    Raises LoxoError when a file cannot be written.
+    """
+    tensors, data = _split(model.path)
+    graph = model.graph_path.read_bytes() if model.graph_path.is_file() else None
+    header = json.dumps({"__metadata__": model_metadata(config, provenance), **tensors}).encode()
+    header += b" " * (-len(header) % 8)  # the format aligns the data to 8 bytes
+    write_atomically(path, struct.pack("<Q", len(header)) + header + data)
+    if graph is not None:
+        write_atomically(Path(path).with_suffix(GRAPH_SUFFIX), graph)
+
+
+def _split(path: Path) -> tuple[dict[str, Any], bytes]:
+    """The table of tensors and the data of a safetensors file that safe_open has accepted."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    tensors: dict[str, Any] = json.loads(content[8 : 8 + length])
+    tensors.pop("__metadata__", None)
+    return tensors, content[8 + length :]

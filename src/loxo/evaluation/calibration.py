@@ -1,8 +1,8 @@
-"""Scores that mean something: of the events scored 0.8, about 80 % are right on like data.
+"""Calibrated scores: of the detections with a score of 0.8, about 80 % are correct on similar data.
 
-Fitted from the detections of a validation set, each with its raw score and whether it was right (the verdicts of a
-matching, or a person's review). What is stored are a few points between which straight lines run. The probabilities
-rise strictly from 0 to 1 of the raw score, so a calibrated list has the order of the raw one.
+A calibration is fitted on the detections of a validation set. Each has a raw score and a verdict, from a matching or
+from a review by a person. A calibration is stored as a few points with linear interpolation between them. The
+probability rises strictly over the raw scores from 0 to 1, so the order of detections does not change.
 """
 
 from __future__ import annotations
@@ -19,95 +19,99 @@ from loxo.evaluation.matching import HIT, Matching
 from loxo.evaluation.metrics import Curve, curve
 from loxo.evaluation.spans import Bools, Floats
 
-FEW = 200  # detections, or
-FEW_OF_A_KIND = 20  # right or wrong ones: below, a curve of two parameters is all that they can bear
-MOST_POINTS = 20
-SURE = 1e-3  # no probability closer to 0 or 1 than this
-RISE = 1e-5  # smallest step from one point to the next
+# With fewer detections, or fewer correct or false ones, "auto" uses Platt scaling, which has only two parameters.
+MIN_DETECTIONS = 200
+MIN_OF_EACH_VERDICT = 20
+MAX_POINTS = 20
+MIN_PROBABILITY = 1e-3  # probabilities are limited to MIN_PROBABILITY and 1 - MIN_PROBABILITY
+MIN_RISE = 1e-5  # min difference between the probabilities of adjacent points
 
 
-def fit_calibration(scores: Floats, right: Bools, method: str = "auto") -> Calibration:
-    """P(right | raw score), from raw scores in 0-1 and whether each detection was right, both (detections,).
+def fit_calibration(scores: Floats, correct: Bools, method: str = "auto") -> Calibration:
+    """Fits P(correct | raw score) to raw scores in 0-1 and whether each detection is correct, both (detections,).
 
-    method: "isotonic" (pool adjacent violators on bins), "platt" (a logistic curve over the scores'
-    logits, its targets drawn in as by one more right and one more wrong one), or "auto": Platt's where there are
-    fewer than 200 detections or fewer than 20 of either kind. With none at all the probability is the score itself.
-    Raises LoxoError for an unknown method and for scores that do not lie in 0-1.
+    The method "isotonic" is isotonic regression on bins, by pooling adjacent violators. "platt" is a logistic function
+    of the logit of the score, with a prior of one correct and one false detection. "auto" uses "platt" for fewer than
+    200 detections, or fewer than 20 correct or 20 false ones; else "isotonic". Without detections the probability
+    equals the score. Raises LoxoError for an unknown method and for scores outside 0-1.
     """
-    scores, right = np.asarray(scores, float), np.asarray(right, bool)
+    scores, correct = np.asarray(scores, float), np.asarray(correct, bool)
     if method not in ("auto", "isotonic", "platt"):
-        raise LoxoError(f"Unknown way to calibrate {method!r}: use 'auto', 'isotonic' or 'platt'.")
-    if len(scores) != len(right):
-        raise LoxoError(f"There are {len(scores)} scores but {len(right)} verdicts.")
+        raise LoxoError(f"Unknown calibration method {method!r}: use 'auto', 'isotonic' or 'platt'.")
+    if len(scores) != len(correct):
+        raise LoxoError(f"There are {len(scores)} scores but {len(correct)} verdicts: give one verdict for each score.")
     if len(scores) and not ((scores >= 0) & (scores <= 1)).all():
-        raise LoxoError("Scores to calibrate must lie between 0 and 1.")
+        raise LoxoError("The raw scores of a calibration must be between 0 and 1.")
     if not len(scores):
-        return _strict(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+        return _strictly_rising(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     if method == "auto":
-        few = len(scores) < FEW or min(right.sum(), (~right).sum()) < FEW_OF_A_KIND
+        few = len(scores) < MIN_DETECTIONS or min(correct.sum(), (~correct).sum()) < MIN_OF_EACH_VERDICT
         method = "platt" if few else "isotonic"
-    return _platt(scores, right) if method == "platt" else _isotonic(scores, right)
+    return _platt(scores, correct) if method == "platt" else _isotonic(scores, correct)
 
 
 def calibrated_scores(scores: Floats, calibration: Calibration) -> Floats:
-    """The probabilities of raw scores."""
+    """The calibrated probabilities of raw scores."""
     return np.interp(scores, calibration.raw, calibration.probability)
 
 
-def _isotonic(scores: Floats, right: Bools) -> Calibration:
-    order = np.lexsort((right, scores))
-    scores, right = scores[order], right[order]
-    # Bins of equal mass, the right ones together as heavy as the wrong ones: in a long list of doubtful events the few
-    # that are right would else all end in one bin.
-    mass = np.cumsum(np.where(right, 1 / max(right.sum(), 1), 1 / max((~right).sum(), 1)))
-    borders = np.unique(np.concatenate([[0], np.searchsorted(mass, np.linspace(0, mass[-1], MOST_POINTS + 1)[1:-1])]))
+def _isotonic(scores: Floats, correct: Bools) -> Calibration:
+    order = np.lexsort((correct, scores))
+    scores, correct = scores[order], correct[order]
+    # Bins of equal mass, where all correct detections together have the same mass as all false ones. With equal counts,
+    # the few correct detections of a long list would all be in one bin.
+    mass = np.cumsum(np.where(correct, 1 / max(correct.sum(), 1), 1 / max((~correct).sum(), 1)))
+    borders = np.unique(np.concatenate([[0], np.searchsorted(mass, np.linspace(0, mass[-1], MAX_POINTS + 1)[1:-1])]))
     borders = np.append(borders, len(scores))
-    starts = np.unique(np.searchsorted(scores, scores[borders[:-1]]))  # equal scores stay together
-    weight = np.diff(starts, append=len(scores)).astype(float)
-    mean = np.add.reduceat(scores, starts) / weight
-    share = np.add.reduceat(right.astype(float), starts) / weight
-    blocks: list[tuple[float, float, float]] = []  # right ones, all, sum of scores: pooled until the shares rise
-    for k, n, total in zip(share * weight, weight, mean * weight, strict=True):
+    starts = np.unique(np.searchsorted(scores, scores[borders[:-1]]))  # equal scores are in the same bin
+    count = np.diff(starts, append=len(scores)).astype(float)
+    mean = np.add.reduceat(scores, starts) / count
+    precision = np.add.reduceat(correct.astype(float), starts) / count
+    # Blocks of (correct detections, all detections, sum of scores). They are pooled until the precision rises.
+    blocks: list[tuple[float, float, float]] = []
+    for k, n, total in zip(precision * count, count, mean * count, strict=True):
         block = (float(k), float(n), float(total))
         while blocks and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]:
             before = blocks.pop()
             block = (block[0] + before[0], block[1] + before[1], block[2] + before[2])
         blocks.append(block)
-    ones, many, summed = np.array(blocks).T
-    p = (ones + 1) / (many + 2)  # a block without a wrong one is no proof that there are none
-    # The outermost blocks hold to the ends of what was seen; from there a line runs to 0 and to 1.
-    raw = np.concatenate([[scores[0]], summed / many, [scores[-1]]])
-    return _strict(raw, np.concatenate([p[:1], p, p[-1:]]))
+    hits, counts, summed = np.array(blocks).T
+    p = (hits + 1) / (counts + 2)  # with a prior, because small blocks are uncertain
+    # The probabilities of the outer blocks extend to the lowest and to the highest score. Beyond them the curve is
+    # linear to 0 and to 1.
+    raw = np.concatenate([[scores[0]], summed / counts, [scores[-1]]])
+    return _strictly_rising(raw, np.concatenate([p[:1], p, p[-1:]]))
 
 
-def _platt(scores: Floats, right: Bools) -> Calibration:
-    x = logit(scores, SURE)
-    ones, zeros = float(right.sum()), float((~right).sum())
-    target = np.where(right, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+def _platt(scores: Floats, correct: Bools) -> Calibration:
+    x = logit(scores, MIN_PROBABILITY)
+    ones, zeros = float(correct.sum()), float((~correct).sum())
+    target = np.where(correct, (ones + 1) / (ones + 2), 1 / (zeros + 2))
     slope, offset = _logistic(x, target)
-    if slope <= 0:  # higher scores are not better here: all that is known is the share
-        slope, offset = 0.0, logit(float(target.mean()), SURE)
-    raw = from_logit(np.linspace(-6.5, 6.5, MOST_POINTS - 1))
-    return _strict(raw, from_logit(slope * logit(raw, SURE) + offset))
+    if slope <= 0:  # higher scores are not more often correct, so only the overall precision is known
+        slope, offset = 0.0, logit(float(target.mean()), MIN_PROBABILITY)
+    raw = from_logit(np.linspace(-6.5, 6.5, MAX_POINTS - 1))
+    return _strictly_rising(raw, from_logit(slope * logit(raw, MIN_PROBABILITY) + offset))
 
 
 def _logistic(x: Floats, target: Floats) -> tuple[float, float]:
-    """Slope and offset of the logistic curve that fits best, held towards a slope of 1 about as much as by one event.
+    """Slope and offset of the logistic function with the best fit, with weak regularisation towards a slope of 1.
 
-    Newton's method; a step that does not lower the loss is halved.
+    This is Newton's method. An update that does not reduce the loss is halved.
     """
-    design, hold, prior = np.stack([x, np.ones_like(x)]), np.diag([0.1, 1e-6]), np.array([1.0, 0.0])
+    design, regularisation, prior = np.stack([x, np.ones_like(x)]), np.diag([0.1, 1e-6]), np.array([1.0, 0.0])
 
     def loss(w: Floats) -> float:
         z = w @ design
-        return float((np.logaddexp(0, z) - target * z).sum() + (w - prior) @ hold @ (w - prior) / 2)
+        return float((np.logaddexp(0, z) - target * z).sum() + (w - prior) @ regularisation @ (w - prior) / 2)
 
     w = np.zeros(2)
     best = loss(w)
     for _ in range(100):
         p = from_logit(np.clip(w @ design, -30, 30))
         step = np.linalg.solve(
-            (design * (p * (1 - p) + 1e-9)) @ design.T + hold, design @ (p - target) + hold @ (w - prior)
+            (design * (p * (1 - p) + 1e-9)) @ design.T + regularisation,
+            design @ (p - target) + regularisation @ (w - prior),
         )
         while np.abs(step).max() > 1e-9 and not loss(w - step) <= best:
             step = step / 2
@@ -117,94 +121,100 @@ def _logistic(x: Floats, target: Floats) -> tuple[float, float]:
     return float(w[0]), float(w[1])
 
 
-def _strict(raw: Floats, probability: Floats) -> Calibration:
-    """Points from raw 0 to 1, both coordinates rising strictly, the probabilities kept off 0 and 1."""
+def _strictly_rising(raw: Floats, probability: Floats) -> Calibration:
+    """A calibration through the points, from raw score 0 to 1. Both coordinates rise strictly; 0 < probability < 1."""
     raw, first = np.unique(np.round(raw, 6), return_index=True)
-    p = np.clip(np.asarray(probability)[first], SURE, 1 - SURE)
+    p = np.clip(np.asarray(probability)[first], MIN_PROBABILITY, 1 - MIN_PROBABILITY)
     if raw[0] > 0:
-        raw, p = np.concatenate([[0.0], raw]), np.concatenate([[SURE], p])
+        raw, p = np.concatenate([[0.0], raw]), np.concatenate([[MIN_PROBABILITY], p])
     if raw[-1] < 1:
         raw, p = np.concatenate([raw, [1.0]]), np.concatenate([p, [p[-1]]])
-    steps = np.arange(len(p)) * RISE
-    p = np.maximum.accumulate(p - steps) + steps  # each at least RISE above the one before
-    top = 1 - SURE
-    p = np.minimum(p, top - steps[::-1])
+    steps = np.arange(len(p)) * MIN_RISE
+    p = np.maximum.accumulate(p - steps) + steps  # each is at least MIN_RISE above the previous one
+    max_probability = 1 - MIN_PROBABILITY
+    p = np.minimum(p, max_probability - steps[::-1])
     return Calibration(raw=tuple(round(float(v), 6) for v in raw), probability=tuple(round(float(v), 6) for v in p))
 
 
-# -- is it so?
+# -- checks of a calibration
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What detections of a score are worth. One entry a bin, by rising score."""
+    """Precision of detections as a function of their score. All arrays (bins,), by rising score."""
 
     score: Floats  # mean score
-    share: Floats  # of right ones
+    precision: Floats  # fraction of correct detections
     count: Floats
 
     @property
     def error(self) -> float | None:
-        """The expected calibration error: |share right - mean score|, averaged over detections. None without any."""
+        """The expected calibration error: |precision - mean score|, averaged over detections. None without any."""
         total = self.count.sum()
-        return float((self.count * np.abs(self.share - self.score)).sum() / total) if total else None
+        return float((self.count * np.abs(self.precision - self.score)).sum() / total) if total else None
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "error": self.error,
             "bins": [
                 {"score": float(s), "share_right": float(r), "detections": int(n)}
-                for s, r, n in zip(self.score, self.share, self.count, strict=True)
+                for s, r, n in zip(self.score, self.precision, self.count, strict=True)
             ],
         }
 
 
-def reliability(scores: Floats, right: Bools, bins: int = 10) -> Reliability:
-    """Detections in `bins` bins of equal mass (equal scores stay together), by score: mean score and share right."""
-    scores, right = np.asarray(scores, float), np.asarray(right, bool)
+def reliability(scores: Floats, correct: Bools, bins: int = 10) -> Reliability:
+    """Mean score and precision in `bins` bins with equal numbers of detections; equal scores are in the same bin."""
+    scores, correct = np.asarray(scores, float), np.asarray(correct, bool)
     if not len(scores):
         return Reliability(*(np.zeros(0) for _ in range(3)))
     order = np.argsort(scores, kind="stable")
-    scores, right = scores[order], right[order]
+    scores, correct = scores[order], correct[order]
     borders = np.unique(np.linspace(0, len(scores), bins + 1).astype(int))[:-1]
     starts = np.unique(np.searchsorted(scores, scores[borders]))
     count = np.diff(starts, append=len(scores)).astype(float)
     mean = np.add.reduceat(scores, starts) / count
-    return Reliability(mean, np.add.reduceat(right.astype(float), starts) / count, count)
+    return Reliability(mean, np.add.reduceat(correct.astype(float), starts) / count, count)
 
 
-def judged_scores(matching: Matching) -> tuple[Floats, Bools]:
-    """Scores and rightness of the detections that count: what fit_calibration and reliability want."""
-    return matching.score[matching.judged], matching.verdict[matching.judged] == HIT
+def scores_and_verdicts(matching: Matching) -> tuple[Floats, Bools]:
+    """Scores, and whether they are correct, of all detections that are not ignored."""
+    return matching.score[matching.evaluated], matching.verdict[matching.evaluated] == HIT
 
 
 def operating_curve(
-    scores: Floats, right: Bools, events: int, hours: float, data: str, points: int = 60
+    scores: Floats, correct: Bools, events: int, hours: float, data: str, points: int = 60
 ) -> OperatingCurve:
-    """Recall and false positives an hour at falling thresholds, thinned to about `points` points of the true curve.
+    """Recall and false positives per hour at falling thresholds, as about `points` points of the complete curve.
 
-    scores: calibrated, with rightness, both (judged detections,); events: how many there were to find; hours: of
-    recordings searched; data: one sentence that says on what this was measured.
+    scores: calibrated scores, and whether they are correct, both (detections,) without ignored ones.
+    events: number of true events.
+    hours: duration of the recordings.
+    data: one sentence that describes the data.
+
     Raises LoxoError without hours or events.
     """
     if hours <= 0 or events <= 0:
-        raise LoxoError("An operating curve needs hours of recordings and events to find.")
-    whole = curve(np.asarray(scores, float), np.asarray(right, bool), events)
-    keep = _thinned(whole, points)
+        raise LoxoError("An operating curve needs more than 0 hours of recordings and at least one true event.")
+    whole = curve(np.asarray(scores, float), np.asarray(correct, bool), events)
+    keep = _selected_points(whole, points)
     return OperatingCurve(
         threshold=tuple(round(float(v), 6) for v in whole.threshold[keep]),
-        fp_per_hour=tuple(float(v) for v in whole.false[keep] / hours),
+        fp_per_hour=tuple(float(v) for v in whole.false_positives[keep] / hours),
         recall=tuple(float(v) for v in whole.recall[keep]),
         data=data,
     )
 
 
-def _thinned(whole: Curve, points: int) -> list[int]:
-    """The points that are best at their number of false positives, evenly spread over its logarithm and the recall."""
+def _selected_points(whole: Curve, points: int) -> list[int]:
+    """Indices of points at regular intervals of recall and of the logarithm of the false positives.
+
+    For its number of false positives, each is the point with the highest recall.
+    """
     if len(whole) <= points:
         return list(range(len(whole)))
-    targets = np.geomspace(1, max(int(whole.false[-1]), 1), points // 2)
-    at_false = np.searchsorted(whole.false, targets, side="right") - 1
+    targets = np.geomspace(1, max(int(whole.false_positives[-1]), 1), points // 2)
+    at_false = np.searchsorted(whole.false_positives, targets, side="right") - 1
     at_recall = np.searchsorted(whole.hits, np.linspace(0, whole.hits[-1], points // 2))
     ends = [0, len(whole) - 1]
     return sorted({int(k) for k in (*ends, *at_false, *at_recall) if 0 <= k < len(whole)})

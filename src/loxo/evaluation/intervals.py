@@ -1,8 +1,8 @@
-"""Bootstrap intervals: recordings are drawn with replacement, as if the survey had been done again.
+"""Bootstrap confidence intervals: recordings are drawn with replacement, to simulate repeated surveys.
 
-Events of one recording resemble each other, so it is recordings that are drawn, not events. 95 % intervals are the
-2.5 and 97.5 percentiles of 1000 draws (fewer, and never under 200, where there are very many detections); with more
-than 512 distinct scores the curves of the draws are taken at 512 of them. The same data give the same intervals.
+Whole recordings are drawn, not events, because events of one recording are not independent. The 95 % intervals are the
+2.5 and 97.5 percentiles of 1000 draws. With very many detections there are fewer draws, but at least 200. With more
+than 512 distinct scores the curves are computed at 512 of them. The same data give the same intervals.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from loxo.evaluation.matching import HIT, Matching
 from loxo.evaluation.spans import Floats
 
-DRAWS, FEWEST_DRAWS = 1000, 200
-LEVELS = 512  # of the score
-WORK = 2e8  # draws x detections
-AT_ONCE = 1 << 22  # draws x recordings in memory
+DRAWS, MIN_DRAWS = 1000, 200
+MAX_LEVELS = 512  # distinct scores at which the curves of the draws are computed
+MAX_WORK = 2e8  # draws x detections; above it the number of draws is reduced
+MAX_BLOCK_VALUES = 1 << 22  # draws x recordings, or draws x levels, in memory at once
 
 Interval = list[float] | None
 
@@ -25,11 +25,11 @@ Interval = list[float] | None
 def bootstrap(
     matching: Matching, recordings: int, hours: Floats | None, rates: tuple[float, ...], seed: int = 0
 ) -> dict[str, Any]:
-    """95 % intervals by recording of precision, recall and f1 of the whole list, of ap, and of the recall at rates.
+    """95 % intervals of precision, recall and F1 of the complete list, of the AP, and of the recall at `rates`.
 
-    recordings: how many were searched, with or without events; hours: (recordings,) or None where they are not known.
-    Gives {"draws", "recordings", "precision", "recall", "f1", "ap", "recall_at": [one for each rate]}, each interval
-    a list of two, or None where there are fewer than two recordings, no events, or no hours.
+    recordings: number of all recordings, with or without events; hours: (recordings,), or None if they are unknown.
+    Returns a dict with draws, recordings, precision, recall, f1, ap and recall_at (one interval for each rate). An
+    interval is a list of two values. It is None with fewer than two recordings, without events, or without hours.
     """
     from scipy.sparse import coo_array  # type: ignore[import-untyped]
 
@@ -37,41 +37,49 @@ def bootstrap(
     empty = {"draws": 0, "recordings": recordings, **dict.fromkeys(names), "recall_at": [None] * len(rates)}
     if recordings < 2 or not matching.events:
         return empty
-    judged = matching.judged
-    score, right, of = matching.score[judged], matching.verdict[judged] == HIT, matching.recording[judged]
+    evaluated = matching.evaluated
+    score, correct, recording = (
+        matching.score[evaluated],
+        matching.verdict[evaluated] == HIT,
+        matching.recording[evaluated],
+    )
     levels = np.unique(score)[::-1]
-    if len(levels) > LEVELS:
-        levels = np.unique(np.quantile(score, np.linspace(0, 1, LEVELS), method="lower"))[::-1]
-    # level k holds the scores in [levels[k], levels[k - 1])
+    if len(levels) > MAX_LEVELS:
+        levels = np.unique(np.quantile(score, np.linspace(0, 1, MAX_LEVELS), method="lower"))[::-1]
+    # level k contains the scores in [levels[k], levels[k - 1])
     level = np.searchsorted(-levels, -score, side="left") if len(score) else np.zeros(0, np.int64)
     shape = (max(len(levels), 1), recordings)
     hit, false = (
-        coo_array((np.ones(int(keep.sum())), (level[keep], of[keep])), shape=shape).tocsr() for keep in (right, ~right)
+        coo_array((np.ones(int(keep.sum())), (level[keep], recording[keep])), shape=shape).tocsr()
+        for keep in (correct, ~correct)
     )
     events = np.bincount(matching.event_recording[matching.counted], minlength=recordings).astype(float)
-    draws = int(np.clip(WORK / max(hit.nnz + false.nnz, 1), FEWEST_DRAWS, DRAWS))
+    draws = int(np.clip(MAX_WORK / max(hit.nnz + false.nnz, 1), MIN_DRAWS, DRAWS))
     rng = np.random.default_rng(seed)
     results: dict[str, list[Floats]] = {name: [] for name in (*names, *map(str, range(len(rates))))}
-    block = max(1, min(AT_ONCE // recordings, AT_ONCE // shape[0]))
+    block = max(1, min(MAX_BLOCK_VALUES // recordings, MAX_BLOCK_VALUES // shape[0]))
     for first in range(0, draws, block):
         size = min(block, draws - first)
-        weights = np.stack([_draw(rng, recordings) for _ in range(size)], axis=1)  # (recordings, draws)
-        total = np.maximum(events @ weights, 0)
-        hits, wrong = np.cumsum(hit @ weights, axis=0), np.cumsum(false @ weights, axis=0)  # (levels, draws)
+        multiplicity = np.stack([_draw(rng, recordings) for _ in range(size)], axis=1)  # (recordings, draws)
+        total = np.maximum(events @ multiplicity, 0)
+        hits, false_positives = (
+            np.cumsum(hit @ multiplicity, axis=0),
+            np.cumsum(false @ multiplicity, axis=0),
+        )  # (levels, draws)
         with np.errstate(invalid="ignore", divide="ignore"):
-            recall, precision = hits / total, hits / (hits + wrong)
+            recall, precision = hits / total, hits / (hits + false_positives)
             results["precision"].append(precision[-1])
             results["recall"].append(recall[-1])
-            results["f1"].append(2 * hits[-1] / (total + hits[-1] + wrong[-1]))
-            gained = np.diff(recall, axis=0, prepend=0)
-            results["ap"].append((gained * np.nan_to_num(precision)).sum(axis=0))
+            results["f1"].append(2 * hits[-1] / (total + hits[-1] + false_positives[-1]))
+            recall_steps = np.diff(recall, axis=0, prepend=0)
+            results["ap"].append((recall_steps * np.nan_to_num(precision)).sum(axis=0))
         if hours is not None:
-            searched = hours @ weights
+            searched = hours @ multiplicity
             for k, rate in enumerate(rates):
-                inside = (wrong <= np.floor(rate * searched + 1e-9)).sum(axis=0) - 1
+                inside = (false_positives <= np.floor(rate * searched + 1e-9)).sum(axis=0) - 1
                 reached = np.take_along_axis(recall, np.maximum(inside, 0)[None], axis=0)[0]
                 results[str(k)].append(np.where(inside >= 0, reached, np.where(total > 0, 0.0, np.nan)))
-    intervals = {name: _interval(parts) for name, parts in results.items()}
+    intervals = {name: _interval(blocks) for name, blocks in results.items()}
     return {
         "draws": draws,
         "recordings": recordings,
@@ -81,11 +89,12 @@ def bootstrap(
 
 
 def _draw(rng: np.random.Generator, recordings: int) -> Floats:
+    """How often each recording is in one bootstrap sample, (recordings,)."""
     return np.bincount(rng.integers(0, recordings, recordings), minlength=recordings).astype(float)
 
 
-def _interval(parts: list[Floats]) -> Interval:
-    """Draws without any event, or without any detection, say nothing about a ratio of them and are left out."""
-    values = np.concatenate(parts) if parts else np.zeros(0)
+def _interval(blocks: list[Floats]) -> Interval:
+    """The interval of the finite values. A ratio of a draw without events or detections is NaN and is left out."""
+    values = np.concatenate(blocks) if blocks else np.zeros(0)
     values = values[np.isfinite(values)]
     return [float(v) for v in np.percentile(values, [2.5, 97.5])] if len(values) else None

@@ -1,28 +1,27 @@
-"""Which detections are right: one-to-one matching of detections with true events, within a recording and a class.
+"""One-to-one matching of detections with true events, within a recording and a class.
 
-**A pair is eligible** by one of these criteria, all with a tolerance of 1 ns:
+**Eligible pairs** are defined by one of these criteria, all with a tolerance of 1 ns:
 
-| criterion | a detection may be matched with an event when                                                        |
+| criterion | a detection may be matched with an event if                                                          |
 |-----------|------------------------------------------------------------------------------------------------------|
-| `iou30`   | intersection over union is at least 0.3                                                              |
-| `iou50`   | ... at least 0.5                                                                                     |
-| `hit10`   | the detection covers at least 10 % of the event (the hit of Keen and others 2017), yet one-to-one    |
+| `iou30`   | their intersection over union (IoU) is at least 0.3                                                  |
+| `iou50`   | their IoU is at least 0.5                                                                            |
+| `hit10`   | the detection covers at least 10 % of the event (the hit of Keen and others 2017, but one-to-one)    |
 
-An event that is a label for a whole clip ("somewhere in here") is met by any overlap.
+For a clip-level label ("somewhere in this clip") any overlap is sufficient.
 
-**Matching** takes the detections by falling score (ties: by recording, start, end). A detection is a hit when it can be
-given an event of its own, those before it keeping one each, if need be another one than before (an augmenting path). So
-among the detections above *any* threshold the number of hits is the largest that a one-to-one matching can have,
-hits stay hits as the threshold falls, and nothing depends on the order of rows. Which of several possible events a hit
-is paired with matters only for errors of onset and offset: `pairs` takes the pairing of largest total overlap.
+**Matching** processes the detections in the order of falling scores (ties: by recording, start, end). A detection is a
+hit if it can be matched while all hits before it stay matched, if necessary with other events (an augmenting path).
+This has three consequences. For *any* threshold the number of hits is the maximum of all one-to-one matchings. A hit
+remains a hit at lower thresholds. The result does not depend on the order of rows. Several pairings of the hits may be
+possible. This matters only for the errors of onset and offset, and `pairs` uses the one with the largest total overlap.
 
-**What counts neither way.** Marginal events (`counted` False) are not asked for. A detection that is no hit is
-ignored when it meets the criterion with a marginal event, or when at least half of it lies in marginal events, in
-ignored regions, or in clip-level labels (the further shots of a clip whose label says only that there is one).
+**Ignored detections.** Marginal events (`counted` is False) need not be detected. A detection that is not a hit is
+ignored if it meets the criterion with a marginal event. It is also ignored if at least half of it lies in marginal
+events, ignored regions or clip-level labels. (A clip with such a label may contain further events.)
 
-Everything is arrays over all recordings at once: overlapping pairs come from two sorted searches, what is unambiguous
-is matched without a loop, and the loop over the rest runs in time proportional to the number of eligible pairs,
-nearly.
+All recordings are processed at once, as arrays. Two sorted searches find the pairs that overlap. Unambiguous pairs are
+matched without a loop. The time of the loop over the other pairs is almost proportional to their number.
 """
 
 from __future__ import annotations
@@ -39,237 +38,244 @@ from loxo.errors import LoxoError
 from loxo.evaluation.spans import (
     EPS,
     Bools,
+    Detections,
     Floats,
-    Found,
     Ints,
     Truth,
-    overlapping,
-    seconds_within,
-    where_nothing_counts,
+    excluded_regions,
+    overlapping_pairs,
+    seconds_inside,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HIT, FALSE, IGNORED = 1, 0, -1  # verdicts
-IGNORED_SHARE = 0.5  # of a detection in ignored regions, from which on it is ignored
+HIT, FALSE_POSITIVE, IGNORED = 1, 0, -1  # verdicts
+IGNORED_FRACTION = 0.5  # min fraction of a detection in excluded regions for the verdict IGNORED
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """When a detection may be matched with an event: `measure` ("iou" or "cover") is at least `share`."""
+    """A detection may be matched with an event if `measure` ("iou" or "cover") is at least `min_value`."""
 
     name: str
     measure: str
-    share: float
+    min_value: float
 
     def __str__(self) -> str:
         if self.measure == "iou":
-            return f"one-to-one at intersection over union >= {self.share:g}"
-        return f"one-to-one, the detection covering >= {100 * self.share:g} % of the event"
+            return f"one-to-one at intersection over union >= {self.min_value:g}"
+        return f"one-to-one, the detection covering >= {100 * self.min_value:g} % of the event"
 
 
-def iou(share: float) -> Criterion:
-    """The criterion of an intersection over union, named like iou30. Raises LoxoError outside (0, 1]."""
-    if not 0 < share <= 1:
-        raise LoxoError(f"An intersection over union to be reached must be more than 0 and at most 1, not {share:g}.")
-    return Criterion(f"iou{100 * share:g}", "iou", share)
+def iou_criterion(min_iou: float) -> Criterion:
+    """The criterion of a min intersection over union, with a name like iou30. Raises LoxoError outside (0, 1]."""
+    if not 0 < min_iou <= 1:
+        raise LoxoError(f"The intersection over union must be more than 0 and at most 1, not {min_iou:g}.")
+    return Criterion(f"iou{100 * min_iou:g}", "iou", min_iou)
 
 
-IOU30, IOU50 = iou(0.3), iou(0.5)
+IOU30, IOU50 = iou_criterion(0.3), iou_criterion(0.5)
 HIT10 = Criterion("hit10", "cover", 0.1)
 
 
 @dataclass(frozen=True)
 class Matching:
-    """What became of each detection and each event."""
+    """The result of a matching for each detection and each event."""
 
     criterion: Criterion
-    score: Floats  # (detections,), as given
-    recording: Ints  # (detections,), as given
-    verdict: NDArray[np.int8]  # (detections,): HIT, FALSE or IGNORED
-    loose: Bools  # (detections,): FALSE, yet overlapping some event of the class (a fragment, bad borders)
-    found_at: Floats  # (events,): the highest threshold at which the event is found; -inf where it is missed
-    counted: Bools  # (events,), as given
-    event_recording: Ints  # (events,), as given
-    held_by: Ints  # (events,): the detection that holds it, -1 for none
-    edges: tuple[Ints, Ints, Floats]  # the eligible pairs with counted events: detection, event, overlap in seconds
+    score: Floats  # (detections,), copied from the detections
+    recording: Ints  # (detections,), copied from the detections
+    verdict: NDArray[np.int8]  # (detections,): HIT, FALSE_POSITIVE or IGNORED
+    loose: Bools  # (detections,): a false positive that overlaps an event of the class (a fragment, inexact borders)
+    found_at: Floats  # (events,): the highest threshold at which the event is found; -inf if it is missed
+    counted: Bools  # (events,), copied from the events
+    event_recording: Ints  # (events,), copied from the events
+    matched_by: Ints  # (events,): index of the matched detection, -1 for none
+    eligible_pairs: tuple[Ints, Ints, Floats]  # with counted events: detection, event, overlap in seconds
 
     @property
     def events(self) -> int:
-        """How many events are asked for."""
+        """Number of counted events."""
         return int(self.counted.sum())
 
     @property
-    def judged(self) -> Bools:
-        """(detections,): True where a detection counts one way or the other."""
+    def evaluated(self) -> Bools:
+        """(detections,): True for hits and false positives, False for ignored detections."""
         return self.verdict != IGNORED
 
 
-def match(truth: Truth, found: Found, criterion: Criterion = IOU30) -> Matching:
-    """Matches the detections of one class with its events, in all recordings at once. See this module's docstring.
+def match(truth: Truth, detections: Detections, criterion: Criterion = IOU30) -> Matching:
+    """Matches the detections of one class with its events, in all recordings at once. See the docstring of the module.
 
-    Scores must be finite numbers; where a table has none, give all the same.
+    Scores must be finite. If a table has no scores, use the same score for all detections.
     """
-    if not np.isfinite(found.score).all():
-        raise LoxoError("A detection without a score cannot be ranked; give all the same score where there is none.")
-    return match_all(truth, found, [criterion])[0]
+    return match_all(truth, detections, [criterion])[0]
 
 
-def match_all(truth: Truth, found: Found, criteria: Sequence[Criterion]) -> list[Matching]:
-    """`match` by several criteria, which share the search for what overlaps."""
-    if not np.isfinite(found.score).all():
-        raise LoxoError("A detection without a score cannot be ranked; give all the same score where there is none.")
-    touching = np.zeros(len(found), bool)
-    marginal = np.zeros((len(criteria), len(found)), bool)  # meets the criterion with a marginal event
-    parts: list[list[tuple[Ints, Ints, Floats]]] = [[] for _ in criteria]
-    for d, e in overlapping(found, truth):
-        shared = np.minimum(found.end[d], truth.end[e]) - np.maximum(found.start[d], truth.start[e])
-        touching[d[shared > 0]] = True
+def match_all(truth: Truth, detections: Detections, criteria: Sequence[Criterion]) -> list[Matching]:
+    """`match` with several criteria. The search for overlaps is done once."""
+    if not np.isfinite(detections.score).all():
+        raise LoxoError(
+            "A detection without a score cannot be ranked: if there are no scores, give all detections the same score."
+        )
+    overlaps = np.zeros(len(detections), bool)
+    marginal = np.zeros((len(criteria), len(detections)), bool)  # meets the criterion with a marginal event
+    blocks: list[list[tuple[Ints, Ints, Floats]]] = [[] for _ in criteria]
+    for d, e in overlapping_pairs(detections, truth):
+        shared = np.minimum(detections.end[d], truth.end[e]) - np.maximum(detections.start[d], truth.start[e])
+        overlaps[d[shared > 0]] = True
         for k, criterion in enumerate(criteria):
-            ok = (shared > 0) & (_eligible(criterion, shared, found, d, truth, e) | truth.clip[e])
+            ok = (shared > 0) & (_eligible(criterion, shared, detections, d, truth, e) | truth.clip[e])
             marginal[k, d[ok & ~truth.counted[e]]] = True
             ok &= truth.counted[e]
-            parts[k].append((d[ok], e[ok], shared[ok]))
-    aside = _in_ignored(truth, found)
+            blocks[k].append((d[ok], e[ok], shared[ok]))
+    excluded = _mostly_excluded(truth, detections)
     matchings = []
     for k, criterion in enumerate(criteria):
-        detection, event, shared = (np.concatenate([part[column] for part in parts[k]]) for column in range(3))
-        hit, found_at, held_by = _augment(truth, found, detection, event, shared)
-        verdict = np.where(hit, HIT, FALSE).astype(np.int8)
-        verdict[~hit & (marginal[k] | aside)] = IGNORED
+        detection, event, shared = (np.concatenate([block[column] for block in blocks[k]]) for column in range(3))
+        hit, found_at, matched_by = _augment(truth, detections, detection, event, shared)
+        verdict = np.where(hit, HIT, FALSE_POSITIVE).astype(np.int8)
+        verdict[~hit & (marginal[k] | excluded)] = IGNORED
         matchings.append(
             Matching(
                 criterion=criterion,
-                score=found.score,
-                recording=found.recording,
+                score=detections.score,
+                recording=detections.recording,
                 verdict=verdict,
-                loose=touching & (verdict == FALSE),
+                loose=overlaps & (verdict == FALSE_POSITIVE),
                 found_at=found_at,
                 counted=truth.counted,
                 event_recording=truth.recording,
-                held_by=held_by,
-                edges=(detection, event, shared),
+                matched_by=matched_by,
+                eligible_pairs=(detection, event, shared),
             )
         )
     return matchings
 
 
 def match_tables(
-    truth: pd.DataFrame, detections: pd.DataFrame, label: str, criterion: Criterion = IOU30
-) -> tuple[Matching, Truth, Found]:
-    """Matches two events tables for one class; recordings are the same where their names are equal.
+    truth_table: pd.DataFrame, detection_table: pd.DataFrame, label: str, criterion: Criterion = IOU30
+) -> tuple[Matching, Truth, Detections]:
+    """Matches two events tables for one class. Equal names denote the same recording.
 
-    All events count, unless the truth has the boolean columns `marginal` or `clip_level`. Detections without a score
-    get 1. Raises LoxoError as `match` does.
+    All events are counted, unless the table of the truth has a boolean column `marginal`. A boolean column `clip_level`
+    marks clip-level labels. Detections without a score get the score 1. Raises LoxoError like `match`.
     """
     import pandas as pd
 
-    truth, detections = truth[truth["label"] == label], detections[detections["label"] == label]
-    names = pd.concat([truth["recording"], detections["recording"]], ignore_index=True)
+    truth_table = truth_table[truth_table["label"] == label]
+    detection_table = detection_table[detection_table["label"] == label]
+    names = pd.concat([truth_table["recording"], detection_table["recording"]], ignore_index=True)
     codes = np.asarray(pd.factorize(names, sort=True)[0], np.int64)
-    flags = {name: np.zeros(len(truth), bool) for name in ("marginal", "clip_level")}
+    flags = {name: np.zeros(len(truth_table), bool) for name in ("marginal", "clip_level")}
     for name in flags:
-        if name in truth.columns:
-            flags[name] = truth[name].to_numpy(bool)
-    times = [truth[name].to_numpy(float) for name in ("start_s", "end_s")]
-    events = Truth(codes[: len(truth)], times[0], times[1], ~flags["marginal"], flags["clip_level"])
-    start, end, score = (detections[name].to_numpy(float) for name in ("start_s", "end_s", "score"))
-    found = Found(codes[len(truth) :], start, end, np.where(np.isnan(score), 1.0, score))
-    return match(events, found, criterion), events, found
+        if name in truth_table.columns:
+            flags[name] = truth_table[name].to_numpy(bool)
+    times = [truth_table[name].to_numpy(float) for name in ("start_s", "end_s")]
+    events = Truth(codes[: len(truth_table)], times[0], times[1], ~flags["marginal"], flags["clip_level"])
+    start, end, score = (detection_table[name].to_numpy(float) for name in ("start_s", "end_s", "score"))
+    detections = Detections(codes[len(truth_table) :], start, end, np.where(np.isnan(score), 1.0, score))
+    return match(events, detections, criterion), events, detections
 
 
 def pairs(matching: Matching) -> tuple[Ints, Ints]:
-    """The hits and their events, as indices (hits,), (hits,) in the order of detections.
+    """Indices of the hits (hits,) and of their events (hits,), in the order of the detections.
 
-    Of all ways to pair the hits with the events found, the one with the largest overlap in seconds, summed.
+    Of all possible pairings of the hits with the found events, this is the one with the largest total overlap.
     """
-    detection, event, shared = matching.edges
-    events = np.flatnonzero(matching.held_by >= 0)
-    holder = matching.held_by[events]
-    keep = (matching.verdict[detection] == HIT) & (matching.held_by[event] >= 0)
+    detection, event, shared = matching.eligible_pairs
+    events = np.flatnonzero(matching.matched_by >= 0)
+    holder = matching.matched_by[events]
+    keep = (matching.verdict[detection] == HIT) & (matching.matched_by[event] >= 0)
     detection, event, shared = detection[keep], event[keep], shared[keep]
-    crowded = (np.bincount(detection, minlength=len(matching.score)) > 1)[detection]
+    ambiguous = (np.bincount(detection, minlength=len(matching.score)) > 1)[detection]
     partner = np.full(len(matching.score), -1, np.int64)
     partner[holder] = events
-    if crowded.any():
-        for some, others, overlap in _components(detection, event, shared, len(matching.score), len(matching.counted)):
-            who, what = _assign(some, others, overlap)
-            partner[who] = what
+    if ambiguous.any():
+        for group in _components(detection, event, shared, len(matching.score), len(matching.counted)):
+            assigned, events = _assign(*group)
+            partner[assigned] = events
     hits = np.flatnonzero(partner >= 0)
     return hits, partner[hits]
 
 
-def _eligible(criterion: Criterion, shared: Floats, found: Found, d: Ints, truth: Truth, e: Ints) -> Bools:
+def _eligible(criterion: Criterion, shared: Floats, detections: Detections, d: Ints, truth: Truth, e: Ints) -> Bools:
+    """Whether each pair (d, e) meets the criterion; `shared` is its overlap in seconds. All arrays (pairs,)."""
     if criterion.measure == "iou":
-        whole = np.maximum(found.end[d], truth.end[e]) - np.minimum(found.start[d], truth.start[e])
+        whole = np.maximum(detections.end[d], truth.end[e]) - np.minimum(detections.start[d], truth.start[e])
     else:
         whole = truth.end[e] - truth.start[e]
-    result: Bools = shared >= criterion.share * whole - EPS
+    result: Bools = shared >= criterion.min_value * whole - EPS
     return result
 
 
-def _in_ignored(truth: Truth, found: Found) -> Bools:
-    regions = where_nothing_counts(truth)
+def _mostly_excluded(truth: Truth, detections: Detections) -> Bools:
+    """(detections,): whether at least IGNORED_FRACTION of a detection lies in excluded regions."""
+    regions = excluded_regions(truth)
     if not len(regions):
-        return np.zeros(len(found), bool)
-    length = found.end - found.start
-    inside: Bools = (length > 0) & (seconds_within(found, regions) >= IGNORED_SHARE * length - EPS)
+        return np.zeros(len(detections), bool)
+    length = detections.end - detections.start
+    inside: Bools = (length > 0) & (seconds_inside(detections, regions) >= IGNORED_FRACTION * length - EPS)
     return inside
 
 
-# -- the matching itself
+# -- the matching algorithm
 
 
-def _augment(truth: Truth, found: Found, detection: Ints, event: Ints, shared: Floats) -> tuple[Bools, Floats, Ints]:
-    """(hit, found_at, held_by) from the eligible pairs."""
-    hit = np.zeros(len(found), bool)
+def _augment(
+    truth: Truth, detections: Detections, detection: Ints, event: Ints, shared: Floats
+) -> tuple[Bools, Floats, Ints]:
+    """(hit, found_at, matched_by) from the eligible pairs."""
+    hit = np.zeros(len(detections), bool)
     found_at = np.full(len(truth), -np.inf)
-    held_by = np.full(len(truth), -1, np.int64)
-    alone = (np.bincount(detection, minlength=len(found))[detection] == 1) & (
+    matched_by = np.full(len(truth), -1, np.int64)
+    alone = (np.bincount(detection, minlength=len(detections))[detection] == 1) & (
         np.bincount(event, minlength=len(truth))[event] == 1
     )
     hit[detection[alone]] = True
-    held_by[event[alone]] = detection[alone]
-    found_at[event[alone]] = found.score[detection[alone]]
+    matched_by[event[alone]] = detection[alone]
+    found_at[event[alone]] = detections.score[detection[alone]]
 
     detection, event, shared = detection[~alone], event[~alone], shared[~alone]
     if not len(detection):
-        return hit, found_at, held_by
-    rank = np.empty(len(found), np.int64)
-    rank[np.lexsort((found.end, found.start, found.recording, -found.score))] = np.arange(len(found))
+        return hit, found_at, matched_by
+    rank = np.empty(len(detections), np.int64)
+    rank[np.lexsort((detections.end, detections.start, detections.recording, -detections.score))] = np.arange(
+        len(detections)
+    )
     place = np.empty(len(truth), np.int64)
     place[np.lexsort((truth.end, truth.start, truth.recording))] = np.arange(len(truth))
-    order = np.lexsort((place[event], -shared, rank[detection]))  # by falling score, the best event first
+    order = np.lexsort((place[event], -shared, rank[detection]))  # by falling score, the largest overlap first
     detection, event = detection[order], event[order]
     first = np.flatnonzero(np.diff(detection, prepend=-1))
     several, names = np.unique(event, return_inverse=True)
     holder, gained = _matched(names.tolist(), [*first.tolist(), len(detection)], len(several))
-    who = detection[first]  # the detections with several possibilities, by falling score
-    held = np.array(holder)
-    at = np.array(gained)
-    has = held >= 0
-    held_by[several[has]] = who[held[has]]
-    found_at[several[has]] = found.score[who[at[has]]]
-    hit[who[held[has]]] = True
-    return hit, found_at, held_by
+    ranked = detection[first]  # the detections of the ambiguous pairs, by falling score
+    holders, gained_by = np.array(holder), np.array(gained)
+    matched = holders >= 0
+    matched_by[several[matched]] = ranked[holders[matched]]
+    found_at[several[matched]] = detections.score[ranked[gained_by[matched]]]
+    hit[ranked[holders[matched]]] = True
+    return hit, found_at, matched_by
 
 
 def _matched(events: list[int], borders: list[int], count: int) -> tuple[list[int], list[int]]:
-    """For each of `count` events the detection that holds it and the one with which it was first held (-1: none).
+    """For each of `count` events: the matched detection, and the one whose search first matched it (-1: none).
 
-    Detection k may have events[borders[k] : borders[k + 1]], liked in this order. An event reached in a search that
-    fails can never be freed again, so it stays `closed`: all failing searches together look at every pair once.
+    Detection k may be matched with events[borders[k] : borders[k + 1]], in order of preference. Events that a failed
+    search has reached can never become free again, so they stay `closed`. All failed searches together visit every pair
+    at most once.
     """
     holder, gained, closed = [-1] * count, [-1] * count, [False] * count
     for start in range(len(borders) - 1):
-        trail, at = [start], [borders[start]]
+        path, at = [start], [borders[start]]
         taken: list[int] = []
         reached: list[int] = []
-        while trail:
-            top, k = trail[-1], at[-1]
+        while path:
+            top, k = path[-1], at[-1]
             if k == borders[top + 1]:
-                trail.pop()
+                path.pop()
                 at.pop()
                 if taken:
                     taken.pop()
@@ -282,13 +288,13 @@ def _matched(events: list[int], borders: list[int], count: int) -> tuple[list[in
             reached.append(event)
             taken.append(event)
             if holder[event] < 0:
-                for who, what in zip(trail, taken, strict=True):
-                    holder[what] = who
+                for searcher, taken_event in zip(path, taken, strict=True):
+                    holder[taken_event] = searcher
                 gained[event] = start
                 for other in reached:
                     closed[other] = False
                 break
-            trail.append(holder[event])
+            path.append(holder[event])
             at.append(borders[holder[event]])
     return holder, gained
 
@@ -296,36 +302,36 @@ def _matched(events: list[int], borders: list[int], count: int) -> tuple[list[in
 def _components(
     detection: Ints, event: Ints, shared: Floats, detections: int, events: int
 ) -> Iterator[tuple[Ints, Ints, Floats]]:
-    """The pairs, parted into groups that have nothing to do with each other; those of one detection left out."""
+    """The pairs in their connected components, without components of a single pair."""
     from scipy.sparse import coo_array  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
 
     nodes = detections + events
     graph = coo_array((np.ones(len(detection), np.int8), (detection, event + detections)), shape=(nodes, nodes))
-    of = connected_components(graph, directed=False)[1][detection]
-    order = np.argsort(of, kind="stable")
-    borders = np.flatnonzero(np.diff(of[order], prepend=-1, append=-1))
-    for a, b in pairwise(borders.tolist()):
-        if b - a > 1:
-            part = order[a:b]
-            yield detection[part], event[part], shared[part]
+    component = connected_components(graph, directed=False)[1][detection]
+    order = np.argsort(component, kind="stable")
+    borders = np.flatnonzero(np.diff(component[order], prepend=-1, append=-1))
+    for start, stop in pairwise(borders.tolist()):
+        if stop - start > 1:
+            members = order[start:stop]
+            yield detection[members], event[members], shared[members]
 
 
 def _assign(detection: Ints, event: Ints, shared: Floats) -> tuple[Ints, Ints]:
-    """Every detection with an event, by the largest total overlap. A perfect pairing is known to exist."""
+    """A pairing of every detection with an event that maximises the total overlap. A complete pairing always exists."""
     from scipy.optimize import linear_sum_assignment  # type: ignore[import-untyped]
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-    some, row = np.unique(detection, return_inverse=True)
-    others, column = np.unique(event, return_inverse=True)
-    # A pair that is not eligible must cost more than all others together could.
-    forbidden = len(some) * float(shared.max()) + 1.0
-    if len(some) * len(others) <= 250_000:
-        cost = np.full((len(some), len(others)), forbidden)
+    detections, row = np.unique(detection, return_inverse=True)
+    events, column = np.unique(event, return_inverse=True)
+    # A pair that is not eligible must cost more than all eligible pairs together can save.
+    forbidden = len(detections) * float(shared.max()) + 1.0
+    if len(detections) * len(events) <= 250_000:
+        cost = np.full((len(detections), len(events)), forbidden)
         cost[row, column] = -shared
         rows, columns = linear_sum_assignment(cost)
     else:
-        weights = coo_array((forbidden - shared, (row, column)), shape=(len(some), len(others))).tocsr()
-        rows, columns = min_weight_full_bipartite_matching(weights)
-    return some[rows], others[columns]
+        costs = coo_array((forbidden - shared, (row, column)), shape=(len(detections), len(events))).tocsr()
+        rows, columns = min_weight_full_bipartite_matching(costs)
+    return detections[rows], events[columns]

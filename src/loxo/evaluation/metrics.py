@@ -1,8 +1,9 @@
-"""Figures from matchings: precision and recall over all thresholds, average precision, recall at a rate of errors.
+"""Metrics of matchings: precision-recall curves, average precision, recall at a rate of false positives.
 
-A detector is judged by its list of detections. One point of a curve is one distinct score: all detections that score as
-much or more are taken. Recall beyond the end of the list is not reached, and earns nothing.
-False positives are all detections that match nothing, fragments and bad borders among them; ignored ones are neither.
+A detector is evaluated by its list of detections. Each point of a curve is one distinct score. It counts all
+detections with this score or a higher one. A recall beyond the end of the list is not reached and adds nothing to the
+average precision. All unmatched detections are false positives, which includes fragments and detections with inexact
+borders. Ignored detections are not counted.
 """
 
 from __future__ import annotations
@@ -13,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loxo.evaluation.matching import FALSE, HIT, IOU30, Criterion, Matching, match_tables, pairs
-from loxo.evaluation.spans import Bools, Floats, Found, Ints, Truth
+from loxo.evaluation.matching import HIT, IOU30, Criterion, Matching, match_tables, pairs
+from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Truth
 
 if TYPE_CHECKING:
     import pandas as pd
 
-RATES = (0.1, 1.0, 5.7, 20.0)  # false positives an hour at which the field quotes recall
-SNR_STEP_DB = 5.0
+RATES = (0.1, 1.0, 5.7, 20.0)  # false positives per hour at which publications report recall
+SNR_BIN_DB = 5.0
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Counts at each distinct score, from the highest down. All arrays (points,)."""
+    """Cumulative counts at each distinct score, in the order of falling scores. All arrays (points,)."""
 
     threshold: Floats
     hits: Ints
-    false: Ints
+    false_positives: Ints
     events: int
 
     @property
@@ -38,51 +39,53 @@ class Curve:
 
     @property
     def precision(self) -> Floats:
-        return self.hits / np.maximum(self.hits + self.false, 1)
+        return self.hits / np.maximum(self.hits + self.false_positives, 1)
 
     @property
     def f1(self) -> Floats:
-        return 2 * self.hits / np.maximum(self.events + self.hits + self.false, 1)
+        return 2 * self.hits / np.maximum(self.events + self.hits + self.false_positives, 1)
 
     def __len__(self) -> int:
         return len(self.threshold)
 
 
-def curve(score: Floats, right: Bools, events: int) -> Curve:
-    """The curve of judged detections: their scores and whether they are right, both (detections,), out of `events`."""
+def curve(score: Floats, correct: Bools, events: int) -> Curve:
+    """The curve of detections. score, correct: both (detections,); events: number of events to find."""
     order = np.argsort(-score, kind="stable")
-    score, right = score[order], right[order]
+    score, correct = score[order], correct[order]
     last = np.flatnonzero(np.diff(score, append=-np.inf)) if len(score) else np.zeros(0, np.int64)
-    hits = np.cumsum(right, dtype=np.int64)[last]
+    hits = np.cumsum(correct, dtype=np.int64)[last]
     return Curve(score[last], hits, last + 1 - hits, events)
 
 
 def matching_curve(matching: Matching) -> Curve:
-    judged = matching.judged
-    return curve(matching.score[judged], matching.verdict[judged] == HIT, matching.events)
+    """The curve of a matching, without ignored detections."""
+    evaluated = matching.evaluated
+    return curve(matching.score[evaluated], matching.verdict[evaluated] == HIT, matching.events)
 
 
 def average_precision(points: Curve) -> float | None:
-    """The area under precision over recall, in steps (no interpolation). None without events."""
+    """The area under the precision-recall curve as a step function, without interpolation. None without events."""
     if not points.events:
         return None
     gained = np.diff(points.recall, prepend=0.0)
     return float((gained * points.precision).sum())
 
 
-def average_precision_by(group: Ints, score: Floats, right: Bools, events: Ints) -> Floats:
-    """average_precision of many groups (recordings) at once.
+def average_precision_by(group: Ints, score: Floats, correct: Bools, events: Ints) -> Floats:
+    """The average precision of many groups of recordings at once.
 
-    group: (detections,) in 0 to groups - 1; events: (groups,). Gives (groups,), NaN where a group has no events.
+    group: (detections,), integers from 0 to groups - 1; score, correct: (detections,); events: (groups,), numbers to
+    find. Returns (groups,), with NaN for a group without events.
     """
     order = np.lexsort((-score, group))
-    group, score, right = group[order], score[order], right[order].astype(np.int64)
+    group, score, correct = group[order], score[order], correct[order].astype(np.int64)
     area = np.zeros(len(events))
     if len(group):
-        last = np.append((np.diff(group) != 0) | (np.diff(score) != 0), True)  # of those with one score in one group
+        last = np.append((np.diff(group) != 0) | (np.diff(score) != 0), True)  # of each distinct score in a group
         first = np.flatnonzero(np.append(True, last[:-1]))
-        start = np.searchsorted(group, group[last])  # of the group
-        all_hits = np.concatenate([[0], np.cumsum(right)])
+        start = np.searchsorted(group, group[last])  # first index of the group
+        all_hits = np.concatenate([[0], np.cumsum(correct)])
         end = np.flatnonzero(last) + 1
         precision = (all_hits[end] - all_hits[start]) / (end - start)
         area += np.bincount(group[last], (all_hits[end] - all_hits[first]) * precision, minlength=len(events))
@@ -90,53 +93,61 @@ def average_precision_by(group: Ints, score: Floats, right: Bools, events: Ints)
         return np.where(events > 0, area / events, np.nan)
 
 
-def ratios(hits: int, false: int, events: int) -> dict[str, Any]:
-    """hits, false, events, precision, recall, f1; a ratio without anything in it is None."""
+def ratios(hits: int, false_positives: int, events: int) -> dict[str, Any]:
+    """A dict with hits, false, events, precision, recall and f1. A ratio with a denominator of 0 is None."""
     return {
         "hits": int(hits),
-        "false": int(false),
+        "false": int(false_positives),
         "events": int(events),
-        "precision": hits / (hits + false) if hits + false else None,
+        "precision": hits / (hits + false_positives) if hits + false_positives else None,
         "recall": hits / events if events else None,
-        "f1": 2 * hits / (events + hits + false) if events + hits + false else None,
+        "f1": 2 * hits / (events + hits + false_positives) if events + hits + false_positives else None,
     }
 
 
 def at_rate(points: Curve, rate: float, hours: float) -> dict[str, Any]:
-    """The lowest threshold with at most `rate` false positives an hour, and what it reaches.
+    """The lowest threshold with at most `rate` false positives per hour, and the results at this threshold.
 
-    Keys: rate, allowed (whole false positives that the rate allows), threshold (None if even the best detection is
-    too much), hits, false, recall, precision, list_ends_before (the list has fewer false positives than are allowed:
-    the detector's own threshold, not this rate, sets the recall).
+    Keys of the result are rate, allowed, threshold, hits, false, recall, precision and list_ends_before. `allowed` is
+    the number of false positives that the rate allows. `threshold` is None if the best detection is already one false
+    positive too many. `list_ends_before` is True if the list has fewer false positives than allowed. Then the threshold
+    of the detector, not this rate, limits the recall.
     """
     allowed = math.floor(rate * hours + 1e-9)
-    # false positives only grow along the curve
-    inside = int(np.searchsorted(points.false, allowed, side="right")) - 1
-    hits, false = (int(points.hits[inside]), int(points.false[inside])) if inside >= 0 else (0, 0)
+    # The number of false positives never falls along the curve.
+    inside = int(np.searchsorted(points.false_positives, allowed, side="right")) - 1
+    hits, false_positives = (int(points.hits[inside]), int(points.false_positives[inside])) if inside >= 0 else (0, 0)
     return {
         "rate": rate,
         "allowed": allowed,
         "threshold": float(points.threshold[inside]) if inside >= 0 else None,
-        **{key: value for key, value in ratios(hits, false, points.events).items() if key not in ("events", "f1")},
-        "list_ends_before": not len(points) or int(points.false[-1]) < allowed,
+        **{
+            key: value
+            for key, value in ratios(hits, false_positives, points.events).items()
+            if key not in ("events", "f1")
+        },
+        "list_ends_before": not len(points) or int(points.false_positives[-1]) < allowed,
     }
 
 
 def best_f1(points: Curve) -> dict[str, Any] | None:
-    """The threshold of the highest F1 on these very data (so it flatters), with its ratios. None for an empty curve."""
+    """The threshold with the highest F1, and its ratios. None for an empty curve.
+
+    It is optimised on the evaluated data, so it is too optimistic for other data.
+    """
     if not len(points) or not points.events:
         return None
     k = int(np.argmax(points.f1))
     return {
         "threshold": float(points.threshold[k]),
-        **ratios(int(points.hits[k]), int(points.false[k]), points.events),
+        **ratios(int(points.hits[k]), int(points.false_positives[k]), points.events),
     }
 
 
 def events_ap(
     truth: pd.DataFrame, detections: pd.DataFrame, labels: tuple[str, ...], criterion: Criterion = IOU30
 ) -> dict[str, float | None]:
-    """Event AP of each label for two events tables: what a training run watches. See matching.match_tables."""
+    """The event AP of each label, from two events tables. See matching.match_tables."""
     return {
         label: average_precision(matching_curve(match_tables(truth, detections, label, criterion)[0]))
         for label in labels
@@ -147,7 +158,7 @@ def events_ap(
 
 
 def spread(values: Floats) -> dict[str, Any]:
-    """n, median, both quartiles and the median of the absolute values; all None without values."""
+    """A dict with n, median, quartiles and median_absolute (the median of the absolute values); None without values."""
     if not len(values):
         return {"n": 0, "median": None, "quartiles": None, "median_absolute": None}
     low, middle, high = np.percentile(values, [25, 50, 75])
@@ -159,41 +170,29 @@ def spread(values: Floats) -> dict[str, Any]:
     }
 
 
-def border_errors(matching: Matching, truth: Truth, found: Found) -> dict[str, dict[str, Any]]:
-    """Errors of onset and offset of the hits, in seconds, found minus true: positive is late. Clip labels left out."""
+def border_errors(matching: Matching, truth: Truth, detections: Detections) -> dict[str, dict[str, Any]]:
+    """Errors of onset and offset of the hits in seconds, without clip-level labels. A positive error is late."""
     hits, events = pairs(matching)
     keep = ~truth.clip[events]
     hits, events = hits[keep], events[keep]
     return {
-        "onset_s": spread(found.start[hits] - truth.start[events]),
-        "offset_s": spread(found.end[hits] - truth.end[events]),
+        "onset_s": spread(detections.start[hits] - truth.start[events]),
+        "offset_s": spread(detections.end[hits] - truth.end[events]),
     }
 
 
 def recall_by_snr(matching: Matching, snr_db: Floats, threshold: float = -np.inf) -> list[dict[str, Any]]:
-    """Recall of the events in classes of 5 dB of `snr_db` (events,); events without a known value are left out."""
+    """Recall of the events in bins of 5 dB of `snr_db` (events,), without events whose value is NaN.
+
+    threshold: an event is found if a detection with at least this score found it.
+    """
     known = matching.counted & np.isfinite(snr_db)
-    step = np.floor(snr_db[known] / SNR_STEP_DB).astype(np.int64)
-    found = matching.found_at[known] >= max(threshold, -np.finfo(float).max)
+    bins = np.floor(snr_db[known] / SNR_BIN_DB).astype(np.int64)
+    is_found = matching.found_at[known] >= max(threshold, -np.finfo(float).max)
     rows = []
-    for k in np.unique(step):
-        inside = step == k
-        row: dict[str, Any] = {"from_db": float(k * SNR_STEP_DB), "to_db": float((k + 1) * SNR_STEP_DB)}
-        row |= {"events": int(inside.sum()), "found": int(found[inside].sum())}
+    for k in np.unique(bins):
+        inside = bins == k
+        row: dict[str, Any] = {"from_db": float(k * SNR_BIN_DB), "to_db": float((k + 1) * SNR_BIN_DB)}
+        row |= {"events": int(inside.sum()), "found": int(is_found[inside].sum())}
         rows.append({**row, "recall": row["found"] / row["events"]})
     return rows
-
-
-def counts_by(matching: Matching, groups: Ints, number: int) -> dict[str, Ints]:
-    """events, hits, false and loose for each of `number` groups of recordings; groups: (recordings,), -1 for none."""
-
-    def count(recording: Ints, keep: Bools) -> Ints:
-        group = groups[recording[keep]]
-        return np.bincount(group[group >= 0], minlength=number)
-
-    return {
-        "events": count(matching.event_recording, matching.counted),
-        "hits": count(matching.recording, matching.verdict == HIT),
-        "false": count(matching.recording, matching.verdict == FALSE),
-        "loose": count(matching.recording, matching.loose),
-    }

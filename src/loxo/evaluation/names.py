@@ -1,9 +1,9 @@
-"""One recording under many names: tables from other machines, moved folders, another suffix after conversion.
+"""Recordings with several names: tables from other computers, moved folders, another suffix after a conversion.
 
-Two names are of one recording when the file name is the same (case and audio suffix apart) and one path could be the
-tail of the other. Recorders write the same file names at every site (`20190522_000000.WAV`), so among several
-recordings of one file name the one whose folders agree most is taken, and where that does not decide, LoxoError says
-so.
+Two names denote the same recording under two conditions. The file names are equal, except for case and audio suffix.
+One path can be the tail of the other. Recorders use the same file names at every site (`20190522_000000.WAV`). Among
+several recordings with the same file name, the one with the most equal folders is chosen. If this is not
+unique, a LoxoError states the ambiguous names.
 """
 
 from __future__ import annotations
@@ -13,101 +13,103 @@ from collections.abc import Iterable, Sequence
 from loxo.errors import LoxoError
 from loxo.runs.read import common_length
 
-AUDIO = (
+AUDIO_SUFFIXES = (
     *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf"),
     *("flac", "ogg", "oga", "opus", "mp3", "m4a", "wma"),
 )
 
 
-def parts(name: str) -> tuple[str, ...]:
-    """The path from its end: the file's name without audio suffix, then the folders; in lower case."""
-    pieces = [piece for piece in name.replace("\\", "/").casefold().split("/") if piece not in ("", ".")]
-    stem, dot, suffix = pieces[-1].rpartition(".") if pieces else ("", "", "")
-    if dot and suffix in AUDIO:
-        pieces[-1] = stem
-    return tuple(reversed(pieces))
+def path_parts(name: str) -> tuple[str, ...]:
+    """The parts of a path in reverse order and in lower case: the file name without audio suffix, then the folders."""
+    parts = [piece for piece in name.replace("\\", "/").casefold().split("/") if piece not in ("", ".")]
+    stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
+    if dot and suffix in AUDIO_SUFFIXES:
+        parts[-1] = stem
+    return tuple(reversed(parts))
 
 
-def _same(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+def _is_tail(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """Whether one path is the tail of the other."""
     return common_length(one, other) == min(len(one), len(other))
 
 
 def _distinct(entries: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
-    """Of the names of one file, those that are no other one's tail."""
+    """The names of one file name, without those that are the tail of another one."""
     kept: list[tuple[str, tuple[str, ...]]] = []
-    for name, pieces in sorted(entries, key=lambda entry: (-len(entry[1]), entry[0])):
-        alike = [other for other, whole in kept if _same(pieces, whole)]
-        if len(alike) > 1:
+    for name, parts in sorted(entries, key=lambda entry: (-len(entry[1]), entry[0])):
+        longer = [other for other, whole in kept if _is_tail(parts, whole)]
+        if len(longer) > 1:
             raise LoxoError(
-                f"The recording {name!r} could be {alike[0]!r} or {alike[1]!r}. Write the folder into the tables."
+                f"The name {name!r} could be the recording {longer[0]!r} or {longer[1]!r}. "
+                "Write the folder into the tables."
             )
-        if not alike:
-            kept.append((name, pieces))
+        if not longer:
+            kept.append((name, parts))
     return kept
 
 
 class Index:
-    """The recordings that some tables speak of, each once, and the way from any name to its number.
+    """The recordings of some tables, each once, and a search for the number of any name.
 
-    `names` are the longest names given, sorted, so that nothing depends on the order of tables and rows.
+    `names` contains the longest names of all recordings, sorted, so that the order of tables and rows has no effect.
     """
 
     def __init__(self, given: Iterable[str]) -> None:
         by_file: dict[str, list[tuple[str, tuple[str, ...]]]] = {}
         for name in dict.fromkeys(given):
-            pieces = parts(name)
-            by_file.setdefault(pieces[0] if pieces else "", []).append((name, pieces))
+            parts = path_parts(name)
+            by_file.setdefault(parts[0] if parts else "", []).append((name, parts))
         found = [entry for entries in by_file.values() for entry in _distinct(entries)]
         self.names: list[str] = []
         self._parts: list[tuple[str, ...]] = []
         self._by_file: dict[str, list[int]] = {}
-        for name, pieces in sorted(found):
-            self._by_file.setdefault(pieces[0] if pieces else "", []).append(len(self.names))
+        for name, parts in sorted(found):
+            self._by_file.setdefault(parts[0] if parts else "", []).append(len(self.names))
             self.names.append(name)
-            self._parts.append(pieces)
+            self._parts.append(parts)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def find(self, others: Iterable[str]) -> dict[str, int]:
-        """For each of another list's names the number of the recording, -1 for one that is not among these.
+        """For each of the other names the number of its recording, or -1 if it is not in this index.
 
-        Raises LoxoError where a name could be either of two recordings, or two of the names the same one.
+        Raises LoxoError if a name could denote two recordings, or if two of the names could denote the same one.
         """
         unique = list(dict.fromkeys(others))
         result = dict.fromkeys(unique, -1)
         best: dict[int, list[tuple[int, str]]] = {}
         for name in unique:
-            pieces = parts(name)
-            candidates = self._by_file.get(pieces[0] if pieces else "", [])
-            ranked = sorted(((common_length(pieces, self._parts[k]), k) for k in candidates), reverse=True)
+            parts = path_parts(name)
+            candidates = self._by_file.get(parts[0] if parts else "", [])
+            ranked = sorted(((common_length(parts, self._parts[k]), k) for k in candidates), reverse=True)
             if not ranked:
                 continue
             if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:
                 raise LoxoError(
-                    f"The recording {name!r} could be {self.names[ranked[1][1]]!r} or {self.names[ranked[0][1]]!r}. "
-                    "Write the folder into the tables."
+                    f"The name {name!r} could be the recording {self.names[ranked[1][1]]!r} or "
+                    f"{self.names[ranked[0][1]]!r}. Write the folder into the tables."
                 )
             best.setdefault(ranked[0][1], []).append((ranked[0][0], name))
         for number, claims in best.items():
-            most = max(agreement for agreement, _ in claims)
-            of_it = [name for agreement, name in claims if agreement == most]
-            first_name = max(of_it, key=lambda name: len(parts(name)))
-            odd = [name for name in of_it if not _same(parts(name), parts(first_name))]
-            if odd:
+            max_agreement = max(agreement for agreement, _ in claims)
+            best_names = [name for agreement, name in claims if agreement == max_agreement]
+            first_name = max(best_names, key=lambda name: len(path_parts(name)))
+            incompatible = [name for name in best_names if not _is_tail(path_parts(name), path_parts(first_name))]
+            if incompatible:
                 raise LoxoError(
-                    f"Either of {first_name!r} and {odd[0]!r} could be {self.names[number]!r}. "
+                    f"Both {first_name!r} and {incompatible[0]!r} could be the recording {self.names[number]!r}. "
                     "Write the folder into the tables."
                 )
-            whole = parts(self.names[number])
+            whole = path_parts(self.names[number])
             for agreement, name in claims:
-                if agreement == most or _same(parts(name), whole):
+                if agreement == max_agreement or _is_tail(path_parts(name), whole):
                     result[name] = number
         return result
 
 
 def label_names(lists: Sequence[Iterable[str]]) -> dict[str, str]:
-    """Every label as given -> the label as first given: case and outer spaces make no difference."""
+    """A dict from every label to its first spelling. Labels are equal if they differ only in case and outer spaces."""
     result: dict[str, str] = {}
     first: dict[str, str] = {}
     for labels in lists:

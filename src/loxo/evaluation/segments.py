@@ -1,9 +1,10 @@
-"""Scores of stretches of equal length: seconds, ten seconds, hours, and the frames of a detector's kept scores.
+"""Metrics of segments of equal length (1 s, 10 s, hours) and of the frames of stored frame scores.
 
-A segment is positive when a true event overlaps it, and called when a detection does; its score is the highest among
-these. Segments that a marginal event, an ignored region or a clip-level label touches, and no counted event, are left
-out; so are clip-level labels themselves, which do not say where. Segments are cut from the start of each recording.
-Only segments that anything touches are held in memory; true negatives are in none of the figures.
+Segments are counted from the start of each recording. A segment is positive if a counted event overlaps it. It is
+detected if a detection overlaps it, and its score is the highest score of these detections. A segment is left out if it
+overlaps a marginal event, an ignored region or a clip-level label, but no counted event. Clip-level labels do not make
+a segment positive, because they do not state the position of the event. Only segments that overlap a span are stored
+in memory. No metric uses true negatives.
 """
 
 from __future__ import annotations
@@ -15,64 +16,64 @@ import numpy as np
 
 from loxo.detection.logit import logit
 from loxo.evaluation.metrics import average_precision, curve, ratios
-from loxo.evaluation.spans import Bools, Floats, Found, Ints, Regions, Truth, merged, where_nothing_counts
+from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth, excluded_regions, merged
 
 LENGTHS_S = (1.0, 10.0)
 HOUR_S = 3600.0
-SEGMENTS_AT_ONCE = 1 << 20  # bounds the memory
-BINS = 1 << 16  # of the logit of a frame score
-LOGIT = 20.0  # beyond which frame scores are all the same
+SEGMENTS_AT_ONCE = 1 << 20  # limits the memory
+LOGIT_BINS = 1 << 16  # resolution of the logit of a frame score
+MAX_LOGIT = 20.0  # logits of frame scores are limited to +-20
 
 
-def segment_scores(truth: Truth, found: Found, length_s: float) -> dict[str, Any]:
-    """hits, false, events, precision, recall, f1 and ap over segments of length_s; "events" are positive segments."""
-    asked = truth.counted & ~truth.clip
-    events = Regions(truth.recording[asked], truth.start[asked], truth.end[asked])
-    aside = merged(where_nothing_counts(truth))
-    number, parts = 0, []
-    for few in _blocks([events, aside, found], length_s):
-        positive, out = (_distinct(_keys(_only(spans, few), length_s)[0]) for spans in (events, aside))
-        own = _only(found, few)
+def segment_scores(truth: Truth, detections: Detections, length_s: float) -> dict[str, Any]:
+    """Metrics of segments of length_s: hits, false, events (positive segments), precision, recall, f1 and ap."""
+    used = truth.counted & ~truth.clip
+    events = Regions(truth.recording[used], truth.start[used], truth.end[used])
+    excluded = merged(excluded_regions(truth))
+    number, results = 0, []
+    for selected in _recording_blocks([events, excluded, detections], length_s):
+        positive, left_out = (_unique(_keys(_selected(spans, selected), length_s)[0]) for spans in (events, excluded))
+        own = _selected(detections, selected)
         keys, owner = _keys(own, length_s)
         order = np.argsort(keys, kind="stable")
-        keys, score = keys[order], found.score[few[found.recording]][owner[order]]
+        keys, score = keys[order], detections.score[selected[detections.recording]][owner[order]]
         first = np.flatnonzero(np.diff(keys, prepend=-1))
-        called, score = keys[first], np.maximum.reduceat(score, first) if len(first) else score
-        right = _among(called, positive)
-        keep = right | ~_among(called, out)
-        parts.append((score[keep], right[keep]))
+        detected, score = keys[first], np.maximum.reduceat(score, first) if len(first) else score
+        correct = _contained_in(detected, positive)
+        keep = correct | ~_contained_in(detected, left_out)
+        results.append((score[keep], correct[keep]))
         number += len(positive)
-    score, right = (np.concatenate([part[k] for part in parts]) for k in range(2))
-    hits = int(right.sum())
-    points = curve(score, right, number)
-    return {**ratios(hits, len(right) - hits, number), "ap": average_precision(points)}
+    score, correct = (np.concatenate([part[k] for part in results]) for k in range(2))
+    hits = int(correct.sum())
+    points = curve(score, correct, number)
+    return {**ratios(hits, len(correct) - hits, number), "ap": average_precision(points)}
 
 
-def _blocks(lists: Sequence[Regions | Found], length_s: float) -> Iterator[Bools]:
-    """The recordings in groups with about SEGMENTS_AT_ONCE touched segments each, as masks over their numbers."""
-    most = max((int(spans.recording.max()) for spans in lists if len(spans)), default=-1) + 1
-    touched = np.zeros(most)
+def _recording_blocks(lists: Sequence[Regions | Detections], length_s: float) -> Iterator[Bools]:
+    """Groups of recordings, as masks, with spans in about SEGMENTS_AT_ONCE segments per group."""
+    recordings = max((int(spans.recording.max()) for spans in lists if len(spans)), default=-1) + 1
+    occupied = np.zeros(recordings)
     for spans in lists:
-        touched += np.bincount(spans.recording, (spans.end - spans.start) / length_s + 1, minlength=most)
-    group = (np.cumsum(touched) // SEGMENTS_AT_ONCE).astype(np.int64)
+        occupied += np.bincount(spans.recording, (spans.end - spans.start) / length_s + 1, minlength=recordings)
+    group = (np.cumsum(occupied) // SEGMENTS_AT_ONCE).astype(np.int64)
     for k in np.unique(group):
         yield group == k
-    if not most:
+    if not recordings:
         yield np.zeros(0, bool)
 
 
-def _only(spans: Regions | Found, few: Bools) -> Regions:
-    keep = few[spans.recording]
+def _selected(spans: Regions | Detections, selected: Bools) -> Regions:
+    keep = selected[spans.recording]
     return Regions(spans.recording[keep], spans.start[keep], spans.end[keep])
 
 
-def _distinct(keys: Ints) -> Ints:
-    """As np.unique, whose hashing is slow on keys like these."""
+def _unique(keys: Ints) -> Ints:
+    """The same as np.unique, which is slow with keys like these, because it uses a hash table."""
     keys = np.sort(keys)
     return keys[np.diff(keys, prepend=-1) != 0]
 
 
-def _among(keys: Ints, ordered: Ints) -> Bools:
+def _contained_in(keys: Ints, ordered: Ints) -> Bools:
     if not len(ordered):
         return np.zeros(len(keys), bool)
     at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
@@ -80,21 +81,20 @@ def _among(keys: Ints, ordered: Ints) -> Bools:
 
 
 def _keys(spans: Regions, length_s: float) -> tuple[Ints, Ints]:
-    """One integer for each segment that a span touches, and the span's index. Borders within 1 ns do not touch."""
+    """For each segment that a span overlaps: an integer key, and the index of the span. Tolerance at borders: 1 ns."""
     first = np.floor(spans.start / length_s + 1e-9).astype(np.int64)
     count = np.maximum(np.ceil(spans.end / length_s - 1e-9).astype(np.int64) - first, 1)
     owner = np.repeat(np.arange(len(spans)), count)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    # 2^40 seconds are enough for every clock, 2^23 recordings for every survey
+    # 40 bits for the segment and 23 bits for the recording are sufficient for any survey.
     return (spans.recording[owner] << 40) + first[owner] + within, owner
 
 
-def presence(truth: Truth, found: Found, site: Ints, start_s: Floats) -> dict[str, Any]:
-    """segment_scores of hours of the clock: is the class heard in this hour at this site?
+def presence(truth: Truth, detections: Detections, site: Ints, start_s: Floats) -> dict[str, Any]:
+    """segment_scores of clock hours: is the class present in this hour at this site?
 
-    site: (recordings,) an integer for each recording, the same for recordings of one site; start_s: (recordings,)
-    when the recording begins, in seconds of the clock. A recording whose start is not known has a site of its own and
-    0.
+    site: (recordings,), an integer that identifies the site of each recording; start_s: (recordings,), the start time
+    of the recording in seconds of the clock. A recording with an unknown start has a separate site and a start of 0.
     """
     by_site = Truth(
         site[truth.recording],
@@ -108,9 +108,11 @@ def presence(truth: Truth, found: Found, site: Ints, start_s: Floats) -> dict[st
             truth.ignored.end + start_s[truth.ignored.recording],
         ),
     )
-    seconds = start_s[found.recording]
+    seconds = start_s[detections.recording]
     return segment_scores(
-        by_site, Found(site[found.recording], found.start + seconds, found.end + seconds, found.score), HOUR_S
+        by_site,
+        Detections(site[detections.recording], detections.start + seconds, detections.end + seconds, detections.score),
+        HOUR_S,
     )
 
 
@@ -120,46 +122,46 @@ def presence(truth: Truth, found: Found, site: Ints, start_s: Floats) -> dict[st
 class Frames:
     """Average precision over the frames of many recordings, in constant memory.
 
-    Scores are held apart to 0.0006 of their logit, and all the same beyond 20. A frame is positive when events cover
-    half of it or more; frames that anything ignored touches are left out, unless they are positive.
+    The logits of the scores are rounded to 0.0006 and limited to +-20. A frame is positive if events cover at least
+    half of it. The caller excludes all other frames that overlap an excluded region.
     """
 
     def __init__(self) -> None:
-        self._counts = np.zeros((2, BINS), np.int64)
+        self._counts = np.zeros((2, LOGIT_BINS), np.int64)
 
     def add(self, scores: Floats, positive: Bools, keep: Bools | None = None) -> None:
-        """scores in 0-1 and whether each frame is positive, both (frames,); `keep`: the frames that count."""
+        """Adds frames, all arrays (frames,). scores: in 0-1; positive: a mask; keep: a mask of the frames to count."""
         scores = np.asarray(scores, float)
-        logits = np.clip(logit(scores, eps=1e-9), -LOGIT, LOGIT)  # logit(1e-9) is -20.7
-        level = np.rint((logits + LOGIT) / (2 * LOGIT) * (BINS - 1)).astype(np.int64)
+        logits = np.clip(logit(scores, eps=1e-9), -MAX_LOGIT, MAX_LOGIT)  # logit(1e-9) is -20.7
+        level = np.rint((logits + MAX_LOGIT) / (2 * MAX_LOGIT) * (LOGIT_BINS - 1)).astype(np.int64)
         for k, rows in enumerate((~positive, positive)):
             chosen = level[rows] if keep is None else level[rows & keep]
-            self._counts[k] += np.bincount(chosen, minlength=BINS)
+            self._counts[k] += np.bincount(chosen, minlength=LOGIT_BINS)
 
     def result(self) -> dict[str, Any]:
-        """{"ap", "frames", "positive"}; ap is None without a positive frame."""
-        wrong, right = self._counts[:, ::-1]
-        total = int(right.sum())
+        """A dict with ap, frames and positive (the number of positive frames). ap is None without positive frames."""
+        negative, positive = self._counts[:, ::-1]
+        total = int(positive.sum())
         with np.errstate(invalid="ignore"):
-            precision = np.cumsum(right) / np.cumsum(right + wrong)
-        area = float((right[right > 0] * precision[right > 0]).sum())
+            precision = np.cumsum(positive) / np.cumsum(positive + negative)
+        area = float((positive[positive > 0] * precision[positive > 0]).sum())
         return {"ap": area / total if total else None, "frames": int(self._counts.sum()), "positive": total}
 
 
-def positive_frames(spans: Iterable[tuple[float, float]], steps: int, hop_s: float) -> Bools:
-    """The frames of which the spans cover half or more, (steps,)."""
-    return frame_truth(spans, steps, hop_s) >= 0.5 - 1e-9
+def positive_frames(spans: Iterable[tuple[float, float]], count: int, hop_s: float) -> Bools:
+    """The frames that the spans cover by at least half, as a mask (count,)."""
+    return frame_truth(spans, count, hop_s) >= 0.5 - 1e-9
 
 
-def frame_truth(spans: Iterable[tuple[float, float]], steps: int, hop_s: float) -> Floats:
-    """Share of each frame that the spans cover, (steps,); overlapping spans count once. Frame k: [k, k + 1) x hop_s."""
+def frame_truth(spans: Iterable[tuple[float, float]], count: int, hop_s: float) -> Floats:
+    """Fraction of each frame that the union of the spans covers, (count,). Frame k is [k, k + 1) x hop_s."""
     given = list(spans)
     start, end = (np.array([span[k] for span in given], float) / hop_s for k in range(2))
     regions = merged(Regions(np.zeros(len(given), np.int64), start, end))
     if not len(regions):
-        return np.zeros(steps)
-    # What is covered up to a moment rises along straight lines between the borders of the spans.
+        return np.zeros(count)
+    # The covered duration up to a time is a piecewise linear function with knots at the borders of the spans.
     borders = np.stack([regions.start, regions.end], axis=1).ravel()
     upto = np.cumsum(regions.end - regions.start)
     covered = np.stack([upto - (regions.end - regions.start), upto], axis=1).ravel()
-    return np.diff(np.interp(np.arange(steps + 1), borders, covered))
+    return np.diff(np.interp(np.arange(count + 1), borders, covered))

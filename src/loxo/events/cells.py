@@ -1,8 +1,9 @@
-"""The cells of a table file, and which column is what: any encoding, separator, order and spelling of the headers.
+"""The cells of a table file and the meaning of its columns, for any encoding, separator, order and spelling.
 
-Encodings: UTF-8 and UTF-16 with or without a mark, else Latin-1. Line ends: any. A column is known by its name without
-case, unit, spaces and punctuation: `Begin Time (s)`, `begin_time` and `BeginTime` are one. Where several columns mean
-the same (duplicates, blank ones, `Begin Path` beside `Begin File`), the first that has something in a row counts there.
+Encodings are UTF-8 and UTF-16 with or without a byte order mark, else Latin-1. All line ends are accepted. Headers are
+compared without case, unit, spaces and punctuation: `Begin Time (s)`, `begin_time` and `BeginTime` are the same.
+Several columns can have the same meaning, such as duplicates, or `Begin Path` and `Begin File`. Then the first cell of
+a row that is not blank is used.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pathlib import Path
 
 from loxo.errors import LoxoError
 
-# What the columns of a table may be called, in order of trust; written as plain() gives them.
-NAMES = {
+# Known headers of each field, in order of preference, as normalise_header returns them.
+COLUMN_NAMES = {
     "selection": ("selection",),
     "view": ("view",),
     "channel": ("channel",),
@@ -45,47 +46,53 @@ UNITS = ("s", "sec", "secs", "second", "seconds", "hz")
 
 
 @dataclass(frozen=True)
-class Cells:
-    """A file's rows, each with its line number, and for every field of NAMES the columns that hold it."""
+class ParsedTable:
+    """The rows of a table, with their line numbers, and the columns of each field in COLUMN_NAMES."""
 
     path: Path
     header: list[str]
-    rows: list[tuple[int, list[str]]]  # each as long as the header, or longer where the file has it so
+    rows: list[tuple[int, list[str]]]  # each has at least as many cells as the header
     columns: dict[str, list[int]]
 
     def text(self, row: list[str], field: str) -> str:
-        """The first cell of that field that is not blank, else ""."""
+        """Returns the first cell of this field that is not blank, else ""."""
         return next((row[column] for column in self.columns.get(field, ()) if row[column]), "")
 
     def texts(self, row: list[str], field: str) -> list[str]:
-        """All cells of that field that are not blank."""
+        """Returns all cells of this field that are not blank."""
         return [row[column] for column in self.columns.get(field, ()) if row[column]]
 
     def find(self, header: str) -> int:
-        """The column of that name; LoxoError when there is none."""
-        names = [plain(cell) for cell in self.header]
-        if not plain(header) or plain(header) not in names:
-            raise LoxoError(f"{self.path}: there is no column {header!r}, but {', '.join(filter(None, self.header))}.")
-        return names.index(plain(header))
+        """Returns the index of the column with this header. Raises LoxoError if it does not exist."""
+        names = [normalise_header(cell) for cell in self.header]
+        if not normalise_header(header) or normalise_header(header) not in names:
+            raise LoxoError(
+                f"{self.path}: there is no column {header!r}. Use one of {', '.join(filter(None, self.header))}."
+            )
+        return names.index(normalise_header(header))
 
     def has(self, field: str) -> bool:
-        """Whether any row says something in that field."""
+        """Returns True if any row has a value in this field."""
         return any(self.text(row, field) for _, row in self.rows)
 
 
 def read_text(path: Path) -> str:
-    """A text file with "\\n" as line end. Raises LoxoError when it cannot be opened."""
+    """Reads a text file; line ends become "\\n". Raises LoxoError if it cannot be opened."""
     try:
         text = decode(path.read_bytes())
     except OSError as error:
-        raise LoxoError(f"{path}: the table cannot be opened ({error.strerror}).") from error
+        raise LoxoError(f"{path}: the table cannot be opened ({error.strerror}). Check the path.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def decode(data: bytes) -> str:
+    """Decodes UTF-8 or UTF-16, with or without a byte order mark, else Latin-1."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
-    for zero, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):  # without a mark: a table begins with a Latin letter
+    for zero, encoding in (
+        (1, "utf-16-le"),
+        (0, "utf-16-be"),
+    ):  # no byte order mark: a table starts with a Latin letter
         if data[zero : zero + 1] == b"\0":
             return data.decode(encoding, errors="replace")
     try:
@@ -95,47 +102,47 @@ def decode(data: bytes) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line with something in it, "" where there is none."""
+    """Returns the first line that is not blank, else ""."""
     return next((line for line in text.split("\n") if line.strip()), "")
 
 
-def delimiter_of(line: str) -> str:
-    """What parts the cells of a header: TAB where there is one, else the more frequent of semicolon and comma."""
+def detect_delimiter(line: str) -> str:
+    """Returns the delimiter of a header: TAB if it occurs, else the more frequent of semicolon and comma."""
     return "\t" if "\t" in line else max(",;", key=line.count)
 
 
-def parse_table(path: Path, text: str, delimiter: str, label_column: str | None = None) -> Cells:
-    """The cells of a table with a header. Raises LoxoError when it is no table of events."""
-    lines = _tabbed(text) if delimiter == "\t" else _comma_separated(path, text, delimiter)
+def parse_table(path: Path, text: str, delimiter: str, label_column: str | None = None) -> ParsedTable:
+    """Parses a table with a header. Raises LoxoError if it is not a table of events."""
+    lines = _split_tabs(text) if delimiter == "\t" else _split_csv(path, text, delimiter)
     if not lines:
-        raise LoxoError(f"{path}: the table is empty; a table of events has at least a header.")
+        raise LoxoError(f"{path}: the table is empty. A table of events needs at least a header.")
     header = lines[0][1]
     columns: dict[str, list[int]] = {}
-    names = [plain(cell) for cell in header]
-    for field, known in NAMES.items():
+    names = [normalise_header(cell) for cell in header]
+    for field, known in COLUMN_NAMES.items():
         found = [column for name in known for column, plain_name in enumerate(names) if plain_name == name]
         if found:
             columns[field] = found
-    if "onset" in names and "offset" in names:  # then the offset is an event's end, not its place in the file
+    if "onset" in names and "offset" in names:  # then the offset is the end of the event, not its position in the file
         bare = names.index("offset")
         columns["end"] = [*columns.get("end", []), bare]
         columns["offset"] = [column for column in columns["offset"] if column != bare]
-    if "start" in names and "starttime" in names:  # our own events.csv: the one counts seconds, the other is the clock
+    if "start" in names and "starttime" in names:  # Loxo's events.csv: start is in seconds, start_time the wall clock
         columns["clock"] = [names.index("starttime")]
         columns["begin"] = [column for column in columns["begin"] if names[column] != "starttime"]
     rows = [(number, [*cells, *[""] * (len(header) - len(cells))]) for number, cells in lines[1:]]
-    table = Cells(path, header, rows, columns)
+    table = ParsedTable(path, header, rows, columns)
     if label_column is not None:
         columns["label"] = [table.find(label_column)]
     if not columns.get("offset") and "begin" not in columns:
         raise LoxoError(
-            f"{path}: this is no table of events: it has neither 'File Offset (s)' nor 'Begin Time (s)', but "
+            f"{path}: this is not a table of events: it needs a column 'File Offset (s)' or 'Begin Time (s)', but has "
             f"{', '.join(filter(None, header))}."
         )
     return table
 
 
-def _tabbed(text: str) -> list[tuple[int, list[str]]]:
+def _split_tabs(text: str) -> list[tuple[int, list[str]]]:
     return [
         (number, [_unquote(cell) for cell in line.split("\t")])
         for number, line in enumerate(text.split("\n"), 1)
@@ -143,25 +150,29 @@ def _tabbed(text: str) -> list[tuple[int, list[str]]]:
     ]
 
 
-def _comma_separated(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+def _split_csv(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
-        raise LoxoError(f"{path}, line {reader.line_num}: this is no line of a table ({error}).") from error
-    return lines[1:] if lines and lines[0][1][0].casefold().startswith("sep=") else lines  # a word of Excel's
+        raise LoxoError(
+            f"{path}, line {reader.line_num}: this is not a line of a table ({error}). Correct it."
+        ) from error
+    return (
+        lines[1:] if lines and lines[0][1][0].casefold().startswith("sep=") else lines
+    )  # Excel's line that names the separator
 
 
 def _unquote(cell: str) -> str:
-    """Excel puts cells with quotes or commas between quotes. A quote alone is left: annotators write inches."""
+    """Removes the quotes that Excel writes around a cell. A single quote is kept: annotators write it for inches."""
     cell = cell.strip()
     if len(cell) >= 2 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"').strip()
     return cell
 
 
-def plain(header: str) -> str:
-    """A header without case, unit, spaces and punctuation."""
+def normalise_header(header: str) -> str:
+    """Returns a header without case, unit, spaces and punctuation."""
     words = re.findall(r"[^\W_]+", header.casefold())
     while len(words) > 1 and words[-1] in UNITS:
         words.pop()
@@ -169,7 +180,7 @@ def plain(header: str) -> str:
 
 
 def to_number(text: str) -> float | None:
-    """A cell's number; None where it is none. 1,5 is one and a half; 48,860.4 has a separator of thousands."""
+    """Returns the number in a cell, else None. 1,5 has a decimal comma; 48,860.4 has a thousands separator."""
     if text.count(",") == 1 and "." not in text:
         text = text.replace(",", ".")
     elif "." in text:

@@ -1,13 +1,13 @@
-"""Tables of a whole run, written recording by recording in constant memory, and put in place only when complete.
+"""Tables of a whole run, written recording by recording in constant memory, and visible only when complete.
 
-    RavenRun         events.selections.txt, one selection table of all recordings, and beside it events.files.txt, the
-                     recordings one a line in the order in which its times run on: open them in Raven in that order
-                     (Open Sound Files, or the list), then the table. Silent recordings count and are listed.
+    RavenRun         events.selections.txt, one selection table of all recordings, and events.files.txt, which lists the
+                     recordings in the order of the table's cumulative begin times. In Raven, open the recordings in
+                     this order (Open Sound Files, or the list), then the table. Recordings without events are listed.
     CsvRun           events.csv
-    KaleidoscopeRun  kaleidoscope.csv, as Kaleidoscope Pro's viewer wants it, with an empty MANUAL ID to fill in
-    ParquetRun       events.parquet; its metadata hold the run's parameters under the key `loxo`
+    KaleidoscopeRun  kaleidoscope.csv for Kaleidoscope Pro's viewer, with an empty column MANUAL ID
+    ParquetRun       events.parquet, with the run's parameters in its metadata under the key `loxo`
 
-A recording's events come as cells for CSV (writers.csv_row, without the recording): that is what a run's journal keeps.
+The events of a recording are passed as CSV cells (writers.csv_row, without the recording), as in a run's journal.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import COLUMNS
 from loxo.files import atomic_file, atomic_path
 
-Cells = Sequence[str]  # of an event: COLUMNS without the recording
+EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording
 START, END, LABEL, SCORE, LOW, HIGH, SITE, TIME = range(len(COLUMNS) - 1)
-PARQUET_ROWS = 20_000  # in a group
+PARQUET_ROWS = 20_000  # rows of a row group
 
 KALEIDOSCOPE_HEADER = (
     *("INDIR", "FOLDER", "IN FILE", "CHANNEL", "OFFSET", "DURATION", "DATE", "TIME", "HOUR", "Fmin", "Fmax"),
@@ -39,25 +39,27 @@ KALEIDOSCOPE_HEADER = (
 
 
 @dataclass(frozen=True)
-class Analysed:
-    """A recording of a run, with or without events."""
+class AnalysedRecording:
+    """A recording that was analysed in a run, with or without events."""
 
     recording: str  # as given
     path: str  # absolute path or URL
-    seconds: float  # what a program that opens it will see
+    seconds: float  # duration that other programs show
 
 
 class RunWriter(Protocol):
-    """A context manager; nothing is to be seen in the folder before it ends without an error. Raises LoxoError where
-    it cannot write."""
+    """A context manager that writes one table of a run. The table becomes visible when the block ends without an error.
+
+    Raises LoxoError if the table cannot be written.
+    """
 
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> bool | None: ...
-    def add(self, recording: Analysed, events: Iterable[Cells]) -> None: ...
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None: ...
 
 
-class _Files:
-    """Opens its files on entering; they take their names when the block ends well."""
+class _TextFiles:
+    """Opens temporary files at the start of the block, and renames them if it ends without an error."""
 
     names: tuple[str, ...]
 
@@ -77,8 +79,8 @@ class _Files:
     def begin(self) -> None: ...
 
 
-class RavenRun(_Files):
-    """One selection table of many recordings. Begin times are sums of whole nanoseconds, which never drift."""
+class RavenRun(_TextFiles):
+    """One selection table of many recordings. Begin times are sums of whole nanoseconds, without rounding errors."""
 
     names = ("events.selections.txt", "events.files.txt")
 
@@ -86,9 +88,9 @@ class RavenRun(_Files):
         self.before_ns, self.selections = 0, 0
         self.files[0].write("\t".join(HEADER) + "\n")
 
-    def add(self, recording: Analysed, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         table, listed = self.files
-        _refuse_marks(recording.path)
+        _check_no_separators(recording.path)
         listed.write(recording.path + "\n")
         for cells in events:
             self.selections += 1
@@ -103,8 +105,8 @@ class RavenRun(_Files):
         self.before_ns += round(recording.seconds * 1e9)
 
 
-class CsvRun(_Files):
-    """The events table, recordings as given."""
+class CsvRun(_TextFiles):
+    """The events table, with recordings as given."""
 
     names = ("events.csv",)
 
@@ -112,12 +114,12 @@ class CsvRun(_Files):
         self.csv = csv.writer(self.files[0], lineterminator="\n")
         self.csv.writerow(COLUMNS)
 
-    def add(self, recording: Analysed, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         self.csv.writerows([recording.recording, *cells] for cells in events)
 
 
-class KaleidoscopeRun(_Files):
-    """Offsets and durations in seconds, frequencies in Hz, wall clock of the event where the file's name tells it."""
+class KaleidoscopeRun(_TextFiles):
+    """Offset and duration in seconds, frequencies in Hz, wall clock time of the event if the file name contains it."""
 
     names = ("kaleidoscope.csv",)
 
@@ -125,7 +127,7 @@ class KaleidoscopeRun(_Files):
         self.csv = csv.writer(self.files[0], lineterminator="\n")
         self.csv.writerow(KALEIDOSCOPE_HEADER)
 
-    def add(self, recording: Analysed, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         name = base_name(recording.path)
         folder = recording.path[: -len(name)].rstrip("/\\")
         for cells in events:
@@ -141,14 +143,19 @@ class KaleidoscopeRun(_Files):
 
 
 class ParquetRun:
-    """The events table with its dtypes. `start_time` is the recorder's wall clock, without a zone, `utc_offset_s` how
-    many seconds that clock is ahead of UTC, null where nobody says."""
+    """The events table with its dtypes.
+
+    `start_time` is the recorder's wall clock time without a zone. `utc_offset_s` is its offset from UTC in seconds;
+    null if unknown.
+    """
 
     def __init__(self, folder: str | Path, provenance: Mapping[str, Any]) -> None:
         try:
             import pyarrow
         except ImportError as error:
-            raise LoxoError("Parquet needs pyarrow: `pip install loxo[formats]`, or leave that format out.") from error
+            raise LoxoError(
+                "Parquet needs pyarrow. Install it with `pip install loxo[formats]`, or leave this format out."
+            ) from error
         self.schema = pyarrow.schema(
             [
                 ("recording", pyarrow.string()),
@@ -181,14 +188,18 @@ class ParquetRun:
             raise
         return self.stack.__exit__(*error)
 
-    def add(self, recording: Analysed, events: Iterable[Cells]) -> None:
+    def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         for cells in events:
             time = datetime.fromisoformat(cells[TIME]) if cells[TIME] else None
             offset = time.utcoffset() if time else None
             self.rows.append(
                 {
                     "recording": recording.recording,
-                    **{name: _number(cells[k]) for k, name in enumerate(COLUMNS[1:TIME]) if k not in (LABEL, SITE)},
+                    **{
+                        name: _parse_number(cells[k])
+                        for k, name in enumerate(COLUMNS[1:TIME])
+                        if k not in (LABEL, SITE)
+                    },
                     "label": cells[LABEL],
                     "site": cells[SITE] or None,
                     "start_time": time.replace(tzinfo=None) if time else None,
@@ -207,15 +218,17 @@ class ParquetRun:
 
 
 def _seconds(nanoseconds: int) -> str:
-    """To the microsecond, without float noise however long the run is."""
+    """Formats seconds with microseconds, without rounding errors for long runs."""
     whole, rest = divmod((nanoseconds + 500) // 1000, 1_000_000)
     return f"{whole}.{rest:06d}"
 
 
-def _number(cell: str) -> float | None:
+def _parse_number(cell: str) -> float | None:
     return float(cell) if cell else None
 
 
-def _refuse_marks(path: str) -> None:
+def _check_no_separators(path: str) -> None:
     if any(mark in path for mark in "\t\r\n"):
-        raise LoxoError(f"{path!r} has a TAB or line end in its name, which a selection table cannot hold. Rename it.")
+        raise LoxoError(
+            f"{path!r} has a TAB or line end in its name, which a selection table cannot contain. Rename it."
+        )

@@ -1,15 +1,15 @@
-"""Raven selection tables, read and written.
+"""Reading and writing of Raven selection tables.
 
-Written: TAB separated, UTF-8, the twelve columns of BirdNET-Analyzer 2.4.0 in its order (scripts of many laboratories
-expect them), then `Begin File`. Every row has both ways to place an event: `Begin Path` with `File Offset (s)`, which
-Raven trusts when it opens a *sound selection table*, and `Begin Time (s)` on the time line of all recordings one after
-the other, which it trusts when it opens a *selection table*. A table without events is a header.
+Written tables are TAB separated UTF-8. They have the twelve columns of BirdNET-Analyzer 2.4.0 in its order, which
+scripts of many laboratories expect, and then `Begin File`. Every row contains both positions of an event. Raven uses
+`Begin Path` and `File Offset (s)` when it opens a *sound selection table*. It uses `Begin Time (s)`, which is
+cumulative over all recordings, when it opens a *selection table*. A table without events has only the header.
 
-Read: what people have. Columns in any order and case, twice or blank; UTF-8, UTF-16 or Latin-1; any line ends; Windows
-paths (`cells.py`). Where there is a file offset it places the event, because begin times run on across the recordings
-of one table. The rows of one selection in several views or channels are one event. Rows by which annotators mark a
-recording without any call (`DUMMY_NoEles`, BirdNET's `nocall`) are no events; their recordings are listed in
-`events.attrs["without_events"]`. Nothing is dropped silently: a row that cannot be placed raises LoxoError with its
+Read tables may have columns in any order and case, duplicate or blank. Encodings are UTF-8, UTF-16 and Latin-1, with
+any line ends and with Windows paths (`cells.py`). A file offset is used before a begin time, because begin times are
+cumulative over the recordings of a table. The rows of one selection in several views or channels are one event. Rows
+that mark a recording without calls (`DUMMY_NoEles`, BirdNET's `nocall`) are not events; their recordings are listed in
+`events.attrs["without_events"]`. No row is dropped silently: a row without a valid position raises LoxoError with its
 line number, or is reported in `events.attrs["problems"]` (`rows.py`).
 """
 
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.cells import first_line, parse_table, read_text
-from loxo.events.rows import events_of
+from loxo.events.rows import events_from_table
 from loxo.events.table import check_events, sort_events
 from loxo.files import write_atomically
 
@@ -54,12 +54,12 @@ def write_raven(
     extra: Mapping[str, str] | None = None,
     durations: Mapping[str, float] | None = None,
 ) -> None:
-    """Writes a selection table, whole or not at all. Times to the microsecond, scores to six digits.
+    """Writes a selection table, completely or not at all. Times have microseconds, scores six decimals.
 
-    `extra` names further columns to write: column of the events table -> header in the file. A table of several
-    recordings needs `durations`, every recording's seconds in the order in which Raven will open them (those without
-    events too), because begin times run on from one to the next.
-    Raises LoxoError when the events are no events table, a recording has no duration, or the file cannot be written.
+    `extra` adds columns: column of the events table -> header in the file. A table of several recordings needs
+    `durations`: the seconds of every recording, also of those without events, in the order in which Raven opens them.
+    They are needed because begin times are cumulative.
+    Raises LoxoError if `events` is not an events table, a duration is missing, or the file cannot be written.
     """
     check_events(events)
     events = sort_events(events)
@@ -79,21 +79,21 @@ def write_raven(
             frequency_cell(row["high_hz"]),
             row["label"],
             row["label"],
-            _number(row["score"]),
+            _format_number(row["score"]),
             recording,
             f"{start:.6f}",
             base_name(recording),
         ]
-        cells += [_cell(row[column]) for column in extra]
+        cells += [_format_cell(row[column]) for column in extra]
         for cell in cells:
             if any(mark in cell for mark in "\t\r\n"):
-                raise LoxoError(f"{path}: {cell!r} has a TAB or line end in it, which a selection table cannot hold.")
+                raise LoxoError(f"{path}: {cell!r} contains a TAB or line end, which a selection table cannot contain.")
         lines.append("\t".join(cells))
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
 def _sequence_starts(events: pd.DataFrame, durations: Mapping[str, float] | None) -> dict[str, float]:
-    """Seconds from the start of the first recording to the start of each one."""
+    """Returns the seconds from the start of the first recording to the start of each recording."""
     recordings = list(events["recording"].unique())
     if durations is None:
         if len(recordings) > 1:
@@ -104,7 +104,9 @@ def _sequence_starts(events: pd.DataFrame, durations: Mapping[str, float] | None
         return {}
     unknown = [name for name in recordings if name not in durations]
     if unknown:
-        raise LoxoError(f"No duration is given for {unknown[0]!r} ({len(unknown)} recording(s) in all).")
+        raise LoxoError(
+            f"`durations` contains no duration of {unknown[0]!r} ({len(unknown)} recording(s) in total). Add it."
+        )
     ends = [0.0]
     for duration in durations.values():
         ends.append(math.fsum((ends[-1], duration)))
@@ -112,19 +114,19 @@ def _sequence_starts(events: pd.DataFrame, durations: Mapping[str, float] | None
 
 
 def frequency_cell(value: float) -> str:
-    """Always with a decimal point: readers that go by the look of a column (crowsetta) else take it for integers."""
+    """Formats a frequency with a decimal point: readers that infer a column's type (crowsetta) expect floats."""
     return "" if math.isnan(value) else repr(round(float(value), 6))
 
 
-def _number(value: float) -> str:
-    """Six decimals at most; nothing for NaN."""
+def _format_number(value: float) -> str:
+    """Formats a number with up to six decimals; "" for NaN."""
     return "" if math.isnan(value) else repr(round(float(value), 6)).removesuffix(".0")
 
 
-def _cell(value: Any) -> str:
+def _format_cell(value: Any) -> str:
     if value is None:
         return ""
-    return _number(value) if isinstance(value, float) else str(value)
+    return _format_number(value) if isinstance(value, float) else str(value)
 
 
 def read_raven(
@@ -136,22 +138,22 @@ def read_raven(
     extra: Mapping[str, str] | None = None,
     strict: bool = True,
 ) -> pd.DataFrame:
-    """The events of a selection table, as an events table. See this module's docstring for what is understood.
+    """Reads a selection table as an events table. This module's docstring describes the accepted tables.
 
-    `label_column` names the column of the labels; without it the usual names are tried. `label` is given to every event
-    whose row has none (else ""). `recording` is for tables that do not name theirs. `extra` keeps further columns:
-    column of the events table -> header in the file; numbers where all cells are numbers. A column `marginal` (bool)
-    says where the annotator was in doubt, if the table has notes.
+    `label_column` is the header of the labels; by default the usual headers are tried. `label` is the label of events
+    without one (default ""). `recording` is the recording of a table that does not name one. `extra` reads further
+    columns: column of the events table -> header in the file; as numbers if all cells are numbers. If the table has
+    notes, the column `marginal` (bool) marks events that the annotator was unsure about.
 
-    `events.attrs` holds `without_events` (recordings marked as searched and empty), `problems` (a list of sentences
-    with counts and examples) and `rows` (how many the file has).
-    Raises LoxoError when it is no such table, or a column asked for is not there; and when a row cannot be placed,
-    unless `strict` is False: then it is left out and its kind listed in `problems`.
+    `events.attrs` contains `without_events` (recordings that were searched and have no events), `problems` (sentences
+    with counts and examples) and `rows` (number of rows in the file).
+    Raises LoxoError if the file is not a selection table, if a requested column does not exist, or if a row has no
+    valid position. With `strict` False, rows without a valid position are left out and reported in `problems`.
     """
     path = Path(path)
     text = read_text(path)
     line = first_line(text)
     if line and "\t" not in line:
-        raise LoxoError(f"{path}: this is no selection table: there is no TAB in its first line {line[:60]!r}.")
+        raise LoxoError(f"{path}: this is not a selection table: there is no TAB in its first line {line[:60]!r}.")
     table = parse_table(path, text, "\t", label_column)
-    return events_of(table, label=label, recording=recording, extra=extra, strict=strict)
+    return events_from_table(table, label=label, recording=recording, extra=extra, strict=strict)

@@ -1,13 +1,13 @@
-"""Events out of any table: Raven selection tables, CSV of many tools, Audacity label tracks. Told apart by content.
+"""Reads events from Raven selection tables, CSV tables of many tools and Audacity label tracks, detected by content.
 
-CSV with a header: seconds as start and end (or a duration), a file's name, a label. Known are the headers of Loxo's own
-events.csv, BirdNET, Kaleidoscope, OpenSoundscape, DCASE and whatever else `cells.py` lists; TAB, comma or semicolon.
-Audacity: start, end and label without a header. Such tracks, and tables without a column for it, speak of the recording
-that `recording` names or that the table itself is named after: `nn01_20200101_000000.labels.txt`.
+CSV tables have a header, with start and end (or duration) in seconds, file name and label. The headers of Loxo's
+events.csv, BirdNET, Kaleidoscope, OpenSoundscape, DCASE and others are known (`cells.py`). The delimiter is TAB, comma
+or semicolon. Audacity label tracks have start, end and label without a header. If a table has no column for the
+recording, `recording` is used, or else the name of the table, such as `nn01_20200101_000000.labels.txt`.
 
-Failure policy: a file that is no table raises LoxoError; rows that cannot be placed are left out and listed in
-`events.attrs["problems"]`, or raise with `strict` (`rows.py`). A table without rows that is named after a recording
-says that this recording was searched and holds none.
+Failure policy: a file that is not a table raises LoxoError. Rows without a valid position are left out and reported in
+`events.attrs["problems"]`, or raise LoxoError if `strict` (`rows.py`). A table without rows that is named after a
+recording means that this recording was searched and has no events.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text, to_number
-from loxo.events.rows import events_of
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text, to_number
+from loxo.events.rows import events_from_table
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".txt", ".csv", ".tsv")
 AUDACITY = ["start", "end", "label", "score", "low", "high", "file"]
-# What programs put between a recording's name and the suffix of its table.
-ENDINGS = re.compile(
+# Text that programs add between the name of a recording and the suffix of its table.
+TABLE_ENDINGS = re.compile(
     r"(?P<table>[._](selections?|labels?|table(\.\d+)?|annotations?|results?|birdnet|raven))|\.(txt|csv|tsv)", re.I
 )
-LABEL_WITH_SCORE = re.compile(r"(?P<label>.*) (?P<score>nan|[01]\.\d\d)")  # as our own writer has it
+LABEL_WITH_SCORE = re.compile(r"(?P<label>.*) (?P<score>nan|[01]\.\d\d)")  # as AudacityWriter writes it
 
 
 def read_events(
@@ -43,27 +43,27 @@ def read_events(
     recording: str | None = None,
     strict: bool = False,
 ) -> pd.DataFrame:
-    """The events of one table of any known kind, as an events table.
+    """Reads one table in any known format as an events table.
 
     `label_column`, `label`, `recording`, `strict` and the attributes `without_events`, `problems` and `rows` are those
-    of `read_raven`. Raises LoxoError when the file is no table of events or, if `strict`, a row cannot be placed.
+    of `read_raven`. Raises LoxoError if the file is not a table of events or, if `strict`, for an invalid row.
     """
     path = Path(path)
     text = read_text(path)
-    named, is_named_after = _recording_of(path)
+    named, is_named_after = _recording_from_name(path)
     line = first_line(text)
     numbers = [to_number(cell.strip()) for cell in line.split("\t")[:2]]
     if not line or (len(numbers) == 2 and None not in numbers):
         if not line and not (recording or is_named_after):
-            raise LoxoError(f"{path}: the table is empty; a table of events has at least a header.")
+            raise LoxoError(f"{path}: the table is empty. A table of events needs at least a header.")
         table = _audacity(path, text, recording or named)
     else:
-        delimiter = delimiter_of(line)
+        delimiter = detect_delimiter(line)
         if delimiter not in line:
-            raise LoxoError(f"{path}: this is no table of events: its first line is {line[:60]!r}.")
+            raise LoxoError(f"{path}: this is not a table of events: its first line is {line[:60]!r}.")
         table = parse_table(path, text, delimiter, label_column)
     default = recording or (None if table.has("recording") else named)
-    events = events_of(table, label=label, recording=default, strict=strict)
+    events = events_from_table(table, label=label, recording=default, strict=strict)
     if not table.rows and (recording or is_named_after):
         events.attrs["without_events"] = [recording or named]
     return events
@@ -76,16 +76,16 @@ def read_tables(
     label: str | None = None,
     strict: bool = False,
 ) -> pd.DataFrame:
-    """The events of one or more tables in one, with the same attributes. A folder gives all tables in it and below.
+    """Reads one or more tables as one events table, with the attributes of `read_raven`. Folders are searched.
 
-    A file of a folder that is no table of events is listed in `problems`. Raises LoxoError when a path does not exist,
-    a folder holds no table, a file given by name is none and, if `strict`, as `read_events` does.
+    A file in a folder that is not a table of events is reported in `problems`. Raises LoxoError if a path does not
+    exist, a folder contains no table, or a file given by name is not a table. An invalid row raises it with `strict`.
     """
     rows: list[dict[Any, Any]] = []
     without: dict[str, None] = {}
     problems: list[str] = []
     count = 0
-    for path, by_name in _tables([paths] if isinstance(paths, str | Path) else paths):
+    for path, by_name in _list_tables([paths] if isinstance(paths, str | Path) else paths):
         try:
             events = read_events(path, label_column, label=label, strict=strict)
         except LoxoError as error:
@@ -98,13 +98,13 @@ def read_tables(
         problems += events.attrs["problems"]
         count += events.attrs["rows"]
     marked = any("marginal" in row for row in rows)
-    together = events_frame({**row, "marginal": row.get("marginal", False)} if marked else row for row in rows)
-    together.attrs |= {"without_events": list(without), "problems": problems, "rows": count}
-    return together
+    merged = events_frame({**row, "marginal": row.get("marginal", False)} if marked else row for row in rows)
+    merged.attrs |= {"without_events": list(without), "problems": problems, "rows": count}
+    return merged
 
 
-def _tables(paths: Iterable[str | Path]) -> Iterable[tuple[Path, bool]]:
-    """The files, and whether they were given by name."""
+def _list_tables(paths: Iterable[str | Path]) -> Iterable[tuple[Path, bool]]:
+    """Yields each file, and True if it was given by name."""
     for path in map(Path, paths):
         if not path.is_dir():
             yield path, True
@@ -115,20 +115,20 @@ def _tables(paths: Iterable[str | Path]) -> Iterable[tuple[Path, bool]]:
             if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
         ]
         if not files:
-            raise LoxoError(f"{path}: the folder holds no table of events ({', '.join(SUFFIXES)}).")
+            raise LoxoError(f"{path}: the folder contains no table of events ({', '.join(SUFFIXES)}).")
         yield from ((file, False) for file in files)
 
 
-def _recording_of(path: Path) -> tuple[str, bool]:
-    """The recording that a table is named after, and whether its name says so (by an ending for tables, or a time)."""
+def _recording_from_name(path: Path) -> tuple[str, bool]:
+    """Returns the recording in the name of a table, and True if the name has a table ending or a time."""
     name, is_table = path.name, False
-    while match := re.search(f"({ENDINGS.pattern})$", name, re.IGNORECASE):
+    while match := re.search(f"({TABLE_ENDINGS.pattern})$", name, re.IGNORECASE):
         name, is_table = name[: match.start()], is_table or match["table"] is not None
     return name, is_table or parse_name(name).start is not None
 
 
-def _audacity(path: Path, text: str, recording: str) -> Cells:
-    """A label track as a table. A line that begins with a backslash has the frequencies of the label before it."""
+def _audacity(path: Path, text: str, recording: str) -> ParsedTable:
+    """Parses a label track. A line that starts with a backslash contains the frequencies of the previous label."""
     rows: list[tuple[int, list[str]]] = []
     for number, line in enumerate(text.split("\n"), 1):
         cells = [cell.strip() for cell in line.split("\t")]
@@ -141,4 +141,4 @@ def _audacity(path: Path, text: str, recording: str) -> Cells:
             rows.append((number, [start, end, label, score, "", "", recording]))
     columns = {name: [AUDACITY.index(name)] for name in AUDACITY[2:-1]}
     columns |= {"begin": [0], "end": [1], "recording": [6]}
-    return Cells(path, AUDACITY, rows, columns)
+    return ParsedTable(path, AUDACITY, rows, columns)

@@ -1,12 +1,12 @@
-"""Rows of a table to events: what places them, what they are called, and what is wrong with them.
+"""Converts rows of a table to events: position, label, score and frequencies, and problems of the rows.
 
-Where a table has file offsets, they place its events: begin times run on from one recording to the next. A table that
-has none, and whose begin times go on rising from recording to recording, does not say where its events are.
+File offsets are used as start times if the table has them, because begin times may be cumulative over recordings. If a
+table has no file offsets and cumulative begin times, the positions of its events are unknown.
 
-A row that cannot be placed raises LoxoError with its line number (`strict`), or is left out and reported. What can be
-read in spite of a flaw is read and reported. Reports are in `events.attrs["problems"]`, one sentence for each kind of
-flaw with the number of rows and up to three examples. `attrs["rows"]` is the number of rows in the file, and
-`attrs["without_events"]` lists the recordings of rows that say that there is nothing (`DUMMY_NoEles`, `nocall`).
+A row without a valid position raises LoxoError with its line number (`strict`), or is left out and reported. A row
+with another problem is read and reported. `events.attrs["problems"]` has one sentence for each kind of problem, with
+the number of rows and up to three examples. `attrs["rows"]` is the number of rows in the file, and
+`attrs["without_events"]` lists the recordings of rows that state that there are no events (`DUMMY_NoEles`, `nocall`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name, parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, plain, to_number
+from loxo.events.cells import ParsedTable, normalise_header, to_number
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -30,59 +30,60 @@ if TYPE_CHECKING:
 
 NO_EVENT = re.compile(r"nocall|dummy[ _-]?no[ _-]?ele(s|phants?)?", re.IGNORECASE)
 MARGINAL = re.compile(r"\bmarginals?\b", re.IGNORECASE)
-NOT_MARGINAL = frozenset({"0", "no", "n", "false", "nan", "na", "-"})  # in a column that is for nothing else
+NOT_MARGINAL = frozenset({"0", "no", "n", "false", "nan", "na", "-"})  # values of a column `marginal` that mean no
 EXAMPLES = 3
 DAY_S = 86400
-BY_CHANCE = 1e-6  # how improbable an order of rows must be before it is taken for begin times that run on
+MAX_CHANCE_PROBABILITY = 1e-6  # a row order that is less probable means cumulative begin times
 
 
-class Unplaceable(Exception):
-    """A row is no event. `why` is the same for all rows of the kind, `detail` is of this one."""
+class InvalidRow(Exception):
+    """A row is not a valid event. `reason` is the kind of problem, `detail` describes this row."""
 
-    def __init__(self, why: str, detail: str = "") -> None:
-        super().__init__(why)
-        self.why, self.detail = why, detail
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason)
+        self.reason, self.detail = reason, detail
 
 
 class Problems:
-    """What is wrong with the rows of one file, by kind."""
+    """The problems of the rows of one file, by kind."""
 
     def __init__(self, path: Path, strict: bool) -> None:
         self.path, self.strict = path, strict
         self.found: dict[str, list[tuple[int, str]]] = {}
 
-    def leave_out(self, line: int, why: str, detail: str = "") -> None:
+    def skip_row(self, line: int, reason: str, detail: str = "") -> None:
         if self.strict:
-            raise LoxoError(f"{self.path}, line {line}: {why}{f' ({detail})' if detail else ''}.")
-        self.note(line, f"are left out: {why}", detail)
+            raise LoxoError(f"{self.path}, line {line}: {reason}{f' ({detail})' if detail else ''}. Correct this row.")
+        self.note(line, f"are left out: {reason}", detail)
 
-    def note(self, line: int, what: str, detail: str = "") -> None:
-        self.found.setdefault(what, []).append((line, detail))
+    def note(self, line: int, problem: str, detail: str = "") -> None:
+        self.found.setdefault(problem, []).append((line, detail))
 
     def sentences(self, rows: int) -> list[str]:
         return [
-            f"{self.path}: {len(all_)} of {rows} row(s) {what} {_examples(all_)}." for what, all_ in self.found.items()
+            f"{self.path}: {len(all_)} of {rows} row(s) {problem} {_format_examples(all_)}."
+            for problem, all_ in self.found.items()
         ]
 
 
-def _examples(found: list[tuple[int, str]]) -> str:
+def _format_examples(found: list[tuple[int, str]]) -> str:
     shown = "; ".join(f"line {line}: {detail}" if detail else f"line {line}" for line, detail in found[:EXAMPLES])
     return f"({shown}{'; ...' if len(found) > EXAMPLES else ''})"
 
 
-def events_of(
-    table: Cells,
+def events_from_table(
+    table: ParsedTable,
     *,
     label: str | None = None,
     recording: str | None = None,
     extra: Mapping[str, str] | None = None,
     strict: bool = True,
 ) -> pd.DataFrame:
-    """The events of a table's rows, as an events table with the attributes of this module's docstring.
+    """Converts a table to an events table with the attributes that this module's docstring describes.
 
-    `label` is given to events whose row has none, `recording` to rows that name none. `extra` keeps further columns.
-    A column `marginal` (bool) follows where the table has a column that could hold such a note.
-    Raises LoxoError for a column of `extra` that is not there and, if `strict`, for a row that cannot be placed.
+    `label` is the label of rows without one, and `recording` the recording of rows without one. `extra` reads further
+    columns. The column `marginal` (bool) is added if the table has a column for such notes.
+    Raises LoxoError if a column of `extra` does not exist and, if `strict`, for a row without a valid position.
     """
     kept = {column: table.find(header) for column, header in (extra or {}).items()}
     problems = Problems(table.path, strict)
@@ -95,23 +96,23 @@ def events_of(
         try:
             name = _recording(table, cells) or recording
             if not name:
-                raise Unplaceable("there is no recording's name (Begin Path or Begin File); give `recording`")
+                raise InvalidRow("there is no name of a recording (Begin Path or Begin File); give `recording`")
             if any(cells[len(table.header) :]):
-                raise Unplaceable(f"there are {len(cells)} cells but the header has {len(table.header)}")
+                raise InvalidRow(f"there are {len(cells)} cells but the header has {len(table.header)}")
             if any(NO_EVENT.fullmatch(cell) for cell in cells):
                 without.setdefault(name, line)
                 continue
-            start, end = _place(table, cells, has_offsets)
-        except Unplaceable as fault:
-            problems.leave_out(line, fault.why, fault.detail)
+            start, end = _parse_times(table, cells, has_offsets)
+        except InvalidRow as fault:
+            problems.skip_row(line, fault.reason, fault.detail)
             continue
         row: dict[str, Any] = {
             "recording": name,
             "start_s": start,
             "end_s": end,
             "label": table.text(cells, "label") or label or "",
-            **_measures(table, line, cells, problems),
-            **_origin(table, cells, name),
+            **_parse_score_and_bounds(table, line, cells, problems),
+            **_parse_site_and_time(table, cells, name),
             **{column: cells[index] for column, index in kept.items()},
         }
         if "marginal" in table.columns or "notes" in table.columns:
@@ -121,7 +122,7 @@ def events_of(
         first, views = selections.setdefault((number or row["label"], name, start, end), (row, set()))
         if first is not row and view not in views:  # the same selection in another view or channel
             views.add(view)
-            if view[0].casefold().startswith("spectrogram"):  # the view that knows frequencies
+            if view[0].casefold().startswith("spectrogram"):  # only this view has frequencies
                 first.update(low_hz=row["low_hz"], high_hz=row["high_hz"])
             first["label"] = first["label"] or row["label"]
             continue
@@ -129,8 +130,8 @@ def events_of(
         rows.append(row)
         lines.append(line)
     if not has_offsets:
-        rows, lines = _without_running_on(rows, lines, problems)
-    _note_oddities(table, rows, lines, without, problems)
+        rows, lines = _drop_cumulative_times(rows, lines, problems)
+    _note_suspicious_rows(table, rows, lines, without, problems)
     if label is None:
         for line, row in zip(lines, rows, strict=True):
             if not row["label"]:
@@ -152,88 +153,88 @@ def events_of(
     return events
 
 
-def _recording(table: Cells, cells: list[str]) -> str:
+def _recording(table: ParsedTable, cells: list[str]) -> str:
     name, folder = table.text(cells, "recording"), table.text(cells, "folder")
     return f"{folder}/{name}" if folder and name and base_name(name) == name else name
 
 
-def _number(table: Cells, cells: list[str], field: str) -> float:
-    """NaN for an empty cell or a column that is not there."""
+def _parse_number(table: ParsedTable, cells: list[str], field: str) -> float:
+    """Returns the number in a cell; NaN for an empty cell or a missing column."""
     text = table.text(cells, field)
     value = to_number(text) if text else math.nan
     if value is None:
         column = next(column for column in table.columns[field] if cells[column])
-        raise Unplaceable(f"{table.header[column]!r} is no number", repr(text))
+        raise InvalidRow(f"{table.header[column]!r} is not a number", repr(text))
     return value
 
 
-def _place(table: Cells, cells: list[str], has_offsets: bool) -> tuple[float, float]:
-    """Start and end in seconds from the start of the recording, to the microsecond that tables are written in."""
-    begin, end = _number(table, cells, "begin"), _number(table, cells, "end")
-    length = _number(table, cells, "duration") if math.isnan(end - begin) else end - begin
-    start = _number(table, cells, "offset") if has_offsets else begin
+def _parse_times(table: ParsedTable, cells: list[str], has_offsets: bool) -> tuple[float, float]:
+    """Returns start and end in seconds from the start of the recording, rounded to the microseconds of tables."""
+    begin, end = _parse_number(table, cells, "begin"), _parse_number(table, cells, "end")
+    length = _parse_number(table, cells, "duration") if math.isnan(end - begin) else end - begin
+    start = _parse_number(table, cells, "offset") if has_offsets else begin
     if math.isnan(start):
-        raise Unplaceable("the cell that places the event (File Offset, or else Begin Time) is empty")
+        raise InvalidRow("the start of the event is empty (File Offset, or else Begin Time)")
     if math.isnan(length):
-        raise Unplaceable("neither Begin and End Time nor a duration say how long the event is")
+        raise InvalidRow("there is neither Begin and End Time nor a duration")
     detail = f"it starts at {start:g} s and lasts {length:g} s"
     if length < 0:
-        raise Unplaceable("the event cannot be placed: it ends before it starts", detail)
+        raise InvalidRow("the event ends before it starts", detail)
     if start < 0:
-        raise Unplaceable("the event cannot be placed: it starts before its recording", detail)
+        raise InvalidRow("the event starts before its recording", detail)
     if math.isinf(start + length):
-        raise Unplaceable("the event cannot be placed: it has no end", detail)
+        raise InvalidRow("the event has no end", detail)
     return round(start, 6), round(start + length, 6)
 
 
-def _measures(table: Cells, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
-    """Score and frequencies; what they cannot be becomes NaN and is noted, because it moves no event."""
+def _parse_score_and_bounds(table: ParsedTable, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
+    """Returns score and frequency bounds. Invalid values become NaN and are reported; the event is kept."""
     values: dict[str, float] = {}
     for field in ("score", "low", "high"):
         try:
-            values[field] = _number(table, cells, field)
-        except Unplaceable as fault:
-            problems.note(line, f"have a cell that is not read: {fault.why}", fault.detail)
+            values[field] = _parse_number(table, cells, field)
+        except InvalidRow as fault:
+            problems.note(line, f"have a cell that is ignored: {fault.reason}", fault.detail)
             values[field] = math.nan
     if not math.isnan(values["score"]) and not 0 <= values["score"] <= 1:
-        problems.note(line, "have a score outside 0 to 1, which is not read", f"{values['score']:g}")
+        problems.note(line, "have a score outside 0 to 1, which is ignored", f"{values['score']:g}")
         values["score"] = math.nan
     low, high = values["low"], values["high"]
     if low > high or low < 0:
-        problems.note(line, "have frequency bounds that cannot be, which are not read", f"{low:g} to {high:g} Hz")
+        problems.note(line, "have impossible frequency bounds, which are ignored", f"{low:g} to {high:g} Hz")
         low = high = math.nan
     return {"score": values["score"], "low_hz": low, "high_hz": high}
 
 
-def _origin(table: Cells, cells: list[str], name: str) -> dict[str, Any]:
-    """Site and wall clock where the table says and the recording's name does not."""
+def _parse_site_and_time(table: ParsedTable, cells: list[str], name: str) -> dict[str, Any]:
+    """Returns the table's site and wall clock time, if the recording's name does not contain them."""
     origin: dict[str, Any] = {}
     site, start = parse_name(name)
-    if site is None and (told := table.text(cells, "site")):
-        origin["site"] = told
-    if start is None and (told := table.text(cells, "clock")):
+    if site is None and (text := table.text(cells, "site")):
+        origin["site"] = text
+    if start is None and (text := table.text(cells, "clock")):
         with suppress(ValueError):
-            origin["start_time"] = datetime.fromisoformat(told)
+            origin["start_time"] = datetime.fromisoformat(text)
     return origin
 
 
-def _is_marginal(table: Cells, cells: list[str]) -> bool:
-    """Whether the annotator was in doubt: a mark in a column for it, or the word in a note, or a note that is "m"."""
+def _is_marginal(table: ParsedTable, cells: list[str]) -> bool:
+    """Returns True if a row is marked as marginal: in its own column, by the word in a note, or by the note "m"."""
     if any(cell.casefold() not in NOT_MARGINAL for cell in table.texts(cells, "marginal")):
         return True
     for column in table.columns.get("notes", ()):
-        tag = plain(table.header[column]).startswith("tag")  # there m stands for other things
+        tag = normalise_header(table.header[column]).startswith("tag")  # in tags, m has other meanings
         if MARGINAL.search(cells[column]) or (not tag and cells[column].casefold() == "m"):
             return True
     return False
 
 
-def _without_running_on(
+def _drop_cumulative_times(
     rows: list[dict[str, Any]], lines: list[int], problems: Problems
 ) -> tuple[list[dict[str, Any]], list[int]]:
-    """The rows that begin times place. Where these run on, only those of the first recording are on its time line."""
+    """Skips rows with unknown positions: with cumulative begin times, only those of the first recording are known."""
     order = sorted(range(len(rows)), key=lambda k: rows[k]["start_s"])
-    blocks: list[tuple[str, int]] = []  # recording and number of its rows, along the begin times
+    blocks: list[tuple[str, int]] = []  # recording and number of its rows, in order of begin times
     for k in order:
         name = rows[k]["recording"]
         if blocks and blocks[-1][0] == name:
@@ -242,25 +243,25 @@ def _without_running_on(
             return rows, lines
         else:
             blocks.append((name, 1))
-    # Were begin times counted within each recording, how often would each one's rows stand together all the same?
+    # Log probability that the rows of each recording are contiguous if begin times are not cumulative.
     chance = math.lgamma(len(blocks) + 1) + sum(math.lgamma(n + 1) for _, n in blocks) - math.lgamma(len(rows) + 1)
-    if len(blocks) < 2 or chance > math.log(BY_CHANCE):
+    if len(blocks) < 2 or chance > math.log(MAX_CHANCE_PROBABILITY):
         return rows, lines
     placed = []
     for k, row in enumerate(rows):
         if row["recording"] == blocks[0][0]:
             placed.append(k)
         else:
-            problems.leave_out(
+            problems.skip_row(
                 lines[k],
-                "Begin Time runs on from one recording to the next, and there is no File Offset (s) to place the event",
+                "Begin Time is cumulative over recordings, and there is no File Offset (s)",
                 f"{row['start_s']:g} s for {base_name(row['recording'])}",
             )
     return [rows[k] for k in placed], [lines[k] for k in placed]
 
 
-def _note_oddities(
-    table: Cells, rows: list[dict[str, Any]], lines: list[int], without: dict[str, int], problems: Problems
+def _note_suspicious_rows(
+    table: ParsedTable, rows: list[dict[str, Any]], lines: list[int], without: dict[str, int], problems: Problems
 ) -> None:
     seen: dict[tuple[Any, ...], int] = {}
     of_recording = Counter(row["recording"] for row in rows)
@@ -269,8 +270,8 @@ def _note_oddities(
         if of_recording[name] == 1 and _looks_like_dummy(row):
             problems.note(
                 line,
-                "look like the mark of a recording without events (its only row, the first 10 s, up to 100 Hz) but are "
-                "not called so: if they are, write DUMMY_NoEles into any column",
+                "resemble the mark of a recording without events (its only row, the first 10 s, up to 100 Hz), but "
+                "have no such label; for a recording without events, write DUMMY_NoEles into any column",
                 base_name(name),
             )
         if row["start_s"] >= DAY_S:
@@ -278,9 +279,9 @@ def _note_oddities(
                 line, "start more than 24 h into their recording", f"{row['start_s']:g} s of {base_name(name)}"
             )
         if row["start_s"] == row["end_s"]:
-            problems.note(line, "are of no length", f"at {row['start_s']:g} s of {base_name(name)}")
+            problems.note(line, "have no duration", f"at {row['start_s']:g} s of {base_name(name)}")
         if name in without:
-            problems.note(line, "are in a recording that another row says is without events", f"line {without[name]}")
+            problems.note(line, "are in a recording that another row marks as without events", f"line {without[name]}")
         key = (name, row["start_s"], row["end_s"], row["label"])
         if key in seen:
             problems.note(line, "repeat another row", f"as line {seen[key]}")
@@ -288,11 +289,11 @@ def _note_oddities(
     for line, cells in table.rows:
         names = {base_name(cells[column]).casefold() for column in table.columns.get("recording", ()) if cells[column]}
         if len(names) > 1:
-            problems.note(line, "name two recordings; the first is taken", " and ".join(sorted(names)))
+            problems.note(line, "name two recordings; the first is used", " and ".join(sorted(names)))
 
 
 def _looks_like_dummy(row: dict[str, Any]) -> bool:
-    """The box that ELP draws into a recording without elephants, in a table that lost the note that says so."""
+    """Returns True for the box of an ELP recording without elephants, in a table that lost the note of such boxes."""
     return bool(row["start_s"] < 2 and 9 < row["end_s"] - row["start_s"] < 10.5 and row["high_hz"] == 100)
 
 

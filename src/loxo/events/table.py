@@ -1,19 +1,19 @@
-"""The events table: a pandas DataFrame with one row an event, which every part of Loxo reads and gives.
+"""The events table: a pandas DataFrame with one row per event, used by all parts of Loxo.
 
 | column       | dtype          | content                                                                        |
 |--------------|----------------|--------------------------------------------------------------------------------|
 | `recording`  | object (str)   | path or URL as given                                                           |
 | `start_s`    | float64        | seconds from the start of that recording                                       |
-| `end_s`      | float64        | the same; never before the start                                               |
-| `label`      | object (str)   | class of the event; "" where a table does not say                              |
-| `score`      | float64        | 0-1; NaN where nobody scored, as in an annotator's table                       |
-| `low_hz`     | float64        | lower frequency bound; NaN where unknown                                       |
-| `high_hz`    | float64        | upper frequency bound; NaN where unknown                                       |
-| `site`       | object         | str, or None where unknown                                                     |
-| `start_time` | datetime64[us] | wall clock at which the event starts, NaT where unknown; where a zone is known |
-|              |                | the column is of dtype object and holds datetimes (None where unknown)         |
+| `end_s`      | float64        | seconds from the start of that recording; never before `start_s`               |
+| `label`      | object (str)   | class of the event; "" if a table has no label                                 |
+| `score`      | float64        | 0-1; NaN if there is no score, as in an annotator's table                      |
+| `low_hz`     | float64        | lower frequency bound; NaN if unknown                                          |
+| `high_hz`    | float64        | upper frequency bound; NaN if unknown                                          |
+| `site`       | object         | str, or None if unknown                                                        |
+| `start_time` | datetime64[us] | wall clock time at the start of the event; NaT if unknown. If a zone is known, |
+|              |                | the column has dtype object and contains datetimes (None if unknown)           |
 
-Further columns may follow. Rows are sorted by recording, start, end, label and falling score.
+Further columns may follow. Rows are sorted by recording, start, end, label and descending score.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.filenames import USUAL_NAMES, Names, later
+from loxo.audio.filenames import USUAL_NAMES, Names, add_seconds
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
@@ -44,15 +44,15 @@ NUMBERS = tuple(name for name, dtype in DTYPES.items() if dtype == "float64")
 
 
 def empty_events() -> pd.DataFrame:
-    """An events table without rows."""
+    """Returns an events table without rows."""
     return events_frame([])
 
 
 def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) -> pd.DataFrame:
-    """An events table of rows with at least recording, start_s, end_s and label; checked and sorted.
+    """Creates a checked and sorted events table from rows with at least recording, start_s, end_s and label.
 
-    Score and frequencies may be missing. Site and start time, where a row does not give them, are read from the
-    recording's name, as `names` says. Further keys become further columns. Raises LoxoError as check_events does.
+    Score and frequencies are optional. If a row has no site or start time, they are read from the recording's name
+    according to `names`. Further keys become further columns. Raises LoxoError as check_events does.
     """
     import pandas as pd
 
@@ -65,7 +65,7 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
         if columns["site"][k] is None:
             columns["site"][k] = site
         if columns["start_time"][k] is None and start is not None and row.get("start_s") is not None:
-            columns["start_time"][k] = later(start, float(row["start_s"]))
+            columns["start_time"][k] = add_seconds(start, float(row["start_s"]))
     data: dict[str, pd.Series] = {}
     for name in keys:
         if name == "start_time":
@@ -80,7 +80,7 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
 
 
 def _times(values: Sequence[datetime | None]) -> pd.Series:
-    """datetime64 while no zone is known (the usual case); else objects, because zones may differ between recorders."""
+    """Returns datetime64 if no zone is known (the usual case); else objects, because zones of recorders may differ."""
     import pandas as pd
 
     known = [value for value in values if value is not None and not pd.isna(value)]
@@ -90,13 +90,13 @@ def _times(values: Sequence[datetime | None]) -> pd.Series:
 
 
 def sort_events(events: pd.DataFrame) -> pd.DataFrame:
-    """The rows by recording, start, end, label and falling score; equal rows keep their order. A new index from 0."""
+    """Sorts by recording, start, end, label and descending score; equal rows keep their order. The index is new."""
     keys = ["recording", "start_s", "end_s", "label", "score"]
     return events.sort_values(keys, ascending=[True] * 4 + [False], kind="stable", ignore_index=True)
 
 
 def check_events(events: pd.DataFrame) -> None:
-    """Raises LoxoError, with the first row at fault, where a table is not what this module's docstring says."""
+    """Raises LoxoError, with the first invalid row, if a table is not as this module's docstring describes."""
     import numpy as np
     import pandas as pd
 
@@ -113,8 +113,8 @@ def check_events(events: pd.DataFrame) -> None:
     with np.errstate(invalid="ignore"):
         faults = {
             "has no recording": ~text["recording"] | (events["recording"] == "").to_numpy(bool),
-            "has a label that is no text": ~text["label"],
-            "has a start or end that is no finite number": ~(np.isfinite(start) & np.isfinite(end)),
+            "has a label that is not text": ~text["label"],
+            "has a start or end that is not a finite number": ~(np.isfinite(start) & np.isfinite(end)),
             "starts before the recording": start < 0,
             "ends before it starts": end < start,
             "has a score outside 0 to 1": (score < 0) | (score > 1),

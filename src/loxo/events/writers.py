@@ -1,4 +1,4 @@
-"""One small class per output format, all with the same call: write(events, path)."""
+"""One small class per output format, with the same method write(events, path)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """A format: `suffix` completes the name of a recording's file; `write` raises LoxoError where it cannot."""
+    """A writer of one format with the file suffix `suffix`. `write` raises LoxoError if the file cannot be written."""
 
     suffix: str
 
@@ -33,7 +33,7 @@ class RavenWriter:
 
 
 class CsvWriter:
-    """The events table as it is: comma separated, its columns in its order, UTF-8."""
+    """The events table with its columns in their order: comma separated, UTF-8."""
 
     suffix = ".csv"
 
@@ -59,11 +59,12 @@ WRITERS: dict[str, Writer] = {"raven": RavenWriter(), "csv": CsvWriter(), "audac
 
 
 def csv_row(event: Mapping[Any, Any]) -> list[str]:
-    """An event's cells for CSV: times and scores to six decimals, wall clock as ISO 8601, nothing where unknown."""
+    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown."""
     return [_csv_cell(event[name]) for name in COLUMNS]
 
 
 def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:
+    """Writes rows of cells to an open CSV file, with line feeds as line ends."""
     import csv
 
     csv.writer(file, lineterminator="\n").writerows(rows)

@@ -1,4 +1,4 @@
-"""Stretches around events, cut out of remote recordings without loss, and the tables that go with them."""
+"""Clips around events, cut from remote recordings without loss, and tables with the events of the clips."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import soundfile
 
-from loxo.audio.decoders import Damaged
+from loxo.audio.decoders import DecodeError
 from loxo.audio.filenames import parse_name
 from loxo.audio.recording import Recording, RecordingError, open_decoder, probe
 from loxo.audio.remote import Info
-from loxo.fetch.download import disk_full, on_disk, sha256_of
+from loxo.fetch.download import disk_errors, disk_full, sha256_of
 from loxo.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from loxo.fetch.wanted import Wanted
+    from loxo.fetch.requested import RequestedRecording
 
 BLOCK_FRAMES = 1 << 20
-WHOLE_NUMBERS = {"PCM_U8": "PCM_16", "PCM_S8": "PCM_16", "PCM_16": "PCM_16", "PCM_24": "PCM_24"}
-KEPT = {"marginal": "marginals", "note": "notes"}  # columns that go into the new tables -> their headers
+INTEGER_SUBTYPES = {"PCM_U8": "PCM_16", "PCM_S8": "PCM_16", "PCM_16": "PCM_16", "PCM_24": "PCM_24"}
+EXTRA_COLUMNS = {"marginal": "marginals", "note": "notes"}  # further columns of the new tables -> their headers
 
 
-def stretches(events: list[tuple[float, float]], margin_s: float, duration_s: float) -> list[tuple[int, float]]:
-    """Start (a whole second) and end of what is to be cut out, sorted, without overlaps. Times in seconds."""
+def clip_spans(events: list[tuple[float, float]], margin_s: float, duration_s: float) -> list[tuple[int, float]]:
+    """Returns start (a whole second) and end of each clip in seconds, sorted, without overlaps."""
     found: list[tuple[int, float]] = []
     for start, end in sorted(events):
         if start >= duration_s:
@@ -41,20 +41,20 @@ def stretches(events: list[tuple[float, float]], margin_s: float, duration_s: fl
     return found
 
 
-def fetch_stretches(
-    item: Wanted, known: Info, folder: Path, margin_s: float, taken: dict[str, dict[str, Any]]
+def fetch_clips(
+    item: RequestedRecording, known: Info, folder: Path, margin_s: float, taken: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Cuts out a recording's stretches; gives the entries of fetch.json by file name.
+    """Writes the clips of a recording; returns their entries in fetch.json by file name.
 
-    Names are the site and the time at which a stretch begins, where the recording's name tells them; `taken` are names
-    in use. Raises RecordingError when the recording cannot be read there, LoxoError for the disk.
+    A clip's name is the site and the clip's start time, if the recording's name contains them. `taken` are names in
+    use. Raises RecordingError if the recording cannot be read, and LoxoError if the disk cannot be written.
     """
     recording = probe(item.url)
     entries: dict[str, dict[str, Any]] = {}
     used = {name for name, entry in taken.items() if entry["recording"] != item.name}
-    with on_disk(folder):
+    with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for start, end in stretches(item.events, margin_s, recording.duration_s):
+    for start, end in clip_spans(item.events, margin_s, recording.duration_s):
         name = _name(recording, item.name, start, used)
         rate = recording.sample_rate
         frames = min(round(end * rate), recording.frames) - start * rate
@@ -76,15 +76,15 @@ def _name(recording: Recording, name: str, start: int, used: set[str]) -> str:
     suffix = ".wav" if recording.subtype in ("PCM_32", "FLOAT", "DOUBLE") else ".flac"
     site, begin = parse_name(name)[:2]
     if site and begin and not begin.microsecond:
-        told = f"{site}_{begin + timedelta(seconds=start):%Y%m%d_%H%M%S%z}{suffix}"
-        if told not in used:
-            return told
+        by_time = f"{site}_{begin + timedelta(seconds=start):%Y%m%d_%H%M%S%z}{suffix}"
+        if by_time not in used:
+            return by_time
     return f"{Path(name).stem}_at_{start:06d}s{suffix}"
 
 
 def _cut(recording: Recording, first: int, frames: int, path: Path) -> None:
-    """The frames from `first` on as a file, sample for sample where the format holds whole numbers."""
-    subtype = WHOLE_NUMBERS.get(recording.subtype, "PCM_16")
+    """Writes `frames` frames from `first` on to a file, without loss if the samples are integers."""
+    subtype = INTEGER_SUBTYPES.get(recording.subtype, "PCM_16")
     if path.suffix == ".wav":
         subtype = recording.subtype
     dtype = {"PCM_16": "int16", "FLOAT": "float32", "DOUBLE": "float64"}.get(subtype, "int32")
@@ -101,48 +101,49 @@ def _cut(recording: Recording, first: int, frames: int, path: Path) -> None:
             while position < first + frames:
                 block = sound.read(min(BLOCK_FRAMES, first + frames - position), dtype)
                 if not len(block):
-                    raise Damaged("the recording ends before")
+                    raise DecodeError("the recording ends before this time")
                 position += len(block)
                 file.write(block)
-    except Damaged as error:
+    except DecodeError as error:
         raise RecordingError(
-            f"{recording.path}: decoding stopped at {position / recording.sample_rate:.1f} s ({error})."
+            f"{recording.path}: decoding stopped at {position / recording.sample_rate:.1f} s ({error}). "
+            "Try again, or leave the recording out."
         ) from error
-    except soundfile.LibsndfileError as error:  # while writing: a decoder's own are Damaged
+    except soundfile.LibsndfileError as error:  # from writing: errors of the decoder are DecodeError
         raise disk_full(path.parent) from error
 
 
 def write_tables(
     paths: list[Path], read: list[pd.DataFrame], folder: Path, files: dict[str, dict[str, Any]]
 ) -> tuple[list[Path], list[str]]:
-    """Each table with its events placed in the stretches; and a sentence for each table with events that have none."""
+    """Writes each table with its events placed in the clips; reports tables with events that have no clip."""
     from loxo.events.raven import write_raven
 
-    by_recording: dict[str, list[tuple[float, float, str]]] = {}
+    clips: dict[str, list[tuple[float, float, str]]] = {}
     for name, entry in files.items():
-        by_recording.setdefault(entry["recording"], []).append((entry["start_s"], entry["duration_s"], name))
+        clips.setdefault(entry["recording"], []).append((entry["start_s"], entry["duration_s"], name))
     written, problems = [], []
     stems: dict[str, int] = {}
     for path, events in zip(paths, read, strict=True):
-        lost = 0
+        unplaced = 0
         rows: list[dict[Any, Any]] = []
         for event in events.to_dict("records"):
-            home = _home(by_recording.get(event["fetched"], []), event["start_s"])
-            if home is None:
-                lost += 1
+            clip = _find_clip(clips.get(event["fetched"], []), event["start_s"])
+            if clip is None:
+                unplaced += 1
                 continue
-            start, duration, name = home
+            start, duration, name = clip
             begin, end = event["start_s"] - start, min(event["end_s"] - start, duration)
             rows.append({**event, "recording": str((folder / name).absolute()), "start_s": begin, "end_s": end})
-        if lost:
+        if unplaced:
             problems.append(
-                f"{path}: {lost} of {len(events)} events have no stretch: their recordings were not fetched, or end "
-                "before them."
+                f"{path}: {unplaced} of {len(events)} events have no clip: their recordings were not fetched, or "
+                "end before these events."
             )
         stems[path.stem] = stems.get(path.stem, 0) + 1
         number = f"-{stems[path.stem]}" if stems[path.stem] > 1 else ""
         target = folder / "tables" / f"{path.stem}{number}.txt"
-        kept = {column: header for column, header in KEPT.items() if column in events.columns}
+        kept = {column: header for column, header in EXTRA_COLUMNS.items() if column in events.columns}
         table = events.iloc[:0] if not rows else _frame(rows, events)
         durations = {str((folder / name).absolute()): entry["duration_s"] for name, entry in sorted(files.items())}
         write_raven(table, target, durations=durations, extra=kept)
@@ -150,8 +151,8 @@ def write_tables(
     return written, problems
 
 
-def _home(stretches: list[tuple[float, float, str]], start_s: float) -> tuple[float, float, str] | None:
-    return next((home for home in stretches if home[0] <= start_s < home[0] + home[1]), None)
+def _find_clip(clips: list[tuple[float, float, str]], start_s: float) -> tuple[float, float, str] | None:
+    return next((clip for clip in clips if clip[0] <= start_s < clip[0] + clip[1]), None)
 
 
 def _frame(rows: list[dict[Any, Any]], like: pd.DataFrame) -> pd.DataFrame:

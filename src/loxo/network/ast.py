@@ -1,7 +1,7 @@
-"""AST: Audio Spectrogram Transformer (Gong et al. 2021, arXiv 2104.01778), behind the same contract as HTS-AT.
+"""AST: Audio Spectrogram Transformer (Gong et al. 2021, arXiv 2104.01778), with the same contract as HTS-AT.
 
-Waveform -> bands over time -> overlapping patches as tokens -> Transformer encoder, each token sees all others ->
-a logit per class and step from the tokens at that time.
+Waveform -> frequency bands over time -> overlapping patches as tokens -> Transformer encoder with global attention ->
+one logit per class and step, from the tokens at that time.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from loxo.engine.architectures import ASTConfig
 from loxo.network.base import FrameModel
 from loxo.network.frontend import build_frontend
 
-LAYER_NORM_EPS = 1e-12  # what the published weights were trained with
+LAYER_NORM_EPS = 1e-12  # as in the training of the published weights
 
 
 class AST(FrameModel):
-    """Tokens are the patches of the spectrogram, row by row, after two that stand for the whole clip.
+    """The tokens are two clip tokens (class and distillation), then the patches of the spectrogram, row by row.
 
-    The published model classifies the clip from the mean of the two first tokens. Here the same classifier reads the
-    mean of the tokens at each time; `clipwise_output` is pooled from the steps as in every model of Loxo, and
-    `classifier(latent_output)` gives the published model's logits.
+    The published model classifies the clip from the mean of the two clip tokens. Here the same classifier reads the
+    mean of the patch tokens at each time. `clipwise_output` is pooled from the steps, as in every model of Loxo.
+    `classifier(latent_output)` gives the logits of the published model.
     """
 
     config: ASTConfig
@@ -85,22 +85,24 @@ class AST(FrameModel):
     def at_steps(self, logits: Tensor) -> Tensor:
         """(batch, classes, columns of tokens) -> (batch, classes, steps)
 
-        The patches' centres are `stride` frames apart and the steps' `patch` frames; both begin at half a patch.
+        Linear interpolation. The centres of the patches are `stride` frames apart, those of the steps `patch` frames.
+        Both begin at half a patch.
         """
         (_, patch), (_, stride) = self.config.patch, self.config.stride
         if patch == stride:
             return logits
-        place = torch.arange(self.config.steps, device=logits.device) * (patch / stride)
-        left = place.floor().long().clamp_max(logits.shape[2] - 1)
+        position = torch.arange(self.config.steps, device=logits.device) * (patch / stride)
+        left = position.floor().long().clamp_max(logits.shape[2] - 1)
         right = (left + 1).clamp_max(logits.shape[2] - 1)
-        return torch.lerp(logits[:, :, left], logits[:, :, right], (place - left).to(logits.dtype))
+        return torch.lerp(logits[:, :, left], logits[:, :, right], (position - left).to(logits.dtype))
 
-    def fit_positions(self, theirs: Tensor) -> Tensor:
-        """Position embeddings for a clip of another length, bilinearly interpolated over time.
+    def fit_positions(self, embeddings: Tensor) -> Tensor:
+        """Position embeddings of a checkpoint for another clip length, bilinearly interpolated over time.
 
-        They must come from as many rows of patches as here: their shape does not tell rows from columns.
+        The checkpoint must have the same number of patch rows as this model: the shape of its embeddings contains only
+        the product of rows and columns.
         """
         rows, columns = self.config.grid
-        grid = theirs[:, 2:].unflatten(1, (rows, -1)).permute(0, 3, 1, 2)  # (1, features, rows, their columns)
+        grid = embeddings[:, 2:].unflatten(1, (rows, -1)).permute(0, 3, 1, 2)  # (1, features, rows, its columns)
         grid = F.interpolate(grid.float(), (rows, columns), mode="bilinear")
-        return torch.cat((theirs[:, :2].float(), grid.flatten(2).transpose(1, 2)), dim=1)
+        return torch.cat((embeddings[:, :2].float(), grid.flatten(2).transpose(1, 2)), dim=1)

@@ -1,7 +1,7 @@
-"""CRNN: convolutions and a recurrent layer (Çakır et al. 2017, arXiv 1702.06286), the field's usual reference.
+"""CRNN: convolutions and a recurrent layer (Çakır et al. 2017, arXiv 1702.06286), the usual baseline of the field.
 
-Waveform -> bands over time -> convolutions that narrow the bands and the time -> a GRU both ways -> a logit per class
-and step.
+Waveform -> frequency bands over time -> convolutions with pooling over bands and frames -> bidirectional GRU -> one
+logit per class and step.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class CRNN(FrameModel):
         super().__init__(config)
         self.frontend = build_frontend(config)
         blocks: list[nn.Module] = []
-        for before, after, pool in zip(
-            (config.in_chans, *config.channels), config.channels, config.pools, strict=False
-        ):
-            convolution = nn.Conv2d(before, after, kernel_size=3, padding=1, bias=False)
-            blocks += [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(pool)]
+        in_channels = config.in_chans
+        for channels, pool in zip(config.channels, config.pools, strict=True):
+            convolution = nn.Conv2d(in_channels, channels, kernel_size=3, padding=1, bias=False)
+            blocks += [convolution, nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(pool)]
+            in_channels = channels
         self.convolutions = nn.Sequential(*blocks)
         rows = config.n_mels // config.pooled[0]
         self.recurrent = nn.GRU(config.channels[-1] * rows, config.hidden, batch_first=True, bidirectional=True)

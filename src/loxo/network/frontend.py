@@ -1,10 +1,10 @@
-"""Waveform to image: the front ends.
+"""The front ends: waveform to image.
 
-`MelFrontEnd` is the paper's: 64 Slaney mel bands in decibels; `PcenFrontEnd` has the same bands with per-channel
-energy normalisation in place of decibels. `KaldiFrontEnd` is the one that published AST weights expect.
-`TwoResolutionFrontEnd` is what hears an elephant: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, a short
-window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands); frame t is centred on sample
-t x hop_length (Kaldi's begins there).
+`MelFrontEnd` is that of the paper: 64 Slaney mel bands in decibels. `PcenFrontEnd` has the same bands with per-channel
+energy normalisation instead of decibels. `KaldiFrontEnd` is the one that published AST weights expect.
+`TwoResolutionFrontEnd` is made for elephants: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, and a short
+window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands). Frame t is centred on sample
+t x hop_length; in `KaldiFrontEnd` it begins there.
 """
 
 from __future__ import annotations
@@ -17,94 +17,42 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from loxo.engine.config import ModelConfig
+from loxo.engine.filters import (
+    FLOOR_BLOCK,
+    PROMINENCE_CENTRE_DB,
+    PROMINENCE_DB,
+    PROMINENCE_UNIT_DB,
+    SHAPE_CENTRE_DB,
+    SHAPE_DB,
+    SHAPE_UNIT_DB,
+    SILENCE_RATIO,
+    TINY_POWER,
+    TwoResolution,
+    mel_filters,
+    triangles,
+)
 
 MEL_FLOOR = 1e-10  # power below which the mel front end is constant: -100 dB, as in the official model
-HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4
-MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
-LOG_STEP = math.log(6.4) / 27.0
 
-# Per-channel energy normalisation. What bioacoustics advises outdoors (Lostanlen et al. 2019), but for the time over
-# which the level before is followed: 60 ms there; a rumble of seconds would be taken for its own background.
+# Per-channel energy normalisation, with the values for outdoor bioacoustics (Lostanlen et al. 2019) except the time
+# constant: 60 ms there. With it, a rumble of several seconds would become its own background.
 PCEN_S, PCEN_GAIN, PCEN_BIAS, PCEN_ROOT = 10.0, 0.8, 10.0, 0.25
-PCEN_SCALE = 1e6  # mean power of the window: makes the bias what it is for 16-bit samples, whatever the gain
+PCEN_SCALE = 1e6  # mean power of the window after scaling: the bias then has its effect on 16-bit samples, at any gain
 
 KALDI_FLOOR = 1.1920928955078125e-07  # float32's epsilon
 KALDI_PREEMPHASIS = 0.97
-AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the deviation
-
-SILENCE_RATIO = 1e-10  # a stretch 100 dB under the loudest one of its window is padding, not sound
-TINY_POWER = 1e-20
-FLOOR_BLOCK = 8  # frames averaged before the quantile: less variance, an eighth of the sorting
-PROMINENCE_DB = (-10.0, 40.0)
-SHAPE_DB = (-50.0, 50.0)
+AUDIOSET_MEAN, AUDIOSET_STD = -4.2677393, 4.5689974  # of log bands over AudioSet; AST divides by twice the STD
 
 
 class FrontEnd(nn.Module):
     """(batch, samples) -> (batch, channels, frames, n_mels)"""
 
-    frames: int  # of a window
+    frames: int  # number of frames in a window
 
 
 def build_frontend(config: ModelConfig) -> FrontEnd:
     kinds = {"mel": MelFrontEnd, "pcen": PcenFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
     return kinds[config.frontend](config)
-
-
-# ---------------------------------------------------------------- filters
-
-
-def hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
-    logarithmic = MEL_OF_1_KHZ + np.log(np.maximum(hertz, 1000.0) / 1000.0) / LOG_STEP
-    return np.where(hertz < 1000.0, hertz / HERTZ_PER_LINEAR_MEL, logarithmic)
-
-
-def mel_to_hertz(mel: np.ndarray) -> np.ndarray:
-    logarithmic = 1000.0 * np.exp((mel - MEL_OF_1_KHZ) * LOG_STEP)
-    return np.where(mel < MEL_OF_1_KHZ, mel * HERTZ_PER_LINEAR_MEL, logarithmic)
-
-
-def triangles(edges: np.ndarray, frequencies: np.ndarray) -> np.ndarray:
-    """(bins, bands) triangular filters of height 1; band k rises from edges[k], peaks at [k + 1], ends at [k + 2]."""
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (frequencies[:, None] - left) / (centre - left)
-    falling = (right - frequencies[:, None]) / (right - centre)
-    return np.maximum(0.0, np.minimum(rising, falling))
-
-
-def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Tensor:
-    """(n_fft / 2 + 1, n_mels) Slaney mel filters of unit area (Slaney 1998), the ones the official weights expect."""
-    mels = np.linspace(hertz_to_mel(np.array(fmin)), hertz_to_mel(np.array(fmax)), n_mels + 2)
-    edges = mel_to_hertz(mels)
-    frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
-    weights = triangles(edges, frequencies) * (2.0 / (edges[2:] - edges[:-2]))
-    return torch.tensor(weights, dtype=torch.float32)
-
-
-def warped_edges(bands: int, low: float, high: float, first_step: float, even: float) -> np.ndarray:
-    """bands + 2 frequencies from `low`: steps of `first_step` Hz for the share `even` of the bands, then growing.
-
-    The growth is chosen so that the last filter's centre is `high`.
-    """
-    flat = round(bands * even)
-    growing = bands - flat
-    rest = high - low - first_step * (flat - 1)
-    slope = 2 * (rest / growing - first_step) / (growing + 1)
-    steps = np.concatenate((np.full(flat, first_step), first_step + slope * np.arange(1, growing + 2)))
-    return np.concatenate(([low - first_step], low - first_step + np.cumsum(steps)))
-
-
-def band_filters(edges: np.ndarray, sample_rate: float, n_fft: int) -> Tensor:
-    """(n_fft / 2 + 1, bands) triangles whose weights add up to 1: a band reads the mean power density inside it."""
-    weights = triangles(edges, np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1))
-    return torch.tensor(weights / weights.sum(0), dtype=torch.float32)
-
-
-def lowpass(factor: int, taps_per_phase: int = 12, beta: float = 8.0) -> Tensor:
-    """Kaiser-windowed sinc that lets a band up to a quarter of the decimated rate pass and folds nothing into it."""
-    half = taps_per_phase * factor // 2
-    positions = np.arange(-half, half + 1)
-    taps = np.sinc(positions / factor) * np.kaiser(2 * half + 1, beta)
-    return torch.tensor(taps / taps.sum(), dtype=torch.float32)
 
 
 def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) -> Tensor:
@@ -119,7 +67,7 @@ def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) 
 
 
 class MelFrontEnd(FrontEnd):
-    """The paper's front end: power STFT, Slaney mel bands, decibels over a floor of -100 dB."""
+    """The front end of the paper: power STFT, Slaney mel bands, decibels with a floor of -100 dB."""
 
     window: Tensor
     filters: Tensor
@@ -130,7 +78,7 @@ class MelFrontEnd(FrontEnd):
         self.frames = config.window_samples // config.hop_length + 1
         filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
-        self.register_buffer("filters", filters, persistent=False)
+        self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels) decibels."""
@@ -145,33 +93,33 @@ class MelFrontEnd(FrontEnd):
 class PcenFrontEnd(MelFrontEnd):
     """Mel bands after per-channel energy normalisation (Wang et al. 2017, arXiv 1607.05666).
 
-    (E / (eps + M)^gain + bias)^root - bias^root, where M follows the power E of each band over PCEN_S seconds. The
-    window is brought to one mean power first, so that its gain does not matter.
+    (E / (eps + M)^gain + bias)^root - bias^root, where M is the power E of each band after a first-order low-pass with
+    the time constant PCEN_S. The window is first scaled to a fixed mean power, so that its gain has no effect.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         frames = PCEN_S * config.sample_rate / config.hop_length
-        self.follow = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)  # Lostanlen et al. 2019
+        self.smoothing = (math.sqrt(1 + 4 * frames**2) - 1) / (2 * frames**2)  # Lostanlen et al. 2019
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, 1, samples // hop + 1, n_mels)"""
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.mel_power(waveform)
             power = power * (PCEN_SCALE / power.mean((1, 2), keepdim=True).clamp_min(TINY_POWER))
-            followed = torch.empty_like(power)
+            smoothed = torch.empty_like(power)
             mean = power.mean(1)
             for frame in range(power.shape[1]):
-                mean = torch.lerp(mean, power[:, frame], self.follow)
-                followed[:, frame] = mean
-            relative = power / (1e-6 + followed) ** PCEN_GAIN
+                mean = torch.lerp(mean, power[:, frame], self.smoothing)
+                smoothed[:, frame] = mean
+            relative = power / (1e-6 + smoothed) ** PCEN_GAIN
             return ((relative + PCEN_BIAS) ** PCEN_ROOT - PCEN_BIAS**PCEN_ROOT).unsqueeze(1)
 
 
 class KaldiFrontEnd(FrontEnd):
-    """Log filter banks as Kaldi makes them, normalised by AudioSet's mean and deviation: what AST was trained on.
+    """The input of published AST: log filter banks as in Kaldi, normalised with AudioSet's mean and standard deviation.
 
-    Only whole frames are used; what is missing to `image_frames` is filled with log energies of 0, as AST does.
+    Only complete frames are used. Frames that are missing up to `image_frames` have log energies of 0, as in AST.
     """
 
     window: Tensor
@@ -183,7 +131,7 @@ class KaldiFrontEnd(FrontEnd):
         self.fft = 2 ** math.ceil(math.log2(config.n_fft))
         mel = 1127.0 * np.log1p(np.linspace(0.0, config.sample_rate / 2, self.fft // 2 + 1) / 700.0)
         low, high = (1127.0 * math.log1p(hertz / 700.0) for hertz in (config.fmin, config.fmax))
-        filters = triangles(np.linspace(low, high, config.n_mels + 2), mel)  # straight in mel, not in hertz
+        filters = triangles(np.linspace(low, high, config.n_mels + 2), mel)  # triangles over mel, not over hertz
         self.register_buffer("window", torch.hann_window(config.n_fft, periodic=False), persistent=False)
         self.register_buffer("filters", torch.tensor(filters, dtype=torch.float32), persistent=False)
 
@@ -201,17 +149,17 @@ class KaldiFrontEnd(FrontEnd):
 
 
 class TwoResolutionFrontEnd(FrontEnd):
-    """Bands from two windows, made independent of a recorder's gain and colour.
+    """Bands from two window lengths, independent of a recorder's gain and frequency response.
 
     The first `low_bands` bands cover fmin-split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,
-    bands 2 Hz apart that widen to 4 Hz), taken after decimation, where the same resolution costs a quarter;
-    `long_every` frames share one such window and its centre. The others cover short_fmin-fmax with a window of
+    bands 2 Hz apart that widen to 4 Hz). They are computed after decimation, where the same resolution costs a quarter.
+    `long_every` frames share one such window and its centre. The other bands cover short_fmin-fmax with a window of
     short_n_fft samples (64 ms).
 
-    Channel 0 is each band's prominence over its own floor, a low quantile of its level in the window: steady hum and
-    the slope of the background are gone, calls stand out. Channel 1 keeps what that erases, the shape of the
-    spectrum: level relative to the mean floor of all bands. Neither changes with the gain. Digital silence is left out
-    of the floor, and reads as "nothing here".
+    Channel 0 is the prominence of each band over its floor, a low quantile of its level in the window. It removes
+    steady hum and the slope of the background, and calls remain. Channel 1 keeps the shape of the spectrum, which
+    channel 0 removes: the level relative to the mean floor of all bands. Neither channel changes with the gain. Digital
+    silence is excluded from the floor, and has the lowest value of both channels.
     """
 
     long_window: Tensor
@@ -222,28 +170,13 @@ class TwoResolutionFrontEnd(FrontEnd):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.frames = config.image_frames
-        self.hop = config.hop_length
-        self.every = config.long_every
+        geometry = TwoResolution.of(config)
+        self.frames, self.hop, self.every = config.image_frames, geometry.hop, geometry.every
         self.floor_quantile = config.floor_quantile
-        self.factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
-        low_rate = config.sample_rate / self.factor
-        low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
-        short_bands = config.n_mels - config.low_bands
-        short_edges = warped_edges(short_bands, config.short_fmin, config.fmax, first_step=20.0, even=0.4)
-        buffers = {
-            "long_window": torch.hann_window(config.n_fft // self.factor),
-            "short_window": torch.hann_window(config.short_n_fft),
-            "long_filters": band_filters(low_edges, low_rate, config.n_fft // self.factor),
-            "short_filters": band_filters(short_edges, config.sample_rate, config.short_n_fft),
-            "taps": lowpass(self.factor),
-        }
-        for name, value in buffers.items():
-            self.register_buffer(name, value, persistent=False)
-        reach = self.factor * (len(self.long_window) // 2) + len(self.taps) // 2
-        middle = (self.every - 1) * self.hop // 2  # of the frames that share a window, from the first one's centre
-        self.long_reach = (reach - middle, reach + middle)  # samples before and after, for the decimation
-        self.long_hop = self.every * self.hop // self.factor  # in samples of the low rate
+        self.factor, self.long_hop, self.long_context = geometry.factor, geometry.long_hop, geometry.long_context
+        self.long_scale, self.short_scale = geometry.long_scale, geometry.short_scale
+        for name in ("long_window", "short_window", "long_filters", "short_filters", "taps"):
+            self.register_buffer(name, torch.from_numpy(getattr(geometry, name)), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(batch, window_samples) -> (batch, 2, image_frames, n_mels), both channels of order 1."""
@@ -257,7 +190,7 @@ class TwoResolutionFrontEnd(FrontEnd):
     def power(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop_length, n_mels) mean power density in each band.
 
-        Needs no window: what overlapping windows of a recording share is computed once.
+        The input may be longer than a window, so that detection computes the spectra of overlapping windows once.
         """
         with torch.autocast(waveform.device.type, enabled=False):
             frames = waveform.shape[1] // self.hop
@@ -266,33 +199,36 @@ class TwoResolutionFrontEnd(FrontEnd):
             return torch.cat((long.repeat_interleave(self.every, dim=1)[:, :frames], short[:, :frames]), dim=2)
 
     def long_spectra(self, waveform: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, a frame every `every` hops, low_bands)"""
-        padded = F.pad(waveform[:, None], self.long_reach, mode="reflect")
+        """(batch, samples) -> (batch, frames, low_bands), one frame per `every` hops"""
+        padded = F.pad(waveform[:, None], self.long_context, mode="reflect")
         slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
         power = power_spectrum(slow, self.long_window, self.long_hop, center=False)
-        # Power per hertz would differ between the two only by the rate; unit noise reads the same in both this way.
-        return power @ self.long_filters / (self.long_window.square().sum() / self.factor)
+        # The scales differ by `factor`: white noise of unit variance then has the same value in both resolutions.
+        return power @ self.long_filters / self.long_scale
 
     def short_spectra(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop_length + 1, n_mels - low_bands)"""
         power = power_spectrum(waveform, self.short_window, self.hop, center=True)
-        return power @ self.short_filters / self.short_window.square().sum()
+        return power @ self.short_filters / self.short_scale
 
 
 def normalise(power: Tensor, quantile: float) -> Tensor:
-    """(batch, frames, bands) power -> (batch, 2, frames, bands): prominence over the floor at that quantile, and shape;
-    gain-free, of order 1."""
+    """Power (batch, frames, bands) -> prominence and shape (batch, 2, frames, bands), independent of gain, of order 1.
+
+    `quantile`: that of a band's level in the window which is its floor.
+    """
     batch, frames, bands = power.shape
     blocks = power.reshape(batch, frames // FLOOR_BLOCK, FLOOR_BLOCK, bands).mean(2)
     loudness = blocks.mean(2)  # (batch, blocks)
     silent = loudness <= SILENCE_RATIO * loudness.amax(1, keepdim=True) + TINY_POWER
     level = 10.0 * torch.log10(blocks + TINY_POWER)
     ordered = level.masked_fill(silent[:, :, None], torch.inf).sort(dim=1).values
-    sounding = (~silent).sum(1)  # (batch,)
-    rank = ((sounding - 1).clamp_min(0) * quantile).long()
+    not_silent = (~silent).sum(1)  # (batch,)
+    rank = ((not_silent - 1).clamp_min(0) * quantile).long()
     floor = ordered.gather(1, rank[:, None, None].expand(batch, 1, bands))  # (batch, 1, bands)
-    floor = torch.where((sounding > 0)[:, None, None], floor, 0.0)
+    floor = torch.where((not_silent > 0)[:, None, None], floor, 0.0)
     decibels = 10.0 * torch.log10(power + TINY_POWER)
     prominence = (decibels - floor).clamp(*PROMINENCE_DB)
     shape = (decibels - floor.mean(2, keepdim=True)).clamp(*SHAPE_DB)
-    return torch.stack(((prominence - 5.0) / 10.0, shape / 20.0), dim=1)
+    channels = (prominence - PROMINENCE_CENTRE_DB) / PROMINENCE_UNIT_DB, (shape - SHAPE_CENTRE_DB) / SHAPE_UNIT_DB
+    return torch.stack(channels, dim=1)

@@ -1,4 +1,4 @@
-"""What a model is, in figures: `loxo info`."""
+"""Size, cost and time resolution of a model: `loxo info`."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from loxo.engine.config import ModelConfig
-from loxo.engine.model_file import find_model, hash_model, load_model
+from loxo.engine.model_file import find_model, hash_model
 from loxo.network.base import FrameModel
+from loxo.network.loading import load_model
 
-FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # torch counts it on GPUs only
-UNSEEN = 1e-25  # relative gradient: rounding leaves less than this
+FUSED_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # PyTorch counts it on GPUs only
+NO_GRADIENT = 1e-25  # relative gradient below which a frame has no influence: rounding leaves less than this
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """`str()` of it is the text that the command prints."""
+    """`str()` gives the text that the command prints."""
 
     path: Path
     sha256: str
     config: ModelConfig
     parameters: int
-    operations: int  # multiply-accumulates for one window, without the front end's Fourier transforms
-    receptive_field_s: float  # seconds of the image that a step in the middle of the window depends on
+    operations: int  # multiply-accumulates for one window, without the Fourier transforms of the front end
+    receptive_field_s: float  # seconds of the image that influence a step in the middle of the window
     provenance: dict[str, Any]
 
     @property
@@ -37,7 +38,7 @@ class ModelInfo:
 
     @property
     def resolution_s(self) -> float:
-        """The true time resolution: distinct steps, however many frames they are repeated to."""
+        """The true time resolution: the length of a step. The output repeats each step over several frames."""
         return self.config.step_samples / self.config.sample_rate
 
     def __str__(self) -> str:
@@ -63,7 +64,7 @@ class ModelInfo:
 
 
 def model_info(name_or_path: str | Path) -> ModelInfo:
-    """The figures of a bundled model, or of the one in a file. Raises LoxoError as `load_model` does."""
+    """The figures of a bundled model or of a model file. Raises LoxoError as `load_model` does."""
     path = find_model(name_or_path)
     model = load_model(path)
     operations, seconds = measure(model)
@@ -72,12 +73,13 @@ def model_info(name_or_path: str | Path) -> ModelInfo:
 
 
 def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Of shapes (batch, heads, tokens, channels)."""
+    """Operations of attention over shapes (batch, heads, tokens, channels)."""
     return int(sdpa_flop_count(query, key, value))
 
 
 def measure(model: FrameModel) -> tuple[int, float]:
-    """(multiply-accumulates for one window, seconds that a middle step sees), from one pass forth and back."""
+    """(multiply-accumulates for one window, receptive field of a middle step in seconds), from one forward and backward
+    pass."""
     config = model.config
     noise = 0.1 * torch.randn(1, config.window_samples, generator=torch.Generator().manual_seed(0))
     counter = FlopCounterMode(display=False, custom_mapping={FUSED_ATTENTION: _attention_operations})
@@ -86,8 +88,8 @@ def measure(model: FrameModel) -> tuple[int, float]:
         logits, _ = model.network(bands)
         operations = counter.get_total_flops() // 2
     (gradient,) = torch.autograd.grad(logits[0, :, config.steps // 2].sum(), bands)
-    seen = gradient[0].abs().amax((0, 1))  # (frames,)
-    frames = (seen > UNSEEN * seen.max()).nonzero().flatten()
+    influence = gradient[0].abs().amax((0, 1))  # (frames,)
+    frames = (influence > NO_GRADIENT * influence.max()).nonzero().flatten()
     span = int(frames[-1] - frames[0]) + 1
     return operations, span / bands.shape[3] * config.window_samples / config.sample_rate
 

@@ -1,4 +1,4 @@
-"""The architectures: a new one is one file and one line here."""
+"""The table of architectures. A new architecture is one file and one line here."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ ARCHITECTURES: dict[str, type[FrameModel]] = {"htsat": HTSAT, "ast": AST, "crnn"
 
 
 def build(preset: str | ModelConfig, **changes: Any) -> FrameModel:
-    """An untrained model, from a preset's name with changes to its fields, or from a config."""
+    """An untrained model from a config, or from the name of a preset with changes to its fields."""
     config = preset_config(preset, **changes) if isinstance(preset, str) else preset
     return ARCHITECTURES[config.architecture](config)

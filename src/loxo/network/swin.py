@@ -6,17 +6,12 @@ H heads. Parameter names are those of the Swin and HTS-AT checkpoints.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from loxo.network.fast import inference as kernels
-from loxo.network.fast import training as learning
-
-# Not -100, as the paper has it: exp of that is a number too small for a processor to be quick with.
-MASKED = -1000.0  # added to the logits of token pairs that are neighbours only because of the cyclic shift
+# The paper uses -100. exp(-100) is a denormal float32, which a CPU computes slowly; exp(-1000) is exactly 0.
+MASKED = -1000.0  # added to the attention logits of token pairs that are adjacent only because of the cyclic shift
 
 
 def to_windows(grid: Tensor, window: tuple[int, int]) -> Tensor:
@@ -35,7 +30,7 @@ def from_windows(windows: Tensor, window: tuple[int, int], size: tuple[int, int]
 
 
 def relative_positions(window: tuple[int, int]) -> Tensor:
-    """(N, N) row of the bias table that belongs to each pair of tokens in a window."""
+    """(N, N) index into the bias table for each pair of tokens in a window."""
     h, w = window
     rows, columns = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
     rows, columns = rows.flatten(), columns.flatten()
@@ -45,20 +40,20 @@ def relative_positions(window: tuple[int, int]) -> Tensor:
 
 
 def shift_mask(size: tuple[int, int], window: tuple[int, int], shift: tuple[int, int]) -> Tensor:
-    """(W, N, N): 0 between tokens of one region, MASKED between tokens that the shift wrapped together."""
+    """(W, N, N): 0 between tokens of one region, MASKED between tokens that the cyclic shift put into one window."""
     regions = torch.zeros(1, *size, 1)
-    for axis, (length, tile, moved) in enumerate(zip(size, window, shift, strict=True)):
-        if moved:
+    for axis, (length, tile, offset) in enumerate(zip(size, window, shift, strict=True)):
+        if offset:
             region = torch.zeros(length)
-            region[length - tile : length - moved] = 1
-            region[length - moved :] = 2
+            region[length - tile : length - offset] = 1
+            region[length - offset :] = 2
             regions = regions * 3 + region.view((1, -1, 1, 1) if axis == 0 else (1, 1, -1, 1))
     labels = to_windows(regions, window)[0, :, :, 0]  # (W, N)
     return torch.where(labels[:, None, :] == labels[:, :, None], 0.0, MASKED)
 
 
 class DropPath(nn.Module):
-    """Drops a residual branch for a random share of the batch (stochastic depth, arXiv 1603.09382)."""
+    """Drops a residual branch for a random part of the batch (stochastic depth, arXiv 1603.09382)."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -72,7 +67,7 @@ class DropPath(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention inside each window, with a learnt bias for every relative position."""
+    """Multi-head self-attention inside each window, with a learned bias for each relative position."""
 
     relative_position_index: Tensor
 
@@ -85,21 +80,16 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def forward(self, x: Tensor, mask: Tensor | None, added: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """x (B, W, N, D), mask (W, N, N) or None -> (B, W, N, D)"""
         b, w, n, d = x.shape
-        bias = self.relative_position_bias_table.T[:, self.relative_position_index]  # (H, N, N)
-        if self.training:
-            attended = learning.attend(learning.linear(x, self.qkv), bias, mask, self.heads)
-            return learning.linear(attended, self.proj, added)
-        qkv, bias = kernels.linear(x, self.qkv), bias[None]  # of four axes, for the fused operator's sake
-        # Four axes, heads and tokens exchanged right before and after the products: compiled, all this is one step.
         size = (b * w, n, self.heads, d // self.heads)
-        q, k, v = (part.reshape(size).transpose(1, 2) for part in qkv.chunk(3, -1))
+        q, k, v = (part.reshape(size).transpose(1, 2) for part in self.qkv(x).chunk(3, -1))  # (B W, H, N, D / H)
+        bias = self.relative_position_bias_table.T[:, self.relative_position_index][None]  # (1, H, N, N)
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(b, 1, 1, 1)  # (B W, H, N, N)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        return kernels.linear(out.transpose(1, 2).reshape(b, w, n, d), self.proj)
+        return self.proj(out.transpose(1, 2).reshape(b, w, n, d))
 
 
 class Mlp(nn.Module):
@@ -108,16 +98,15 @@ class Mlp(nn.Module):
         self.fc1 = nn.Linear(dim, hidden)
         self.fc2 = nn.Linear(hidden, dim)
 
-    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
-        if self.training:
-            return learning.linear(F.gelu(learning.linear(x, self.fc1)), self.fc2, added)
-        return kernels.mlp(x, self.fc1, self.fc2)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class SwinBlock(nn.Module):
-    """Window attention, then an MLP, each normalised before and added after; odd blocks shift their windows.
+    """Window attention, then an MLP, both with pre-norm and a residual connection. Odd blocks shift their windows.
 
-    Along an axis that one window covers whole, the window shrinks to it and nothing is shifted.
+    If the grid is not longer than a window along an axis, the window has the length of the grid there, and the block
+    does not shift along that axis.
     """
 
     attn_mask: Tensor | None
@@ -142,19 +131,17 @@ class SwinBlock(nn.Module):
         """(B, R, C, D) -> (B, R, C, D)"""
         if any(self.shift):
             x = x.roll((-self.shift[0], -self.shift[1]), (1, 2))
-        x = to_windows(x, self.window)
-        if self.training and self.drop_path.rate == 0.0:
-            x = self.attn(self.norm1(x), self.attn_mask, added=x)
-            x = self.mlp(self.norm2(x), added=x)
-        else:
-            x = x + self.drop_path(self.attn(self.norm1(x), self.attn_mask))
-            x = x + self.drop_path(self.mlp(self.norm2(x)))
-        x = from_windows(x, self.window, self.size)
+        x = from_windows(self.in_windows(to_windows(x, self.window)), self.window, self.size)
         return x.roll(self.shift, (1, 2)) if any(self.shift) else x
+
+    def in_windows(self, x: Tensor) -> Tensor:
+        """(B, W, N, D) -> (B, W, N, D)"""
+        x = x + self.drop_path(self.attn(self.norm1(x), self.attn_mask))
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class PatchMerging(nn.Module):
-    """Joins (rows, columns) neighbouring tokens into one of twice the channels."""
+    """Merges (rows, columns) adjacent tokens into one token with twice the channels."""
 
     def __init__(self, dim: int, merge: tuple[int, int]) -> None:
         super().__init__()
@@ -167,14 +154,13 @@ class PatchMerging(nn.Module):
         """(B, R, C, D) -> (B, R / rows, C / columns, 2 D)"""
         b, r, c, d = x.shape
         rows, columns = self.merge
-        # Swin's order: down the rows first, then across the columns.
+        # The order of Swin: along the rows first, then along the columns.
         tiles = x.view(b, r // rows, rows, c // columns, columns, d).permute(0, 1, 3, 4, 2, 5)
-        joined = self.norm(tiles.reshape(b, r // rows, c // columns, rows * columns * d))
-        return learning.linear(joined, self.reduction) if self.training else kernels.linear(joined, self.reduction)
+        return self.reduction(self.norm(tiles.reshape(b, r // rows, c // columns, rows * columns * d)))
 
 
 class SwinStage(nn.Module):
-    """Blocks on one grid, and the merging that leads to the next one (absent after the last)."""
+    """Blocks on one grid, then the patch merging to the next grid (`merge` is None in the last stage)."""
 
     def __init__(
         self,
@@ -200,44 +186,35 @@ class SwinStage(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """Cuts the image into patches and makes each a token.
+    """Splits the image into patches and projects each patch to a token.
 
-    `stem`: channels of convolutions that each halve the image first (Xiao et al. 2021, arXiv 2106.14881), so that what
-    is finer than a patch, as a shot's onset, is seen before patches are made.
+    `stem`: output channels of convolutions before the patches. Each convolution halves the image (Xiao et al. 2021,
+    arXiv 2106.14881). They keep details that are finer than a patch, for example the onset of a shot.
     """
 
     def __init__(self, channels: int, dim: int, patch: tuple[int, int], stem: tuple[int, ...] = ()) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for wide in stem:
-            layers += [nn.Conv2d(channels, wide, kernel_size=3, stride=2, padding=1), nn.ReLU()]
-            channels, patch = wide, (patch[0] // 2, patch[1] // 2)
+        for width in stem:
+            layers += [nn.Conv2d(channels, width, kernel_size=3, stride=2, padding=1), nn.ReLU(inplace=True)]
+            channels, patch = width, (patch[0] // 2, patch[1] // 2)
         self.stem = nn.Sequential(*layers)
         self.proj = nn.Conv2d(channels, dim, kernel_size=patch, stride=patch)
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, channels, rows, columns) -> (B, R, C, D)"""
-        return self.tokens(self.look(image)[-1])
+        return self.tokens(self.stem_features(image)[-1])
 
-    def look(self, image: Tensor) -> list[Tensor]:
-        """The image (B, channels, rows, columns), and what each layer of the stem makes of it, half as large each."""
-        seen = [image]
-        for k in range(0, len(self.stem), 2):  # a convolution and its rectifier
-            convolution: Any = self.stem[k]
-            halved = learning.halving(image, convolution) if k == 0 else convolution(seen[-1])
-            seen.append(F.relu(halved, inplace=True))
-        return seen
+    def stem_features(self, image: Tensor) -> list[Tensor]:
+        """The image (B, channels, rows, columns), then the output of each stem layer, each half as large."""
+        features = [image]
+        for layer in self.stem:
+            image = layer(image)
+            if isinstance(layer, nn.ReLU):
+                features.append(image)
+        return features
 
-    def tokens(self, seen: Tensor) -> Tensor:
-        """The last of `look` -> (B, R, C, D)"""
-        tokens: Tensor = self.norm(self.proj(seen).permute(0, 2, 3, 1) if self.stem else self._projected(seen))
-        return tokens
-
-    def _projected(self, image: Tensor) -> Tensor:
-        """What `proj` computes, as a product of the patches: it is the small image that is laid out anew, not the
-        tokens of many channels."""
-        b, c, rows, columns = image.shape
-        p, q = self.proj.kernel_size
-        patches = image.view(b, c, rows // p, p, columns // q, q).permute(0, 2, 4, 1, 3, 5).flatten(3)
-        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+    def tokens(self, features: Tensor) -> Tensor:
+        """The last of `stem_features` -> (B, R, C, D)"""
+        return self.norm(self.proj(features).permute(0, 2, 3, 1))

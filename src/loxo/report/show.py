@@ -100,9 +100,9 @@ def _stretch(source: Recording, start: float, duration: float | None) -> tuple[f
 def _load(model: Any) -> Any:
     if not isinstance(model, str | Path):
         return model
-    from loxo.engine.model_file import load_model
+    from loxo.engine.engine import load_engine
 
-    return load_model(model)
+    return load_engine(model)
 
 
 def stretch_scores(source: Recording, model: Any, start: float, end: float) -> tuple[Scores, int]:

@@ -1,4 +1,4 @@
-"""The part of the model's config that the run record contains: decoding kept scores needs no model."""
+"""The part of a model's config that run.json stores. It is all that decoding needs, so the model file is not needed."""
 
 from __future__ import annotations
 
@@ -13,23 +13,13 @@ from loxo.errors import LoxoError
 from loxo.runs.record import FIELD_ERRORS, foreign_record, read_record
 
 ByClass = float | Mapping[str, float]  # one value for all classes, or values by class
-# Fields of Decoding that may be changed when kept scores are decoded again
-CHANGEABLE = (
-    "smooth_s",
-    "edge_ratio",
-    "valley_ratio",
-    "sustain_weight",
-    "density_penalty",
-    "overlap_threshold",
-    "min_duration_s",
-    "merge_gap_s",
-)
-FRACTIONS = ("edge_ratio", "valley_ratio", "sustain_weight", "overlap_threshold")  # of these: 0 to 1
+FRACTIONS = ("edge_ratio", "valley_ratio", "sustain_weight", "overlap_threshold")  # fields of Decoding in 0-1
+CHANGEABLE = ("smooth_s", *FRACTIONS, "density_penalty", "min_duration_s", "merge_gap_s")
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The fields of a model's config that decoding and the choice of thresholds use, under the same names."""
+    """The fields of a model's config that decode and the choice of thresholds use, under the same names."""
 
     classes: tuple[str, ...]
     rows: tuple[str, ...]
@@ -40,8 +30,8 @@ class RunConfig:
     curves: dict[str, OperatingCurve]
 
 
-def recorded(config: Any) -> dict[str, Any]:
-    """A model's config as parameters of a run record."""
+def config_parameters(config: Any) -> dict[str, Any]:
+    """The fields of a model's config that the parameters in run.json contain."""
     by_class = {name: getattr(config, name) for name in ("decoding", "calibration", "curves")}
     return {
         "classes": list(config.classes),
@@ -58,7 +48,7 @@ def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
     try:
         return RunConfig(
             classes=tuple(parameters["classes"]),
-            rows=tuple(parameters.get("rows", parameters["classes"])),  # runs of earlier versions have no others
+            rows=tuple(parameters.get("rows", parameters["classes"])),  # older runs have no other rows
             sample_rate=parameters["sample_rate"],
             step_samples=parameters["step_samples"],
             decoding={label: Decoding(**value) for label, value in parameters["decoding"].items()},
@@ -69,19 +59,21 @@ def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
         raise foreign_record(run, error) from error
 
 
-def changed(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
-    """The config with other decoding parameters: fields of CHANGEABLE, each with one value or values by class.
+def with_changes(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
+    """The config with other decoding parameters: fields in CHANGEABLE, each with one value or values by class.
 
-    Raises LoxoError for an unknown field or class, and for a value out of range.
+    Raises LoxoError for an unknown field or class, and for a value outside its range.
     """
     decoding = {label: config.decoding.get(label, Decoding()) for label in config.classes}
     for field, values in changes.items():
         if field not in CHANGEABLE:
-            raise LoxoError(f"There is no decoding parameter {field!r}. Use one of {', '.join(CHANGEABLE)}.")
+            raise LoxoError(f"There is no decoding parameter {field!r}; use one of {', '.join(CHANGEABLE)}.")
         by_class = values if isinstance(values, Mapping) else dict.fromkeys(config.classes, values)
         for label, value in by_class.items():
             if label not in decoding:
-                raise LoxoError(f"{field} is given for {label!r}, but the classes are {', '.join(config.classes)}.")
+                raise LoxoError(
+                    f"{field} is given for {label!r}, but the classes of the run are {', '.join(config.classes)}."
+                )
             if not 0 <= value < float("inf") or (field in FRACTIONS and value > 1):
                 limits = "between 0 and 1" if field in FRACTIONS else "0 or more"
                 raise LoxoError(f"{field} must be {limits}, not {value}.")
@@ -90,7 +82,10 @@ def changed(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:
 
 
 def by_class(text: str, option: str) -> float | dict[str, float]:
-    """The value of `option`: a number, or numbers by class such as `rumble=0.3,gunshot=0.6`. Else raises LoxoError."""
+    """Parses the text of `option`: a number, or numbers by class such as `rumble=0.3,gunshot=0.6`.
+
+    Raises LoxoError for any other text.
+    """
     values: dict[str, float] = {}
     try:
         if "=" not in text:

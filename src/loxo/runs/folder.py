@@ -34,7 +34,7 @@ from loxo.audio.storage import is_url, size_and_version
 from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
-from loxo.files import left_to_the_system, write_atomically
+from loxo.files import without_fsync, write_atomically
 from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal
 from loxo.runs.lock import folder_lock
 from loxo.runs.record import FIELD_ERRORS, RecordedFile, RunRecord, foreign_record, is_run, read_record, write_record
@@ -183,7 +183,7 @@ class RunFolder:
             self._remove_files(entry)  # written for an earlier version of the recording
             self.journal.add(dataclasses.replace(entry, reason=outcome), [], to_disk=to_disk)
             return
-        with nullcontext() if to_disk else left_to_the_system():
+        with nullcontext() if to_disk else without_fsync():
             if entry.path in self.journal.entries:
                 self._remove_files(entry)
             files = [

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from loxo.audio.remote import StorageError
-from loxo.audio.storage import info, join, read_bytes, remove, store_of, write_bytes
+from loxo.audio.storage import get_store, info, join, read_bytes, remove, write_bytes
 from loxo.detection.detect import Outcome
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
@@ -110,7 +110,7 @@ class RemoteRunFolder(RunFolder):
     def _fetch(self) -> None:
         """Lists the objects at the address and downloads the run record."""
         below = len(self.address) + 1
-        for url, known in store_of(self.address).listing(f"{self.address}/"):
+        for url, known in get_store(self.address).listing(f"{self.address}/"):
             self.sizes[url[below:]] = known.size if known else -1
         if RECORD in self.sizes:
             write_atomically(self.folder / RECORD, read_bytes(self._address(RECORD)))

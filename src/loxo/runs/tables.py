@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
-from loxo.events.combined import Analysed, Cells, CsvRun, KaleidoscopeRun, ParquetRun, RavenRun, RunWriter
+from loxo.events.combined import AnalysedRecording, CsvRun, EventCells, KaleidoscopeRun, ParquetRun, RavenRun, RunWriter
 from loxo.events.table import COLUMNS, NUMBERS, events_frame
 from loxo.events.writers import WRITERS
 
@@ -37,7 +37,7 @@ TABLE_SUFFIX = WRITERS["raven"].suffix
 
 
 @dataclass(frozen=True)
-class Finished(Analysed):
+class Finished(AnalysedRecording):
     """A recording whose tables can be written: it was analysed, whole or in part."""
 
     name: str  # of its files in the run folder, without suffix
@@ -71,7 +71,7 @@ def write_recording(folder: Path, name: str, path: str, events: pd.DataFrame, fo
 def write_run(
     folder: Path,
     recordings: Iterable[Finished],
-    events: Callable[[Finished], Sequence[Cells]],
+    events: Callable[[Finished], Sequence[EventCells]],
     formats: Sequence[str],
     provenance: Mapping[str, Any],
     *,
@@ -110,7 +110,7 @@ def write_run(
                 write_recording(folder, recording.name, recording.path, frame, missing)
 
 
-def events_of_cells(recording: str, rows: Iterable[Cells]) -> pd.DataFrame:
+def events_of_cells(recording: str, rows: Iterable[EventCells]) -> pd.DataFrame:
     """The events table of one recording, from its cells for CSV."""
     events = []
     for cells in rows:

@@ -1,6 +1,6 @@
-"""What a recorder does to a whole mix: its filters, gain and gain control, clipping, word length, gaps and silence.
+"""Simulation of a recorder: filters, gain, gain control, clipping, quantisation, gaps and digital silence.
 
-Calls and background pass the same microphone, so a recorder acts on the mix and never on a call alone.
+A recorder acts on the whole mix, never on a single call, because calls and background pass the same microphone.
 """
 
 from __future__ import annotations
@@ -9,26 +9,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loxo.simulation.sounds import Samples, gain
+from loxo.simulation.sounds import Samples, amplitude_response
 
-MOST_CLIPPED = 5.6  # re full scale (15 dB): a gain at which the loudest sound goes further beyond is not set
+MAX_OVERLOAD = 5.6  # max peak before clipping, relative to full scale (15 dB); the gain is reduced to this
 
 
 @dataclass(frozen=True)
 class Recorder:
-    highpass_hz: float = 0.0  # 0: none
+    """Parameters of a recorder. The names of the fields are keys of `simulation.json`."""
+
+    highpass_hz: float = 0.0  # corner; 0: no high-pass
     highpass_order: int = 1
-    tilt_db: float = 0.0  # per octave
-    lowpass_hz: float = 0.0  # what lossy coding leaves; 0: everything
-    level_db: float = -30.0  # RMS of the mix re full scale; what goes beyond full scale is clipped
+    tilt_db: float = 0.0  # slope of the spectrum, dB per octave
+    lowpass_hz: float = 0.0  # upper limit of a lossy codec; 0: no limit
+    level_db: float = -30.0  # RMS of the mix relative to full scale; samples beyond full scale are clipped
     bits: int = 16
-    offset: float = 0.0  # DC, full scale 1
-    lead_s: float = 0.0  # digital silence before and after, as padding leaves it
-    trail_s: float = 0.0
+    offset: float = 0.0  # DC; full scale is 1
+    lead_s: float = 0.0  # padding (digital silence) at the start
+    trail_s: float = 0.0  # padding at the end
     fade_s: float = 0.0
-    gaps: tuple[tuple[float, float], ...] = ()  # (start, duration) of dropped samples, seconds
-    gain_control: float = 0.0  # 0: none; 1: every stretch comes out equally loud, as phones and cameras have it
-    release_s: float = 0.5  # of the gain control, after something loud
+    gaps: tuple[tuple[float, float], ...] = ()  # (start, duration) of lost samples, seconds
+    gain_control: float = 0.0  # 0: none; 1: constant level, as in phones and cameras
+    release_s: float = 0.5  # time constant of the gain control after a loud sound
 
     def response(self, size: int, sample_rate: int) -> Samples:
         """Amplitude gains at the bins of an rfft of `size` samples."""
@@ -38,66 +40,67 @@ class Recorder:
             ratio = (f / self.highpass_hz) ** self.highpass_order
             factors *= (ratio / np.sqrt(1 + ratio**2)).astype(np.float32)
         if self.tilt_db:
-            factors *= gain(size, sample_rate, [2, 200, 20000], [-6.64 * self.tilt_db, 0, 6.64 * self.tilt_db])
+            tilt = [-6.64 * self.tilt_db, 0, 6.64 * self.tilt_db]
+            factors *= amplitude_response(size, sample_rate, [2, 200, 20000], tilt)
         if self.lowpass_hz > 0:
             factors *= np.clip(1 - (f - self.lowpass_hz) / (0.05 * self.lowpass_hz), 0, 1).astype(np.float32)
         return factors
 
-    def heard(self, samples: int, sample_rate: int) -> tuple[int, int]:
-        """(first, one past the last) sample that is not padding."""
-        first = min(int(self.lead_s * sample_rate), samples)
-        return first, max(first, samples - int(self.trail_s * sample_rate))
+    def unpadded_span(self, samples: int, sample_rate: int) -> tuple[int, int]:
+        """(start, stop) of the samples that are not padding."""
+        start = min(int(self.lead_s * sample_rate), samples)
+        return start, max(start, samples - int(self.trail_s * sample_rate))
 
     def store(self, mix: Samples, sample_rate: int) -> Samples:
-        """The mix as it lies in the file: gain, offset, fades, gaps, padding, full scale, word length."""
+        """The mix as stored in a file, in [-1, 1]: after gain, offset, fades, clipping, rounding, gaps and padding."""
         n = len(mix)
-        first, last = self.heard(n, sample_rate)
+        start, stop = self.unpadded_span(n, sample_rate)
         if self.gain_control:
-            mix = levelled(mix, self.gain_control, self.release_s, sample_rate)
-        rms = float(np.sqrt(np.mean(np.square(mix[first:last], dtype=np.float64)))) if last > first else 0.0
+            mix = with_gain_control(mix, self.gain_control, self.release_s, sample_rate)
+        rms = float(np.sqrt(np.mean(np.square(mix[start:stop], dtype=np.float64)))) if stop > start else 0.0
         out = mix * np.float32(10 ** (self.level_db / 20) / rms if rms > 0 else 0.0)
         peak = float(np.abs(out).max(initial=0.0))
-        if peak > MOST_CLIPPED:
-            out *= np.float32(MOST_CLIPPED / peak)
+        if peak > MAX_OVERLOAD:
+            out *= np.float32(MAX_OVERLOAD / peak)
         if rms > 0 and self.offset:
             out += np.float32(self.offset)
-        fade = min(int(self.fade_s * sample_rate), (last - first) // 2)
+        fade = min(int(self.fade_s * sample_rate), (stop - start) // 2)
         if fade > 0:
             ramp = np.linspace(0, 1, fade, dtype=np.float32)
-            out[first : first + fade] *= ramp
-            out[last - fade : last] *= ramp[::-1]
-        out = quantised(out, self.bits)
-        for start, duration in self.gaps:
-            out[int(start * sample_rate) : int((start + duration) * sample_rate)] = 0
-        out[:first] = 0
-        out[last:] = 0
+            out[start : start + fade] *= ramp
+            out[stop - fade : stop] *= ramp[::-1]
+        out = quantise(out, self.bits)
+        for gap_s, duration_s in self.gaps:
+            out[int(gap_s * sample_rate) : int((gap_s + duration_s) * sample_rate)] = 0
+        out[:start] = 0
+        out[stop:] = 0
         return out
 
 
-def levelled(samples: Samples, strength: float, release_s: float, sample_rate: int) -> Samples:
-    """`samples` through an automatic gain control: it lowers the gain at once and raises it again in `release_s`."""
+def with_gain_control(samples: Samples, strength: float, release_s: float, sample_rate: int) -> Samples:
+    """`samples` after automatic gain control, which reduces the gain at once and restores it within `release_s`."""
     block = max(int(0.01 * sample_rate), 1)
     power = np.square(np.pad(samples, (0, -len(samples) % block)), dtype=np.float64).reshape(-1, block).mean(1)
     level = np.sqrt(np.maximum(power, 1e-6 * power.max() + 1e-20))
-    kept = float(np.exp(-block / sample_rate / release_s))
-    held = level.tolist()
-    for k in range(1, len(held)):
-        held[k] = max(held[k], kept * held[k - 1])
-    centres = (np.arange(len(held)) + 0.5) * block
-    gains = np.interp(np.arange(len(samples)), centres, np.asarray(held) ** -strength)
+    decay = float(np.exp(-block / sample_rate / release_s))
+    envelope = level.tolist()
+    for k in range(1, len(envelope)):
+        envelope[k] = max(envelope[k], decay * envelope[k - 1])
+    centres = (np.arange(len(envelope)) + 0.5) * block
+    gains = np.interp(np.arange(len(samples)), centres, np.asarray(envelope) ** -strength)
     return (samples * gains).astype(np.float32)
 
 
-def quantised(samples: Samples, bits: int) -> Samples:
-    """Clipped to full scale and rounded to `bits`."""
-    steps = np.float32(2 ** (bits - 1))
-    return (np.clip(np.round(samples * steps), -steps, steps - 1) / steps).astype(np.float32)
+def quantise(samples: Samples, bits: int) -> Samples:
+    """`samples` clipped to full scale and rounded to `bits`."""
+    levels = np.float32(2 ** (bits - 1))
+    return (np.clip(np.round(samples * levels), -levels, levels - 1) / levels).astype(np.float32)
 
 
 def draw_recorder(rng: np.random.Generator, seconds: float) -> Recorder:
-    """Any recorder: levels over 60 dB, filters, and now and then a fault. Padding and gaps are rare but real."""
+    """A random recorder for a window of `seconds`: levels in a range of 60 dB, filters, rarely padding, gaps or DC."""
     level = rng.uniform(-72, -12)
-    padded = rng.random() < 0.15  # a clip shorter than the window is padded at its end
+    padded = rng.random() < 0.15  # a clip shorter than the window has padding at its end
     gaps = int(rng.integers(1, 4)) if rng.random() < 0.03 else 0
     return Recorder(
         highpass_hz=float(np.exp(rng.uniform(np.log(2), np.log(45)))) if rng.random() < 0.5 else 0.0,
@@ -105,7 +108,7 @@ def draw_recorder(rng: np.random.Generator, seconds: float) -> Recorder:
         tilt_db=float(rng.normal(0, 1.5)),
         lowpass_hz=float(rng.uniform(500, 1900)) if rng.random() < 0.1 else 0.0,
         level_db=float(level),
-        # 8 bits only where they hold the mix at all.
+        # 8 bits only at levels that 8 bits can represent.
         bits=8 if level > -30 and rng.random() < 0.06 else 16,
         offset=float(rng.normal(0, 0.01)) if rng.random() < 0.1 else 0.0,
         lead_s=float(rng.uniform(0, 0.1) * seconds) if padded and rng.random() < 0.15 else 0.0,

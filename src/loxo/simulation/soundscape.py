@@ -1,8 +1,9 @@
-"""Calls, shots and everything else mixed into a background, with the truth about it, one window at a time.
+"""Scenes for training: rumbles, gunshots and negatives in a background, with the true events.
 
-Order of work: the bed (background and negatives) first, then each call scaled to a drawn signal-to-noise ratio
-against the bed in its own time span, then the recorder over the whole mix. What the ratios and spans of events mean
-is said in mixing.py. Long recordings are made by simulate.py out of the same parts.
+`compose` makes one scene. First it adds the negatives to the background. Then it adds each call at a random
+signal-to-noise ratio (SNR) against the background in the span of the call. At the end a simulated recorder processes
+the whole mix. The module mixing.py defines the ratios and the spans of events. The module simulate.py makes long
+recordings from the same components.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import soxr
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
 from loxo.simulation.mixing import (
-    BY_LINE,
     GUNSHOT_SNR_DB,
     LINE_SNR_DB,
+    LINE_SNR_PROBABILITY,
+    MIN_EVENT_S,
     RUMBLE_SNR_DB,
-    SHORTEST_S,
     Event,
     add_call,
     add_negative,
@@ -30,30 +31,33 @@ from loxo.simulation.mixing import (
 from loxo.simulation.negatives import draw_negative
 from loxo.simulation.recorder import Recorder, draw_recorder
 from loxo.simulation.rumble import Rumble, draw_rumble, synthesise_rumble
-from loxo.simulation.sounds import Call, Samples, coloured, fast_length, filtered, normalise, place, ramps
+from loxo.simulation.sounds import Call, Samples, add_at, coloured_noise, fast_length, normalise, ramps, shape_spectrum
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CHORUS_SHARE = 0.35  # of the training windows with rumbles: far more than in a forest, for the pauses between calls
-UNUSUAL_SHARE = 0.3  # of the training's rumbles, of 0.8-1.8 s or 6.5-10 s, beside those that are so anyway
-CLIP_SHARE = 0.28  # of the training windows: short clips, as collections of sounds hold them
-CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a shot in them: lowest, most frequent, highest
-CUT_SHARE, CUT_S = 0.25, 0.25  # of the clips with a shot: those that begin up to so long after it
-VOLLEYS_SHARE = 0.3  # of the clips with a shot: automatic fire, which mostly began before the clip and goes on after it
-FAR_SHARE = 0.2  # of the other training windows with shots: those in which they are far
+# Windows with a chorus, among windows with rumbles. Far more than in a forest, to learn the pauses between calls.
+CHORUS_PROBABILITY = 0.35
+UNUSUAL_PROBABILITY = 0.3  # additional training rumbles of 0.8-1.8 s or 6.5-10 s
+CLIP_PROBABILITY = 0.28  # training windows with a short clip, as in sound libraries
+CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a gunshot in a clip: min, mode, max
+LATE_START_PROBABILITY, MAX_LATE_START_S = 0.25, 0.25  # clips that begin up to this time after the first shot
+VOLLEYS_PROBABILITY = 0.3  # clips with automatic fire, which mostly begins before the clip and ends after it
+FAR_PROBABILITY = 0.2  # training windows with distant shots, among windows with shots
 FAR_SNR_DB = (1.0, 8.0, 24.0)
-COPIES = 0.3  # share of the patterns of shots that repeat one sound: from a library, or a weapon that stands still
-OTHER_SPEED, SPEEDS = 0.4, (0.7, 1.45)  # share of the training stretches and clips played slower or faster
-OTHER_COLOUR, COLOUR_DB = 0.5, 5.0  # share of them that another microphone hears, and how far it is from level
+COPY_PROBABILITY = 0.3  # patterns that repeat one identical sound: from a sound library, or from a fixed position
+SPEED_PROBABILITY, SPEEDS = 0.4, (0.7, 1.45)  # background excerpts and clips at another speed, and its range
+COLOUR_PROBABILITY, COLOUR_DB = 0.5, 5.0  # the same with another frequency response, and its standard deviation
 COLOUR_HZ = (10.0, 40.0, 150.0, 500.0, 1500.0)
-BOTH = 0.3  # share of the real backgrounds that are the sum of two recordings
-LASTING_S, LEAST_HEARD_S = 40.0, 3.0  # longest negative, and how much of one is in a scene at least
-ATOP = 0.25  # share of the windows in real backgrounds where another recording's short sound is heard as well
+SECOND_RECORDING_PROBABILITY = 0.3  # real backgrounds that are the sum of two recordings
+MAX_NEGATIVE_S, MIN_OVERLAP_S = 40.0, 3.0  # duration of a negative, and of its part inside the scene
+ADDED_CLIP_PROBABILITY = 0.25  # real backgrounds to which a short clip of another recording is added
 
 
 @dataclass
 class Soundscape:
+    """A scene: the samples as stored by the recorder, and the true events."""
+
     samples: Samples  # in [-1, 1]
     events: list[Event]
     sample_rate: int
@@ -63,18 +67,16 @@ class Soundscape:
 
 
 @dataclass(frozen=True)
-class Fire:
-    """What the shots of a scene are like: their signal-to-noise ratios (lowest, most frequent, highest); one of
-    gunshot.FAMILIES and one of PATTERNS, any where not given; and, with `cut_s`, that the scene begins so long after
-    the first shot did, instead of before it."""
+class Gunfire:
+    """Settings for the gunshots of a scene."""
 
-    snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB
-    family: str | None = None
-    pattern: str | None = None
-    cut_s: float = 0.0
+    snr_db: tuple[float, float, float] = GUNSHOT_SNR_DB  # min, mode, max
+    family: str | None = None  # one of gunshot.FAMILIES; None: random
+    pattern: str | None = None  # one of gunshot.PATTERNS; None: random
+    late_start_s: float = 0.0  # the scene begins this long after the first shot; 0: before it
 
 
-ANY_FIRE, FAR_FIRE = Fire(), Fire(snr_db=FAR_SNR_DB, family="far")
+ANY_GUNFIRE, FAR_GUNFIRE = Gunfire(), Gunfire(snr_db=FAR_SNR_DB, family="far")
 
 
 def compose(
@@ -87,63 +89,64 @@ def compose(
     shots: int = 0,
     negatives: int = 0,
     chorus: bool = False,
-    overlap: float = 0.1,
+    call_overlap: float = 0.1,
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
-    fire: Fire = ANY_FIRE,
+    gunfire: Gunfire = ANY_GUNFIRE,
     recorder: Recorder | None = None,
     training: bool = True,
 ) -> Soundscape:
-    """A scene of `samples` samples: this many rumbles, patterns of shots and negatives in `background`.
+    """A scene of `samples` samples with this number of rumbles, shot patterns and negatives in `background`.
 
-    `chorus`: the rumbles come from a group, one voice after the other. `overlap`: the share of calls that may begin
-    while another lasts. `recorder`: drawn when not given. `training`: negatives and lengths of rumbles by their
-    weights in training, not by those in a survey, which stay what they are.
-    The bed depends on the generator's state, the background and `negatives` only, not on how many calls follow.
+    `chorus`: the rumbles come from a group that calls in turn. `call_overlap`: probability that a call may begin during
+    another call. `recorder`: random by default. `training`: use the frequencies of negatives and the durations of
+    rumbles for training, not those of a survey.
+    The background with its negatives depends only on the state of `rng`, on `background` and on `negatives`. It does
+    not depend on the number of calls.
     """
     if len(background) < samples:
-        raise ValueError(f"the background has {len(background)} samples, the scene needs {samples}")
+        raise ValueError(f"The background has {len(background)} samples, but the scene needs {samples}.")
     recorder = recorder or draw_recorder(rng, samples / sample_rate)
-    bed = background[:samples].astype(np.float32)
-    first, last = recorder.heard(samples, sample_rate)
+    noise = background[:samples].astype(np.float32)
+    first, last = recorder.unpadded_span(samples, sample_rate)
     for _ in range(negatives):
-        call = draw_negative(rng, sample_rate, LASTING_S, training=training)
-        # What lasts longer than a window begins and ends in one as often as in a recording: where a window sees a few
-        # seconds of a drone at its border, it must not be sure of a rumble, or the next window is not heard.
-        heard = min(len(call.samples), int(LEAST_HEARD_S * sample_rate), samples)
-        at = int(rng.integers(heard - len(call.samples), samples - heard + 1))
-        add_negative(bed, call, at, rng.uniform(-4, 26), sample_rate)
-    mix = bed.copy()
-    bed[:first] = 0
-    bed[last:] = 0
+        call = draw_negative(rng, sample_rate, MAX_NEGATIVE_S, training=training)
+        # A long negative may begin before the window or end after it, as in a recording. The first seconds of a drone
+        # at the border of a window resemble a rumble, so training needs windows that contain only such a part.
+        inside = min(len(call.samples), int(MIN_OVERLAP_S * sample_rate), samples)
+        at = int(rng.integers(inside - len(call.samples), samples - inside + 1))
+        add_negative(noise, call, at, rng.uniform(-4, 26), sample_rate)
+    mix = noise.copy()
+    noise[:first] = 0
+    noise[last:] = 0
     events: list[Event] = []
-    for call, at, snr_db, by_line in _calls(
+    for call, at, snr_db, use_line_snr in _calls(
         rng,
         samples,
         sample_rate,
         rumbles,
         shots,
         chorus,
-        overlap,
+        call_overlap,
         rumble_snr_db,
-        fire,
-        UNUSUAL_SHARE if training else 0.0,
+        gunfire,
+        UNUSUAL_PROBABILITY if training else 0.0,
     ):
-        event = add_call(mix, bed, call, at, snr_db, sample_rate, recorder, by_line)
+        event = add_call(mix, noise, call, at, snr_db, sample_rate, recorder, use_line_snr)
         if event is not None:
             events.append(event)
     size = fast_length(samples)
     filtered = np.fft.irfft(np.fft.rfft(mix, size) * recorder.response(size, sample_rate), size)[:samples]
     stored = recorder.store(filtered.astype(np.float32), sample_rate)
-    kept = [_cut(event, first, last, sample_rate) for event in events]
-    return Soundscape(stored, [event for event in kept if event is not None], sample_rate)
+    unpadded = [_unpadded(event, first, last, sample_rate) for event in events]
+    return Soundscape(stored, [event for event in unpadded if event is not None], sample_rate)
 
 
-def _cut(event: Event, first: int, last: int, sample_rate: int) -> Event | None:
-    """The event as far as it is not in padding."""
+def _unpadded(event: Event, first: int, last: int, sample_rate: int) -> Event | None:
+    """The event without its part in padding; None if too little remains."""
     start, end = max(event.start, first), min(event.end, last)
     if (start, end) == (event.start, event.end):
         return event
-    if end - start < SHORTEST_S[event.label] * sample_rate:
+    if end - start < MIN_EVENT_S[event.label] * sample_rate:
         return None
     return replace(event, start=start, end=end)
 
@@ -155,49 +158,52 @@ def _calls(
     rumbles: int,
     shots: int,
     chorus: bool,
-    overlap: float,
+    call_overlap: float,
     rumble_snr_db: tuple[float, float, float],
-    fire: Fire,
+    gunfire: Gunfire,
     unusual: float,
 ) -> list[tuple[Call, int, float, bool]]:
-    """(call, first sample, SNR, whether that is the line's) of all calls of a scene."""
+    """All calls of a scene: (call, first sample, SNR in dB, whether this is the line SNR)."""
     calls: list[tuple[Call, int, float, bool]] = []
-    taken: list[tuple[int, int]] = []
+    occupied: list[tuple[int, int]] = []
     leader = draw_rumble(rng, unusual=unusual) if chorus else None
-    group_by_line = rng.random() < BY_LINE
-    group_snr = draw_snr(rng, LINE_SNR_DB if group_by_line else rumble_snr_db)
+    group_use_line_snr = rng.random() < LINE_SNR_PROBABILITY
+    group_snr = draw_snr(rng, LINE_SNR_DB if group_use_line_snr else rumble_snr_db)
     next_at = int(rng.integers(-2 * sample_rate, max(1, samples // 4)))
     for _ in range(rumbles):
-        call = synthesise_rumble(_voice(rng, leader, unusual), sample_rate, rng)
+        call = synthesise_rumble(_drawn_rumble(rng, leader, unusual), sample_rate, rng)
         length = call.core[1] - call.core[0]
         if chorus:
-            start, by_line, snr = next_at, group_by_line, group_snr + rng.normal(0, 3)
-            # Half of the answers come at once: a detector must hear the pause, or two calls become one.
-            together = max(-3.0, -0.7 * length / sample_rate)
-            pause = rng.uniform(together, 0.3) if rng.random() < overlap else rng.exponential(rng.choice((0.6, 1.5)))
+            start, use_line_snr, snr = next_at, group_use_line_snr, group_snr + rng.normal(0, 3)
+            # Half of the answers have short pauses. A model must learn these pauses to separate the two calls.
+            min_pause = max(-3.0, -0.7 * length / sample_rate)
+            pause = (
+                rng.uniform(min_pause, 0.3) if rng.random() < call_overlap else rng.exponential(rng.choice((0.6, 1.5)))
+            )
             next_at += length + int(pause * sample_rate)
         else:
-            start, by_line = _free(rng, samples, length, taken, overlap), rng.random() < BY_LINE
-            snr = draw_snr(rng, LINE_SNR_DB if by_line else rumble_snr_db)
-        taken.append((start, start + length))
-        calls.append((call, start - call.core[0], snr, by_line))
+            start = _start_position(rng, samples, length, occupied, call_overlap)
+            use_line_snr = rng.random() < LINE_SNR_PROBABILITY
+            snr = draw_snr(rng, LINE_SNR_DB if use_line_snr else rumble_snr_db)
+        occupied.append((start, start + length))
+        calls.append((call, start - call.core[0], snr, use_line_snr))
     for _ in range(shots):
-        pattern = draw_pattern(rng, fire.family, fire.pattern)
-        # Fire may have begun before the scene; of a single shot, what is left would be its tail.
-        fire_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
-        start = int(rng.integers(-int(fire_s * sample_rate), max(1, samples - sample_rate // 4)))
-        if fire.cut_s:
-            start = -int(fire.cut_s * sample_rate)
-        snr = draw_snr(rng, fire.snr_db)
-        copied = synthesise_gunshot(pattern[0][1], sample_rate, rng) if rng.random() < COPIES else None
+        pattern = draw_pattern(rng, gunfire.family, gunfire.pattern)
+        # A series may begin before the scene. Of a single shot only the tail would remain.
+        series_s = pattern[-1][0] + pattern[-1][1].delays_s[-1] if rng.random() < 0.5 else 0.0
+        start = int(rng.integers(-int(series_s * sample_rate), max(1, samples - sample_rate // 4)))
+        if gunfire.late_start_s:
+            start = -int(gunfire.late_start_s * sample_rate)
+        snr = draw_snr(rng, gunfire.snr_db)
+        copied = synthesise_gunshot(pattern[0][1], sample_rate, rng) if rng.random() < COPY_PROBABILITY else None
         for delay, shot in pattern:
             call = copied or synthesise_gunshot(shot, sample_rate, rng)
             calls.append((call, start + int(delay * sample_rate) - call.core[0], snr + rng.normal(0, 1.5), False))
     return calls
 
 
-def _voice(rng: np.random.Generator, leader: Rumble | None, unusual: float) -> Rumble:
-    """A rumble; of the same group as `leader`, if there is one: near it, so that the same harmonics are left."""
+def _drawn_rumble(rng: np.random.Generator, leader: Rumble | None, unusual: float) -> Rumble:
+    """A random rumble. With `leader` it comes from the same group: from the same place, with the same harmonics."""
     rumble = draw_rumble(rng, unusual=unusual)
     if leader is None:
         return rumble
@@ -212,31 +218,37 @@ def _voice(rng: np.random.Generator, leader: Rumble | None, unusual: float) -> R
     )
 
 
-def _free(rng: np.random.Generator, samples: int, length: int, taken: list[tuple[int, int]], overlap: float) -> int:
-    """A start at which some of the call is within the scene, apart from other calls unless overlap is wanted."""
+def _start_position(
+    rng: np.random.Generator, samples: int, length: int, occupied: list[tuple[int, int]], call_overlap: float
+) -> int:
+    """A random start with at least 40 % of the call inside the scene.
+
+    With a probability of `call_overlap` the call may overlap others. Otherwise up to six starts are tried to avoid it.
+    """
     inside = max(int(0.4 * length), 1)
     start = 0
     for _ in range(6):
         start = int(rng.integers(inside - length, max(samples - inside, inside - length + 1)))
-        if rng.random() < overlap or all(start >= end or start + length <= begin for begin, end in taken):
+        if rng.random() < call_overlap or all(start >= end or start + length <= begin for begin, end in occupied):
             break
     return start
 
 
-def _short_clip(
+def _clip_window(
     rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds | None
 ) -> tuple[Samples, list[Event]]:
-    """A recording of 0.35-12 s and the silence that fills its window: mostly one sound that someone cut out.
+    """A training window with a short clip of 0.35-12 s and digital silence after it. Most clips contain one sound.
 
-    Shots are close ones by preference, up to 60 dB over what little noise a studio leaves; the recorder is as often as
-    not a phone or a camera, with its gain control.
+    Gunshots are mostly close, with an SNR of up to 60 dB, as in studio recordings. Many recorders have a gain control,
+    as phones and cameras do.
     """
-    which = rng.random()
+    content = rng.random()
     recorder = draw_recorder(rng, 0.0)
     if rng.random() < 0.4:
         recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
-    real = backgrounds.clip(rng) if backgrounds is not None and which >= 0.68 else None
-    if real is not None:  # a dog, a saw, a storm; fired into as often as not, or real sound itself would say "no shot"
+    real = backgrounds.clip(rng) if backgrounds is not None and content >= 0.68 else None
+    # Shots are added to 40 % of the real clips. Otherwise a model would learn that real sound means "no gunshot".
+    if real is not None:
         background = _varied(rng, real, sample_rate)[:samples]
         shots, rumbles, negatives = int(rng.random() < 0.4), 0, int(rng.random() < 0.1)
     else:
@@ -246,13 +258,13 @@ def _short_clip(
             if backgrounds is not None and rng.random() < 0.5
             else synthetic_background(rng, length, sample_rate)
         )
-        shots, rumbles = int(which < 0.46), int(0.46 <= which < 0.58)  # up to 0.62: little but noise
-        negatives = int(rng.integers(1, 3)) if which >= 0.62 else int(rng.random() < 0.12)
-    fire = Fire(
+        shots, rumbles = int(content < 0.46), int(0.46 <= content < 0.58)  # 0.58-0.62: mostly only background
+        negatives = int(rng.integers(1, 3)) if content >= 0.62 else int(rng.random() < 0.12)
+    gunfire = Gunfire(
         snr_db=CLIP_SNR_DB,
-        cut_s=rng.uniform(0, CUT_S) if rng.random() < CUT_SHARE else 0.0,
+        late_start_s=rng.uniform(0, MAX_LATE_START_S) if rng.random() < LATE_START_PROBABILITY else 0.0,
         family="close" if rng.random() < 0.65 else None,
-        pattern="volleys" if rng.random() < VOLLEYS_SHARE else None,
+        pattern="volleys" if rng.random() < VOLLEYS_PROBABILITY else None,
     )
     scene = compose(
         rng,
@@ -262,32 +274,34 @@ def _short_clip(
         rumbles=rumbles,
         shots=shots,
         negatives=negatives,
-        overlap=0.15,
-        fire=fire,
+        call_overlap=0.15,
+        gunfire=gunfire,
         recorder=recorder,
     )
     return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events
 
 
 def _varied(rng: np.random.Generator, sound: Samples, sample_rate: int) -> Samples:
-    """At times slower and lower, or faster and higher, at times through another microphone: there are fewer real
-    recordings than a network can learn by heart. Of unit RMS."""
-    if rng.random() < OTHER_SPEED:
+    """Augmentation of a real sound: sometimes another speed (and pitch), sometimes another frequency response.
+
+    Without it the network would memorise the few real recordings. The result has unit RMS.
+    """
+    if rng.random() < SPEED_PROBABILITY:
         speed = float(np.exp(rng.uniform(*np.log(SPEEDS))))
         sound = soxr.resample(sound, sample_rate * speed, sample_rate, quality="LQ").astype(np.float32)
-    if rng.random() < OTHER_COLOUR:
-        sound = filtered(sound, sample_rate, COLOUR_HZ, rng.normal(0, COLOUR_DB, len(COLOUR_HZ)).tolist())
+    if rng.random() < COLOUR_PROBABILITY:
+        sound = shape_spectrum(sound, sample_rate, COLOUR_HZ, rng.normal(0, COLOUR_DB, len(COLOUR_HZ)).tolist())
     return normalise(sound)
 
 
-def _stretch(rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds) -> Samples:
-    """A background of a recording, varied."""
+def _varied_background(rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds) -> Samples:
+    """A random excerpt of a real background after augmentation."""
     longer = backgrounds.draw(rng, int(SPEEDS[1] * samples) + 1)
     return _varied(rng, longer, sample_rate)[:samples]
 
 
 def _with_clip(rng: np.random.Generator, background: Samples, sample_rate: int, backgrounds: Backgrounds) -> Samples:
-    """The background with one short real sound somewhere in it, now faint, now far louder."""
+    """The background with one short real clip at a random position and a random level of -12 to 22 dB."""
     clip = backgrounds.clip(rng)
     if clip is None:
         return background
@@ -296,39 +310,40 @@ def _with_clip(rng: np.random.Generator, background: Samples, sample_rate: int, 
         clip * ramps(len(clip), sample_rate // 100, sample_rate // 20) * np.float32(10 ** (rng.uniform(-12, 22) / 20))
     )
     out = background.copy()
-    place(out, shaped, int(rng.integers(-len(clip) // 2, max(len(out) - len(clip) // 2, 1))))
+    add_at(out, shaped, int(rng.integers(-len(clip) // 2, max(len(out) - len(clip) // 2, 1))))
     return normalise(out)
 
 
 def training_window(
     rng: np.random.Generator, samples: int, sample_rate: int, backgrounds: Backgrounds | None
 ) -> tuple[Samples, list[Event]]:
-    """One window to learn from, denser than any forest: (samples, events).
+    """One training window with more events than a real recording: (samples, events).
 
-    35 % hold no call but 1-4 negatives, the rest 1-4 rumbles or a chorus, shots, or both, and up to 3 negatives. The
-    background is real (65 %), made up (20 %) or a sum of both (15 %); always made up without `backgrounds`.
+    1 % of the windows are digital silence and CLIP_PROBABILITY contain a short clip. Of the others 35 % contain 1-4
+    negatives and no call. The rest contains 1-4 rumbles or a chorus, gunshots, or both, and up to 3 negatives. The
+    background is real (65 %), synthetic (20 %) or a sum of both (15 %). Without `backgrounds` it is always synthetic.
     """
-    if rng.random() < 0.01:  # padding: a detector must stay quiet in it
+    if rng.random() < 0.01:  # padding, in which a model must not detect anything
         return np.zeros(samples, np.float32), []
-    if rng.random() < CLIP_SHARE:
-        return _short_clip(rng, samples, sample_rate, backgrounds)
+    if rng.random() < CLIP_PROBABILITY:
+        return _clip_window(rng, samples, sample_rate, backgrounds)
     choice = rng.random()
     if backgrounds is None or choice > 0.8:
         background = synthetic_background(rng, samples, sample_rate)
     else:
-        background = _stretch(rng, samples, sample_rate, backgrounds)
-        if rng.random() < BOTH:
-            other = _stretch(rng, samples, sample_rate, backgrounds)
+        background = _varied_background(rng, samples, sample_rate, backgrounds)
+        if rng.random() < SECOND_RECORDING_PROBABILITY:
+            other = _varied_background(rng, samples, sample_rate, backgrounds)
             background = normalise(background + np.float32(10 ** (rng.uniform(-15, 5) / 20)) * other)
         if choice > 0.65:
             other = synthetic_background(rng, samples, sample_rate)
             background = normalise(background + np.float32(10 ** (rng.uniform(-15, 10) / 20)) * other)
-        elif rng.random() < 0.3:  # forests rumble below 60 Hz where many recorders of birds hear nothing
+        elif rng.random() < 0.3:  # low-frequency noise of forests, which recorders for birds often do not record
             corner = np.exp(rng.uniform(np.log(10), np.log(60)))
             slope = rng.uniform(18, 40)
-            low = coloured(rng, samples, sample_rate, [2, corner / 3, corner, corner * 8], [-8, 0, 0, -slope])
+            low = coloured_noise(rng, samples, sample_rate, [2, corner / 3, corner, corner * 8], [-8, 0, 0, -slope])
             background = normalise(background + np.float32(10 ** (rng.uniform(-20, 6) / 20)) * low)
-        if rng.random() < ATOP:
+        if rng.random() < ADDED_CLIP_PROBABILITY:
             background = _with_clip(rng, background, sample_rate, backgrounds)
     if rng.random() < 0.5:
         background = background[::-1] if rng.random() < 0.3 else -background
@@ -338,11 +353,11 @@ def training_window(
         negatives = int(rng.integers(1, 5))
     else:
         negatives = int(rng.choice(4, p=(0.35, 0.35, 0.2, 0.1)))
-        which = rng.random()
-        if which < 0.72:  # rumbles, of them four in nine with shots too
-            chorus = rng.random() < CHORUS_SHARE
+        content = rng.random()
+        if content < 0.72:  # rumbles; above 0.4 together with gunshots
+            chorus = rng.random() < CHORUS_PROBABILITY
             rumbles = int(rng.integers(3, 7)) if chorus else int(rng.choice((1, 2, 3, 4), p=(0.4, 0.3, 0.2, 0.1)))
-        if which > 0.4:
+        if content > 0.4:
             shots = int(rng.choice((1, 2, 3, 4), p=(0.45, 0.3, 0.15, 0.1)))
     scene = compose(
         rng,
@@ -353,7 +368,7 @@ def training_window(
         shots=shots,
         negatives=negatives,
         chorus=chorus,
-        overlap=0.4,
-        fire=FAR_FIRE if rng.random() < FAR_SHARE else ANY_FIRE,
+        call_overlap=0.4,
+        gunfire=FAR_GUNFIRE if rng.random() < FAR_PROBABILITY else ANY_GUNFIRE,
     )
     return scene.samples, scene.events

@@ -20,6 +20,7 @@ import itertools
 import logging
 import pickle
 import queue
+import tempfile
 import threading
 import time
 import uuid
@@ -31,12 +32,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loxo.engine.engine import as_engine, load_engine
+from loxo.engine.model_file import GRAPH_SUFFIX
 from loxo.errors import LoxoError
+from loxo.machine import use_one_thread
 from loxo.survey.processes import PATIENCE_S, POLL_S, OnSeconds, Seconds, Source
 from loxo.survey.tasks import ATTEMPTS, JOIN, Load, Options, Result, Task, perform
 
 if TYPE_CHECKING:
-    from torch import nn
+    from loxo.engine.engine import Engine
 
 CONNECT_S = 30
 REVIVE_S = 20.0  # without a worker, before a cluster here is given new ones: their nannies have ended too
@@ -292,23 +296,22 @@ class SentModel:
 
 
 def _portable(load: Load) -> Load:
-    """A model that is loaded from a file here travels as that file's content."""
-    from loxo.engine.model_file import load_model
-
-    if isinstance(load, partial) and load.func is load_model:
-        return partial(_load_content, Path(load.args[0]).read_bytes(), **load.keywords)
+    """A model that is loaded from a file here travels as the content of that file and of its graph."""
+    if isinstance(load, partial) and load.func is load_engine:
+        path = Path(load.args[0])
+        graph = path.with_suffix(GRAPH_SUFFIX)
+        content = path.read_bytes(), graph.read_bytes() if graph.is_file() else None
+        return partial(_load_content, *content, **load.keywords)
     return load
 
 
-def _load_content(content: bytes, **how: Any) -> nn.Module:
-    import tempfile
-
-    from loxo.engine.model_file import load_model
-
+def _load_content(model: bytes, graph: bytes | None, **how: Any) -> Engine:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
-        path.write_bytes(content)
-        return load_model(path, **how)
+        path.write_bytes(model)
+        if graph is not None:
+            path.with_suffix(GRAPH_SUFFIX).write_bytes(graph)
+        return load_engine(path, **how)
 
 
 # What follows runs in the workers.
@@ -339,7 +342,6 @@ class _NoModel:
 
 
 def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel:
-    import torch
     from distributed import get_worker
 
     worker, told_at = get_worker(), 0.0
@@ -351,15 +353,16 @@ def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Re
             worker.log_event(topic, (key, done_s, whole_s))
 
     advance(0.0, 0.0)
-    torch.set_num_threads(1)
+    use_one_thread()
     with _lock:
         if sha256 not in _models:
             try:
                 _models.clear()  # of an earlier run
-                _models[sha256] = _loads[sha256]()
+                _models[sha256] = as_engine(_loads[sha256]())
+                use_one_thread()  # of what the engine has imported too
             except KeyError:
                 raise RuntimeError("the model has not been sent to this worker") from None
             except Exception as error:
                 return _NoModel(f"{type(error).__name__}: {error}")
-        model = _models[sha256]
-    return perform(task, model, options, advance)
+        engine = _models[sha256]
+    return perform(task, engine, options, advance)

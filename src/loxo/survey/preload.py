@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from loxo.machine import quick_imports
+from loxo.machine import gc_paused
 
-with quick_imports():
+with gc_paused():
+    import onnxruntime  # noqa: F401
     import pandas  # noqa: F401
-    import torch  # noqa: F401
+    import scipy.fft  # type: ignore[import-untyped]  # noqa: F401
+    import soundfile  # noqa: F401
+    import soxr  # noqa: F401

@@ -21,11 +21,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loxo.engine.engine import as_engine
 from loxo.errors import LoxoError
+from loxo.machine import one_thread, use_one_thread
 from loxo.survey.tasks import ATTEMPTS, Load, Options, Result, Task, perform
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 POLL_S = 0.5  # between two looks at how far the processes are
 PATIENCE_S = 600.0  # without a batch of windows done, or a model loaded: the process hangs. The slowest computers
@@ -64,20 +66,15 @@ class Here:
         self.load = load
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        import torch
+        engine = as_engine(self.load())
+        while (task := source.next()) is not None:
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            model = self.load()
-            while (task := source.next()) is not None:
+            def advance(done: float, total: float, index: int = task.index) -> None:
+                on_seconds({index: (done, total)})
 
-                def advance(done: float, total: float, index: int = task.index) -> None:
-                    on_seconds({index: (done, total)})
-
-                yield task, perform(task, model, options, advance)
-        finally:
-            torch.set_num_threads(threads)
+            with one_thread():
+                result = perform(task, engine, options, advance)
+            yield task, result
 
 
 class Processes:
@@ -289,8 +286,6 @@ def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
     import multiprocessing
     import threading
 
-    import torch
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
@@ -300,9 +295,10 @@ def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
             os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
+    use_one_thread()
     try:
-        model: nn.Module = load()
+        engine = as_engine(load())
+        use_one_thread()  # of what the engine has imported too
     except Exception as error:
         pipe.recv()
         pipe.send(_NoModel(str(error) if isinstance(error, LoxoError) else f"{type(error).__name__}: {error}"))
@@ -316,6 +312,6 @@ def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
     with suppress(EOFError, OSError):  # the parent has gone, or wants no more
         while True:
             task = pipe.recv()
-            result = perform(task, model, options, advance)
+            result = perform(task, engine, options, advance)
             beat[0] += 1
             pipe.send(result)

@@ -1,11 +1,13 @@
-"""A run decoded again from its kept frame scores, with other parameters, in seconds.
+"""Decodes the kept frame scores of a run again, with other parameters, in seconds.
 
-The events go into a run folder of their own; the old run stays as it is. Its scores are not copied: run.json of the new
-folder says where they lie (`from_scores`), and read_scores finds them there. Each recording's sites, times, status and
-faults are those of the old run. With the parameters of the old run the new folder has the same events, to the byte.
+The events are written into a new run folder; the old run is not changed. The scores are not copied: `from_scores` in
+the new run.json is the path of the folder that contains them, and read_scores reads them there. Sites, times, status
+and faults of each recording are copied from the old run. With the parameters of the old run, the new tables and
+events.csv are identical to the old ones, byte for byte.
 
-Frequencies of events that the old run has too are taken over; of others they are measured in the recording, where it
-can still be read as it was, else they are the class's bounds, with a note.
+Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the recording.
+Failure policy: if the recording cannot be read any more, these events get the bounds of their class, and run.json gets
+a note.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from loxo.detection.detect import Analysis
 from loxo.detection.frequency import measure
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
-from loxo.runs.config import ByClass, RunConfig, changed, read_run_config, recorded
+from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.scores import read_score_file, score_path
@@ -52,30 +54,30 @@ def redecode(
     work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SurveySummary:
-    """Decodes the kept scores of the folder `run` into the folder `out`. See this module's docstring.
+    """Decodes the kept scores of the run folder `run` into the run folder `out`; see the module's docstring.
 
-    `threshold` as in loxo.detect; `changes` are other decoding parameters, see `changed`; without them they are the
-    model's own, as in the old run. `names` as in analyse; None: as the old run read them. `out` and `work` as in
-    survey. `on_progress` is called with the recordings done and those there are. The same call again resumes.
-    Raises LoxoError when `run` is no run, has kept no scores, or is `out`; else as survey does.
+    `threshold` is as in loxo.detect. `changes` are decoding parameters that differ from those of the old run, see
+    `with_changes`. `names` is as in analyse; None uses the patterns of the old run. `out` and `work` are as in survey.
+    `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
+    Raises LoxoError if `run` is not a run, has no kept scores, or is `out`; otherwise as survey does.
     """
     from loxo.survey.survey import _summary
 
     check_place(out, work)
     source = Path(run).absolute()
     config, parameters = read_run_config(source)
-    source = Path(parameters.get("from_scores") or source)  # of a run that was itself decoded from scores
+    source = Path(parameters.get("from_scores") or source)  # where `run` itself was decoded from scores
     if source.resolve() == Path(out).resolve():
-        raise LoxoError(f"{out}: this is the run itself. Give another folder for the events, so that the run stays.")
+        raise LoxoError(f"{out}: this is the run itself. Give another folder, so that the run is not replaced.")
     if not parameters.get("keep_scores") and not parameters.get("from_scores"):
-        raise LoxoError(f"{run}: the run has kept no scores. Run it with --keep-scores.")
-    config = changed(config, changes or {})
+        raise LoxoError(f"{run}: this run has no kept scores. Run `loxo detect` with --keep-scores.")
+    config = with_changes(config, changes or {})
     check_threshold(threshold, config.classes)
     if names is None:
         names = Names(**parameters["names"])
     parameters = {
         **parameters,
-        **recorded(config),
+        **config_parameters(config),
         "threshold": threshold if threshold is None or isinstance(threshold, float) else dict(threshold),
         "keep_scores": False,
         "from_scores": str(source),
@@ -98,7 +100,7 @@ def redecode(
                         on_progress(done, len(entries))
             status = "finished"
         finally:
-            with nullcontext() if status == "finished" else suppress(LoxoError):  # what has stopped it is the message
+            with nullcontext() if status == "finished" else suppress(LoxoError):  # the first error is the message
                 folder.close(status, entries)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=[])
 
@@ -106,7 +108,7 @@ def redecode(
 def _again(
     entry: Entry, rows: Sequence[Row], source: Path, config: RunConfig, threshold: Threshold, names: Names
 ) -> Analysis | str:
-    """The outcome of one recording, with the faults of the old run."""
+    """The new outcome of one recording, with the faults of the old run."""
     if entry.status == FAILED:
         return entry.reason or f"{entry.recording}: the recording could not be read."
     try:
@@ -114,7 +116,7 @@ def _again(
     except LoxoError as error:
         return str(error)
     if kept.labels != config.rows:
-        return f"{score_path(source, entry.name)}: its classes are {', '.join(kept.labels)}, not the run's."
+        return f"{score_path(source, entry.name)}: its rows are {', '.join(kept.labels)}, not those of the run."
     samples = round(entry.analysed_s * config.sample_rate)
     found = decode(kept.scores, config, threshold=threshold, total_samples=samples)
     found, note = _with_frequencies(found, entry, rows, config, samples)
@@ -133,22 +135,22 @@ def _again(
 def _with_frequencies(
     found: pd.DataFrame, entry: Entry, rows: Sequence[Row], config: RunConfig, samples: int
 ) -> tuple[pd.DataFrame, str | None]:
-    """Measured bounds, those of the old run where it had the same event; and a note where they could not be had."""
+    """The events with frequency bounds, copied where the old run has the same event; and a note on unmeasured ones."""
     import pandas as pd
 
     old = {(round(float(row[0]) * 1e6), round(float(row[1]) * 1e6), row[2]): row[4:6] for row in rows}
     ends = zip(found["start_s"], found["end_s"], found["label"], strict=True)
     bounds = [old.get((round(start * 1e6), round(end * 1e6), label)) for start, end, label in ends]
-    known = [bound is not None for bound in bounds]
-    new = found[[not is_known for is_known in known]]
+    is_known = [bound is not None for bound in bounds]
+    new = found[[not known for known in is_known]]
     note = None
     if len(new):
         try:
             new, note = measure(new, probe(entry.recording), config, samples)
         except RecordingError as error:
             note = f"{entry.recording}: the frequencies of some events could not be measured. {error}"
-    taken = found[known].assign(
+    copied = found[is_known].assign(
         **{name: [float(bound[k]) for bound in bounds if bound] for k, name in enumerate(("low_hz", "high_hz"))}
     )
-    together = pd.concat([frame for frame in (taken, new) if len(frame)]) if len(found) else found
+    together = pd.concat([frame for frame in (copied, new) if len(frame)]) if len(found) else found
     return together.sort_index(), note

@@ -1,15 +1,16 @@
-"""Loxo's scores for the events of another detector's table, instead of a search.
+"""Adds Loxo's scores to the events in another detector's table.
 
-    OUT/NAME      the table under its own name, every row and column of it as it was, and a column for each class,
-                  `Loxo rumble`, `Loxo gunshot`
-    OUT/score.json model and its hash, version, parameters, and what could not be scored
+    OUT/NAME        the table under its own name: all its rows and columns unchanged, and one more column for each
+                    class, `Loxo rumble`, `Loxo gunshot`
+    OUT/score.json  the model and its hash, version, parameters, and the rows without a score
 
-An event's score in a class is the number that a search gives to one with its peak there, calibrated where the model is,
-whatever other events are around. Only the windows that reach into an event are computed, and these
-lie where a search would lay them, so that few events of a long recording cost little.
+The score of an event in a class is the score that `loxo detect` computes for an event with its peak in the same place,
+without the penalties for other events, and calibrated if the model has a calibration. Only the windows that overlap an
+event are computed, so a few events of a long recording take little time. The windows have the same positions as in
+`loxo detect`.
 
-Failure policy: a row that says no place, or whose recording cannot be found or read, keeps its cells and gets no
-score; each is named once among the summary's problems. Nothing of the given table is ever changed.
+Failure policy: a row without a time or recording, or whose recording cannot be found or read, keeps its cells and gets
+no score. The summary lists each problem once. The given table is never changed.
 """
 
 from __future__ import annotations
@@ -32,25 +33,26 @@ from loxo.audio.storage import is_url, join, write_bytes
 from loxo.detection.decode import calibrated_score, score_within, smooth, smoothing_radius
 from loxo.detection.scores import frame_scores, rounded
 from loxo.engine.config import Decoding
+from loxo.engine.engine import Engine, as_engine, load_engine
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
-from loxo.events.cells import Cells, delimiter_of, first_line, parse_table, read_text
-from loxo.events.rows import events_of
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
+from loxo.events.rows import events_from_table
 from loxo.runs.remote import check_place
 
 if TYPE_CHECKING:
     from torch import nn
 
-Span = tuple[int, int]  # first step, step after the last
-PREFIX = "Loxo "
-ROW = "loxo row"  # a column that tells after reading which row an event comes from
+Span = tuple[int, int]  # first step, stop step
+PREFIX = "Loxo "  # of the names of the new columns
+ROW = "loxo row"  # temporary column with the row number of each event
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a table."""
+    """The result of score_table."""
 
-    table: Path | str  # as written
+    table: Path | str  # the written table
     rows: int
     scored: int
     problems: list[str]  # sentences
@@ -61,31 +63,31 @@ class Scored:
 
 def score_table(
     table: str | Path,
-    model: str | Path | nn.Module,
+    model: str | Path | Engine | nn.Module,
     out: str | Path,
     *,
     recordings: Iterable[str | Path] = (),
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
     device: str = "cpu",
-    runtime: str = "torch",
+    runtime: str = "auto",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
-    """Writes `table` (Raven, or CSV with a header) with its events' scores into the folder or s3:// address `out`.
+    """Writes `table` (Raven, or CSV with a header) with the scores of its events into the folder or s3:// URL `out`.
 
-    Its recordings are looked for by the path in the table, by that path from the table's folder, and by name in
-    `recordings` (files, folders, as in survey). `model` is a name, a path or a model. `on_progress` is called with the
-    recordings done and those there are.
+    A recording is searched by name in `recordings` (files and folders, as in survey), then by the path in the table,
+    then by this path or its file name in the table's folder. `model` is a name, a path or a model. `on_progress` is
+    called with the number of finished recordings and their total number.
     Raises LoxoError for a table or model that cannot be read, a bad option, or a folder that cannot be written.
     """
     table = Path(table)
     check_place(out, None)
     text = read_text(table)
-    delimiter = delimiter_of(first_line(text))
+    delimiter = detect_delimiter(first_line(text))
     cells = parse_table(table, text, delimiter)
     target = join(out, table.name)
     if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
-        raise LoxoError(f"{out}: the table itself lies in this folder. Give another one, so that it is not replaced.")
+        raise LoxoError(f"{out}: the table itself is in this folder. Give another folder, so that it is not replaced.")
     loaded, about = _load(model, device, runtime)
     places = _places(cells)
     found = _Finder(table.parent, recordings)
@@ -101,7 +103,7 @@ def score_table(
             continue
         outside = [row for (row, _), value in zip(rows, values, strict=True) if value is None]
         if outside:
-            problems.append(f"{name}: {len(outside)} row(s) lie behind the end of the recording and have no score.")
+            problems.append(f"{name}: {len(outside)} row(s) start after the end of the recording and have no score.")
         scores |= {row: value for (row, _), value in zip(rows, values, strict=True) if value is not None}
     if on_progress is not None:
         on_progress(len(places.by_recording), len(places.by_recording))
@@ -119,24 +121,24 @@ def score_table(
 
 def score_events(
     recording: Recording,
-    model: Any,
+    engine: Engine,
     events: Sequence[tuple[float, float]],
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
 ) -> list[list[float] | None]:
     """The score in every class of events (start_s, end_s) of one recording; None for one that lies outside it."""
-    config = model.config
+    config = engine.config
     total_samples = recording.samples_at(config.sample_rate)
     total = -(-total_samples // config.step_samples)
     spans = [_steps(start, end, config, total) for start, end in events]
     step_s = config.step_samples / config.sample_rate
-    reach = max(smoothing_radius(_decoding(config, label).smooth_s / step_s) for label in config.classes)
+    radius = max(smoothing_radius(_decoding(config, label).smooth_s / step_s) for label in config.classes)
     hop = hop_steps(window_overlap, config.steps, config.stride_steps)
     scores: list[list[float] | None] = [None] * len(events)
-    for first, last, members in _stretches(spans, config.steps, hop, reach, total):
+    for first, last, members in _excerpts(spans, config.steps, hop, radius, total):
         end = min(last * config.step_samples, total_samples)
         blocks = stream(recording, config.sample_rate, start=first * config.step_samples, stop=end)
-        rows = frame_scores(model, blocks, window_overlap=window_overlap, batch_size=batch_size)
+        rows = frame_scores(engine, blocks, window_overlap=window_overlap, batch_size=batch_size)
         frames = rounded(rows[: len(config.classes)])
         if blocks.fault:
             raise LoxoError(blocks.fault)
@@ -147,12 +149,12 @@ def score_events(
         for k in members:
             span = spans[k]
             assert span is not None
-            here = slice(span[0] - first, span[1] - first)
+            inside = slice(span[0] - first, span[1] - first)
             scores[k] = [
                 calibrated_score(
-                    score_within(raw[here], even[here], _decoding(config, label)), config.calibration.get(label)
+                    score_within(raw[inside], mean[inside], _decoding(config, label)), config.calibration.get(label)
                 )
-                for label, raw, even in zip(config.classes, frames, smoothed, strict=True)
+                for label, raw, mean in zip(config.classes, frames, smoothed, strict=True)
             ]
     return scores
 
@@ -163,35 +165,38 @@ def _decoding(config: Any, label: str) -> Decoding:
 
 
 def _steps(start_s: float, end_s: float, config: Any, total: int) -> Span | None:
-    """The steps that an event touches; at least one."""
+    """The steps that an event overlaps, at least one; None for an event after the recording's end."""
     step_s = config.step_samples / config.sample_rate
     first = int(start_s / step_s + 1e-6)
     last = max(int(np.ceil(end_s / step_s - 1e-6)), first + 1)
     return (first, min(last, total)) if first < total else None
 
 
-def _stretches(
-    spans: Sequence[Span | None], steps: int, hop: int, reach: int, total: int
+def _excerpts(
+    spans: Sequence[Span | None], steps: int, hop: int, radius: int, total: int
 ) -> list[tuple[int, int, list[int]]]:
-    """Runs of windows, (first step, step after the last, numbers of their events), on the grid of a whole search, that
-    hold every window that reaches into the events and `reach` steps around them."""
+    """Excerpts of the recording that contain all windows that overlap an event or `radius` steps around it.
+
+    An excerpt is (first step, stop step, indices of its events). Its windows lie on the same grid as those of a whole
+    recording.
+    """
     wanted = []
     for k, span in enumerate(spans):
         if span is not None:
-            low, high = max(span[0] - reach, 0), min(span[1] + reach, total) - 1
+            low, high = max(span[0] - radius, 0), min(span[1] + radius, total) - 1
             first = max(-(-(low - steps + 1) // hop), 0) * hop
             last = total if high >= total - steps else high // hop * hop + steps
-            if last == total:  # the last window is moved back to end with the recording, as in a search
+            if last == total:  # the last window is moved back so that it ends with the recording
                 first = min(first, max(total - steps, 0) // hop * hop)
             wanted.append((first, min(last, total), k))
-    stretches: list[tuple[int, int, list[int]]] = []
+    excerpts: list[tuple[int, int, list[int]]] = []
     for first, last, k in sorted(wanted):
-        if stretches and first <= stretches[-1][1]:
-            before, end, members = stretches.pop()
-            stretches.append((before, max(end, last), [*members, k]))
+        if excerpts and first <= excerpts[-1][1]:
+            before, end, members = excerpts.pop()
+            excerpts.append((before, max(end, last), [*members, k]))
         else:
-            stretches.append((first, last, [k]))
-    return stretches
+            excerpts.append((first, last, [k]))
+    return excerpts
 
 
 @dataclass
@@ -200,12 +205,12 @@ class _Places:
     problems: list[str]
 
 
-def _places(cells: Cells) -> _Places:
-    """Where every row's event is. Rows are not put together here, as views of one selection are for reading."""
+def _places(cells: ParsedTable) -> _Places:
+    """The recording and the times of every row. Unlike read_raven, this does not merge the views of one selection."""
     columns = {field: found for field, found in cells.columns.items() if field not in ("view", "channel")}
     numbered = [(line, [*row[: len(cells.header)], str(k)]) for k, (line, row) in enumerate(cells.rows)]
     table = dataclasses.replace(cells, header=[*cells.header, ROW], rows=numbered, columns=columns)
-    events = events_of(table, label="", extra={"row": ROW}, strict=False)
+    events = events_from_table(table, label="", extra={"row": ROW}, strict=False)
     by_recording: dict[str, list[tuple[int, tuple[float, float]]]] = {}
     for event in events.to_dict("records"):
         place = (event["start_s"], event["end_s"])
@@ -214,7 +219,7 @@ def _places(cells: Cells) -> _Places:
 
 
 class _Finder:
-    """From a recording's name in the table to the recording."""
+    """Finds the recording that a table names."""
 
     def __init__(self, folder: Path, recordings: Iterable[str | Path]) -> None:
         self.folder = folder
@@ -223,13 +228,15 @@ class _Finder:
             self.named.setdefault(base_name(str(path)).casefold(), []).append(str(path))
 
     def __call__(self, name: str) -> Recording:
-        """Raises LoxoError when there is none, or several, or it cannot be read."""
+        """Raises LoxoError if there is no such recording, if there are several, or if it cannot be read."""
         named = self.named.get(base_name(name).casefold(), [])
-        if len(named) > 1:  # of the same name: the one whose folders fit best
+        if len(named) > 1:  # several files have this name: the one whose folders agree best
             fits = {path: _common_tail(path, name) for path in named}
             named = [path for path in named if fits[path] == max(fits.values())]
         if len(named) > 1:
-            raise LoxoError(f"{name}: several recordings have this name, {named[0]} and {named[1]} among them.")
+            raise LoxoError(
+                f"{name}: several recordings have this name, among them {named[0]} and {named[1]}. Give only one."
+            )
         if named:
             return probe(named[0])
         local = Path(name.replace("\\", "/"))
@@ -238,32 +245,30 @@ class _Finder:
 
 
 def _common_tail(one: str, other: str) -> int:
-    """How many parts at the end of two paths are the same."""
+    """Number of equal components at the end of two paths."""
     parts = [path.replace("\\", "/").casefold().split("/")[::-1] for path in (one, other)]
     return next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
 
 
-def _load(model: str | Path | nn.Module, device: str, runtime: str) -> tuple[Any, dict[str, Any]]:
+def _load(model: str | Path | Engine | Any, device: str, runtime: str) -> tuple[Engine, dict[str, Any]]:
+    """The engine, and what the record says about it."""
     from loxo import __version__
-    from loxo.engine.model_file import find_model, hash_model, load_model
-    from loxo.engine.openvino import choose_runtime, describe
 
+    about: dict[str, Any] = {"version": __version__}
     if not isinstance(model, str | Path):
-        return model, {"version": __version__, "model": type(model).__name__}
-    path, chosen = find_model(model), choose_runtime(runtime, device)
-    loaded = load_model(path, device=device, runtime=chosen)
-    about = {"version": __version__, "model": str(model), "model_sha256": hash_model(path)}
-    return loaded, {**about, **describe(chosen, loaded)}
+        return as_engine(model), about | {"model": type(model).__name__}
+    engine = load_engine(model, device=device, runtime=runtime)
+    return engine, about | {"model": str(model), "model_sha256": engine.sha256, **engine.describe()}
 
 
 def _with_scores(
-    cells: Cells, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
+    cells: ParsedTable, text: str, delimiter: str, classes: Sequence[str], scores: dict[int, list[float]]
 ) -> str:
-    """The table's text with the new columns."""
+    """The text of the table with the new columns."""
     rows = [(1, cells.header, [PREFIX + label for label in classes])]
     for k, (line, row) in enumerate(cells.rows):
         rows.append((line, row, [f"{score:.6f}" for score in scores[k]] if k in scores else [""] * len(classes)))
-    if delimiter == "\t":  # lines as they are: quotes mean nothing to Raven
+    if delimiter == "\t":  # the lines stay as they are: quotes have no meaning in Raven tables
         lines = text.split("\n")
         lines[0] = first_line(text)
         width = len(cells.header)

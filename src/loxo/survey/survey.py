@@ -14,7 +14,6 @@ parameters are refused. Ctrl-C, SIGTERM, a full disk: the run ends, and the fold
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,16 +21,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
 from loxo.detection.decode import Threshold, check_threshold
 from loxo.detection.shards import SHARD_MINUTES, Part
+from loxo.engine.engine import Engine, as_engine, choose_runtime, load_engine
+from loxo.engine.model_file import find_model, read_model_file
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError
-from loxo.machine import quick_imports
-from loxo.runs.config import recorded
+from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
 from loxo.runs.remote import check_place, open_run
@@ -40,9 +40,6 @@ from loxo.survey.processes import PATIENCE_S, Here, Pool, Processes, start_serve
 from loxo.survey.progress import SurveyProgress as SurveyProgress
 from loxo.survey.progress import Tracker
 from loxo.survey.tasks import Count, Load, Options, Schedule, count_shards
-
-if TYPE_CHECKING:
-    from torch import nn
 
 WORKER_BYTES = 16 << 20  # of recordings, below which another process is not worth the seconds it takes to start
 
@@ -82,7 +79,7 @@ def survey(
     formats: str | Iterable[str] = ("raven",),
     names: Names = USUAL_NAMES,
     device: str = "cpu",
-    runtime: str = "torch",
+    runtime: str = "auto",
     load: Load | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[SurveyProgress], None] | None = None,
@@ -95,8 +92,8 @@ def survey(
     N processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
     `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
-    picklable function that gives the model, replaces loading it by name, on `device` and with `runtime` (as in
-    loxo.engine.openvino; "auto" takes OpenVINO where it is installed; "torch" by default).
+    picklable function that returns an engine or a model, replaces loading it by name, on `device` and with `runtime`
+    (loxo.engine.engine.load_engine).
     Raises LoxoError when there is nothing to analyse, for a bad option, when the folder cannot be written, holds
     something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
     reached. Ctrl-C and SIGTERM raise KeyboardInterrupt and leave a folder that can be resumed, as does every failure.
@@ -111,24 +108,24 @@ def survey(
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
     if cluster is None and _worth(workers, len(found), _size(found[0])) > 1:
         start_server()  # it imports what this process imports next, on another core
-    load, sha256, first, arithmetic = _load(model, load, device, runtime)
-    check_threshold(threshold, first.config.classes)
+    load, engine = _load(model, load, device, runtime)
+    check_threshold(threshold, engine.config.classes)
     parameters = {
         "version": _version(),
         "model": str(model),
-        "model_sha256": sha256,
-        **recorded(first.config),
+        "model_sha256": engine.sha256,
+        **config_parameters(engine.config),
         **dataclasses.asdict(options),
         "formats": list(formats),
         "device": device,
-        **arithmetic,
+        **engine.describe(),
     }
     roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     with _sigterm_as_ctrl_c(), open_run(out, parameters, problems, work) as folder:
         entries = folder.plan(found, roots)
         todo = [entry for entry in entries if not folder.finished(entry)]
-        pool = _pool(load, todo, workers, cluster, 60 * patience_minutes)
-        count = partial(count_shards, config=first.config, window_overlap=window_overlap, shard_minutes=shard_minutes)
+        pool = _pool(load, engine, todo, workers, cluster, 60 * patience_minutes)
+        count = partial(count_shards, config=engine.config, window_overlap=window_overlap, shard_minutes=shard_minutes)
         _go(folder, entries, todo, pool, options, shard_minutes, count, on_progress)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
 
@@ -145,28 +142,14 @@ def _check(options: Options, workers: int, shard_minutes: float, patience_minute
         raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
 
 
-def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, str, Any, dict[str, str]]:
-    """How processes get the model, the hash of its file (of its weights if it has none), the model as it is without
-    another runtime, and what computes it."""
-    with quick_imports():
-        from loxo.engine.model_file import find_model, hash_model, load_model
-        from loxo.engine.openvino import CompiledNetwork, choose_runtime, describe
-
+def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, Engine]:
+    """How processes get the engine, and the engine."""
     if load is not None:
-        loaded: nn.Module = load()
-        digest = hashlib.sha256(repr(loaded.config).encode())
-        for name, tensor in sorted(loaded.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-        compiled = isinstance(getattr(loaded, "network", None), CompiledNetwork)
-        return load, digest.hexdigest(), loaded, describe("openvino" if compiled else "torch", loaded)
-    path, chosen = find_model(model), choose_runtime(runtime, device)
-    first = load_model(path, device=device)
-    return (
-        partial(load_model, path, device=device, runtime=chosen),
-        hash_model(path),
-        first,
-        describe(chosen, first),
-    )
+        return load, as_engine(load())
+    path = find_model(model)
+    runtime = choose_runtime(runtime, device, read_model_file(path))
+    load = partial(load_engine, path, device=device, runtime=runtime)
+    return load, load()
 
 
 def _version() -> str:
@@ -188,13 +171,15 @@ def _worth(workers: int, recordings: int, size: int) -> int:
     return min(workers, max(recordings, size // WORKER_BYTES))
 
 
-def _pool(load: Load, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float) -> Pool:
+def _pool(
+    load: Load, engine: Engine, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float
+) -> Pool:
     if cluster is not None:
         from loxo.survey.dask import Cluster
 
         return Cluster(cluster, load, patience_s)
     workers = _worth(workers, len(todo), sum(entry.size for entry in todo))
-    return Processes(load, workers, patience_s) if workers > 1 else Here(load)
+    return Processes(load, workers, patience_s) if workers > 1 else Here(lambda: engine)
 
 
 def _go(

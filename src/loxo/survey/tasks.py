@@ -25,12 +25,12 @@ from loxo.detection.shards import Part, join, make_grid, score_shard
 from loxo.errors import LoxoError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from loxo.engine.engine import Engine
 
 ATTEMPTS = 3  # a piece of work that ends its process, or hangs, so many times is given up
 JOIN = -1  # in place of a shard's number
 
-Load = Callable[[], "nn.Module"]
+Load = Callable[[], "Engine"]
 Result = Outcome | Part
 Advance = Callable[[float, float], None]  # seconds of audio done in this task, seconds of its recording
 Count = Callable[[str], int]  # into how many shards a recording is cut
@@ -63,10 +63,10 @@ def count_shards(path: str, config: Any, window_overlap: float, shard_minutes: f
     return len(make_grid(probe(path), config, window_overlap).shards(shard_minutes))
 
 
-def perform(task: Task, model: nn.Module, options: Options, advance: Advance | None = None) -> Result:
-    """Does a task, with the model in eval mode. Never raises: a failure is an outcome."""
+def perform(task: Task, engine: Engine, options: Options, advance: Advance | None = None) -> Result:
+    """Does a task. Never raises: a failure is an outcome."""
     try:
-        result = _perform(task, model, options, advance)
+        result = _perform(task, engine, options, advance)
     except LoxoError as error:
         return str(error)
     except Exception as error:  # the policy: one recording never stops a run
@@ -76,9 +76,9 @@ def perform(task: Task, model: nn.Module, options: Options, advance: Advance | N
     return result
 
 
-def _perform(task: Task, model: nn.Module, options: Options, advance: Advance | None) -> Result:
+def _perform(task: Task, engine: Engine, options: Options, advance: Advance | None) -> Result:
     recording = probe(task.path)
-    grid = make_grid(recording, model.config, options.window_overlap)
+    grid = make_grid(recording, engine.config, options.window_overlap)
     parts = task.parts
     if task.shard != JOIN:
         shards = grid.shards(task.shard_minutes)
@@ -89,12 +89,12 @@ def _perform(task: Task, model: nn.Module, options: Options, advance: Advance | 
             if advance is not None:
                 advance(seconds, grid.samples / grid.rate)
 
-        part = score_shard(model, recording, grid, shards, task.shard, batch_size=options.batch_size, advance=on)
+        part = score_shard(engine, recording, grid, shards, task.shard, batch_size=options.batch_size, advance=on)
         if part.of > 1:
             return part
         parts = (part,)
     joined = join(recording, grid, parts)
-    return conclude(task.path, recording, model, joined, threshold=options.threshold, names=options.names)
+    return conclude(task.path, recording, engine.config, joined, threshold=options.threshold, names=options.names)
 
 
 class PartStore(Protocol):

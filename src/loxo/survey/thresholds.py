@@ -1,11 +1,11 @@
-"""Thresholds for what a user can afford, from the operating curves that a model carries.
+"""Chooses thresholds from the operating curves in a model file.
 
-`by_false_positives`: in each class the lowest threshold at which no more false positives an hour were counted than
-allowed. `by_review`: the same for a number of events that somebody is willing to look through in vain: the budget is
-shared equally among the classes and spread over the hours analysed; true calls come on top. Between two points of a
-curve nothing is assumed: the higher threshold is taken.
+`by_false_positives` chooses, for each class, the lowest threshold with at most the allowed number of false positives
+per hour. `by_review` converts a review budget, the number of false positives that a reviewer accepts in total, to a
+rate. It divides the budget equally among the classes and by the hours of the recordings. True positives are not part of
+the budget. There is no interpolation between two points of a curve: the higher threshold is used.
 
-A curve holds on data like those it was measured on, so every choice comes with a sentence that names these.
+A curve is valid for recordings like those on which it was measured, so every choice has a sentence that names them.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from loxo.errors import LoxoError
 
 @dataclass(frozen=True)
 class Choice:
-    """Thresholds by class, for `detect(..., threshold=...)`, and one sentence about each."""
+    """Thresholds by class, for `detect(..., threshold=...)`, and one sentence about each class."""
 
     thresholds: dict[str, float]
     sentences: tuple[str, ...]
 
 
 def by_false_positives(config: Any, per_hour: float) -> Choice:
-    """At most `per_hour` false positives of each class an hour. `config` is the model's.
+    """Thresholds with at most `per_hour` false positives per hour of each class. `config` is the model's.
 
-    Raises LoxoError for a number that is not positive, a model without curves, and where even the highest threshold
-    of a curve gives more.
+    Raises LoxoError if `per_hour` is not positive, if the model has no curves, and if even the highest threshold of a
+    curve has more false positives.
     """
     if not per_hour > 0:
         raise LoxoError(f"The number of false positives an hour must be more than 0, not {per_hour:g}.")
@@ -43,14 +43,14 @@ def by_false_positives(config: Any, per_hour: float) -> Choice:
     sentences = [_sentence(label, curves[label], k) for label, k in chosen.items()]
     others = [label for label in config.classes if label not in curves]
     if others:
-        sentences.append(f"{', '.join(others)}: the model has no curve; its own threshold stays.")
+        sentences.append(f"{', '.join(others)}: the model has no operating curve; its own threshold is used.")
     return Choice({label: curves[label].threshold[k] for label, k in chosen.items()}, tuple(sentences))
 
 
 def by_review(config: Any, budget: int, hours: float) -> Choice:
-    """About `budget` false positives in all among what is found in `hours` of recordings, equally many of each class.
+    """Thresholds with about `budget` false positives in total in `hours` of recordings, the same number for each class.
 
-    Raises LoxoError as by_false_positives does, and when there are no hours.
+    Raises LoxoError as by_false_positives does, and if `budget` or `hours` is not positive.
     """
     if budget < 1 or not hours > 0:
         raise LoxoError(f"A review budget needs at least one event and some audio, not {budget} in {hours:g} hours.")
@@ -58,22 +58,22 @@ def by_review(config: Any, budget: int, hours: float) -> Choice:
 
 
 def choose(config: Any, max_fp_per_hour: float | None, review_budget: int | None, hours: Callable[[], float]) -> Choice:
-    """What was asked for: by_false_positives or by_review, with `hours` asked only if it matters.
+    """The result of by_false_positives or by_review, whichever limit is given. Only by_review calls `hours`.
 
-    Raises LoxoError when both are asked for, and as they do.
+    Raises LoxoError if both limits are given, and as the two functions do.
     """
     if max_fp_per_hour is not None and review_budget is not None:
         raise LoxoError("Choose thresholds by false positives an hour or by a review budget, not by both.")
     if max_fp_per_hour is not None:
         return by_false_positives(config, max_fp_per_hour)
     if review_budget is not None:
-        _curves(config)  # before many headers are read in vain
+        _curves(config)  # fails early, before `hours` reads many headers
         return by_review(config, review_budget, hours())
     return Choice({}, ())
 
 
 def hours_in(paths: Iterable[str | Path]) -> float:
-    """Hours of recordings, as their headers say, in what a search is given; those that cannot be read do not count."""
+    """Total duration of the recordings in `paths`, from their headers; unreadable recordings count as 0."""
     seconds = 0.0
     for path in find_recordings(paths)[0]:
         with suppress(RecordingError):
@@ -92,7 +92,7 @@ def _curves(config: Any) -> dict[str, OperatingCurve]:
 
 
 def _lowest(label: str, curve: OperatingCurve, per_hour: float) -> int:
-    """The point of the curve with the lowest threshold that keeps to the limit at it and above."""
+    """The index of the lowest threshold such that it and all higher ones of the curve keep the limit."""
     order = sorted(range(len(curve.threshold)), key=lambda k: -curve.threshold[k])
     allowed = []
     for k in order:
@@ -100,10 +100,12 @@ def _lowest(label: str, curve: OperatingCurve, per_hour: float) -> int:
             break
         allowed.append(k)
     if not allowed:
-        least = f"{curve.fp_per_hour[order[0]]:.3g} an hour" if order else "nothing at all"
+        lowest = (
+            f"{curve.fp_per_hour[order[0]]:.3g} per hour at the highest threshold" if order else "the curve is empty"
+        )
         raise LoxoError(
-            f"{label}: {per_hour:.3g} false positives an hour is less than was ever measured ({least} at the highest "
-            f"threshold). Measured on: {curve.data}"
+            f"{label}: {per_hour:.3g} false positives per hour is below the lowest measured rate ({lowest}). Give a "
+            f"higher rate, or --threshold. Measured on: {curve.data}"
         )
     return allowed[-1]
 

@@ -1,10 +1,11 @@
-"""A user's tables of events matched to the recordings that lie somewhere, and split into training and validation.
+"""Matches tables of events with recordings.
 
-Tables name recordings as they were called on another computer. A recording is found by its name alone, anywhere under
-the given folders or URLs (`lookup.py`). Events become samples at the model's rate; from here on nothing is in seconds.
+Tables often contain the paths of another computer. A recording is therefore found by its name alone, anywhere under the
+given folders or URLs (`lookup.py`). Event times are converted to samples at the model's rate.
 
-Failure policy: what is wrong with single recordings or events is left out, kept or cut as its sentence says, and listed
-in `Annotations.problems` with counts and examples. Where nothing would be left to learn from, LoxoError is raised.
+Failure policy: faults of single recordings or events do not stop the run. Such a recording or event is left out, used
+in part or cut, and `Annotations.problems` reports it with counts and examples. Raises LoxoError where nothing is left
+to train on.
 """
 
 from __future__ import annotations
@@ -17,44 +18,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
 from loxo.audio.recording import Recording, RecordingError, probe
 from loxo.audio.storage import basename
 from loxo.errors import LoxoError
 from loxo.events.table import check_events
+from loxo.training.config import MARGINAL
 from loxo.training.lookup import Lookup
-from loxo.training.targets import Span
+from loxo.training.targets import EventSpan, Span
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Stretch = tuple[int, int]  # first sample, sample past the last
-
-MARGINAL = ("keep", "ignore", "drop")
-SPLIT_BY = ("recording", "site", "day")
-EXAMPLES = 3
-PROBES = 8  # headers that are read at a time
-ROUNDING_S = 0.05  # an event may reach so far past the end without a word: tables are rounded
-DRAWS = 300  # splits that are tried, to find one with all classes on both sides
-UNKNOWN_SITE = "?"
+MAX_EXAMPLES = 3  # in the sentence about a problem
+PARALLEL_PROBES = 8  # headers that are read at the same time
+ROUNDING_S = 0.05  # an event may end this much after its recording without a problem: times in tables are rounded
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnnotatedRecording:
-    """A recording and what is known of it. Times are samples at the model's rate, sorted."""
+    """A recording with its annotations. Times are samples at the model's rate, sorted."""
 
     recording: Recording
     samples: int
     site: str | None
     day: str | None  # as 2018-01-26
-    events: tuple[Span, ...] = ()  # of the model's classes
-    ignored: tuple[Span, ...] = ()  # marginal events that are to be learned neither as call nor as background
-    avoided: tuple[Stretch, ...] = ()  # events of other labels: no call, but no background either
-    hard: tuple[Stretch, ...] = ()  # hard negatives: what a detector took for a call
-    searched: bool = True  # False: only hard negatives are known, and the rest is no background
+    events: tuple[EventSpan, ...] = ()  # events of the model's classes
+    ignored: tuple[EventSpan, ...] = ()  # marginal events: neither positive nor negative in training
+    other_labels: tuple[Span, ...] = ()  # events of other labels: negative, but not part of a background
+    hard_negatives: tuple[Span, ...] = ()  # spans without a call that a detector took for a call
+    searched: bool = True  # False: only hard negatives are known, so the rest may contain calls
 
     @property
     def path(self) -> str:
@@ -64,7 +58,7 @@ class AnnotatedRecording:
 
 @dataclass(frozen=True, kw_only=True)
 class Annotations:
-    """Recordings with their events, and what was wrong with them in one sentence each."""
+    """Recordings with their events, and one sentence for each problem in them."""
 
     classes: tuple[str, ...]
     sample_rate: int
@@ -77,7 +71,7 @@ class Annotations:
         return {label: found[label] for label in self.classes}
 
     def hours(self) -> float:
-        """The length of all recordings together."""
+        """The total length of the recordings."""
         return sum(recording.samples for recording in self.recordings) / self.sample_rate / 3600
 
 
@@ -93,309 +87,252 @@ def match_recordings(
     hard_negatives: pd.DataFrame | None = None,
     names: Names = USUAL_NAMES,
 ) -> Annotations:
-    """The recordings of a table of events, found under `roots` (whatever `find_recordings` takes).
+    """The recordings that a table of events names, found under `roots` (as for `find_recordings`).
 
-    `events.attrs["without_events"]` names recordings that were searched and hold none. `labels` gives the class for
-    labels that are called otherwise; capitals do not matter. `rename` gives what parts of names in the table are called
-    on the disk, as {"dzan": "dz"}; it is tried where the name itself is not found. `marginal`: whether events that the
-    table calls marginal are events ("keep"), stretches to learn nothing from ("ignore") or nothing ("drop").
-    `hard_negatives` is a table of stretches that a detector took for calls; its labels say nothing. Sites and days come
-    from the recordings' names, as `names` reads them.
+    events: events table; `events.attrs["without_events"]` names recordings that were searched and contain no events.
+    labels: the class of labels that are not class names; upper and lower case do not matter.
+    rename: parts of names in the table and their names on disk, as {"dzan": "dz"}; applies where a name is not found.
+    marginal: use of events that the table marks as marginal. "keep": as other events; "ignore": excluded from loss and
+    metrics; "drop": removed, so that their time is background.
+    hard_negatives: table of spans that a detector took for calls; its labels are not used.
+    names: pattern of the file names, from which sites and days are read.
 
-    Raises LoxoError when no recording is found or can be read, a server does not answer, no event is of the classes, a
-    table is none, or an option is none of its choices. Everything else is in the `problems` of the result, after those
-    of the tables.
+    Raises LoxoError when no recording is found or readable, or no event has one of the classes. Also when a server does
+    not answer, a table is invalid, or an argument has an unknown value. All other faults are in `problems` of the
+    result, after those of the tables.
     """
     if marginal not in MARGINAL:
-        raise LoxoError(f"marginal is {marginal!r}; it can be {', '.join(MARGINAL)}.")
-    class_of = _class_names(classes, labels or {})
-    hints: dict[str, _Hints] = {}
+        raise LoxoError(f"marginal is {marginal!r}, but it must be one of {', '.join(MARGINAL)}.")
+    class_of_label = _class_of_label(classes, labels or {})
+    entries: dict[str, _TableEntries] = {}
     for table, hard in ((events, False), (hard_negatives, True)):
         if table is not None:
             check_events(table)
             for row in table.to_dict("records"):
-                hint = hints.setdefault(row["recording"], _Hints())
-                (hint.hard if hard else hint.events).append(row)
-                hint.searched |= not hard
+                entry = entries.setdefault(row["recording"], _TableEntries())
+                (entry.hard_negatives if hard else entry.events).append(row)
+                entry.searched |= not hard
     for name in events.attrs.get("without_events", ()):
-        hints.setdefault(name, _Hints()).searched = True
-    if not hints:
-        raise LoxoError("The tables hold no events and name no recordings: there is nothing to learn from.")
+        entries.setdefault(name, _TableEntries()).searched = True
+    if not entries:
+        raise LoxoError("The tables contain no events and name no recordings: there is nothing to train on.")
     tables = [events] if hard_negatives is None else [events, hard_negatives]
     problems = _Problems([sentence for table in tables for sentence in table.attrs.get("problems", ())])
     recordings = []
-    for path, recording, found in _found(hints, roots, rename or {}, problems):
+    for path, recording, found in _find_and_probe(entries, roots, rename or {}, problems):
         site, start = names.parse(path)
-        told = next((row["site"] for hint in found for row in hint.events if isinstance(row["site"], str)), None)
-        parts = _Parts(recording.samples_at(sample_rate), sample_rate, basename(path))
-        for hint in found:
-            for row in hint.events:
-                parts.add(row, class_of, marginal, problems)
-            for row in hint.hard:
-                parts.add_hard(row, problems)
+        table_site = next(
+            (row["site"] for entry in found for row in entry.events if isinstance(row["site"], str)), None
+        )
+        spans = _RecordingSpans(recording.samples_at(sample_rate), sample_rate, basename(path))
+        for entry in found:
+            for row in entry.events:
+                spans.add_event(row, class_of_label, marginal, problems)
+            for row in entry.hard_negatives:
+                spans.add_hard_negative(row, problems)
         recordings.append(
             AnnotatedRecording(
                 recording=recording,
-                samples=parts.samples,
-                site=site or told,
+                samples=spans.samples,
+                site=site or table_site,
                 day=start.date().isoformat() if start else None,
-                events=_in_order(parts.events),
-                ignored=_in_order(parts.ignored),
-                avoided=tuple(sorted(set(parts.avoided))),
-                hard=tuple(sorted(set(parts.hard))),
-                searched=any(hint.searched for hint in found),
+                events=_unique_by_time(spans.events),
+                ignored=_unique_by_time(spans.ignored),
+                other_labels=tuple(sorted(set(spans.other_labels))),
+                hard_negatives=tuple(sorted(set(spans.hard_negatives))),
+                searched=any(entry.searched for entry in found),
             )
         )
-    problems.name_labels(classes)
+    problems.report_labels(classes)
     annotations = Annotations(
         classes=classes, sample_rate=sample_rate, recordings=tuple(sorted(recordings, key=lambda one: one.path))
     )
     counts = annotations.counts()
     if not any(counts.values()):
         raise LoxoError(
-            f"No event of the class(es) {', '.join(classes)} is left in the {len(recordings)} recording(s) that were "
-            f"found. {' '.join(problems.sentences())}".rstrip()
+            f"The {len(recordings)} recording(s) that were found contain no event of the class(es) "
+            f"{', '.join(classes)}. {' '.join(problems.sentences())}".rstrip()
         )
     for label in (label for label, count in counts.items() if not count):
-        problems.say(
-            f"No event is called {label}: these recordings only teach where there is none. If there are such calls in "
-            "them, add their tables, or give `labels` if they are called otherwise."
+        problems.report(
+            f"No event has the label {label}: these recordings contain only negatives for this class. If they contain "
+            "such calls, add the tables of these calls, or give `labels` if the tables use another label."
         )
     return dataclasses.replace(annotations, problems=tuple(problems.sentences()))
 
 
 @dataclass
-class _Hints:
-    """What the tables say of one name."""
+class _TableEntries:
+    """The rows of all tables that name one recording."""
 
     events: list[dict[Any, Any]] = field(default_factory=list)
-    hard: list[dict[Any, Any]] = field(default_factory=list)
+    hard_negatives: list[dict[Any, Any]] = field(default_factory=list)
     searched: bool = False
 
 
 class _Problems:
-    """Sentences, and counted kinds of flaws with examples."""
+    """Sentences about problems. Equal problems are counted and reported in one sentence with examples."""
 
-    def __init__(self, first: list[str]) -> None:
-        self.said = first
+    def __init__(self, sentences: list[str]) -> None:
+        self.reported = sentences
         self.counted: dict[str, list[str]] = defaultdict(list)
         self.other_labels: Counter[str] = Counter()
 
-    def say(self, sentence: str) -> None:
-        self.said.append(sentence)
+    def report(self, sentence: str) -> None:
+        self.reported.append(sentence)
 
     def count(self, what: str, example: str) -> None:
         self.counted[what].append(example)
 
-    def name_labels(self, classes: tuple[str, ...]) -> None:
+    def report_labels(self, classes: tuple[str, ...]) -> None:
         blank = self.other_labels.pop("", 0)
         if blank:
-            self.say(f"{blank} event(s) have no label and are used as no class: give `label` if all are of one class.")
+            self.report(
+                f"{blank} event(s) have no label and are not used as calls: give `label` if all events have one class."
+            )
         if self.other_labels:
-            common = ", ".join(f"{label!r} ({count})" for label, count in self.other_labels.most_common(EXAMPLES))
-            self.say(
-                f"{self.other_labels.total()} event(s) have labels that are no class ({', '.join(classes)}): "
-                f"{common}{', ...' if len(self.other_labels) > EXAMPLES else ''}. They count as no call, and no "
-                "background is drawn there. Give `labels` if they are calls."
+            common = ", ".join(f"{label!r} ({count})" for label, count in self.other_labels.most_common(MAX_EXAMPLES))
+            self.report(
+                f"{self.other_labels.total()} event(s) have labels that are not a class ({', '.join(classes)}): "
+                f"{common}{', ...' if len(self.other_labels) > MAX_EXAMPLES else ''}. They are not used as calls, and "
+                "no background contains them. Give `labels` if they are calls."
             )
 
     def sentences(self) -> list[str]:
-        counted = [f"{len(examples)} {what}: {shorten(examples)}." for what, examples in self.counted.items()]
-        return [*self.said, *counted]
+        counted = [f"{len(examples)} {what}: {join_examples(examples)}." for what, examples in self.counted.items()]
+        return [*self.reported, *counted]
 
 
-def shorten(examples: Sequence[str]) -> str:
-    return "; ".join(examples[:EXAMPLES]) + ("; ..." if len(examples) > EXAMPLES else "")
+def join_examples(examples: Sequence[str]) -> str:
+    """The first examples, followed by dots if there are more."""
+    return "; ".join(examples[:MAX_EXAMPLES]) + ("; ..." if len(examples) > MAX_EXAMPLES else "")
 
 
-def _in_order(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """By time, each once."""
-    return tuple(sorted(set(spans), key=lambda span: (span[1], span[2], span[0])))
+def _unique_by_time(events: Iterable[EventSpan]) -> tuple[EventSpan, ...]:
+    """The events sorted by time, without duplicates."""
+    return tuple(sorted(set(events), key=lambda event: (event[1], event[2], event[0])))
 
 
-def _class_names(classes: tuple[str, ...], labels: Mapping[str, str]) -> dict[str, str]:
-    """Class by label in small letters."""
+def _class_of_label(classes: tuple[str, ...], labels: Mapping[str, str]) -> dict[str, str]:
+    """The class of each label; labels are in lower case."""
     known = {label.casefold(): label for label in classes}
     for label, target in labels.items():
         if target.casefold() not in {name.casefold() for name in classes}:
-            raise LoxoError(f"labels gives {label!r} the class {target!r}, but the model's are {', '.join(classes)}.")
+            raise LoxoError(
+                f"labels gives {label!r} the class {target!r}, but the model's classes are {', '.join(classes)}."
+            )
         known[label.casefold()] = next(name for name in classes if name.casefold() == target.casefold())
     return known
 
 
 @dataclass
-class _Parts:
-    """The stretches of one recording, as they are sorted in."""
+class _RecordingSpans:
+    """Collects the spans of one recording, in samples."""
 
     samples: int
     rate: int
     name: str
-    events: list[Span] = field(default_factory=list)
-    ignored: list[Span] = field(default_factory=list)
-    avoided: list[Stretch] = field(default_factory=list)
-    hard: list[Stretch] = field(default_factory=list)
+    events: list[EventSpan] = field(default_factory=list)
+    ignored: list[EventSpan] = field(default_factory=list)
+    other_labels: list[Span] = field(default_factory=list)
+    hard_negatives: list[Span] = field(default_factory=list)
 
-    def add(self, row: dict[Any, Any], class_of: Mapping[str, str], marginal: str, problems: _Problems) -> None:
-        label = class_of.get(row["label"].strip().casefold())
+    def add_event(
+        self, row: dict[Any, Any], class_of_label: Mapping[str, str], marginal: str, problems: _Problems
+    ) -> None:
+        label = class_of_label.get(row["label"].strip().casefold())
         if label is None:
             problems.other_labels[row["label"].strip()] += 1
-        stretch = self.stretch(row, problems)
-        if stretch is None:
+        span = self._span(row, problems)
+        if span is None:
             return
         if label is None:
-            self.avoided.append(stretch)
+            self.other_labels.append(span)
         elif marginal == "keep" or row.get("marginal") is not True:
-            self.events.append((label, *stretch))
+            self.events.append((label, *span))
         elif marginal == "ignore":
-            self.ignored.append((label, *stretch))
+            self.ignored.append((label, *span))
 
-    def add_hard(self, row: dict[Any, Any], problems: _Problems) -> None:
-        if (stretch := self.stretch(row, problems)) is not None:
-            self.hard.append(stretch)
+    def add_hard_negative(self, row: dict[Any, Any], problems: _Problems) -> None:
+        if (span := self._span(row, problems)) is not None:
+            self.hard_negatives.append(span)
 
-    def stretch(self, row: dict[Any, Any], problems: _Problems) -> Stretch | None:
-        """The samples of a row, cut at the recording's end; None where there are none."""
-        start, end = row["start_s"], row["end_s"]
-        first, past = round(start * self.rate), round(end * self.rate)
-        length = f"{self.name}, {self.samples / self.rate:.1f} s long"
-        if first >= self.samples:
+    def _span(self, row: dict[Any, Any], problems: _Problems) -> Span | None:
+        """The span of a row in samples, cut at the end of the recording; None if nothing of it is left."""
+        start_s, end_s = row["start_s"], row["end_s"]
+        start, stop = round(start_s * self.rate), round(end_s * self.rate)
+        length = f"{self.name}, which is {self.samples / self.rate:.1f} s long"
+        if start >= self.samples:
             problems.count(
-                "event(s) lie beyond the end of their recording and are left out", f"{start:g} s of {length}"
+                "event(s) start after the end of their recording and are left out", f"{start_s:g} s of {length}"
             )
             return None
-        if past <= first:
-            problems.count("event(s) are of no length and are left out", f"{start:g} s of {self.name}")
+        if stop <= start:
+            problems.count("event(s) have no length and are left out", f"{start_s:g} s of {self.name}")
             return None
-        if past > self.samples + ROUNDING_S * self.rate:
-            what = "event(s) reach beyond the end of their recording and are cut there"
-            problems.count(what, f"{start:g} to {end:g} s of {length}")
-        return first, min(past, self.samples)
+        if stop > self.samples + ROUNDING_S * self.rate:
+            what = "event(s) end after the end of their recording and are cut there"
+            problems.count(what, f"{start_s:g} to {end_s:g} s of {length}")
+        return start, min(stop, self.samples)
 
 
-def _found(
-    hints: Mapping[str, _Hints],
+def _find_and_probe(
+    entries: Mapping[str, _TableEntries],
     roots: str | Path | Iterable[str | Path],
     rename: Mapping[str, str],
     problems: _Problems,
-) -> Iterable[tuple[str, Recording, list[_Hints]]]:
-    """Path, probed recording and all that is said of it, for each recording that is found and can be read."""
+) -> Iterable[tuple[str, Recording, list[_TableEntries]]]:
+    """Path, probed recording and table entries of each recording that is found and can be read."""
     roots = [roots] if isinstance(roots, str | Path) else list(roots)
     where = ", ".join(map(str, roots))
     paths, faults = find_recordings(roots)
     for _, sentence in faults:
-        problems.say(sentence)
+        problems.report(sentence)
     lookup = Lookup(map(str, paths), rename)
     missing: list[str] = []
     ambiguous: list[str] = []
-    matched: dict[str, list[_Hints]] = defaultdict(list)
-    for name, hint in hints.items():
+    matched: dict[str, list[_TableEntries]] = defaultdict(list)
+    for name, entry in entries.items():
         candidates = lookup.find(name)
         if len(candidates) == 1:
-            matched[candidates[0]].append(hint)
+            matched[candidates[0]].append(entry)
         elif candidates:
-            ambiguous.append(f"{basename(name)} ({shorten(candidates)})")
+            ambiguous.append(f"{basename(name)} ({join_examples(candidates)})")
         else:
             missing.append(name)
     if missing:
-        lost = sum(len(hints[name].events) for name in missing)
-        problems.say(
-            f"{len(missing)} of {len(hints)} recording(s) that the tables name are not under {where}, and with them "
-            f"{lost} event(s) are left out: {shorten([basename(name) for name in missing])}. Give the folder they are "
-            "in, or `rename` where their names differ."
+        lost = sum(len(entries[name].events) for name in missing)
+        problems.report(
+            f"{len(missing)} of {len(entries)} recording(s) that the tables name are not under {where}; they and their "
+            f"{lost} event(s) are left out: {join_examples([basename(name) for name in missing])}. Give the folder "
+            "that contains them, or `rename` if their names are different there."
         )
     if ambiguous:
-        problems.say(
-            f"{len(ambiguous)} recording(s) that the tables name are there more than once and are left out: "
-            f"{shorten(ambiguous)}. Give only one of the folders."
+        problems.report(
+            f"{len(ambiguous)} recording(s) that the tables name exist more than once and are left out: "
+            f"{join_examples(ambiguous)}. Give only one of the folders."
         )
     if unnamed := len(paths) - len(matched):
-        problems.say(f"{unnamed} of {len(paths)} recording(s) under {where} are in no table and are not used.")
+        problems.report(f"{unnamed} of {len(paths)} recording(s) under {where} are in no table and are not used.")
     order = sorted(matched)
-    with ThreadPoolExecutor(PROBES) as pool:
+    with ThreadPoolExecutor(PARALLEL_PROBES) as pool:
         probed = list(pool.map(_probe, order))
     for path, recording in zip(order, probed, strict=True):
         if isinstance(recording, str):
             problems.count("recording(s) cannot be read and are left out", recording.rstrip("."))
             continue
         if recording.fault:
-            problems.count("recording(s) are used as far as they go", recording.fault.rstrip("."))
+            problems.count("recording(s) are used up to a fault", recording.fault.rstrip("."))
         yield path, recording, matched[path]
     if not any(isinstance(recording, Recording) for recording in probed):
-        raise LoxoError(f"No recording of the tables can be used. {' '.join(problems.sentences())}")
+        raise LoxoError(f"None of the recordings in the tables can be used. {' '.join(problems.sentences())}")
 
 
 def _probe(path: str) -> Recording | str:
+    """The probed recording, or the sentence why it cannot be read."""
     try:
         return probe(path)
     except RecordingError as error:
-        if error.transient:  # then it is no fault of the recording, which another run would use
+        if error.transient:  # not a fault of the recording: without this error, a later run would have other data
             raise
         return str(error)
-
-
-def split_annotations(
-    annotations: Annotations, share: float, *, by: str = "recording", seed: int = 0
-) -> tuple[Annotations, Annotations]:
-    """The recordings for training and those for validation, of which about `share` of the time; fixed by `seed`.
-
-    What is of one recording, site or day (`by`) stays on one side. Of many draws the one is taken that has each class
-    on both sides, if that can be, and its share of time and of each class's events nearest to `share`. A recording
-    whose name tells no site or day is one of its own. The problems are those of `annotations`.
-    Raises LoxoError when there is only one site, day or recording, or validation would hold no event of any class.
-    """
-    if by not in SPLIT_BY:
-        raise LoxoError(f"A split can be by {', '.join(SPLIT_BY)}, not by {by!r}.")
-    groups: dict[str, list[AnnotatedRecording]] = defaultdict(list)
-    for one in annotations.recordings:
-        key = {"recording": one.path, "site": one.site, "day": one.day}[by]
-        groups[key if key is not None else f"{UNKNOWN_SITE} {one.path}"].append(one)
-    if len(groups) < 2:
-        raise LoxoError(
-            f"All {len(annotations.recordings)} recording(s) are of one {by}: none can be kept apart for validation. "
-            + ("Add recordings." if by == "recording" else "Split by recording instead, or add others.")
-        )
-    names = sorted(groups)
-    weights = np.array(  # (groups, 1 + classes): samples, and events of each class
-        [
-            [
-                sum(one.samples for one in groups[name]),
-                *(sum(label == k for one in groups[name] for label, _, _ in one.events) for k in annotations.classes),
-            ]
-            for name in names
-        ],
-        dtype=float,
-    )
-    shares = weights / np.maximum(weights.sum(0), 1)
-    occurs = weights.sum(0) > 0
-    rng = np.random.default_rng(seed)
-    best: tuple[float, np.ndarray] | None = None
-    for _ in range(DRAWS):
-        order = rng.permutation(len(names))
-        size = 1 + int(np.abs(np.cumsum(shares[order, 0])[:-1] - share).argmin())
-        chosen = order[:size]
-        there = shares[chosen].sum(0)
-        one_sided = occurs & ((there == 0) | (there > 1 - 1e-9))
-        cost = float(np.abs(there - share)[occurs].sum() + 10 * one_sided[1:].sum())
-        if best is None or cost < best[0]:
-            best = cost, chosen
-    assert best is not None
-    held_out = {names[k] for k in best[1]}
-    sides = [
-        dataclasses.replace(
-            annotations,
-            recordings=tuple(
-                sorted(
-                    (one for name in names if (name in held_out) == validation for one in groups[name]),
-                    key=lambda one: one.path,
-                )
-            ),
-        )
-        for validation in (False, True)
-    ]
-    for side, purpose in zip(sides, ("training", "validation"), strict=True):
-        if not any(side.counts().values()):
-            raise LoxoError(
-                f"The {len(side.recordings)} recording(s) for {purpose} hold no event of {', '.join(side.classes)}. "
-                f"All events are of one {by}; " + ("add recordings." if by == "recording" else "split by recording.")
-            )
-    return sides[0], sides[1]

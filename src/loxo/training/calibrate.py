@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.finding import find_recordings
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
-from loxo.engine.model_file import load_model, save_model
+from loxo.engine.model_file import read_model_file, write_copy
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated_scores, fit_calibration, judged_scores, operating_curve, reliability
+from loxo.evaluation.calibration import (
+    calibrated_scores,
+    fit_calibration,
+    operating_curve,
+    reliability,
+    scores_and_verdicts,
+)
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
@@ -60,14 +66,13 @@ def calibrate(
     use the curves; made from the numbers if not given. Raises LoxoError when nothing can be matched, for a class
     without true events, or when files cannot be read or written.
     """
-    network = load_model(model)
-    before = network.config
+    source = read_model_file(model)
+    before = source.config
     events = read_truth(truth)
     _check_names(events, recordings)
-    network.config = replace(before, calibration={}, curves={})
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.safetensors"
-        save_model(network, raw, network.provenance)
+        write_copy(source, raw, replace(before, calibration={}, curves={}), source.provenance)
         run = Path(folder) / "run"
         summary = survey(recordings, raw, run, threshold=0.0, workers=workers, on_progress=on_progress)
         case = gather(events, [read_detections(run)], classes=before.classes)
@@ -80,7 +85,7 @@ def calibrate(
     for one in case.classes:
         if not one.truth.events:
             raise LoxoError(f"The tables hold no {one.label}: give recordings in which every class occurs.")
-        scores, right = judged_scores(match(one.truth, one.found[0], criterion))
+        scores, right = scores_and_verdicts(match(one.truth, one.detections[0], criterion))
         calibration[one.label] = fit_calibration(scores, right)
         said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
         worth = calibrated_scores(scores, calibration[one.label])
@@ -101,9 +106,9 @@ def calibrate(
             threshold=threshold,
             error=reliability(worth, right).error,
         )
-    network.config = replace(before, decoding=decoding, calibration=calibration, curves=curves)
-    provenance: dict[str, Any] = {**network.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
-    save_model(network, out, provenance)
+    provenance: dict[str, Any] = {**source.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
+    config = replace(before, decoding=decoding, calibration=calibration, curves=curves)
+    write_copy(source, out, config, provenance)
     return fits
 
 

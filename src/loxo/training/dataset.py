@@ -1,7 +1,10 @@
-"""Training windows: each is a function of the seed and its number, so order and content never depend on workers.
+"""Training windows and their order.
 
-A source of windows gives (waveform float32 (samples,), targets float32 (rows, steps)) for a number: here simulated
-ones, a mixture of two sources, and any of them augmented; those of a user's recordings are in recorded.py.
+A data source returns a window by its number: (waveform float32 (samples,), targets float32 (rows, steps)). A window
+depends only on the seed and its number. Order and content therefore never depend on the number of workers.
+
+This file contains simulated windows, a mixture of two sources, and augmentation of any source. Windows from a user's
+recordings are in `recording_windows.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from loxo.simulation.soundscape import training_window
 from loxo.training import augment
 from loxo.training.augment import Samples
 from loxo.training.config import AugmentConfig
-from loxo.training.targets import Span, training_targets, with_overlaps
+from loxo.training.targets import EventSpan, training_targets, with_overlap_rows
 
 Window = tuple[Tensor, Tensor]
 Windows = Dataset[Window]
@@ -29,7 +32,7 @@ Batch = tuple[Tensor, Tensor]  # waveforms (batch, samples), targets (batch, row
 
 
 class SimulatedWindows(Windows):
-    """`length` windows of simulated calls in backgrounds, without them in made-up noise."""
+    """`length` windows of simulated calls in recorded backgrounds, or in synthetic noise if there are none."""
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class SimulatedWindows(Windows):
         edges: str = "hard",
         pause: float = 0.0,
     ) -> None:
-        """`edges`: see `bin_targets`; `pause`: see `with_pauses`."""
+        """`edges`: see `bin_targets`. `pause`: see `with_pauses`."""
         self.config, self.backgrounds, self.length, self.seed = config, backgrounds, length, seed
         self.edges, self.pause = edges, pause
 
@@ -49,21 +52,21 @@ class SimulatedWindows(Windows):
         return self.length
 
     def __getitem__(self, index: int) -> Window:
-        samples, spans = self.scene(index)
+        samples, events = self.scene(index)
         config = self.config
         shape = config.classes, config.steps, config.window_samples
-        targets = training_targets(spans, *shape, self.edges, pause=self.pause, sample_rate=config.sample_rate)
-        return torch.from_numpy(samples), torch.from_numpy(with_overlaps(targets, spans, config))
+        targets = training_targets(events, *shape, self.edges, pause=self.pause, sample_rate=config.sample_rate)
+        return torch.from_numpy(samples), torch.from_numpy(with_overlap_rows(targets, events, config))
 
-    def scene(self, index: int) -> tuple[Samples, list[Span]]:
+    def scene(self, index: int) -> tuple[Samples, list[EventSpan]]:
         """The samples of a window and the events in it."""
         rng = np.random.default_rng((self.seed, index))
         samples, events = training_window(rng, self.config.window_samples, self.config.sample_rate, self.backgrounds)
         return samples, [(event.label, event.start, event.end) for event in events]
 
 
-class Mixture(Windows):
-    """Each window from one of two sources, drawn by `share`, which is the first one's."""
+class MixedWindows(Windows):
+    """Windows from two sources. A window comes from the first source with probability `share`."""
 
     def __init__(self, first: Windows, second: Windows, share: float, seed: int) -> None:
         self.first, self.second, self.share, self.seed = first, second, share, seed
@@ -73,8 +76,11 @@ class Mixture(Windows):
         return (self.first if drawn < self.share else self.second)[index]
 
 
-class Augmented(Windows):
-    """The windows of a source, changed as `changes` says. `backgrounds`: what is mixed in; None: made-up noise."""
+class AugmentedWindows(Windows):
+    """The windows of a source with random changes.
+
+    `backgrounds` are mixed into the windows; None stands for synthetic noise.
+    """
 
     def __init__(
         self,
@@ -106,27 +112,31 @@ class Augmented(Windows):
         return torch.from_numpy(samples), torch.from_numpy(targets)
 
 
-class Numbers(Sampler[int]):
-    """The numbers of one device's windows, in batches from `first` to `total`.
+class ResumableSampler(Sampler[int]):
+    """The window numbers of one device, for the batches from `start` to `stop`.
 
-    Of several devices each takes its own batches in turn. The order is that of an uninterrupted run wherever it begins.
+    With several devices each receives its own batches in turn. The numbers are those of an uninterrupted run, wherever
+    the sampler starts.
     """
 
-    def __init__(self, first: int, total: int, batch_size: int, rank: int = 0, devices: int = 1) -> None:
-        self.batches = range(first, total)
+    def __init__(self, start: int, stop: int, batch_size: int, rank: int = 0, devices: int = 1) -> None:
+        self.batches = range(start, stop)
         self.batch_size, self.rank, self.devices = batch_size, rank, devices
 
     def __iter__(self) -> Iterator[int]:
         for batch in self.batches:
-            begin = (batch * self.devices + self.rank) * self.batch_size
-            yield from range(begin, begin + self.batch_size)
+            first = (batch * self.devices + self.rank) * self.batch_size
+            yield from range(first, first + self.batch_size)
 
     def __len__(self) -> int:
         return len(self.batches) * self.batch_size
 
 
-class Told(Dataset[Window | LoxoError]):
-    """A source whose faults come out in place of a window: raised in a loader's process they bring a traceback."""
+class ErrorsAsItems(Dataset[Window | LoxoError]):
+    """A source that returns a LoxoError in place of a window.
+
+    An exception that is raised in a loader process would reach the user with a traceback.
+    """
 
     def __init__(self, source: Windows) -> None:
         self.source = source
@@ -139,9 +149,9 @@ class Told(Dataset[Window | LoxoError]):
 
 
 def collate(items: list[Any]) -> Batch | LoxoError:
-    """Windows as a batch, or the first fault among them."""
-    faults = [item for item in items if isinstance(item, LoxoError)]
-    if faults:
-        return faults[0]
+    """The windows as one batch, or the first error among them."""
+    errors = [item for item in items if isinstance(item, LoxoError)]
+    if errors:
+        return errors[0]
     waveforms, targets = zip(*items, strict=True)
     return torch.stack(waveforms), torch.stack(targets)

@@ -1,4 +1,4 @@
-"""The files that names in tables mean: names from another computer, files that lie somewhere else now."""
+"""Finds the recordings that tables name, although tables contain paths from other computers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from loxo.audio.storage import basename
 
 
 class Lookup:
-    """Finds files by name, in capitals or not, with whatever audio suffix; among namesakes by the folders above.
+    """Finds files by name. Upper and lower case and the audio suffix do not matter.
 
-    `rename` gives what parts of names in tables are called on the disk, as {"dzan": "dz"}; it is tried where a name
-    itself is not found.
+    Of several files with one name, the one whose parent folders agree best with the table is chosen. `rename` maps
+    parts of names in the tables to their names on disk, as {"dzan": "dz"}. It applies only where the name itself is not
+    found.
     """
 
     def __init__(self, paths: Iterable[str], rename: Mapping[str, str]) -> None:
@@ -23,7 +24,7 @@ class Lookup:
             self.by_stem[_parts(path)[-1]].append(path)
 
     def find(self, name: str) -> list[str]:
-        """One file, or several that cannot be told apart, or none."""
+        """The files that agree best with `name`: one, none, or several that are equally good."""
         parts = _parts(name)
         if parts[-1] not in self.by_stem:
             for old, new in self.rename.items():
@@ -31,13 +32,13 @@ class Lookup:
         candidates = self.by_stem.get(parts[-1], [])
         if len(candidates) < 2:
             return candidates
-        likeness = {path: (_common_tail(_parts(path), parts), _suffix(path) == _suffix(name)) for path in candidates}
-        best = max(likeness.values())
-        return [path for path in candidates if likeness[path] == best]
+        agreement = {path: (_common_tail(_parts(path), parts), _suffix(path) == _suffix(name)) for path in candidates}
+        best = max(agreement.values())
+        return [path for path in candidates if agreement[path] == best]
 
 
 def _parts(path: str) -> list[str]:
-    """The folders and the name of a path of whatever system, in small letters, the name without an audio suffix."""
+    """The folders and the name of a path (POSIX, Windows or URL), in lower case and without an audio suffix."""
     folders = path.casefold().replace("\\", "/").split("/")[:-1]
     return [*folders, basename(path).casefold().removesuffix(_suffix(path))]
 
@@ -48,6 +49,7 @@ def _suffix(path: str) -> str:
 
 
 def _common_tail(one: list[str], other: list[str]) -> int:
+    """The number of parts at the end that two paths have in common."""
     for k, (a, b) in enumerate(zip(reversed(one), reversed(other), strict=False)):
         if a != b:
             return k

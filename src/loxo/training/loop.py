@@ -1,8 +1,8 @@
-"""The steps of a training run, from wherever it stands to its end.
+"""The training loop, from the start or a checkpoint to the end.
 
-Everything random is a function of the seed and the number of the step, and every checkpoint holds all of the rest, so
-that a run goes on after an interruption as it would have gone on without. Ctrl-C and SIGTERM are heeded between two
-steps, after a checkpoint; pressed twice, Ctrl-C stops at once.
+All random numbers depend only on the seed and the number of the iteration, and a checkpoint contains all other state.
+An interrupted run therefore continues exactly as it would have without the interruption. After Ctrl-C or SIGTERM the
+loop finishes the current iteration, writes a checkpoint and stops. A second Ctrl-C stops it at once.
 """
 
 from __future__ import annotations
@@ -21,28 +21,29 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from loxo.engine.model_file import save_model
 from loxo.errors import LoxoError
 from loxo.network.base import FrameModel
+from loxo.network.loading import save_model
 from loxo.training import augment
+from loxo.training.checkpoints import save_checkpoint
 from loxo.training.config import TrainingConfig
-from loxo.training.dataset import Batch, Numbers, Told, collate
-from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, mean_with, window_loss
-from loxo.training.pictures import draw_validation
-from loxo.training.record import Curves, save_checkpoint
+from loxo.training.curves import Curves
+from loxo.training.dataset import Batch, ErrorsAsItems, ResumableSampler, collate
+from loxo.training.module import FrameTraining, WeightAverage, build_optimiser, interpolated, window_loss
+from loxo.training.plots import plot_validation
 from loxo.training.sources import Sources
 from loxo.training.teachers import Teachers
-from loxo.training.validation import Floats, judge, score_windows
+from loxo.training.validation import Floats, score_windows, validation_metrics
 
-GRADIENT_CLIP = 1.0  # norm
-PREFETCHED = 4  # batches that each process of the loader has ready
+MAX_GRADIENT_NORM = 1.0
+PREFETCHED_BATCHES = 4  # per loader process
 BEST = Path("checkpoints", "best.safetensors")
 
-TrainingProgress = Callable[[int, int, dict[str, float]], None]  # steps done, steps in all, latest figures
+TrainingProgress = Callable[[int, int, dict[str, float]], None]  # finished iterations, all iterations, latest metrics
 
 
 class Loop:
-    """A run in memory. `step` counts the steps that are done."""
+    """The state of a run. `iteration` is the number of finished iterations."""
 
     def __init__(
         self,
@@ -55,47 +56,53 @@ class Loop:
         on_progress: TrainingProgress | None,
         teachers: Teachers | None = None,
     ) -> None:
-        """`state`: of the checkpoint to go on from; None: from the beginning."""
+        """`state`: the checkpoint from which the run continues; None for a new run."""
         self.fabric, self.config, self.sources, self.out = fabric, config, sources, out
         self.on_progress = on_progress
         self.optimiser, self.schedule = build_optimiser(model, config)
         self.average = WeightAverage(model, config.average_decay)
         self.model = model
-        self.start = {name: value.clone() for name, value in model.state_dict().items()} if config.start_share else None
-        self.step, self.best_step, self.best_ap, self.without_better = 0, 0, -1.0, 0
+        self.initial_weights: dict[str, Tensor] | None = None
+        if config.start_share:
+            self.initial_weights = {name: value.clone() for name, value in model.state_dict().items()}
+        self.iteration, self.best_iteration, self.best_ap = 0, 0, -1.0
+        self.validations_since_best = 0
         self.figures: dict[str, float] = {}
         if state is not None:
             self._restore(state)
         self.average.model.to(fabric.device)
         self.module, self.wrapped = fabric.setup(FrameTraining(model, config, teachers), self.optimiser)
-        self.curves = Curves(out, config, model.config.classes, self.step) if fabric.is_global_zero else None
-        self.waited_s = self.spent_s = 0.0  # since the last validation, the first step of a process left out
+        self.curves = Curves(out, config, model.config.classes, self.iteration) if fabric.is_global_zero else None
+        self.waited_s = self.spent_s = 0.0  # since the last validation, without the first iteration of a process
 
     @property
     def finished(self) -> bool:
         patience = self.config.patience
-        return self.step >= self.config.steps or bool(patience and self.without_better >= patience)
+        return self.iteration >= self.config.iterations or bool(patience and self.validations_since_best >= patience)
 
     @property
-    def outcome(self) -> FrameModel:
-        """What the run would end with now: the averaged weights, or their mean with those it started from."""
+    def result(self) -> FrameModel:
+        """The model of the run so far: the average of the weights, mixed with the initial weights by `start_share`."""
         average = self.average.model
-        return average if self.start is None else mean_with(average, self.start, self.config.start_share)
+        if self.initial_weights is None:
+            return average
+        return interpolated(average, self.initial_weights, self.config.start_share)
 
     def run(self) -> None:
-        """Steps, validations and checkpoints until the run is finished. Raises KeyboardInterrupt when it is stopped."""
+        """Trains, validates and writes checkpoints to the end of the run. Raises KeyboardInterrupt when interrupted."""
         try:
-            with _stop_between_steps() as stopped:
+            with _stop_between_iterations() as stop_requested:
                 batches = self._batches()
                 first = True
                 while not self.finished:
-                    self._one_step(batches, timed=not first)
+                    self._train_iteration(batches, timed=not first)
                     first = False
-                    judged = self.step % self.config.epoch_steps == 0 or self.step == self.config.steps
-                    if judged:
+                    config = self.config
+                    validate = self.iteration % config.validation_interval == 0 or self.iteration == config.iterations
+                    if validate:
                         self._validate()
-                    stop = self._told_to_stop(stopped)
-                    if judged or stop or self.step % self.config.checkpoint_steps == 0:
+                    stop = self._report_and_check_stop(stop_requested)
+                    if validate or stop or self.iteration % config.checkpoint_interval == 0:
                         self._save()
                     if stop:
                         raise KeyboardInterrupt
@@ -103,40 +110,40 @@ class Loop:
             if self.curves is not None:
                 self.curves.close()
 
-    # -- one step
+    # -- one iteration
 
     def _batches(self) -> Iterator[Batch | LoxoError]:
         config, fabric = self.config, self.fabric
-        numbers = Numbers(
-            self.step * config.accumulate,
-            config.steps * config.accumulate,
+        sampler = ResumableSampler(
+            self.iteration * config.accumulate,
+            config.iterations * config.accumulate,
             config.batch_size,
             fabric.global_rank,
             fabric.world_size,
         )
         loader: DataLoader[Any] = DataLoader(
-            Told(self.sources.training),
+            ErrorsAsItems(self.sources.training),
             batch_size=config.batch_size,
-            sampler=numbers,
+            sampler=sampler,
             collate_fn=collate,
             num_workers=config.workers,
             multiprocessing_context="spawn" if config.workers else None,
-            prefetch_factor=PREFETCHED if config.workers else None,
+            prefetch_factor=PREFETCHED_BATCHES if config.workers else None,
         )
-        with _ignoring_interrupts():  # which a terminal sends to the loader's processes too
+        with _ignoring_interrupts():  # a terminal sends Ctrl-C to the loader processes too
             return iter(loader)
 
-    def _one_step(self, batches: Iterator[Batch | LoxoError], timed: bool) -> None:
+    def _train_iteration(self, batches: Iterator[Batch | LoxoError], timed: bool) -> None:
         config, fabric = self.config, self.fabric
         started, waited, loss = time.perf_counter(), 0.0, 0.0
         for k in range(config.accumulate):
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             batch = next(batches)
-            waited += time.perf_counter() - asked
+            waited += time.perf_counter() - requested
             if isinstance(batch, LoxoError):
                 raise batch
-            number = (self.step * config.accumulate + k) * fabric.world_size + fabric.global_rank
-            torch.manual_seed(config.seed * 1_000_003 + number)  # stochastic depth draws the same after a resume
+            number = (self.iteration * config.accumulate + k) * fabric.world_size + fabric.global_rank
+            torch.manual_seed(config.seed * 1_000_003 + number)  # for stochastic depth, the same after a resume
             rng = augment.generator(config.seed, "batch", number)
             waveform, targets = fabric.to_device(batch)
             more = k + 1 < config.accumulate and fabric.world_size > 1
@@ -146,134 +153,149 @@ class Loop:
             loss += float(part.detach())
         if not math.isfinite(loss):
             raise LoxoError(
-                f"The loss is no finite number any more after {self.step} steps. Take a lower learning_rate, or "
-                "precision=32-true, in a new run."
+                f"The loss is not finite after {self.iteration} iterations. Start a new run with a lower "
+                "learning_rate, or with precision=32-true."
             )
-        fabric.clip_gradients(self.module, self.wrapped, max_norm=GRADIENT_CLIP, error_if_nonfinite=False)
+        fabric.clip_gradients(self.module, self.wrapped, max_norm=MAX_GRADIENT_NORM, error_if_nonfinite=False)
         learning_rate = self.schedule.get_last_lr()[0]
         self.wrapped.step()
         self.wrapped.zero_grad()
         self.schedule.step()
         self.average.update(self.model)
-        self.step += 1
+        self.iteration += 1
         spent = time.perf_counter() - started
         if timed:
             self.waited_s, self.spent_s = self.waited_s + waited, self.spent_s + spent
         self.figures["loss"] = loss
         if self.curves is not None:
             row = {"loss": loss, "learning_rate": learning_rate, "seconds": spent, "waited_s": waited}
-            self.curves.step({"step": self.step, **row})
+            self.curves.add_training({"iteration": self.iteration, **row})
 
-    def _told_to_stop(self, stopped: Callable[[], bool]) -> bool:
-        stop = stopped()
+    def _report_and_check_stop(self, stop_requested: Callable[[], bool]) -> bool:
+        """Reports the progress. Returns whether the run stops after this iteration, the same on all devices."""
+        stop = stop_requested()
         if self.on_progress is not None and self.fabric.is_global_zero:
             try:
-                self.on_progress(self.step, self.config.steps, dict(self.figures))
+                self.on_progress(self.iteration, self.config.iterations, dict(self.figures))
             except KeyboardInterrupt:
                 stop = True
-        if self.fabric.world_size > 1:  # all of them stop after the same step, or one would wait for ever
-            told = self.fabric.all_reduce(torch.tensor(float(stop), device=self.fabric.device), reduce_op="sum")
-            stop = float(cast(Tensor, told)) > 0
+        if self.fabric.world_size > 1:  # a device that continued alone would wait for the others forever
+            stops = self.fabric.all_reduce(torch.tensor(float(stop), device=self.fabric.device), reduce_op="sum")
+            stop = float(cast(Tensor, stops)) > 0
         return stop
 
     # -- validation
 
     def scores(self, model: FrameModel) -> tuple[Floats, float]:
-        """(scores (windows, rows, steps) of the validation windows, the classes' loss), in float32 as in detection."""
+        """(scores (windows, rows, steps), loss of the classes) on the validation windows.
 
-        def logits_of(waveform: Tensor) -> Tensor:
+        Computed in float32, as in detection.
+        """
+
+        def logits_of_batch(waveform: Tensor) -> Tensor:
             return model.logits_and_latent(waveform.to(self.fabric.device))[0]
 
         validation, size = self.sources.validation, self.config.batch_size
         with torch.inference_mode():
-            logits = torch.from_numpy(score_windows(logits_of, validation, size))
+            logits = torch.from_numpy(score_windows(logits_of_batch, validation, size))
             targets = torch.from_numpy(validation.targets)
-            of_classes = logits[:, : len(model.config.classes)]
-            loss = float(window_loss(of_classes, targets, self.config.loss, model.config.clip_pooling))
+            class_logits = logits[:, : len(model.config.classes)]
+            loss = float(window_loss(class_logits, targets, self.config.loss, model.config.clip_pooling))
             scores: Floats = logits.sigmoid().numpy()
         return scores, loss
 
     def _validate(self) -> None:
-        """Every device judges all windows, so that all come to the same end; the first one writes."""
-        model, validation = self.outcome, self.sources.validation
+        """Validates the model. Every device validates all windows and gets the same result; the first one writes it."""
+        model, validation = self.result, self.sources.validation
         scores, loss = self.scores(model)
         if not torch.isfinite(torch.from_numpy(scores)).all():
-            raise LoxoError(f"The scores are no finite numbers after {self.step} steps. Take a lower learning_rate.")
-        figures = {"loss": loss, **judge(scores, validation, model.config)}
+            raise LoxoError(
+                f"The scores are not finite after {self.iteration} iterations. Start a new run with a lower "
+                "learning_rate."
+            )
+        figures = {"loss": loss, **validation_metrics(scores, validation, model.config)}
         better = figures["event_ap"] > self.best_ap
         if better:
-            self.best_ap, self.best_step = figures["event_ap"], self.step
-        self.without_better = 0 if better else self.without_better + 1
-        waited = self.waited_s / self.spent_s if self.spent_s else None
+            self.best_ap, self.best_iteration = figures["event_ap"], self.iteration
+        self.validations_since_best = 0 if better else self.validations_since_best + 1
+        wait_share = self.waited_s / self.spent_s if self.spent_s else None
         self.waited_s = self.spent_s = 0.0
         self.figures |= {f"validation_{name}": value for name, value in figures.items()}
-        if waited is not None:
-            self.figures["loader_wait_share"] = waited
+        if wait_share is not None:
+            self.figures["loader_wait_share"] = wait_share
         if self.curves is not None:
             if better:
-                save_model(model, self.out / BEST, {"step": self.step, "validation": figures})
-            self.curves.validated({"step": self.step, **figures, "loader_wait_share": waited})
-            count = min(self.config.log.pictures, len(validation))
-            draw_validation(self.out / "pictures", self.step, scores, validation, model.config, count)
+                save_model(model, self.out / BEST, {"iteration": self.iteration, "validation": figures})
+            self.curves.add_validation({"iteration": self.iteration, **figures, "loader_wait_share": wait_share})
+            count = min(self.config.log.plots, len(validation))
+            plot_validation(self.out / "plots", self.iteration, scores, validation, model.config, count)
 
     # -- checkpoints
 
     def _save(self) -> None:
         if self.curves is not None:
-            self.curves.keep()
+            self.curves.sync()
             state = {
-                "step": self.step,
+                "iteration": self.iteration,
                 "model": self.model.state_dict(),
                 "average": self.average.model.state_dict(),
-                "averaged": self.average.updates,
+                "average_updates": self.average.updates,
                 "optimiser": self.optimiser.state_dict(),
                 "schedule": self.schedule.state_dict(),
-                "best": {"step": self.best_step, "ap": self.best_ap, "without_better": self.without_better},
+                "best": {
+                    "iteration": self.best_iteration,
+                    "ap": self.best_ap,
+                    "validations_since_best": self.validations_since_best,
+                },
                 "figures": self.figures,
             }
             save_checkpoint(self.out, state)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.step, self.figures = state["step"], state["figures"]
+        self.iteration, self.figures = state["iteration"], state["figures"]
         self.model.load_state_dict(state["model"])
         self.average.model.load_state_dict(state["average"])
-        self.average.updates = state["averaged"]
+        self.average.updates = state["average_updates"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.schedule.load_state_dict(state["schedule"])
         best = state["best"]
-        self.best_step, self.best_ap, self.without_better = best["step"], best["ap"], best["without_better"]
+        self.best_iteration, self.best_ap = best["iteration"], best["ap"]
+        self.validations_since_best = best["validations_since_best"]
 
 
 @contextmanager
-def _stop_between_steps() -> Iterator[Callable[[], bool]]:
-    """Gives a function that tells whether somebody asked to stop. Outside the main thread nobody can."""
-    asked = False
+def _stop_between_iterations() -> Iterator[Callable[[], bool]]:
+    """Yields a function that returns whether Ctrl-C or SIGTERM was received.
 
-    def ask(*_: Any) -> None:
-        nonlocal asked
-        if asked:
+    Outside the main thread, Python does not allow signal handlers, and the function always returns False.
+    """
+    requested = False
+
+    def request(*_: Any) -> None:
+        nonlocal requested
+        if requested:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: asked
+        yield lambda: requested
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
 @contextmanager
 def _ignoring_interrupts() -> Iterator[None]:
-    """Processes started within ignore Ctrl-C from their first moment; their parent stops them."""
+    """Processes that are started in this block ignore Ctrl-C from the beginning; their parent process stops them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)

@@ -1,8 +1,8 @@
-"""The windows that a config asks for: simulated, from a user's tables and recordings, or both, for both parts of a run.
+"""The training and validation windows that a config describes: simulated, from tables and recordings, or both.
 
-Nothing of validation is heard in training: background sites, and recordings, sites or days, are split by a seed of
-their own, so that a run that goes on from another one's weights keeps out what that one kept out. What cannot be
-trained on is refused here, before the first step, in one sentence.
+Training and validation never share a background site, a recording, a site or a day (`data.split`). The split has its
+own seed, so that a run that continues from the weights of another run can keep the same validation data. Data that
+cannot be used for training are an error here, before the first iteration.
 """
 
 from __future__ import annotations
@@ -15,55 +15,57 @@ from typing import Any
 from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
 from loxo.simulation.background import Backgrounds
-from loxo.training.annotations import Annotations, match_recordings, split_annotations
+from loxo.training.annotations import Annotations, match_recordings
 from loxo.training.config import DataConfig, TrainingConfig
-from loxo.training.dataset import Augmented, Mixture, SimulatedWindows, Windows
-from loxo.training.recorded import FixedWindows, RecordedWindows
-from loxo.training.targets import fitting_edges, frame_targets
-from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, collect
+from loxo.training.dataset import AugmentedWindows, MixedWindows, SimulatedWindows, Windows
+from loxo.training.recording_windows import FixedWindows, RecordingWindows
+from loxo.training.split import split_annotations
+from loxo.training.targets import default_edges, frame_targets
+from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, stack_windows
 
-VALIDATION_SEED = 1_000_000  # added to the run's seed: no validation window is ever a training window
+VALIDATION_SEED = 1_000_000  # added to the run's seed, so that no validation window is a training window
 
 
 @dataclass
 class Sources:
-    """What a run learns from and is judged by."""
+    """The data of a run."""
 
     training: Windows
     validation: ValidationWindows
-    about: dict[str, Any]  # the split, for the record
-    problems: list[str] = field(default_factory=list)  # what could not be used, one sentence each
+    about: dict[str, Any]  # the split, for run.json
+    problems: list[str] = field(default_factory=list)  # one sentence for each kind of data that cannot be used
 
 
 def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sources:
-    """The sources of `total` training windows, and the validation windows. Raises LoxoError for data not fit for it."""
+    """The source of `total` training windows, and the validation windows. Raises LoxoError for unsuitable data."""
     data, changes = config.data, config.augment
-    edges = data.edges or fitting_edges(model)
+    edges = data.edges or default_edges(model)
     share = simulated_share(data)
-    training_beds, validation_beds = _backgrounds(config, model.sample_rate)
+    training_backgrounds, validation_backgrounds = _backgrounds(config, model.sample_rate)
     about: dict[str, Any] = {"simulated": share}
     problems: list[str] = []
     fixed: list[ValidationWindow] = []
     training: Windows | None = None
-    if training_beds is not None and validation_beds is not None:
-        beds = {"training": training_beds, "validation": validation_beds}
-        about["backgrounds"] = {name: sorted(item.path for item in part.recordings) for name, part in beds.items()}
+    if training_backgrounds is not None and validation_backgrounds is not None:
+        sides = {"training": training_backgrounds, "validation": validation_backgrounds}
+        about["backgrounds"] = {name: sorted(item.path for item in side.recordings) for name, side in sides.items()}
     if share > 0:
         count = max(1, round(share * data.validation_windows))
-        training = SimulatedWindows(model, training_beds, total, config.seed, edges=edges, pause=data.pause)
-        fixed += _simulated(SimulatedWindows(model, validation_beds, count, config.seed + VALIDATION_SEED, edges=edges))
+        training = SimulatedWindows(model, training_backgrounds, total, config.seed, edges=edges, pause=data.pause)
+        simulated = SimulatedWindows(model, validation_backgrounds, count, config.seed + VALIDATION_SEED, edges=edges)
+        fixed += _simulated_validation(simulated)
     if share < 1:
-        annotations, kept = _annotations(config, model)
+        annotations, held_out = _annotations(config, model)
         problems += annotations.problems
         about["recordings"] = {
             "training": sorted(item.path for item in annotations.recordings),
-            "validation": sorted(item.path for item in kept.recordings),
-            "events": {"training": annotations.counts(), "validation": kept.counts()},
+            "validation": sorted(item.path for item in held_out.recordings),
+            "events": {"training": annotations.counts(), "validation": held_out.counts()},
             "problems": problems,
         }
         if share == 0:
             _refuse_missing_classes(annotations)
-        recorded = RecordedWindows(
+        windows = RecordingWindows(
             model,
             annotations,
             total,
@@ -74,32 +76,33 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
             channel=data.channel,
             pause=data.pause,
         )
-        fixed += _recorded(config, model, kept, max(data.validation_windows - len(fixed), 1), edges)
-        training = recorded if training is None else Mixture(training, recorded, share, config.seed)
+        fixed += _recorded_validation(config, model, held_out, max(data.validation_windows - len(fixed), 1), edges)
+        training = windows if training is None else MixedWindows(training, windows, share, config.seed)
     assert training is not None
-    validation = collect(model, fixed)
-    check_classes(validation, _way_out(data))
-    augmented = Augmented(training, model, changes, training_beds, config.seed)
+    validation = stack_windows(model, fixed)
+    check_classes(validation, _remedy(data))
+    augmented = AugmentedWindows(training, model, changes, training_backgrounds, config.seed)
     return Sources(augmented, validation, about, problems)
 
 
 def simulated_share(data: DataConfig) -> float:
-    """The share of simulated windows that a config means. Raises LoxoError where tables or recordings are missing."""
+    """The fraction of simulated windows. Raises LoxoError when tables or recordings are missing or not used."""
     share = data.simulated if data.simulated is not None else (0.0 if data.tables else 1.0)
     if share < 1 and not (data.tables and data.recordings):
-        given = "data.tables" if data.tables else "data.recordings" if data.recordings else "neither"
+        given = "only data.tables is" if data.tables else "only data.recordings is" if data.recordings else "neither is"
         raise LoxoError(
-            f"Windows of your recordings need both data.tables and data.recordings; {given} is given. "
-            "For simulated windows alone, leave them out and data.simulated at 1."
+            f"Windows from your recordings need both data.tables and data.recordings; {given} given. "
+            "To train on simulated windows only, give neither, and leave data.simulated at 1."
         )
     if share == 1 and data.tables:
         raise LoxoError(
-            "data.simulated is 1, so that the tables would not be used: give a share below 1, or no tables."
+            "data.simulated is 1, so that the tables would not be used: set it below 1, or remove data.tables."
         )
     return share
 
 
 def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds | None, Backgrounds | None]:
+    """The backgrounds for training and those for validation; None without background recordings."""
     if config.data.backgrounds is None:
         return None, None
     everything = Backgrounds(config.data.backgrounds, sample_rate)
@@ -107,10 +110,11 @@ def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds 
 
 
 def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
+    """The annotated recordings for training and those for validation."""
     from loxo.events.reader import read_tables
 
     data = config.data
-    hard = read_tables(data.hard_negatives, label="hard negative") if data.hard_negatives else None
+    hard_negatives = read_tables(data.hard_negatives, label="hard negative") if data.hard_negatives else None
     everything = match_recordings(
         read_tables(data.tables, data.label_column, label=data.label),
         data.recordings,
@@ -119,47 +123,48 @@ def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotation
         labels=data.labels or None,
         rename=data.rename or None,
         marginal=data.marginal,
-        hard_negatives=hard,
+        hard_negatives=hard_negatives,
     )
     return split_annotations(everything, data.validation_share, by=data.split, seed=data.split_seed)
 
 
-def _simulated(windows: SimulatedWindows) -> Iterator[ValidationWindow]:
+def _simulated_validation(windows: SimulatedWindows) -> Iterator[ValidationWindow]:
     config = windows.config
     for number in range(len(windows)):
-        samples, spans = windows.scene(number)
-        targets = frame_targets(spans, config.classes, config.steps, config.step_samples, windows.edges)
-        yield ValidationWindow(samples, targets, spans)
+        samples, events = windows.scene(number)
+        targets = frame_targets(events, config.classes, config.steps, config.step_samples, windows.edges)
+        yield ValidationWindow(samples, targets, events)
 
 
-def _recorded(
-    config: TrainingConfig, model: ModelConfig, kept: Annotations, most: int, edges: str
+def _recorded_validation(
+    config: TrainingConfig, model: ModelConfig, annotations: Annotations, max_count: int, edges: str
 ) -> Iterator[ValidationWindow]:
     seed, share, channel = config.seed + VALIDATION_SEED, config.data.background_share, config.data.channel
-    windows = FixedWindows(model, kept, most, seed, background_share=share, edges=edges, channel=channel)
+    windows = FixedWindows(model, annotations, max_count, seed, background_share=share, edges=edges, channel=channel)
     for index, (number, start) in enumerate(windows.windows):
         waveform, targets = windows[index]
-        yield ValidationWindow(waveform.numpy(), targets.numpy(), *windows.within(number, start))
+        yield ValidationWindow(waveform.numpy(), targets.numpy(), *windows.events_in_window(number, start))
 
 
 def _refuse_missing_classes(annotations: Annotations) -> None:
     counts = annotations.counts()
     absent = [label for label in annotations.classes if not counts.get(label)]
     if absent:
-        there = [label for label in annotations.classes if counts.get(label)]
+        present = [label for label in annotations.classes if counts.get(label)]
         raise LoxoError(
-            f"The tables hold no {' and no '.join(absent)} to train on. Train for {', '.join(there)} alone "
-            f"(model.classes=[{', '.join(there)}]), name its label in the tables (data.labels), or mix in simulated "
+            f"The tables contain no {' and no '.join(absent)} to train on. Train for {', '.join(present)} only "
+            f"(model.classes=[{', '.join(present)}]), give its label in the tables (data.labels), or add simulated "
             "calls (data.simulated=0.5)."
         )
 
 
-def _way_out(data: DataConfig) -> str:
+def _remedy(data: DataConfig) -> str:
+    """What the user can change when validation has no event of a class."""
     if not data.tables:
-        return "Take more (data.validation_windows), or train for other classes (model.classes)."
-    share = math.floor(data.validation_share * 100)
+        return "Use more windows (data.validation_windows), or train for other classes (model.classes)."
+    percent = math.floor(data.validation_share * 100)
     return (
-        f"Keep more recordings for validation (data.validation_share, now {share} %), split by recording "
-        "(data.split=recording), take more windows (data.validation_windows), or train for other classes "
+        f"Use more recordings for validation (data.validation_share, now {percent} %), split by recording "
+        "(data.split=recording), use more windows (data.validation_windows), or train for other classes "
         "(model.classes)."
     )

@@ -1,19 +1,20 @@
-"""The training run.
+"""The training run, from a config to a model file.
 
 A run is one folder:
 
-| file                           | what it is                                                                          |
+| file                           | content                                                                             |
 |--------------------------------|-------------------------------------------------------------------------------------|
-| `run.json`                     | every setting, versions, the split, what could not be used                          |
-| `logs/training.csv`            | loss, learning rate and time of each step                                           |
-| `logs/validation.csv`          | loss, frame AP, event AP and the share of time spent waiting, at each validation    |
-| `logs/tensorboard/`            | the same for TensorBoard                                                            |
-| `pictures/`                    | a few validation windows with their events and scores, at each validation           |
-| `checkpoints/best.safetensors` | the averaged weights of the highest event AP                                        |
-| `checkpoints/last.ckpt`        | all that `resume` needs                                                             |
-| `model.safetensors`            | at the end: the best, with decoding and calibration; `loxo detect --model` takes it |
+| `run.json`                     | all settings, versions, the split, data that could not be used                      |
+| `logs/training.csv`            | loss, learning rate and time of each iteration                                      |
+| `logs/validation.csv`          | loss, frame AP, event AP and fraction of time spent waiting, at each validation     |
+| `logs/tensorboard/`            | the same curves for TensorBoard                                                     |
+| `plots/`                       | some validation windows with their events and scores, at each validation            |
+| `checkpoints/best.safetensors` | the averaged weights with the highest event AP                                      |
+| `checkpoints/last.ckpt`        | the state from which the run is resumed                                             |
+| `model.safetensors`            | at the end: the best weights with decoding and calibration, for `loxo detect`       |
 
-A run that was interrupted, killed, or stopped by a full disk goes on with `resume` as if it had not been.
+Failure policy: with `resume`, a run that was interrupted, killed or stopped by a full disk continues as if nothing had
+happened.
 """
 
 from __future__ import annotations
@@ -36,25 +37,29 @@ from lightning.fabric import Fabric
 
 import loxo
 from loxo.engine.config import ModelConfig
-from loxo.engine.model_file import find_model, hash_model, load_model, save_model
+from loxo.engine.model_file import find_model, hash_model
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import keep_freed_memory, usable_cores
 from loxo.network.base import FrameModel
+from loxo.network.fast import training as fast_training
 from loxo.network.fast.inference import bfloat16_is_fast
 from loxo.network.foreign.checkpoints import load_weights
+from loxo.network.graph import write_graph
+from loxo.network.loading import load_model, save_model
 from loxo.network.registry import build
+from loxo.training.checkpoints import load_checkpoint
 from loxo.training.config import TrainingConfig
+from loxo.training.config_io import config_to_dict, flatten, model_config, resumable_keys, with_present_names
+from loxo.training.curves import check_wandb
 from loxo.training.fit_decoding import fit_decoding
 from loxo.training.loop import BEST, Loop, TrainingProgress
-from loxo.training.record import check_wandb, load_checkpoint
-from loxo.training.schema import config_to_dict, flatten, free_keys, model_config
 from loxo.training.sources import Sources, build_sources, simulated_share
 from loxo.training.teachers import Teachers, load_teachers
 
-__all__ = ["TrainingConfig", "recorded_config", "train"]
+__all__ = ["TrainingConfig", "read_run_config", "train"]
 
-RECORD = "run.json"
+RUN_FILE = "run.json"
 
 
 def train(
@@ -65,43 +70,42 @@ def train(
     on_progress: TrainingProgress | None = None,
     on_problems: Callable[[list[str]], None] | None = None,
 ) -> Path:
-    """Trains a model and returns the path of its file in the run folder.
+    """Trains a model and returns the path of its file in the run folder `out`.
 
-    `on_progress(step, steps, figures)` is called after each step, `on_problems` once with a sentence for everything in
-    the tables that could not be used, if there is such. Raises LoxoError when the folder holds another run,
-    there is nothing to resume, the data are not fit for it, or the disk is full. KeyboardInterrupt leaves a folder that
-    `resume` takes up.
+    `on_progress(iteration, iterations, figures)` is called after each iteration. `on_problems` is called once with a
+    sentence for each kind of data that cannot be used, if there are any.
+
+    Raises LoxoError when the folder contains another run, there is no run to resume, the data are unsuitable, or the
+    disk is full. KeyboardInterrupt leaves a folder from which the run can be resumed.
     """
     out = Path(out)
-    of_model = model_config(config)
+    network_config = model_config(config)
     simulated_share(config.data)
     check_wandb(config)
     if config.start_share and config.init_from is None:
-        raise LoxoError(
-            "start_share is a share of the weights that training starts from: name them (init_from=default)."
-        )
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # the processes of further GPUs find the run already begun
+        raise LoxoError("start_share needs initial weights: give them as init_from, for example init_from=default.")
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # False in the processes that Lightning starts for further GPUs
     state = None
     if config.precision == "auto":
-        known = recorded_config(out).get("precision") if resume else None
-        config = replace(config, precision=known or _precision(config.accelerator))
-    taught_by = {name: hash_model(find_model(name)) for name in config.distil.teachers}
+        known = read_run_config(out).get("precision") if resume else None
+        config = replace(config, precision=known or _choose_precision(config.accelerator))
+    teacher_hashes = {name: hash_model(find_model(name)) for name in config.distil.teachers}
     if resume:
-        _check_same(config, taught_by, out)
+        _check_unchanged(config, teacher_hashes, out)
         state = load_checkpoint(out)
     elif first:
         _refuse_other_content(out)
-    _suit_the_machine(config.workers)
+    _configure_threads(config.workers)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice on workers and strategies is not for our users
+        warnings.simplefilter("ignore")  # Lightning's advice on workers and strategies is not meant for our users
         for name in ("lightning.fabric", "lightning.pytorch"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        fabric = _fabric(config)
-        prepare = _begin if first and not resume else _prepare
-        model, about_weights, teachers, sources = prepare(config, of_model, out)
+        fabric = _launch_fabric(config)
+        prepare = _start_folder if first and not resume else _prepare
+        model, initial_weights, teachers, sources = prepare(config, network_config, out)
         if fabric.is_global_zero:
-            about = {"data": sources.about, "init_from": about_weights, "teachers": taught_by}
-            _write_record(config, out, about)
+            about = {"data": sources.about, "init_from": initial_weights, "teachers": teacher_hashes}
+            _write_run_file(config, out, about)
             if on_problems is not None and sources.problems:
                 on_problems(sources.problems)
         loop = Loop(fabric, config, model, sources, out, state, on_progress, teachers)
@@ -109,41 +113,45 @@ def train(
         path = out / "model.safetensors"
         if fabric.is_global_zero:
             _finish(loop, path)
+            if (problem := write_graph(path)) is not None and on_problems is not None:
+                on_problems([problem])
         fabric.barrier()
     return path
 
 
-def recorded_config(out: str | Path) -> dict[str, Any]:
-    """The settings of the run in a folder, nested. Raises LoxoError when there is none."""
-    settings: dict[str, Any] = _record(out)["config"]
-    return settings
+def read_run_config(out: str | Path) -> dict[str, Any]:
+    """The config of the run in a folder, nested, with present key names. Raises LoxoError when there is no run."""
+    return with_present_names(_read_run_file(out)["config"])
 
 
-def _record(out: str | Path) -> dict[str, Any]:
-    """What RECORD in a run's folder says, `config` at least. Raises LoxoError when there is none."""
-    path = Path(out) / RECORD
+def _read_run_file(out: str | Path) -> dict[str, Any]:
+    """The content of `run.json`, always with a `config`. Raises LoxoError when there is no readable file."""
+    path = Path(out) / RUN_FILE
     try:
-        record: dict[str, Any] = json.loads(path.read_text())
-        record["config"]
+        content: dict[str, Any] = json.loads(path.read_text())
+        content["config"].items()
     except FileNotFoundError as error:
-        raise LoxoError(f"{out}: there is no training run to resume here. Start one without --resume.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoxoError(f"{path}: the record of the run cannot be read ({error!r}). Start the run anew.") from error
-    return record
+        raise LoxoError(f"{out}: there is no training run to resume. Start one without --resume.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoxoError(
+            f"{path}: the file cannot be read ({error!r}), so that the run cannot be resumed. Start a new run in "
+            "another folder."
+        ) from error
+    return content
 
 
-def _precision(accelerator: str) -> str:
-    """bf16 where the device computes it in hardware; a processor without it takes fifteen times as long as in fp32."""
+def _choose_precision(accelerator: str) -> str:
+    """bf16 if the device supports it in hardware. Other CPUs are about fifteen times as slow with it as in float32."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        on_processor = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
-        fast = on_processor and bfloat16_is_fast()
+        on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.backends.mps.is_available())
+        fast = on_cpu and bfloat16_is_fast()
     return "bf16-mixed" if fast else "32-true"
 
 
-def _fabric(config: TrainingConfig) -> Fabric:
-    """Started: where there are several devices, each has its process now."""
+def _launch_fabric(config: TrainingConfig) -> Fabric:
+    """Lightning's Fabric, launched: with several devices, each has its process from here on."""
     devices = "auto" if config.devices == -1 else config.devices
     try:
         fabric = Fabric(
@@ -153,7 +161,7 @@ def _fabric(config: TrainingConfig) -> Fabric:
             precision=config.precision,  # type: ignore[arg-type]
         )
         fabric.launch()
-    except (ValueError, RuntimeError, TypeError, ImportError) as error:  # what Lightning says of devices it cannot have
+    except (ValueError, RuntimeError, TypeError, ImportError) as error:  # Lightning's errors for unavailable devices
         raise LoxoError(
             f"Lightning cannot train with accelerator={config.accelerator}, devices={config.devices}, "
             f"strategy={config.strategy} and precision={config.precision} here: {' '.join(str(error).split())}"
@@ -161,11 +169,10 @@ def _fabric(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def _suit_the_machine(workers: int) -> None:
-    """Leaves a core to each loader process, and keeps the memory that a step frees.
+def _configure_threads(workers: int) -> None:
+    """Leaves one core for each loader process, and keeps freed memory in the process.
 
-    Threads that wait for each other on a core that is taken cost more than they bring; whoever has set OMP_NUM_THREADS
-    has decided.
+    More threads than free cores are slower, because threads wait for each other. OMP_NUM_THREADS overrides the number.
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(int(wanted) if wanted.isdigit() and int(wanted) else max(1, usable_cores() - workers))
@@ -177,69 +184,71 @@ def _suit_the_machine(workers: int) -> None:
 
 def _refuse_other_content(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
-        raise LoxoError(f"{out}: there is something already. Give a new folder, or --resume to go on there.")
+        raise LoxoError(f"{out}: this already exists. Give a new folder, or --resume to continue the run in it.")
 
 
-# The model, where its weights come from, what teaches it, data
+# The model, a description of its initial weights, the teachers, the data
 Prepared = tuple[FrameModel, dict[str, Any] | None, Teachers | None, Sources]
 
 
-def _begin(config: TrainingConfig, model: ModelConfig, out: Path) -> Prepared:
-    """Makes the run folder, to know at once whether that is possible; gone again when there is nothing to train on."""
-    _write_record(config, out, {})
+def _start_folder(config: TrainingConfig, network_config: ModelConfig, out: Path) -> Prepared:
+    """Creates the run folder first, to find out early whether it is writable. Removes it if the data are unsuitable."""
+    _write_run_file(config, out, {})
     try:
-        return _prepare(config, model, out)
+        return _prepare(config, network_config, out)
     except BaseException:
-        (out / RECORD).unlink(missing_ok=True)
+        (out / RUN_FILE).unlink(missing_ok=True)
         with suppress(OSError):
             out.rmdir()
         raise
 
 
-def _prepare(config: TrainingConfig, of_model: ModelConfig, out: Path) -> Prepared:
+def _prepare(config: TrainingConfig, network_config: ModelConfig, out: Path) -> Prepared:
     torch.manual_seed(config.seed)
-    model, about = build(of_model), None
+    model, about = build(network_config), None
+    fast_training.apply(model)
     if config.init_from is not None:
         report = load_weights(model, find_model(config.init_from))
         about = {"file": config.init_from, "layout": report.layout, "found": len(report.found)}
         about |= {"unfound": report.unfound, "notes": report.notes}
         if config.start_share and any(name.startswith(f"{model.head_name}.") for name in report.unfound):
             raise LoxoError(
-                f"{config.init_from}: its classes are not this model's, so that its head is not used and there is no "
-                "mean to take with it. Leave start_share out."
+                f"{config.init_from}: this model has other classes, so that its last layer is not used and a mean with "
+                "its weights is not possible. Remove start_share."
             )
     teachers = load_teachers(config.distil, model)
-    windows = config.steps * config.accumulate * config.batch_size * max(config.devices, 1)
-    return model, about, teachers, build_sources(config, of_model, windows)
+    windows = config.iterations * config.accumulate * config.batch_size * max(config.devices, 1)
+    return model, about, teachers, build_sources(config, network_config, windows)
 
 
-def _write_record(config: TrainingConfig, out: Path, more: dict[str, Any]) -> None:
-    """Writes `run.json`; the time of the beginning stays that of the first one."""
+def _write_run_file(config: TrainingConfig, out: Path, more: dict[str, Any]) -> None:
+    """Writes `run.json`. `started` stays the time at which the run was first started."""
     started = datetime.now(UTC).isoformat("T", "seconds")
     with suppress(OSError, ValueError, KeyError):
-        started = json.loads((out / RECORD).read_text())["started"]
+        started = json.loads((out / RUN_FILE).read_text())["started"]
     about = {"config": config_to_dict(config), "versions": _versions(), "started": started, **more}
-    write_atomically(out / RECORD, json.dumps(about, indent=2, ensure_ascii=False).encode())
+    write_atomically(out / RUN_FILE, json.dumps(about, indent=2, ensure_ascii=False).encode())
 
 
-def _check_same(config: TrainingConfig, taught_by: dict[str, str], out: Path) -> None:
-    """LoxoError if the run in `out` was begun with other settings, those apart that change nothing, or taught by other
-    files than these, by their hashes."""
-    record = _record(out)
-    before, now = flatten(record["config"]), flatten(config_to_dict(config))
-    names = (before.keys() | now.keys()) - free_keys()
+def _check_unchanged(config: TrainingConfig, teacher_hashes: dict[str, str], out: Path) -> None:
+    """Raises LoxoError if the run in `out` was started with other settings or other teachers (compared by hash).
+
+    Settings that do not affect the result may differ.
+    """
+    before, now = flatten(read_run_config(out)), flatten(config_to_dict(config))
+    names = (before.keys() | now.keys()) - resumable_keys()
     changed = sorted(name for name in names if before.get(name) != now.get(name))
     if changed:
         raise LoxoError(
-            f"{out}: the run there was started with other settings ({', '.join(changed)}). "
-            f"Resume it with the settings in its {RECORD}, or start a new run in another folder."
+            f"{out}: this run was started with other settings ({', '.join(changed)}). "
+            f"Resume it with the settings in its {RUN_FILE}, or start a new run in another folder."
         )
-    hashes = record.get("teachers", {})
-    others = [name for name, digest in taught_by.items() if hashes.get(name, digest) != digest]
+    hashes = _read_run_file(out).get("teachers", {})
+    others = [name for name, digest in teacher_hashes.items() if hashes.get(name, digest) != digest]
     if others:
         raise LoxoError(
-            f"{', '.join(others)}: this is another model than the one that taught the run in {out} so far. Put that "
-            "one back, or start a new run in another folder."
+            f"{', '.join(others)}: this is not the model that the run in {out} has used as a teacher so far. Restore "
+            "that model, or start a new run in another folder."
         )
 
 
@@ -247,22 +256,22 @@ def _check_same(config: TrainingConfig, taught_by: dict[str, str], out: Path) ->
 
 
 def _finish(loop: Loop, path: Path) -> None:
-    """Fits decoding and calibration to the best checkpoint and writes it as the run's model."""
+    """Fits decoding and calibration of the best checkpoint and writes it as the model of the run."""
     out, config, validation = loop.out, loop.config, loop.sources.validation
-    save_model(loop.average.model, out / "checkpoints" / "last.safetensors", {"step": loop.step})
+    save_model(loop.average.model, out / "checkpoints" / "last.safetensors", {"iteration": loop.iteration})
     model = load_model(out / BEST, loop.fabric.device)
     scores, _ = loop.scores(model)
-    model.config, fitted = fit_decoding(scores, validation, model.config)
-    events = {label: truth.events for label, truth in validation.truth.items()}
+    model.config, metrics = fit_decoding(scores, validation, model.config)
+    events = ", ".join(f"{truth.events} {label}s" for label, truth in validation.truth.items())
     hours = len(validation) * model.config.window_samples / model.config.sample_rate / 3600
     provenance = {
-        "training": _without_folders(config_to_dict(config)),
-        "step": loop.best_step,
+        "training": _with_file_names(config_to_dict(config)),
+        "iteration": loop.best_iteration,
         "validation": {k: round(v, 4) for k, v in model.provenance["validation"].items()},
         "decoding": {
-            "data": f"smoothing, edge, split, threshold and calibration fitted on the {len(validation)} validation "
-            f"windows ({hours:.2f} h, {', '.join(f'{n} {label}s' for label, n in events.items())}) that chose the step",
-            "reached": fitted,
+            "data": "smooth_s, edge_ratio, valley_ratio, threshold and calibration fitted on the "
+            f"{len(validation)} validation windows ({hours:.2f} h, {events}) that also selected the iteration",
+            "reached": metrics,
         },
         "versions": _versions(),
         "date": datetime.now(UTC).date().isoformat(),
@@ -270,15 +279,15 @@ def _finish(loop: Loop, path: Path) -> None:
     save_model(model, path, provenance)
 
 
-def _without_folders(training: dict[str, Any]) -> dict[str, Any]:
-    """The settings with files by name only: a model travels further than the folders it was trained in."""
-    data = dict(training["data"])
+def _with_file_names(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with file names in place of paths: model files are used on other computers."""
+    data = dict(settings["data"])
     for key in ("tables", "recordings", "hard_negatives"):
         data[key] = [Path(path).name for path in data[key]]
     data["backgrounds"] = data["backgrounds"] and Path(data["backgrounds"]).name
-    distil = {**training["distil"], "teachers": [Path(path).name for path in training["distil"]["teachers"]]}
-    start = training["init_from"] and Path(training["init_from"]).name
-    return {**training, "data": data, "distil": distil, "init_from": start}
+    distil = {**settings["distil"], "teachers": [Path(path).name for path in settings["distil"]["teachers"]]}
+    init_from = settings["init_from"] and Path(settings["init_from"]).name
+    return {**settings, "data": data, "distil": distil, "init_from": init_from}
 
 
 def _versions() -> dict[str, str]:

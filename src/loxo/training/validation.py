@@ -1,7 +1,8 @@
-"""Validation: windows that stay the same for the whole run, the events in them, and how well scores find these.
+"""Validation windows, which stay the same for the whole run, and the metrics of a model on them.
 
-A detection is right by evaluation's matching, one-to-one at intersection over union of at least 0.3. Each window is
-decoded alone. What the annotator was not sure of counts neither way.
+A detection is a true positive by the matching of evaluation: one-to-one, with an intersection over union of at least
+0.3. Each window is decoded alone. Spans about which the annotator was not sure count neither as positive nor as
+negative.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from loxo.engine.config import Decoding, ModelConfig
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
 from loxo.evaluation.metrics import average_precision, curve, matching_curve
-from loxo.evaluation.spans import Found, Regions, Truth
-from loxo.training.targets import IGNORED, Span
+from loxo.evaluation.spans import Detections, Regions, Truth
+from loxo.training.targets import IGNORED, EventSpan
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ValidationWindow:
-    """samples (samples,); targets (classes, steps); spans, in samples, that may reach beyond the window's borders."""
+    """samples (samples,); targets (classes, steps). Events are in samples and may extend beyond the window."""
 
     samples: Floats
     targets: Floats
-    events: Sequence[Span]
-    ignored: Sequence[Span] = ()  # where it is not known whether there is a call of this class
+    events: Sequence[EventSpan]
+    ignored: Sequence[EventSpan] = ()  # the annotator was not sure whether these are calls of the class
 
 
 @dataclass(frozen=True)
@@ -46,85 +47,91 @@ class ValidationWindows:
         return len(self.samples)
 
 
-def collect(config: ModelConfig, windows: Sequence[ValidationWindow]) -> ValidationWindows:
-    """Windows as one set, in memory."""
+def stack_windows(config: ModelConfig, windows: Sequence[ValidationWindow]) -> ValidationWindows:
+    """The windows as one set of arrays in memory."""
     truth = {label: _truth(config, label, windows) for label in config.classes}
     samples = np.stack([window.samples for window in windows])
     return ValidationWindows(samples, np.stack([window.targets for window in windows]), truth)
 
 
 def _truth(config: ModelConfig, label: str, windows: Sequence[ValidationWindow]) -> Truth:
-    """One class's events as far as they lie in the windows. Of one that a border cuts at least a step must be left to
-    be asked for: less can hardly be heard."""
+    """The events of one class, cut at the borders of the windows.
+
+    An event of which less than one step is left after the cut need not be found: so little of a call is hardly audible.
+    """
     size = config.window_samples
-    events = _inside(label, [window.events for window in windows], size)
-    ignored = _inside(label, [window.ignored for window in windows], size) / (1, config.sample_rate, config.sample_rate)
+    events = _spans_in_windows(label, [window.events for window in windows], size)
+    ignored = _spans_in_windows(label, [window.ignored for window in windows], size)
+    ignored_s = ignored / (1, config.sample_rate, config.sample_rate)
     cut = (events[:, 1] == 0) | (events[:, 2] == size)
     counted = ~(cut & (events[:, 2] - events[:, 1] < config.step_samples))
     start, end = (events[:, k] / config.sample_rate for k in (1, 2))
-    regions = Regions(ignored[:, 0].astype(np.int64), ignored[:, 1], ignored[:, 2])
+    regions = Regions(ignored_s[:, 0].astype(np.int64), ignored_s[:, 1], ignored_s[:, 2])
     return Truth(events[:, 0], start, end, counted, np.zeros(len(events), bool), regions)
 
 
-def _inside(label: str, spans: Sequence[Sequence[Span]], size: int) -> NDArray[np.int64]:
-    """(spans, 3) of one class: window, first and past, cut at the window's borders; those outside left out."""
+def _spans_in_windows(label: str, events: Sequence[Sequence[EventSpan]], size: int) -> NDArray[np.int64]:
+    """(spans, 3) of one class: window, start, stop. Spans are cut at the borders; spans outside are left out."""
     rows = [
-        (k, max(first, 0), min(past, size))
-        for k, several in enumerate(spans)
-        for name, first, past in several
-        if name == label and first < size and past > 0
+        (k, max(start, 0), min(stop, size))
+        for k, window_events in enumerate(events)
+        for name, start, stop in window_events
+        if name == label and start < size and stop > 0
     ]
     return np.array(rows, np.int64).reshape(-1, 3)
 
 
-def check_classes(validation: ValidationWindows, way_out: str) -> None:
-    """Raises LoxoError when a class has no event to be found: its threshold and best checkpoint could not be chosen."""
+def check_classes(validation: ValidationWindows, remedy: str) -> None:
+    """Raises LoxoError when a class has no event: neither its threshold nor the best checkpoint could be chosen.
+
+    `remedy`: sentence at the end of the error.
+    """
     absent = [label for label, truth in validation.truth.items() if not truth.events]
     if absent:
         raise LoxoError(
-            f"The {len(validation)} validation windows hold no {' and no '.join(absent)}, so that nothing could be "
-            f"judged. {way_out}"
+            f"The {len(validation)} validation windows contain no {' and no '.join(absent)}, so that the model cannot "
+            f"be validated. {remedy}"
         )
 
 
 def score_windows(
-    logits_of: Callable[[torch.Tensor], torch.Tensor], validation: ValidationWindows, batch_size: int
+    logits: Callable[[torch.Tensor], torch.Tensor], validation: ValidationWindows, batch_size: int
 ) -> Floats:
-    """Logits (windows, rows, steps) of all windows; `logits_of` maps (batch, samples) to (batch, rows, steps)."""
-    parts = [
-        logits_of(torch.from_numpy(validation.samples[first : first + batch_size])).float().cpu().numpy()
-        for first in range(0, len(validation), batch_size)
+    """Logits (windows, rows, steps) of all windows; `logits` maps (batch, samples) to (batch, rows, steps)."""
+    batches = [
+        logits(torch.from_numpy(validation.samples[start : start + batch_size])).float().cpu().numpy()
+        for start in range(0, len(validation), batch_size)
     ]
-    return np.concatenate(parts)
+    return np.concatenate(batches)
 
 
-def decoded(scores: Floats, decoding: Decoding, step_s: float) -> Found:
-    """The events that one class's rows of scores (windows, 1 or 2, steps) show, whatever their score."""
+def decode_class(scores: Floats, decoding: Decoding, step_s: float) -> Detections:
+    """The events of one class, with any score, from its rows of scores (windows, 1 or 2, steps)."""
     rows = [
         (k, *event)
         for k, values in enumerate(scores)
         for event in find_events(values[0], decoding, step_s, *values[1:])
     ]
-    window, first, past, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
-    return Found(window.astype(np.int64), first * step_s, past * step_s, score.astype(float))
+    window, start, stop, score = (np.array(column) for column in zip(*rows, strict=True)) if rows else [np.zeros(0)] * 4
+    return Detections(window.astype(np.int64), start * step_s, stop * step_s, score.astype(float))
 
 
-def matched(scores: Floats, decoding: Decoding, truth: Truth, config: ModelConfig) -> Matching:
-    """The detections in one class's rows of scores (windows, 1 or 2, steps) against its events."""
-    return match(truth, decoded(scores, decoding, config.step_samples / config.sample_rate))
+def match_class(scores: Floats, decoding: Decoding, truth: Truth, config: ModelConfig) -> Matching:
+    """The detections of one class, from its rows of scores (windows, 1 or 2, steps), matched with its events."""
+    return match(truth, decode_class(scores, decoding, config.step_samples / config.sample_rate))
 
 
-def judge(scores: Floats, validation: ValidationWindows, config: ModelConfig) -> dict[str, float]:
-    """Frame AP and event AP of each class, and the mean event AP, of scores (windows, rows, steps) in 0-1."""
-    figures: dict[str, float] = {}
-    areas = []
+def validation_metrics(scores: Floats, validation: ValidationWindows, config: ModelConfig) -> dict[str, float]:
+    """Frame AP and event AP of each class and the mean event AP, for scores (windows, rows, steps) in 0-1."""
+    metrics: dict[str, float] = {}
+    event_aps = []
     for k, label in enumerate(config.classes):
         targets = validation.targets[:, k]
-        sure = targets != IGNORED
-        right = targets[sure] >= 0.5
-        frames = average_precision(curve(scores[:, k][sure].astype(float), right, int(right.sum())))
+        judged = targets != IGNORED
+        positive = targets[judged] >= 0.5
+        frames = average_precision(curve(scores[:, k][judged].astype(float), positive, int(positive.sum())))
         decoding, own = config.decoding.get(label, Decoding()), scores[:, class_rows(label, config.rows)]
-        events = average_precision(matching_curve(matched(own, decoding, validation.truth[label], config)))
-        figures |= {f"frame_ap_{label}": frames or 0.0, f"event_ap_{label}": events or 0.0}
-        areas.append(events or 0.0)
-    return {"event_ap": float(np.mean(areas)), **figures}
+        events = average_precision(matching_curve(match_class(own, decoding, validation.truth[label], config)))
+        metrics |= {f"frame_ap_{label}": frames or 0.0, f"event_ap_{label}": events or 0.0}
+        event_aps.append(events or 0.0)
+    return {"event_ap": float(np.mean(event_aps)), **metrics}

@@ -1,4 +1,4 @@
-"""Weights from elsewhere, in every known layout, against reference outputs or the library that wrote them."""
+"""Checkpoints in each known layout, against reference outputs or the library that wrote them."""
 
 import json
 
@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 from loxo import HTSAT, HTSATConfig, LoxoError, load_model, save_model
 from loxo.engine.architectures import preset_config
 from loxo.engine.config import LABELS
+from loxo.engine.filters import mel_filters
 from loxo.network.foreign.checkpoints import convert_checkpoint, load_weights
-from loxo.network.frontend import mel_filters
 from loxo.network.registry import build
 
 TINY = {"embed_dim": 16, "depths": (1, 1, 2, 1), "num_heads": (2, 2, 4, 4), "classes": LABELS}
@@ -24,7 +24,7 @@ def tiny(preset: str, **changes) -> HTSAT:
 
 @pytest.fixture(scope="module")
 def official(golden) -> dict[str, torch.Tensor]:
-    """The golden state with the constants that the official files hold and the golden one leaves out."""
+    """The golden state, with the constants that only the official files contain."""
     state = load_file(golden / "state_tiny_32k.safetensors")
     keys = json.loads((golden / "state_dict_keys.json").read_text())["official_model"]
     assert set(state) < set(keys)
@@ -58,7 +58,7 @@ def test_official_checkpoints(tmp_path, official, golden, prefix):
     close(output["framewise_output"], reference["framewise_output"].transpose(1, 2))
 
 
-def test_another_number_of_classes_keeps_the_trunk_and_says_so(tmp_path, official):
+def test_another_number_of_classes_loads_the_trunk_and_reports_the_head(tmp_path, official):
     path = tmp_path / "htsat.ckpt"
     torch.save({"state_dict": {f"sed_model.{n}": t for n, t in official.items()}}, path)
     model = tiny("audioset", classes=("rumble", "gunshot", "trumpet"))
@@ -92,7 +92,7 @@ def test_swin(golden):
     assert len(official_found) == 86 and report.layout == "Swin"
     assert set(report.found) == official_found & ours
     assert set(report.found) | set(report.constants) == official_found
-    # Of the official 12, five do not exist here: STFT, mel filters and the clip head that is never used.
+    # Five of the official 12 do not exist here: STFT, mel filters and the unused clip head.
     assert set(report.unfound) == {name.removeprefix("sed_model.") for name in expected["unfound"]} & ours
     assert report.unfound == [n for n in model.state_dict() if n.startswith(("bn0.", "tscam_conv."))]
     assert report.unused == ["head.weight", "head.bias"]
@@ -104,7 +104,7 @@ def test_swin(golden):
 
 @pytest.fixture(scope="module")
 def clap():
-    """A small random audio tower with the statistics of a trained one's batch norm."""
+    """A small random audio tower whose batch norm has the statistics of a trained one."""
     from transformers import ClapAudioConfig, ClapAudioModel
 
     torch.manual_seed(2)
@@ -122,7 +122,7 @@ def clap():
 
 
 @pytest.mark.parametrize("container", ["safetensors", "bin", "whole model"])
-def test_clap_as_hugging_face_names_it(tmp_path, clap, container):
+def test_clap_from_hugging_face(tmp_path, clap, container):
     state = {name: tensor.contiguous() for name, tensor in clap.state_dict().items()}
     if container == "whole model":
         state = {f"audio_model.{name}": tensor for name, tensor in state.items()}
@@ -143,11 +143,11 @@ def test_clap_as_hugging_face_names_it(tmp_path, clap, container):
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_clap_as_laion_saves_it(tmp_path, official, protocol):
+def test_clap_from_laion(tmp_path, official, protocol):
     import numpy as np
 
     state = {f"module.audio_branch.{name}": tensor for name, tensor in official.items()}
-    state["module.audio_branch.logmel_extractor.melW"] = mel_filters(48000, 1024, 64, 50.0, 14000.0)
+    state["module.audio_branch.logmel_extractor.melW"] = torch.from_numpy(mel_filters(48000, 1024, 64, 50.0, 14000.0))
     state["module.audio_branch.patch_embed.fusion_model.local_att.0.weight"] = torch.zeros(2, 2)
     state["module.text_branch.embeddings.position_ids"] = torch.zeros(4)
     path = tmp_path / "630k-best.pt"
@@ -173,47 +173,47 @@ def test_the_sizes_of_clap(name, dim, blocks):
     assert config.window_samples // config.hop_length + 1 == 1001
 
 
-# ---------------------------------------------------------------- Loxo's own, and converting
+# ---------------------------------------------------------------- Loxo's own files, and conversion
 
 
 @torch.no_grad()
-def test_blocks_beyond_the_last_begin_as_ones_that_change_nothing(tmp_path):
+def test_blocks_that_the_file_lacks_start_as_the_identity(tmp_path):
     size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
     shallow = HTSAT(HTSATConfig.preset("default", depths=(1, 1, 2), **size)).eval()
     save_model(shallow, tmp_path / "shallow.safetensors")
     deep = HTSAT(HTSATConfig.preset("default", depths=(2, 1, 4), **size)).eval()
     report = load_weights(deep, tmp_path / "shallow.safetensors")
     added = ("layers.0.blocks.1", "layers.2.blocks.2", "layers.2.blocks.3")
-    assert f"change nothing: {', '.join(added)}." in str(report)
+    assert f"start as the identity: {', '.join(added)}." in str(report)
     assert {".".join(name.split(".")[:4]) for name in report.unfound} == set(added)
     waveform = 0.1 * torch.randn(2, deep.config.window_samples, generator=torch.Generator().manual_seed(0))
     before, now = (model(waveform)["framewise_logits"] for model in (shallow, deep))
     torch.testing.assert_close(now, before)
-    assert deep.layers[2].blocks[3].attn.qkv.weight.abs().sum() > 0  # so that it can learn
+    assert deep.layers[2].blocks[3].attn.qkv.weight.abs().sum() > 0  # it can still be trained
     weights = {name: value for name, value in shallow.state_dict().items() if "layers.2.blocks.0." not in name}
     save_file(weights, tmp_path / "torn.safetensors")
-    with pytest.raises(LoxoError, match="is missing"):  # the first one, not the last
+    with pytest.raises(LoxoError, match="is missing"):  # a block before the last one of the file
         load_weights(deep, tmp_path / "torn.safetensors")
 
 
 @torch.no_grad()
-def test_a_head_of_whole_tokens_becomes_one_of_finer_steps(tmp_path):
+def test_a_head_with_one_step_per_token_becomes_a_head_with_substeps(tmp_path):
     size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
     coarse = HTSAT(HTSATConfig.preset("default", substeps=1, fine=0, call_overlap=False, **size)).eval()
     save_model(coarse, tmp_path / "coarse.safetensors")
     fine = HTSAT(HTSATConfig.preset("default", substeps=4, **size)).eval()
     report = load_weights(fine, tmp_path / "coarse.safetensors")
-    assert {name.split(".")[0] for name in report.unfound} == {"fine", "overlap"}  # which begin silent
-    assert "begins as 4 equal ones" in str(report)
+    assert {name.split(".")[0] for name in report.unfound} == {"fine", "overlap"}  # whose output starts at zero
+    assert "one step per token in the file and 4 here: they start equal" in str(report)
     waveform = 0.1 * torch.randn(2, fine.config.window_samples, generator=torch.Generator().manual_seed(0))
     before, now = (model(waveform)["framewise_logits"] for model in (coarse, fine))
     torch.testing.assert_close(now, before.repeat_interleave(4, 2))
-    fine.tscam_conv.bias += torch.arange(8.0)  # the classes' steps lie side by side
+    fine.tscam_conv.bias += torch.arange(8.0)  # channels: the substeps of a class are adjacent
     moved = fine(waveform)["framewise_logits"] - now
     torch.testing.assert_close(moved, torch.arange(8.0).view(2, 4).repeat(1, 64).expand(2, 2, 256))
 
 
-def test_a_fine_head_begins_anew_with_other_classes(tmp_path):
+def test_a_fine_head_is_not_loaded_with_other_classes(tmp_path):
     size = {"embed_dim": 8, "num_heads": (1, 2, 4)}
     source = HTSAT(HTSATConfig.preset("default", **size)).eval()
     torch.nn.init.normal_(source.fine.answer.weight)
@@ -224,7 +224,7 @@ def test_a_fine_head_begins_anew_with_other_classes(tmp_path):
     assert not rumbles.fine.answer.weight.any() and "fine.look.weight" in report.unused
 
 
-def test_loxos_own(tmp_path):
+def test_a_loxo_file(tmp_path):
     source, model = tiny("elephants-4k"), tiny("elephants-4k", classes=("rumble",))
     save_model(source, tmp_path / "model.safetensors")
     report = load_weights(model, tmp_path / "model.safetensors")
@@ -234,7 +234,7 @@ def test_loxos_own(tmp_path):
 
 @pytest.mark.parametrize(("rate", "preset"), [(32000, "audioset"), (4000, "elephants-4k"), (48000, "clap-tiny")])
 def test_converting_finds_size_and_front_end(tmp_path, official, rate, preset):
-    state = {**official, "logmel_extractor.melW": mel_filters(rate, 1024, 64, 50.0, 14000.0)}
+    state = {**official, "logmel_extractor.melW": torch.from_numpy(mel_filters(rate, 1024, 64, 50.0, 14000.0))}
     torch.save({"state_dict": {f"sed_model.{name}": tensor for name, tensor in state.items()}}, tmp_path / "a.ckpt")
     report = convert_checkpoint(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
     model = load_model(tmp_path / "b.safetensors")
@@ -270,26 +270,32 @@ def changed(state, name, tensor):
 
 
 FAULTS = {
-    "wrong shape": (lambda s: changed(s, "norm.weight", torch.ones(64)), r"norm\.weight is \(64,\), here \(128,\)"),
+    "wrong shape": (
+        lambda s: changed(s, "norm.weight", torch.ones(64)),
+        r"norm\.weight has the shape \(64,\), in the model \(128,\)",
+    ),
     "missing": (lambda s: {n: t for n, t in s.items() if n != "norm.bias"}, r"norm\.bias is missing"),
-    "too many": (lambda s: changed(s, "layers.3.blocks.1.norm1.weight", torch.ones(128)), "has no place here"),
+    "too many": (
+        lambda s: changed(s, "layers.3.blocks.1.norm1.weight", torch.ones(128)),
+        "does not exist in the model",
+    ),
     "NaN": (
         lambda s: changed(s, "norm.weight", torch.full((128,), torch.nan)),
-        r"norm\.weight holds numbers .* not finite",
+        r"norm\.weight contains NaN",
     ),
-    "infinite": (lambda s: changed(s, "bn0.bias", torch.full((64,), torch.inf)), "not finite"),
+    "infinite": (lambda s: changed(s, "bn0.bias", torch.full((64,), torch.inf)), "contains NaN or infinity"),
     "Swin v2": (
         lambda s: (
             {n: t for n, t in s.items() if "tscam" not in n} | {"layers.0.blocks.0.attn.logit_scale": torch.ones(2)}
         ),
         "Swin v2",
     ),
-    "unknown": (lambda s: {"conv1.weight": torch.ones(2)}, "no checkpoint that Loxo knows"),
+    "unknown": (lambda s: {"conv1.weight": torch.ones(2)}, "layout of this checkpoint is unknown"),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_are_told_and_leave_the_model_alone(tmp_path, official, fault):
+def test_a_fault_is_named_and_leaves_the_model_unchanged(tmp_path, official, fault):
     change, words = FAULTS[fault]
     path = tmp_path / "htsat.ckpt"
     torch.save({"state_dict": change(official)}, path)
@@ -311,7 +317,7 @@ def test_weights_of_another_size_or_architecture(tmp_path, official, clap):
     with pytest.raises(LoxoError, match="query, key or value"):
         load_weights(tiny("clap-tiny"), tmp_path / "b.bin")
     torch.save({name: tensor for name, tensor in official.items() if "patch_embed" not in name}, tmp_path / "c.ckpt")
-    with pytest.raises(LoxoError, match=r"cannot be converted: it holds no 'patch_embed\.proj"):
+    with pytest.raises(LoxoError, match=r"cannot be converted: it contains no 'patch_embed\.proj"):
         convert_checkpoint(tmp_path / "c.ckpt", tmp_path / "d.safetensors")
     assert not (tmp_path / "d.safetensors").exists()
 

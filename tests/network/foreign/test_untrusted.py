@@ -1,4 +1,4 @@
-"""Checkpoint files from strangers: tensors come out, or one clear error; nothing in them ever runs."""
+"""Untrusted checkpoint files give tensors or one clear error. Nothing in them is run."""
 
 import os
 import zipfile
@@ -53,7 +53,7 @@ def test_old_files_and_safetensors_are_read(tmp_path, weights):
     torch.save({"state_dict": weights}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert same(read_tensors(tmp_path / "old.pth")[0], weights)
     plain = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
-    save_file(plain, tmp_path / "weights.bin", metadata={"by": "test"})  # the name does not matter
+    save_file(plain, tmp_path / "weights.bin", metadata={"by": "test"})  # the content gives the format, not the name
     tensors, metadata = read_tensors(tmp_path / "weights.bin")
     assert set(tensors) == set(plain) and metadata == {"by": "test"}
 
@@ -72,18 +72,18 @@ def test_code_is_refused_and_not_run(tmp_path, weights, zipped, protocol):
 @pytest.mark.parametrize(
     "name", ["builtins.eval", "builtins.getattr", "torch.load", "torch.serialization.load", "os.system"]
 )
-def test_no_function_outside_the_list_can_be_named(tmp_path, name):
+def test_a_pickle_cannot_name_a_function_outside_the_list(tmp_path, name):
     module, function = name.rsplit(".", 1)
     pickled = f"c{module}\n{function}\n(S'1'\ntR.".encode()
     path = tmp_path / "weights.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
-    with pytest.raises(LoxoError, match="holds code"):
+    with pytest.raises(LoxoError, match="contains code"):
         read_tensors(path)
 
 
-def test_no_attribute_can_be_set(tmp_path):
-    """BUILD sets attributes of whatever lies on the pickle's stack, functions and classes too."""
+def test_a_pickle_cannot_set_attributes(tmp_path):
+    """BUILD sets attributes of the object on the stack of the pickle, also of functions and classes."""
     for name in ("torch._utils\n_rebuild_tensor_v2", "collections\nOrderedDict", "numpy\ndtype"):
         pickled = f"c{name}\n(N(dS'__defaults__'\nNstb.".encode()
         with zipfile.ZipFile(tmp_path / "weights.pth", "w") as archive:
@@ -147,7 +147,7 @@ def empty(path, weights):
         (cut, "complete"),
         (cut_old, "complete"),
         (cut_safetensors, "complete"),
-        (script, "archive without"),
+        (script, "archive without exactly one"),
         (compressed, "compressed"),
         (no_tensors, "no dictionary of tensors"),
         (a_list, "no dictionary of tensors"),
@@ -155,13 +155,13 @@ def empty(path, weights):
         (empty, "complete"),
     ],
 )
-def test_faults_are_told(tmp_path, weights, make, words):
+def test_faults_are_named(tmp_path, weights, make, words):
     path = tmp_path / "weights.ckpt"
     make(path, weights)
     with pytest.raises(LoxoError, match=rf"weights\.ckpt: .*{words}"):
         read_tensors(path)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(LoxoError, match=r"none\.ckpt: cannot be read"):
         read_tensors(tmp_path / "none.ckpt")

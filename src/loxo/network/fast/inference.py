@@ -1,53 +1,98 @@
-"""A network as fast as a CPU can do it when nothing is learnt: linear layers by oneDNN, and the batch in slices.
+"""CPU inference operators: linear layers with oneDNN, GELU fused into the product, the batch in slices.
 
-torch's own linear layer may call another library that leaves a third of the processor unused, and a GELU of its own
-reads and writes the widest tensor of the network once more. The fused operators are those that torch.compile uses.
-With gradients, under autocast, on another device, and while a model is compiled or exported, the plain ones are used:
-the results differ by float rounding only.
+PyTorch's own linear layer may call a library that leaves a third of the CPU unused. A separate GELU reads and writes
+the widest tensor of the network once more. The fused operators are those that torch.compile uses. They serve in eval
+mode without gradients. In train mode, with gradients, under autocast, on another device, and while a model is compiled
+or exported, the plain layers run. The results differ by float rounding only.
 
-Weights that ask for no gradient (`model.requires_grad_(False)`) are laid out for the processor once and kept so.
+Weights that require no gradient (`model.requires_grad_(False)`) are converted to oneDNN's memory layout once, and the
+copy is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SLICE = 3 * 2**20  # bytes of tokens: what the layers between make of them, four times as wide, stays in the cache
-ROWS_EXPECTED = 1024  # of a linear layer's input, when its weights are laid out
+from loxo.network.htsat import HTSAT
+from loxo.network.swin import Mlp, PatchEmbed, PatchMerging, WindowAttention
+
+SLICE_BYTES = 3 * 2**20  # of tokens; the widest tensor between layers is four times as large and fits into the cache
+ROWS_EXPECTED = 1024  # rows of a linear layer's input for which its packed weights are optimised
 _packed: WeakKeyDictionary[nn.Linear, tuple[tuple[int, int], Tensor]] = WeakKeyDictionary()
 
 
-def in_slices(layers: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
-    """layers(tokens), a few images of a batch at a time where nothing is learnt: (B, ...) -> (B, ...)
+def apply(model: nn.Module) -> None:
+    """Attaches the inference operators to all modules of HTS-AT in the model. A second call changes nothing."""
+    for module in model.modules():
+        exchange_class(module, {Mlp: InferenceMlp, PatchEmbed: FastPatchEmbed, HTSAT: SlicedHTSAT})
+        if isinstance(module, WindowAttention | Mlp | PatchMerging):
+            for layer in module.children():
+                exchange_class(layer, {nn.Linear: InferenceLinear})
 
-    What lies between the layers then stays in the processor's cache, and in memory that was in use before: a large
-    tensor otherwise costs as much to map and to clear as to compute.
+
+def exchange_class(module: nn.Module, classes: Mapping[type[nn.Module], type[nn.Module]]) -> None:
+    """Gives the module the class that `classes` names for its class; a class that is not a key there stays."""
+    module.__class__ = classes.get(type(module), type(module))
+
+
+class InferenceLinear(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)"""
+        return _pointwise(x, self, "none") if _can_fuse(x, self) else super().forward(x)
+
+
+class InferenceMlp(Mlp):
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., D)"""
+        if not (_can_fuse(x, self.fc1) and _can_fuse(x, self.fc2)):
+            return super().forward(x)
+        return _pointwise(_pointwise(x, self.fc1, "gelu"), self.fc2, "none")
+
+
+class FastPatchEmbed(PatchEmbed):
+    """Without a stem, projects the patches with one matrix product, in train and eval mode."""
+
+    def tokens(self, features: Tensor) -> Tensor:
+        """(B, channels, rows, columns) -> (B, R, C, D)
+
+        The convolution would need a transposed copy of its output, the tokens. This needs a copy of the smaller image.
+        """
+        if self.stem or features.device.type != "cpu" or is_traced():
+            return super().tokens(features)
+        b, c, rows, columns = features.shape
+        p, q = self.proj.kernel_size
+        patches = features.view(b, c, rows // p, p, columns // q, q).permute(0, 2, 4, 1, 3, 5).flatten(3)
+        tokens: Tensor = self.norm(F.linear(patches, self.proj.weight.flatten(1), self.proj.bias))
+        return tokens
+
+
+class SlicedHTSAT(HTSAT):
+    def stages(self, tokens: Tensor) -> Tensor:
+        """(batch, R, C, D) -> (batch, R, C, features), normalised"""
+        if self.training or torch.is_grad_enabled() or tokens.device.type != "cpu" or is_traced():
+            return super().stages(tokens)
+        for layer in self.layers:
+            tokens = in_slices(layer, tokens)
+        return self.norm(tokens)
+
+
+def in_slices(layer: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """layer(tokens), computed for a few items of the batch at a time: (B, ...) -> (B, ...)
+
+    The tensors inside the layer then fit into the CPU's cache, in memory that is already mapped. To map and clear a
+    large new tensor costs as much time as to compute it.
     """
-    if torch.is_grad_enabled() or tokens.device.type != "cpu" or _traced():
-        return layers(tokens)
-    images = max(1, SLICE // (tokens[0].numel() * tokens.element_size()))
-    return layers(tokens) if images >= len(tokens) else torch.cat([layers(some) for some in tokens.split(images)])
-
-
-def linear(x: Tensor, layer: nn.Linear) -> Tensor:
-    """(..., in) -> (..., out)"""
-    return _pointwise(x, layer, "none") if _fusible(x, layer) else F.linear(x, layer.weight, layer.bias)
-
-
-def mlp(x: Tensor, first: nn.Linear, second: nn.Linear) -> Tensor:
-    """second(gelu(first(x))): (..., in) -> (..., out)"""
-    if not (_fusible(x, first) and _fusible(x, second)):
-        return F.linear(F.gelu(F.linear(x, first.weight, first.bias)), second.weight, second.bias)
-    return _pointwise(_pointwise(x, first, "gelu"), second, "none")
+    items = max(1, SLICE_BYTES // (tokens[0].numel() * tokens.element_size()))
+    return layer(tokens) if items >= len(tokens) else torch.cat([layer(part) for part in tokens.split(items)])
 
 
 def has_fused(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether oneDNN's fused operators take tensors of this kind at full speed."""
+    """Whether oneDNN's fused operators accept tensors of this device and dtype at full speed."""
     return bool(
         device.type == "cpu"
         and (dtype == torch.float32 or (dtype == torch.bfloat16 and bfloat16_is_fast()))
@@ -56,34 +101,36 @@ def has_fused(device: torch.device, dtype: torch.dtype) -> bool:
     )
 
 
-def _fusible(x: Tensor, layer: nn.Linear) -> bool:
-    return bool(
-        not torch.is_grad_enabled()
-        and x.dtype == layer.weight.dtype
-        and not torch.is_autocast_enabled("cpu")
-        and not _traced()
-        and has_fused(x.device, x.dtype)
-    )
-
-
-def _traced() -> bool:
+def is_traced() -> bool:
+    """Whether the model is being compiled, exported or traced now."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def bfloat16_is_fast() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware (AVX512-BF16 or AMX): twice as fast as float32."""
+    """Whether this CPU multiplies bfloat16 in hardware (AVX512-BF16 or AMX), twice as fast as float32."""
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
+def _can_fuse(x: Tensor, layer: nn.Linear) -> bool:
+    return bool(
+        not layer.training
+        and not torch.is_grad_enabled()
+        and x.dtype == layer.weight.dtype
+        and not torch.is_autocast_enabled("cpu")
+        and not is_traced()
+        and has_fused(x.device, x.dtype)
+    )
+
+
 def _pointwise(x: Tensor, layer: nn.Linear, activation: str) -> Tensor:
-    weight = layer.weight if layer.weight.requires_grad else _laid_out(layer)
-    algorithm = "none" if activation == "gelu" else ""  # of the GELU: the exact one
+    weight = layer.weight if layer.weight.requires_grad else _packed_weight(layer)
+    algorithm = "none" if activation == "gelu" else ""  # "none": the exact GELU, not the approximation by tanh
     out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, layer.bias, activation, [], algorithm)
     return out
 
 
-def _laid_out(layer: nn.Linear) -> Tensor:
-    """The weights in oneDNN's own layout, made anew when they have changed."""
+def _packed_weight(layer: nn.Linear) -> Tensor:
+    """The weight in oneDNN's own memory layout, converted again after each change of the weight."""
     weight = layer.weight
     state = (weight.data_ptr(), 0 if weight.is_inference() else weight._version)
     known = _packed.get(layer)

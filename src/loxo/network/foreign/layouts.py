@@ -1,7 +1,6 @@
-"""How checkpoints from elsewhere name their weights, and which of ours each name means.
+"""The layouts of foreign checkpoints: one map per layout from the names in the file to Loxo's parameter names.
 
-A file is recognised by the names in it. Each layout has one map from its names to ours, which are those of the official
-HTS-AT checkpoints.
+A layout is recognised by the names in the file. Loxo's names are those of the official HTS-AT checkpoints.
 """
 
 from __future__ import annotations
@@ -19,7 +18,8 @@ from torch import Tensor
 from loxo.engine.model_file import HEADER
 from loxo.errors import LoxoError
 
-Place = tuple[str, int]  # our name, and which third of it (query, key, value) where three tensors become one; else -1
+# Loxo's name, and the part 0, 1, 2 (query, key, value) if three tensors of the file become one; otherwise -1
+Place = tuple[str, int]
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class Layout:
 
     name: str
     architecture: str
-    mark: str  # a pattern that a name of every such file, and of no layout further down, matches
-    place: Callable[[str], Place | None]  # the file's name -> our name; None: not a weight of the model
-    constants: tuple[str, ...] = ()  # endings of the names of tables that we compute
-    absent: tuple[str, ...] = ()  # beginnings of our names that such files do not hold
+    mark: str  # pattern that matches a name in each file of this layout, and in no file of a layout further down
+    place: Callable[[str], Place | None]  # the file's name -> Loxo's name; None: not a weight of the model
+    constants: tuple[str, ...] = ()  # suffixes of the names of tables that Loxo computes itself
+    absent: tuple[str, ...] = ()  # prefixes of Loxo's names that such files do not contain
 
 
 # ---------------------------------------------------------------- name maps, one for each layout
@@ -53,14 +53,14 @@ CLAP_NAMES = {
 AST_NAMES = {
     "layernorm_before": "norm1",
     "layernorm_after": "norm2",
-    # as published files have them
+    # in published files
     "attention.attention.query": ("self_attn.in_proj", 0),
     "attention.attention.key": ("self_attn.in_proj", 1),
     "attention.attention.value": ("self_attn.in_proj", 2),
     "attention.output.dense": "self_attn.out_proj",
     "intermediate.dense": "linear1",
     "output.dense": "linear2",
-    # as transformers 5 has them in memory
+    # in memory, in transformers 5
     "attention.q_proj": ("self_attn.in_proj", 0),
     "attention.k_proj": ("self_attn.in_proj", 1),
     "attention.v_proj": ("self_attn.in_proj", 2),
@@ -81,18 +81,18 @@ AST_OUTSIDE_BLOCKS = {
 
 
 def _block(names: dict[str, Any], inside: str, parameter: str) -> Place | None:
-    """A name inside a transformer block, looked up as a whole."""
+    """The place of a parameter inside a transformer block; `inside` is its name without block and parameter."""
     if inside not in names:
         return None
     new = names[inside]
     new, part = new if isinstance(new, tuple) else (new, -1)
-    joint = "_" if new.endswith("in_proj") else "."  # torch's attention: in_proj_weight
+    joint = "_" if new.endswith("in_proj") else "."  # PyTorch's attention: in_proj_weight
     return f"{new}{joint}{parameter}", part
 
 
 def official_place(name: str) -> Place | None:
     name = name.removeprefix("sed_model.")
-    return None if name.startswith("head.") else (name, -1)  # `head` is never used by the official model either
+    return None if name.startswith("head.") else (name, -1)  # the official model does not use `head`
 
 
 def swin_place(name: str) -> Place | None:
@@ -138,7 +138,7 @@ LAYOUTS = (
 )
 
 
-# ---------------------------------------------------------------- a file's layout, and its weights by our names
+# ---------------------------------------------------------------- recognise the layout, rename the weights
 
 
 def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Layout:
@@ -146,23 +146,28 @@ def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) 
         try:
             architecture = json.loads(metadata[HEADER])["config"]["architecture"]
         except (ValueError, KeyError, TypeError) as error:
-            raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
+            raise LoxoError(
+                f"{path}: the config in its header cannot be read ({error!r}). Fetch or save the file again."
+            ) from error
         return Layout("Loxo", architecture, "", lambda name: (name, -1))
     for layout in LAYOUTS:
         if any(
             re.match(rf"(module\.|audio_model\.|audio_spectrogram_transformer\.)?{layout.mark}", n) for n in tensors
         ):
             if any(name.endswith(("logit_scale", "cpb_mlp.0.weight")) and "blocks" in name for name in tensors):
-                raise LoxoError(f"{path}: these are weights of Swin v2, whose attention is another; Swin v1 is known.")
+                raise LoxoError(f"{path}: Loxo cannot use the attention of Swin v2. Take a checkpoint of Swin v1.")
             return layout
-    some = ", ".join(list(tensors)[:3])
+    first = ", ".join(list(tensors)[:3])
     known = ", ".join(layout.name for layout in LAYOUTS)
-    raise LoxoError(f"{path}: no checkpoint that Loxo knows ({known}). Its {len(tensors)} weights begin with {some}.")
+    raise LoxoError(
+        f"{path}: the layout of this checkpoint is unknown. Its {len(tensors)} weights begin with {first}. "
+        f"Take a checkpoint of {known}."
+    )
 
 
 @dataclass
 class Renamed:
-    """A checkpoint's tensors by our names, the names in the file that each came from, and what is left."""
+    """The tensors of a checkpoint by Loxo's names, the names in the file (`origins`), and the remaining names."""
 
     weights: dict[str, Tensor]
     origins: dict[str, list[str]]
@@ -171,7 +176,7 @@ class Renamed:
 
 
 def rename(layout: Layout, tensors: dict[str, Tensor]) -> Renamed:
-    """Raises LoxoError when one of query, key and value is missing."""
+    """Raises LoxoError if query, key or value is missing."""
     result = Renamed({}, {}, [], [])
     parts: dict[str, dict[int, str]] = {}
     for name in tensors:
@@ -182,10 +187,10 @@ def rename(layout: Layout, tensors: dict[str, Tensor]) -> Renamed:
             result.constants.append(name)
         else:
             parts.setdefault(place[0], {})[place[1]] = name
-    for ours, names in parts.items():
+    for name, names in parts.items():
         if sorted(names) not in ([-1], [0, 1, 2]):
-            raise LoxoError(f"query, key or value of {ours} is missing")
+            raise LoxoError(f"query, key or value of {name} is missing")
         origins = [names[k] for k in sorted(names)]
-        result.origins[ours] = origins
-        result.weights[ours] = torch.cat([tensors[n] for n in origins]) if len(origins) > 1 else tensors[origins[0]]
+        result.origins[name] = origins
+        result.weights[name] = torch.cat([tensors[n] for n in origins]) if len(origins) > 1 else tensors[origins[0]]
     return result

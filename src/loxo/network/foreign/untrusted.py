@@ -1,11 +1,11 @@
-"""Tensors out of a checkpoint file from a stranger: .ckpt, .pth, .pt, .bin, .safetensors, told apart by content.
+"""Reads tensors from untrusted checkpoint files: .ckpt, .pth, .pt, .bin, .safetensors. The content gives the format.
 
-A checkpoint is a pickle, and a pickle is a program. Here it can only build dictionaries, lists and tensors: no name in
-it is ever imported and no function of its choice is called. The names that published checkpoints hold beside tensors
-(NumPy scalars, Lightning's records) become placeholders; any other name is refused, with the file.
+A checkpoint is a pickle, and a pickle is a program. Here it can only build dictionaries, lists and tensors. No name in
+it is imported, and it cannot call a function of its choice. Other objects in published checkpoints (NumPy scalars,
+objects of Lightning) become placeholders. A file with any other name is refused.
 
-`torch.load(weights_only=True)` has the same aim but stops at pickle protocol 4 and at NumPy scalars, which LAION's
-CLAP files have; it reads the files from before PyTorch 1.6, which are no zip archives.
+`torch.load(weights_only=True)` has the same purpose, but fails at pickle protocol 4 and at NumPy scalars, which the
+CLAP files of LAION contain. It serves here only for files from before PyTorch 1.6, which are not zip archives.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ DTYPES = {
     "BoolStorage": torch.bool,
 }
 PLACEHOLDERS = ("numpy", "_codecs", "pytorch_lightning", "lightning", "argparse")  # packages whose objects are skipped
+TENSORS_ONLY = "Request a file that contains only tensors."
 PURE_BUILTINS = ("bytearray", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice", "tuple")
 
 
 class _Skipped:
-    """Stands for an object that is not read."""
+    """Placeholder for an object that is not read."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -57,7 +58,7 @@ class _TensorUnpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(_stored(archive, f"{root}data.pkl")))
         self.archive, self.root = archive, root
         self.storages: dict[str, Tensor] = {}
-        # Methods and not functions: a pickle may set attributes of what it names, and a bound method has none.
+        # Methods instead of functions: a pickle may set attributes of the objects it names. A bound method has none.
         self.known: dict[tuple[str, str], Any] = {
             ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): self.tensor,
@@ -70,12 +71,12 @@ class _TensorUnpickler(pickle.Unpickler):
             return self.known[module, name]
         if module.split(".")[0] in PLACEHOLDERS or (module in ("builtins", "__builtin__") and name in PURE_BUILTINS):
             return _Skipped
-        raise LoxoError(f"it holds code ({module}.{name}), not only tensors")
+        raise LoxoError(f"it contains code ({module}.{name}), not only tensors")
 
     def persistent_load(self, pid: Any) -> Tensor:
         kind, dtype, key, _, count = pid
         if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise LoxoError(f"it holds a storage of an unknown kind ({dtype})")
+            raise LoxoError(f"it contains a storage of an unknown type ({dtype})")
         if key not in self.storages:
             content = bytearray(_stored(self.archive, f"{self.root}data/{key}"))
             if len(content) != count * dtype.itemsize:
@@ -85,8 +86,8 @@ class _TensorUnpickler(pickle.Unpickler):
 
     def tensor(self, storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
         if math.prod(size) > storage.numel():
-            raise LoxoError(f"it holds a tensor of shape {tuple(size)} in a storage of {storage.numel()} numbers")
-        return storage.as_strided(size, stride, offset)  # refuses what lies outside the storage
+            raise LoxoError(f"it contains a tensor of shape {tuple(size)} in a storage of {storage.numel()} numbers")
+        return storage.as_strided(size, stride, offset)  # raises RuntimeError outside the storage
 
     def parameter(self, data: Tensor, *_: Any) -> Tensor:
         return data
@@ -104,7 +105,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with path.open("rb") as handle:
             start = handle.read(512)
     except OSError as error:
-        raise LoxoError(f"{path}: cannot be read ({error.strerror or error}).") from error
+        raise LoxoError(
+            f"{path}: cannot be read ({error.strerror or error}). Is the path correct, and may you read it?"
+        ) from error
     if start.lstrip()[:1] == b"<":
         raise LoxoError(f"{path}: this is a web page, not a checkpoint. The download went wrong: fetch the file again.")
     try:
@@ -115,7 +118,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             with zipfile.ZipFile(path) as archive:
                 pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
                 if len(pickles) != 1:
-                    raise LoxoError("it is an archive without one pickle of tensors")
+                    raise LoxoError("it is an archive without exactly one pickle of tensors")
                 content = _TensorUnpickler(archive, pickles[0].removesuffix("data.pkl")).load()
         else:
             with warnings.catch_warnings():
@@ -123,14 +126,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 content = torch.load(path, map_location="cpu", weights_only=True)
         return _tensors_in(content), {}
     except LoxoError as error:
-        raise LoxoError(f"{path}: not read, nothing in it was run: {error}. Ask for a file of tensors only.") from error
+        raise LoxoError(f"{path}: not read, and nothing in it was run: {error}. {TENSORS_ONLY}") from error
     except Exception as error:  # a hostile or damaged file can raise anything
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
         if code and isinstance(error, pickle.UnpicklingError):
-            fault = f"it holds code ({code[1]}), not only tensors"
-            raise LoxoError(
-                f"{path}: not read, nothing in it was run: {fault}. Ask for a file of tensors only."
-            ) from error
+            fault = f"it contains code ({code[1]}), not only tensors"
+            raise LoxoError(f"{path}: not read, and nothing in it was run: {fault}. {TENSORS_ONLY}") from error
         raise LoxoError(
             f"{path}: this is not a readable checkpoint ({type(error).__name__}). Nothing in it was run. "
             "Is the file complete?"
@@ -138,12 +139,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _tensors_in(content: Any) -> dict[str, Tensor]:
-    """The state dict in what was unpickled: the content itself or an entry of it that holds most of the tensors."""
+    """The state dict of the checkpoint: the content itself, or the entry that contains the most tensors."""
     if not isinstance(content, dict):
-        raise LoxoError("it holds no dictionary of tensors")
+        raise LoxoError("it contains no dictionary of tensors")
     candidates = [content, *(value for value in content.values() if isinstance(value, dict))]
     found = [{k: v for k, v in c.items() if isinstance(k, str) and isinstance(v, Tensor)} for c in candidates]
     best = max(found, key=len)
     if not best:
-        raise LoxoError("it holds no dictionary of tensors")
+        raise LoxoError("it contains no dictionary of tensors")
     return best

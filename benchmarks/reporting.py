@@ -1,4 +1,4 @@
-"""What every benchmark writes down: machine, versions, date, and the spread of what was measured."""
+"""Output that all benchmarks share: machine, versions, date, quartiles of measurements, tables, and CPU time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any
 
 PACKAGES = ("loxo", "torch", "numpy", "scipy", "soundfile", "soxr", "pandas")
 RESULTS = Path("runs/benchmarks")
-PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
+PR_SET_CHILD_SUBREAPER = 36  # from linux/prctl.h
 LOXO = str(Path(sys.executable).parent / "loxo")  # the command of this environment
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and load, and the versions of what computes."""
+    """CPU, cores, memory and load, and the versions of Python and of the packages."""
     about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.split(":", 1)[1].strip() for line in about.splitlines() if line.startswith("model name")]
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
@@ -36,8 +36,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
-    """NAME-DATE.json with the result and the machine; a second one of the day gets a number."""
+def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
+    """Writes NAME-DATE.json with the result and the machine. Further files of the same day get a number."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, number = f"{name}-{date.today().isoformat()}", 1
     path = folder / f"{stem}.json"
@@ -49,18 +49,18 @@ def write(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:
     return path
 
 
-def children_s() -> float:
-    """Seconds of the processor that all commands took that have ended, with everything that they started; not where
-    there is no module resource.
+def children_cpu_s() -> float:
+    """CPU time in seconds of all ended child processes and their descendants. Needs the module `resource`.
 
-    Waits for what ended commands left behind: `loxo detect` does not wait for the process that its workers are forked
-    from. Where nobody can adopt orphans (anywhere but on Linux) that one's time and its workers' are missing.
+    The function first waits for processes that ended commands have left. `loxo detect`, for example, does not wait for
+    the process from which its workers are forked. Only Linux can adopt such orphans. On other systems the CPU time of
+    that process and of its workers is missing.
     """
     import resource
 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    with suppress(ChildProcessError):  # none is left
+    with suppress(ChildProcessError):  # no child process is left
         while True:
             os.waitpid(-1, 0)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -68,18 +68,18 @@ def children_s() -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles."""
+    """Median and quartiles of the values of all rounds."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else list(values) * 3
     return {"median": middle, "low": low, "high": high, "rounds": len(values)}
 
 
-def words(of: dict[str, float], form: str = "{:.1f}") -> str:
-    """ "12.0 (11.5-12.4)" """
-    return f"{form.format(of['median'])} ({form.format(of['low'])}-{form.format(of['high'])})"
+def format_spread(values: dict[str, float], form: str = "{:.1f}") -> str:
+    """Median and quartiles as text, such as "12.0 (11.5-12.4)"."""
+    return f"{form.format(values['median'])} ({form.format(values['low'])}-{form.format(values['high'])})"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Prints Markdown."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Prints a Markdown table. None is printed as a dash."""
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join('–' if cell is None else str(cell) for cell in row)} |")

@@ -1,4 +1,4 @@
-"""What a fetch looks for."""
+"""A recording to fetch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Wanted:
-    """A recording that tables name."""
+class RequestedRecording:
+    """A recording that is named in tables, with its events."""
 
     name: str
     url: str

@@ -1,4 +1,4 @@
-"""A few validation windows with their events and the model's scores, to see what it has learnt so far."""
+"""Plots of validation windows with their events and the model's scores, to follow what the model learns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from loxo.training.validation import Floats, ValidationWindows
 
 
 def choose_windows(validation: ValidationWindows, count: int) -> list[int]:
-    """The first windows with an event of each class in turn, then the first without any; the same at every call."""
+    """Indices of the windows to plot, the same at every call.
+
+    Windows with an event come first, one of each class in turn. Windows without events follow.
+    """
     groups = [sorted({int(k) for k in truth.recording}) for truth in validation.truth.values()]
     chosen: list[int] = []
     for rank in range(len(validation)):
@@ -21,10 +24,13 @@ def choose_windows(validation: ValidationWindows, count: int) -> list[int]:
     return list(dict.fromkeys([*chosen, *range(len(validation))]))[:count]
 
 
-def draw_validation(
-    folder: Path, step: int, scores: Floats, validation: ValidationWindows, config: ModelConfig, count: int
+def plot_validation(
+    folder: Path, iteration: int, scores: Floats, validation: ValidationWindows, config: ModelConfig, count: int
 ) -> None:
-    """Writes `count` pictures, `step_000250_window_003.png` and so on. scores: (windows, rows, steps), 0-1."""
+    """Writes `count` plots, named `iteration_000250_window_003.png` and so on.
+
+    scores: (windows, rows, steps), probabilities.
+    """
     from loxo.report.plots import draw_detections
 
     for window in choose_windows(validation, count):
@@ -35,13 +41,14 @@ def draw_validation(
             scores[window],
             config.classes,
             config.step_samples / config.sample_rate,
-            folder / f"step_{step:06d}_window_{window:03d}.png",
-            truth=_events(validation, window, config),
-            title=f"validation window {window} after {step} steps",
+            folder / f"iteration_{iteration:06d}_window_{window:03d}.png",
+            truth=_events_table(validation, window, config),
+            title=f"validation window {window} after {iteration} iterations",
         )
 
 
-def _events(validation: ValidationWindows, window: int, config: ModelConfig) -> pd.DataFrame:
+def _events_table(validation: ValidationWindows, window: int, config: ModelConfig) -> pd.DataFrame:
+    """The annotated events of one window, as an events table."""
     rows = []
     for label, truth in validation.truth.items():
         decoding = config.decoding.get(label, Decoding())

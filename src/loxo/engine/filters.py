@@ -1,0 +1,148 @@
+"""Filter banks and geometry of the front ends, in numpy.
+
+The numpy front end (loxo.engine.frontend) and the PyTorch one (loxo.network.frontend) both read them here, so that
+neither can drift from the other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4
+MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
+LOG_STEP = math.log(6.4) / 27.0
+
+# Normalisation of the two-resolution front end. Both front ends use these constants.
+SILENCE_RATIO = 1e-10  # a block 100 dB below the loudest block of its window is padding, not sound
+TINY_POWER = 1e-20  # added before a logarithm
+FLOOR_BLOCK = 8  # frames averaged before the quantile: less variance, an eighth of the sorting
+PROMINENCE_DB, PROMINENCE_CENTRE_DB, PROMINENCE_UNIT_DB = (-10.0, 40.0), 5.0, 10.0
+SHAPE_DB, SHAPE_CENTRE_DB, SHAPE_UNIT_DB = (-50.0, 50.0), 0.0, 20.0
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+
+def hertz_to_mel(hertz: Doubles) -> Doubles:
+    """Slaney's mel scale."""
+    logarithmic = MEL_OF_1_KHZ + np.log(np.maximum(hertz, 1000.0) / 1000.0) / LOG_STEP
+    return np.where(hertz < 1000.0, hertz / HERTZ_PER_LINEAR_MEL, logarithmic)
+
+
+def mel_to_hertz(mel: Doubles) -> Doubles:
+    """The inverse of hertz_to_mel."""
+    logarithmic = 1000.0 * np.exp((mel - MEL_OF_1_KHZ) * LOG_STEP)
+    return np.where(mel < MEL_OF_1_KHZ, mel * HERTZ_PER_LINEAR_MEL, logarithmic)
+
+
+def triangles(edges: Doubles, frequencies: Doubles) -> Doubles:
+    """(bins, bands) triangular filters of height 1; band k rises from edges[k], peaks at [k + 1], ends at [k + 2]."""
+    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies[:, None] - left) / (centre - left)
+    falling = (right - frequencies[:, None]) / (right - centre)
+    return np.maximum(0.0, np.minimum(rising, falling))
+
+
+def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Floats:
+    """(n_fft / 2 + 1, n_mels) Slaney mel filters of unit area (Slaney 1998), as the official HTS-AT weights expect."""
+    mels = np.linspace(hertz_to_mel(np.array(fmin)), hertz_to_mel(np.array(fmax)), n_mels + 2)
+    edges = mel_to_hertz(mels)
+    frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
+    return (triangles(edges, frequencies) * (2.0 / (edges[2:] - edges[:-2]))).astype(np.float32)
+
+
+def warped_edges(bands: int, low: float, high: float, first_step: float, even: float) -> Doubles:
+    """bands + 2 frequencies from `low`: steps of `first_step` Hz for the fraction `even` of the bands, then growing.
+
+    The growth is chosen so that the centre of the last filter is `high`.
+    """
+    flat = round(bands * even)
+    growing = bands - flat
+    rest = high - low - first_step * (flat - 1)
+    slope = 2 * (rest / growing - first_step) / (growing + 1)
+    steps = np.concatenate((np.full(flat, first_step), first_step + slope * np.arange(1, growing + 2)))
+    return np.concatenate(([low - first_step], low - first_step + np.cumsum(steps)))
+
+
+def band_filters(edges: Doubles, sample_rate: float, n_fft: int) -> Floats:
+    """(n_fft / 2 + 1, bands) triangles whose weights sum to 1: a band is the mean power density inside it."""
+    weights = triangles(edges, np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1))
+    return (weights / weights.sum(0)).astype(np.float32)
+
+
+def lowpass(factor: int, taps_per_phase: int = 12, beta: float = 8.0) -> Floats:
+    """Kaiser-windowed sinc. It passes a band up to a quarter of the decimated rate and folds nothing into it."""
+    half = taps_per_phase * factor // 2
+    positions = np.arange(-half, half + 1)
+    taps = np.sinc(positions / factor) * np.kaiser(2 * half + 1, beta)
+    return (taps / taps.sum()).astype(np.float32)
+
+
+def hann(length: int) -> Floats:
+    """A periodic Hann window."""
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TwoResolution:
+    """Windows, filters and hops of the two-resolution front end of one config.
+
+    The first `low_bands` bands cover fmin to split_hz with a window of n_fft samples (1.02 s in the default: 1 Hz bins,
+    bands 2 Hz apart that widen to 4 Hz). That window is applied after decimation, where the same resolution costs a
+    quarter. `every` frames share one such window and its centre. The other bands cover short_fmin to fmax with a window
+    of short_n_fft samples (64 ms).
+    """
+
+    hop: int  # samples from one frame to the next
+    every: int  # frames that share one long window
+    factor: int  # of the decimation
+    long_window: Floats  # at the decimated rate
+    short_window: Floats
+    long_filters: Floats  # (bins, low_bands)
+    short_filters: Floats  # (bins, n_mels - low_bands)
+    taps: Floats  # of the low-pass filter before the decimation
+
+    @classmethod
+    def of(cls, config: Any) -> TwoResolution:
+        """The front end of a ModelConfig whose `frontend` is "two-resolution"."""
+        factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
+        low_rate, length = config.sample_rate / factor, config.n_fft // factor
+        low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
+        short_bands = config.n_mels - config.low_bands
+        short_edges = warped_edges(short_bands, config.short_fmin, config.fmax, first_step=20.0, even=0.4)
+        return cls(
+            hop=config.hop_length,
+            every=config.long_every,
+            factor=factor,
+            long_window=hann(length),
+            short_window=hann(config.short_n_fft),
+            long_filters=band_filters(low_edges, low_rate, length),
+            short_filters=band_filters(short_edges, config.sample_rate, config.short_n_fft),
+            taps=lowpass(factor),
+        )
+
+    @property
+    def long_hop(self) -> int:
+        """From one long window to the next, in samples of the decimated rate."""
+        return self.every * self.hop // self.factor
+
+    @property
+    def long_context(self) -> tuple[int, int]:
+        """Samples before and after a waveform that the decimation and the long window need."""
+        half = self.factor * (len(self.long_window) // 2) + len(self.taps) // 2
+        middle = (self.every - 1) * self.hop // 2  # of the frames that share a window, from the centre of the first
+        return half - middle, half + middle
+
+    @property
+    def long_scale(self) -> float:
+        """What a long window's power is divided by, so that white noise has the same level in both resolutions."""
+        return float(np.square(self.long_window).sum()) / self.factor
+
+    @property
+    def short_scale(self) -> float:
+        return float(np.square(self.short_window).sum())

@@ -1,0 +1,53 @@
+"""The graph of a model by ONNX Runtime: float32 on the CPU, in one thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.engine.engine import GraphEngine, Network
+from loxo.engine.graph import read_graph
+from loxo.engine.model_file import ModelFile
+from loxo.errors import LoxoError
+
+Floats = NDArray[np.float32]
+
+
+def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
+    """Raises LoxoError when the graph cannot be read or is not accepted."""
+    import onnxruntime
+
+    network = open_network(read_graph(model), str(model.graph_path))
+    version = {"runtime": "onnxruntime", "precision": "float32", "onnxruntime": onnxruntime.__version__}
+    return GraphEngine(model, network, version)
+
+
+def open_network(graph: bytes, name: str) -> Network:
+    """The network of a checked graph. Raises LoxoError, with the graph's name, when ONNX Runtime does not accept it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # faults are raised; nothing is printed
+    # The shapes that a graph states were checked; here they are compared with those that its operators have.
+    options.add_session_config_entry("session.strict_shape_type_inference", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions have no common class but this
+        raise LoxoError(f"{name}: ONNX Runtime does not accept this graph ({_first_line(error)}).") from error
+
+    def run(images: Floats) -> tuple[Floats, Floats]:
+        try:
+            logits, latent = session.run(["logits", "latent"], {"image": images})
+        except Exception as error:
+            raise LoxoError(f"{name}: ONNX Runtime cannot run this graph ({_first_line(error)}).") from error
+        return logits, latent
+
+    return run
+
+
+def _first_line(error: Any) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,85 @@
+"""Splits annotated recordings into training and validation."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+
+import numpy as np
+
+from loxo.errors import LoxoError
+from loxo.training.annotations import AnnotatedRecording, Annotations
+from loxo.training.config import SPLITS
+
+RANDOM_SPLITS = 300  # random splits to choose from
+UNKNOWN_GROUP = "?"  # prefix of the group of a recording whose site or day is not known
+
+
+def split_annotations(
+    annotations: Annotations, share: float, *, by: str = "recording", seed: int = 0
+) -> tuple[Annotations, Annotations]:
+    """The recordings for training and those for validation. The split depends only on its arguments.
+
+    Validation has about `share` of the total time. Recordings of one site or day (`by`) stay on one side. The split is
+    the best of many random ones: each class occurs on both sides if that is possible, and validation's fractions of the
+    time and of each class's events are nearest to `share`. A recording whose site or day is not known is a group of its
+    own. The problems of both sides are those of `annotations`.
+
+    Raises LoxoError when there is only one site, day or recording, or when one side would contain no event.
+    """
+    if by not in SPLITS:
+        raise LoxoError(f"The split is by {by!r}, but it must be by one of {', '.join(SPLITS)}.")
+    groups: dict[str, list[AnnotatedRecording]] = defaultdict(list)
+    for one in annotations.recordings:
+        key = {"recording": one.path, "site": one.site, "day": one.day}[by]
+        groups[key if key is not None else f"{UNKNOWN_GROUP} {one.path}"].append(one)
+    if len(groups) < 2:
+        raise LoxoError(
+            f"All {len(annotations.recordings)} recording(s) are of one {by}, so that none can be used for validation. "
+            + ("Add recordings." if by == "recording" else "Split by recording instead, or add others.")
+        )
+    names = sorted(groups)
+    amounts = np.array(  # (groups, 1 + classes): samples, and number of events of each class
+        [
+            [
+                sum(one.samples for one in groups[name]),
+                *(sum(label == k for one in groups[name] for label, _, _ in one.events) for k in annotations.classes),
+            ]
+            for name in names
+        ],
+        dtype=float,
+    )
+    fractions = amounts / np.maximum(amounts.sum(0), 1)
+    occurs = amounts.sum(0) > 0
+    rng = np.random.default_rng(seed)
+    best: tuple[float, np.ndarray] | None = None
+    for _ in range(RANDOM_SPLITS):
+        order = rng.permutation(len(names))
+        size = 1 + int(np.abs(np.cumsum(fractions[order, 0])[:-1] - share).argmin())
+        chosen = order[:size]
+        validation_fractions = fractions[chosen].sum(0)
+        one_sided = occurs & ((validation_fractions == 0) | (validation_fractions > 1 - 1e-9))
+        cost = float(np.abs(validation_fractions - share)[occurs].sum() + 10 * one_sided[1:].sum())
+        if best is None or cost < best[0]:
+            best = cost, chosen
+    assert best is not None
+    held_out = {names[k] for k in best[1]}
+    sides = [
+        dataclasses.replace(
+            annotations,
+            recordings=tuple(
+                sorted(
+                    (one for name in names if (name in held_out) == validation for one in groups[name]),
+                    key=lambda one: one.path,
+                )
+            ),
+        )
+        for validation in (False, True)
+    ]
+    for side, purpose in zip(sides, ("training", "validation"), strict=True):
+        if not any(side.counts().values()):
+            raise LoxoError(
+                f"The {len(side.recordings)} recording(s) for {purpose} contain no event of {', '.join(side.classes)}. "
+                f"All events are of one {by}; " + ("add recordings." if by == "recording" else "split by recording.")
+            )
+    return sides[0], sides[1]
