@@ -12,7 +12,6 @@ does not respond for more than 10 s, is a fault.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import shutil
 import struct
@@ -22,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from loxo.runs.record import RecordedFile, read_record
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
 
@@ -125,11 +125,11 @@ def make_damaged(folder: Path, files: int, seed: int) -> dict[str, tuple[str, st
     return made
 
 
-def is_silent_loss(kind: str, size: int, item: dict[str, object]) -> bool:
+def is_silent_loss(kind: str, size: int, item: RecordedFile) -> bool:
     """Whether a recording has status done and no note, although much of its file was not analysed."""
-    if item["status"] != "done" or item["notes"]:
+    if item.status != "done" or item.notes:
         return False
-    seconds = float(item["analysed_s"])  # type: ignore[arg-type]
+    seconds = item.analysed_s
     if kind in FRAME_BYTES:  # all bytes after the header are samples, at the possibly damaged rate of the header
         rates = {RATE, *(RATE ^ 1 << bit for bit in range(32))}
         return not any(seconds * rate * FRAME_BYTES[kind] >= size - 1024 for rate in rates if rate > 0)
@@ -140,20 +140,19 @@ def analyse_damaged(folder: Path, files: int, seed: int) -> Counter[str]:
     """Makes, analyses and judges; how many ended how. SystemExit where something is not as it must be."""
     made = make_damaged(folder / "damaged", files, seed)
     survey([folder / "damaged"], "toy", folder / "run", load=ToyModel, workers=2, patience_minutes=HANG_S / 60)
-    record = json.loads((folder / "run" / "run.json").read_text())
     faults, outcomes = [], Counter[str]()
-    for item in record["recordings"]:
-        path = Path(item["recording"])
+    for item in read_record(folder / "run").recordings:
+        path = Path(item.recording)
         kind, damage = made.pop(path.name)
-        outcomes[item["status"] if not item["notes"] or item["status"] != "done" else "done, with a note"] += 1
-        message = " ".join([item["reason"] or "", *item["notes"]])
+        outcomes[item.status if not item.notes or item.status != "done" else "done, with a note"] += 1
+        message = " ".join([item.reason or "", *item.notes])
         if "worker process" in message:
             faults.append(f"{path.name}: {message}")
         elif "the analysis failed with" in message:
             faults.append(f"{path.name}: unexpected error: {message}")
         elif is_silent_loss(kind, path.stat().st_size, item):
-            faults.append(f"{path.name}: silent loss ({item['analysed_s']} s of {path.stat().st_size} bytes)")
-        elif damage == "no_damage" and (item["status"] != "done" or message):
+            faults.append(f"{path.name}: silent loss ({item.analysed_s} s of {path.stat().st_size} bytes)")
+        elif damage == "no_damage" and (item.status != "done" or message):
             faults.append(f"{path.name}: an undamaged recording was reported as damaged: {message}")
     faults += [f"{name}: the recording is missing in run.json" for name in made]
     if faults:

@@ -21,7 +21,8 @@ from loxo.evaluation.inputs import read_truth
 from loxo.evaluation.metrics import Curve, average_precision, curve
 from loxo.evaluation.segments import positive_frames
 from loxo.evaluation.spans import Bools, Floats
-from loxo.runs.scores import read_scores, recordings_with_names
+from loxo.runs.record import read_record
+from loxo.runs.scores import read_scores
 
 RECALLS = (0.5, 0.6, 0.7, 0.8, 0.9)
 SPAN_RECALL = 0.8  # the recall at which false spans are counted and drawn
@@ -65,7 +66,7 @@ def frames_of(run: Path, survey: Path, label: str) -> tuple[Scored, float]:
     truth = truth[truth["label"] == label]
     files = truth["recording"].map(lambda path: Path(path).name)
     scored, hop_s = {}, 0.0
-    for name in recordings_with_names(run):
+    for name in read_record(run).names:
         stored = read_scores(run, name)
         scores, hop_s = stored.scores[stored.labels.index(label)].astype(float), stored.hop_s
         own = truth[files == Path(name).name]

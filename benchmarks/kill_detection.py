@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from loxo.runs.record import read_record
 from loxo.survey.processes import process_context
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
@@ -180,10 +181,8 @@ def kill_and_compare(
         out = folder / f"run{rounds}"
         for kind, count in kill_and_resume(card, out, kinds, rng, every_s).items():
             total[kind] += count
-        run_json = json.loads((out / "run.json").read_text())
-        if any(
-            item["status"] != "done" for item in run_json["recordings"]
-        ):  # a shard that was interrupted three times has failed
+        # A shard that was interrupted three times has failed.
+        if any(file.status != "done" for file in read_record(out).recordings):
             run_survey(str(card), str(out), None, 0.0)
         if results(out) != expected:
             raise SystemExit(f"{out}: the results differ from those of the undisturbed run")

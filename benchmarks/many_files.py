@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from loxo.survey import processes
-from loxo.survey.survey import Progress, survey
+from loxo.survey.survey import SurveyProgress, survey
 from toy import ToyModel, write_recording
 
 
@@ -59,7 +59,7 @@ def measure(card: Path, out: Path) -> None:
     """Runs the survey twice, and prints times and memory."""
     process, memory = psutil.Process(), {}
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: SurveyProgress) -> None:
         if progress.finished in (progress.recordings // 10, progress.recordings):
             memory.setdefault(progress.finished, process.memory_info().rss / 2**20)
 

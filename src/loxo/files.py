@@ -11,6 +11,11 @@ from typing import IO, Any
 
 from loxo.errors import LoxoError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _use_fsync: ContextVar[bool] = ContextVar("_use_fsync", default=True)
 
 
@@ -69,3 +74,19 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Writes `content` to a file with atomic_file."""
     with atomic_file(path, "wb") as file:
         file.write(content)
+
+
+def lock_file(handle: int) -> None:
+    """Locks an open file for this process, without waiting. Raises BlockingIOError when the file is locked already.
+
+    The lock is the system's own (flock). It ends when the file is closed and when the process ends, for any reason.
+    Where the system or the file server has no such locks, this function does nothing.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # a file server without locks
+        return

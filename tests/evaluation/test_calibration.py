@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated, fit_calibration, operating_curve, reliability
+from loxo.evaluation.calibration import calibrated_scores, fit_calibration, operating_curve, reliability
 
 
 def drawn(seed, n, power):
@@ -20,10 +20,10 @@ def drawn(seed, n, power):
 def test_calibrated_scores_equal_the_precision_on_other_data(power):
     calibration = fit_calibration(*drawn(1, 6000, power))
     scores, correct = drawn(2, 50_000, power)
-    assert reliability(calibrated(scores, calibration), correct).error < 0.02
+    assert reliability(calibrated_scores(scores, calibration), correct).error < 0.02
     if power != 1.0:
         assert reliability(scores, correct).error > 0.15
-    near = np.abs(calibrated(scores, calibration) - 0.8) < 0.03
+    near = np.abs(calibrated_scores(scores, calibration) - 0.8) < 0.03
     assert correct[near].mean() == pytest.approx(0.8, abs=0.04)
 
 
@@ -44,9 +44,9 @@ def test_a_calibration_rises_strictly_from_0_to_1_for_any_data(rows, method):
 def test_a_few_events_do_not_give_extreme_probabilities():
     # Five correct detections and no false ones do not give a probability of 1.
     calibration = fit_calibration(np.full(5, 0.9), np.ones(5, bool))
-    assert 0.6 < calibrated(np.array([0.9]), calibration)[0] < 0.97
+    assert 0.6 < calibrated_scores(np.array([0.9]), calibration)[0] < 0.97
     calibration = fit_calibration(np.array([0.2, 0.9]), np.array([False, True]))
-    low, high = calibrated(np.array([0.2, 0.9]), calibration)
+    low, high = calibrated_scores(np.array([0.2, 0.9]), calibration)
     assert 0.05 < low < 0.5 < high < 0.95
 
 
@@ -61,10 +61,10 @@ def test_uninformative_scores_become_the_overall_precision():
     rng = np.random.default_rng(0)
     scores, correct = rng.random(2000), rng.random(2000) < 0.3
     for method in ("isotonic", "platt"):
-        values = calibrated(np.linspace(0.1, 0.9, 9), fit_calibration(scores, correct, method))
+        values = calibrated_scores(np.linspace(0.1, 0.9, 9), fit_calibration(scores, correct, method))
         assert np.abs(values - 0.3).max() < 0.12
     backwards = fit_calibration(scores, rng.random(2000) < 1 - scores, "platt")
-    assert calibrated(np.array([0.5]), backwards)[0] == pytest.approx(0.5, abs=0.05)
+    assert calibrated_scores(np.array([0.5]), backwards)[0] == pytest.approx(0.5, abs=0.05)
 
 
 def test_reliability_of_an_example():

@@ -6,14 +6,14 @@ from loxo.errors import LoxoError
 from loxo.report.clock import Clock, parse_coordinates, parse_zone, sun_times
 
 
-def test_zones():
+def test_time_zones_are_names_or_offsets():
     assert parse_zone("UTC") is UTC
     assert parse_zone("+01:00") == timezone(timedelta(hours=1)) and parse_zone("-3") == timezone(-timedelta(hours=3))
     with pytest.raises(LoxoError, match="no time zone 'Africa/Nowhere'"):
         parse_zone("Africa/Nowhere")
 
 
-def test_wall_clock():
+def test_start_times_are_converted_to_the_wall_clock_of_the_report():
     naive, aware = datetime(2020, 1, 1, 23), datetime(2020, 1, 1, 23, tzinfo=UTC)
     east = parse_zone("Africa/Brazzaville")  # UTC + 1
     assert Clock().local(naive) == naive and Clock().local(aware) == naive
@@ -22,7 +22,7 @@ def test_wall_clock():
     assert Clock(east, UTC).local(naive) == datetime(2020, 1, 2)  # the recorder's clock showed UTC
 
 
-def test_sunrise_of_an_almanac():
+def test_sunrise_agrees_with_an_almanac():
     """Greenwich at midsummer 2024: 4:43 and 21:21 British summer time; midnight sun at Tromso."""
     day = date(2024, 6, 21)
     [(_, rise, sink)] = sun_times((51.48, 0.0), parse_zone("Europe/London"), [day])
@@ -31,7 +31,7 @@ def test_sunrise_of_an_almanac():
     assert sun_times((69.65, 18.96), parse_zone("Europe/Oslo"), [day]) == [(day, None, None)]
 
 
-def test_coordinates(tmp_path):
+def test_coordinates_are_one_place_or_a_table_of_sites(tmp_path):
     assert parse_coordinates("2.2, 16.5") == {"": (2.2, 16.5)}
     table = tmp_path / "sites.csv"
     table.write_text("Site,Lat,Lon\nnn01a,2.1,16.4\nnn02a,-2.2,16.6\n")
@@ -40,14 +40,14 @@ def test_coordinates(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
-    [("95,16", "latitude must lie"), ("2.2,x", "no latitude and longitude"), ("nowhere.csv", "neither LAT,LON")],
+    [("95,16", "latitude must lie"), ("2.2,x", "not a latitude and a longitude"), ("nowhere.csv", "neither LAT,LON")],
 )
-def test_bad_coordinates(given, sentence):
+def test_wrong_coordinates_are_refused(given, sentence):
     with pytest.raises(LoxoError, match=sentence):
         parse_coordinates(given)
 
 
-def test_bad_tables_of_coordinates(tmp_path):
+def test_wrong_tables_of_coordinates_are_refused(tmp_path):
     table = tmp_path / "sites.csv"
     table.write_text("name,lat,lon\na,1,2\n")
     with pytest.raises(LoxoError, match="columns site, lat, lon"):

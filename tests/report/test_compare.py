@@ -12,7 +12,7 @@ from loxo.report.compare import compare, pair_events
 A, B = "a_20200101_000000.wav", "b_20200101_000000.wav"
 
 
-def test_events_gained_lost_and_moved(tmp_path):
+def test_events_are_gained_lost_or_moved_between_two_runs(tmp_path):
     one = [event(A, 10), event(A, 50, score=0.7), event(A, 100), event(A, 200, "gunshot"), event(B, 10)]
     other = [event(f"x/{A}", 10), event(f"x/{A}", 51.0, score=0.9), event(f"x/{A}", 200), event(f"x/{A}", 300)]
     other += [event("x/c_20200101_000000.wav", 10)]
@@ -50,9 +50,9 @@ def test_pairs_are_one_to_one_and_the_longest_overlap_wins():
     assert pair_events(table(), table((1, 2))).shape == (0, 2) == pair_events(table((1, 2)), table()).shape
 
 
-def test_equal_runs_and_runs_of_other_recordings(tmp_path):
+def test_equal_runs_have_no_changes_and_runs_of_other_recordings_are_refused(tmp_path):
     runs = [write_run(tmp_path / name, [recording(A)], [event(A, 1)]) for name in ("one", "two")]
-    assert "Both runs have the same events" in compare(*runs).page.read_text()
+    assert "Both runs contain the same events" in compare(*runs).page.read_text()
     strange = write_run(tmp_path / "three", [recording(B)], [event(B, 1)])
     with pytest.raises(LoxoError, match="no analysed recording in common"):
         compare(runs[0], strange)

@@ -24,7 +24,7 @@ def recordings(tmp_path):
     return read_run(write_run(tmp_path / "run", rows, [])).recordings
 
 
-def test_hours_by_hour_are_cut_at_full_hours(recordings):
+def test_recordings_are_cut_at_full_hours(recordings):
     hours = hourly_effort(recordings)
     a = hours[hours["site"] == "a"].set_index("hour")
     assert a.loc[datetime(2020, 1, 1, 22), ["recorded_h", "analysed_h"]].tolist() == [0.5, 0.5]
@@ -36,7 +36,7 @@ def test_hours_by_hour_are_cut_at_full_hours(recordings):
     assert hours["hour"].is_monotonic_increasing or hours["site"].nunique() > 1
 
 
-def test_days_have_rows_without_recordings_too(recordings):
+def test_days_without_recordings_have_rows(recordings):
     days = daily_effort(recordings, hourly_effort(recordings))
     a = days[days["site"] == "a"].set_index("date")
     assert a.loc["2020-01-01", ["recordings", "recorded_h", "analysed_h"]].tolist() == [1, 1.5, 1.5]
@@ -47,14 +47,14 @@ def test_days_have_rows_without_recordings_too(recordings):
     assert unknown[["site", "recordings", "analysed_h"]].to_numpy().tolist() == [["", 1, 5.0]]
 
 
-def test_days_between_are_listed_with_nothing(tmp_path):
+def test_days_between_two_recordings_have_zero_hours(tmp_path):
     rows = [recording("a_20200101_000000.wav", 1), recording("a_20200104_000000.wav", 1)]
     run = read_run(write_run(tmp_path / "run", rows, []))
     days = daily_effort(run.recordings, hourly_effort(run.recordings))
     assert days["date"].dt.day.tolist() == [1, 2, 3, 4] and days["recorded_h"].tolist() == [1, 0, 0, 1]
 
 
-def test_gaps_have_their_length_and_cause(recordings):
+def test_gaps_have_a_length_and_a_cause(recordings):
     gaps = find_gaps(recordings)
     assert gaps[["site", "hours", "cause"]].to_numpy().tolist() == [
         ["a", 1.0, "nothing was recorded"],
@@ -64,7 +64,7 @@ def test_gaps_have_their_length_and_cause(recordings):
     assert gaps["start"].tolist()[1] == pd.Timestamp("2020-01-02 05:00")
 
 
-def test_a_schedule_is_no_row_of_gaps(tmp_path):
+def test_pauses_of_a_recording_schedule_are_not_gaps(tmp_path):
     """One minute every ten: pauses of 9 min are the schedule, and one recording that is not there is a gap."""
     names = [f"a_20200101_{k // 6:02d}{k % 6}000.wav" for k in range(60) if k != 30]
     run = read_run(write_run(tmp_path / "run", [recording(name, 1 / 60) for name in names], []))
@@ -74,7 +74,7 @@ def test_a_schedule_is_no_row_of_gaps(tmp_path):
     assert usual_pause_s(start, start + 60_000_000) == 540
 
 
-def test_copies_are_told(tmp_path):
+def test_hours_that_are_recorded_twice_are_counted_as_overlap(tmp_path):
     rows = [recording("x/a_20200101_000000.wav", 2), recording("y/a_20200101_010000.wav", 2)]
     run = read_run(write_run(tmp_path / "run", rows, []))
     assert overlap_hours(run.recordings) == 1.0 and not len(find_gaps(run.recordings))

@@ -15,7 +15,7 @@ def test_poisson_limits_are_garwoods():
     assert poisson_interval(np.ones(10)) == pytest.approx((4.7954, 18.3904), abs=1e-3)
 
 
-def test_weighted_limits_enclose_the_sum_and_widen_with_doubt():
+def test_limits_of_probabilities_enclose_their_sum_and_are_wider_for_uncertain_events():
     """20 events of which half are right say less than 10 that are: never less wide than for ten certain ones is wrong,
     since the 20 were all seen; the limits hold the sum and shrink against the Poisson of 20 halves."""
     low, high = poisson_interval(np.full(20, 0.5))
@@ -23,7 +23,7 @@ def test_weighted_limits_enclose_the_sum_and_widen_with_doubt():
     assert low > poisson_interval(np.ones(10))[0] and high < 10 + 2 * (18.39 - 10)
 
 
-def test_coverage_of_both_intervals():
+def test_both_intervals_cover_the_true_rate():
     """Of 400 simulated surveys at a known rate about 95 % of the intervals hold it."""
     rng = np.random.default_rng(1)
     held = {"poisson": 0, "days": 0}
@@ -56,9 +56,9 @@ def run(tmp_path):
     return read_run(write_run(tmp_path / "run", rows, events))
 
 
-def test_rates_by_site_and_over_all(run):
-    weights = np.ones(len(run.events))
-    table = rates(run.events, weights, run.labels, run.recordings, hourly_effort(run.recordings))
+def test_rates_are_computed_by_site_and_for_all_sites(run):
+    probabilities = np.ones(len(run.events))
+    table = rates(run.events, probabilities, run.labels, run.recordings, hourly_effort(run.recordings))
     rows = table.set_index(["label", "site"])
     a = rows.loc[("rumble", "a")]
     assert (a["events"], a["analysed_h"], a["per_day"], a["interval"]) == (16, 96.0, 4.0, "days")
@@ -71,9 +71,9 @@ def test_rates_by_site_and_over_all(run):
     assert rows.loc[("gunshot", "a"), "per_day"] == 0 and rows.loc[("gunshot", "a"), "per_day_high"] > 0
 
 
-def test_weights_make_expected_counts(run):
-    weights = np.where(run.events["site"] == "b", 0.5, 1.0)
-    table = rates(run.events, weights, run.labels, run.recordings, hourly_effort(run.recordings))
+def test_expected_counts_are_sums_of_probabilities(run):
+    probabilities = np.where(run.events["site"] == "b", 0.5, 1.0)
+    table = rates(run.events, probabilities, run.labels, run.recordings, hourly_effort(run.recordings))
     b = table.set_index(["label", "site"]).loc[("rumble", "b")]
     assert (b["events"], b["expected"], b["per_day"]) == (3, 1.5, 1.5)
 
@@ -84,7 +84,7 @@ def test_a_site_without_sound_has_no_rate(tmp_path):
     assert table["per_day"].isna().all() and (table["interval"] == "").all()
 
 
-def test_events_fall_into_their_hour(run):
+def test_events_count_in_the_hour_in_which_they_start(run):
     cells = hourly_events(run.events, np.full(len(run.events), 0.5), hourly_effort(run.recordings), run.labels)
     b = cells[cells["site"] == "b"]
     assert b["rumble"].tolist()[:4] == [2, 0, 1, 0] and b["rumble expected"].sum() == 1.5

@@ -38,7 +38,7 @@ def test_the_page_loads_nothing(sound):
     assert "svg" in page.tags and "table" in page.tags
 
 
-def test_tables_and_figures_lie_beside_it(sound):
+def test_tables_and_figures_are_written_next_to_the_page(sound):
     names = {path.name for path in sound.page.parent.iterdir()}
     assert names == {"page.html", *(f"page.{t}.csv" for t in ("effort", "gaps", "problems", "rates", "hours"))}
     rates = pd.read_csv(sound.page.with_suffix(".rates.csv")).set_index(["label", "site"])
@@ -56,14 +56,14 @@ def test_tables_and_figures_lie_beside_it(sound):
         assert path.read_bytes().startswith(b"<?xml" if path.suffix == ".svg" else b"\x89PNG")
 
 
-def test_recordings_that_are_gone_are_named_and_others_shown(sound):
+def test_missing_recordings_are_listed_and_other_events_are_shown(sound):
     text = sound.page.read_text()
-    assert "b_20200102_060000.wav: the recording is not there any more" in text
+    assert "b_20200102_060000.wav: the recording was not found" in text
     assert "strongest" in text and "· a_20200101_000000.wav" in text
     assert any("1 recording " in note and "--recordings" in note for note in sound.notes)
 
 
-def test_recordings_on_a_web_server_are_drawn_by_range_and_a_silent_one_is_asked_once(serve, tmp_path):
+def test_recordings_on_a_web_server_are_read_by_range_and_an_unreachable_server_gets_one_request(serve, tmp_path):
     name = "a_20200101_000000.wav"
     soundfile.write(tmp_path / name, 0.01 * np.random.default_rng(0).standard_normal(1200 * 4000), 4000)
     data = (tmp_path / name).read_bytes()
@@ -91,7 +91,7 @@ def test_the_same_run_gives_the_same_page(tmp_path):
     assert pages[0] == pages[1]
 
 
-def test_a_season_with_sun(tmp_path):
+def test_a_report_of_a_season_shows_sunrise_and_sunset(tmp_path):
     run = season(tmp_path / "run", sites=2, days=10, hours=8)
     made = report(run, coordinates="2.2,16.5", time_zone="Africa/Brazzaville")
     assert made.page == run / "report.html"
@@ -107,7 +107,7 @@ def test_a_season_with_sun(tmp_path):
     assert hours["rumble"].sum() == (pd.read_csv(run / "events.csv")["label"] == "rumble").sum()
 
 
-def test_hostile_names_are_text(tmp_path):
+def test_names_with_markup_are_escaped(tmp_path):
     name = "<script>alert(1)</script>$x^2$&\"'_20200101_000000.wav"
     rows = [recording(name, 1), recording("<img src=http://x>.wav", analysed=0, reason="<b onload=x>: empty.")]
     made = report(write_run(tmp_path / "<run>", rows, [event(name, 1.0, "<i>rumble")]), tmp_path / "p.html")
@@ -115,10 +115,10 @@ def test_hostile_names_are_text(tmp_path):
     assert not page.tags & {"b", "i"} and "<script>alert(1)</script>" in " ".join(page.words)
 
 
-def test_no_start_times_no_events_nothing_analysed(tmp_path):
+def test_reports_are_written_without_start_times_events_or_analysed_sound(tmp_path):
     made = report(write_run(tmp_path / "a", [recording("clip.wav", 1)], [event("clip.wav", 3)]))
     assert any("no start time in their names" in note for note in made.notes)
-    assert "None of the recordings has a start time" in made.page.read_text()
+    assert "No recording has a start time" in made.page.read_text()
     assert pd.read_csv(tmp_path / "a" / "report.rates.csv")["per_day"].iloc[0] == 24
     assert report(write_run(tmp_path / "b", [recording("a_20200101_000000.wav", 1)], [])).page.exists()
     failed = [recording("a_20200101_000000.wav", analysed=0, reason="empty.")]
@@ -131,24 +131,24 @@ def test_no_start_times_no_events_nothing_analysed(tmp_path):
         ({"coordinates": "1,2"}, "--time-zone"),
         ({"clock_zone": "UTC"}, "--time-zone"),
         ({"time_zone": "Mars"}, "no time zone"),
-        ({"out": "page.pdf"}, "end its name with .html"),
+        ({"out": "page.pdf"}, "Give a name that ends with .html"),
         ({"recordings": "nowhere"}, "no such folder"),
     ],
 )
-def test_bad_options(tmp_path, options, sentence):
+def test_wrong_options_are_refused(tmp_path, options, sentence):
     run = write_run(tmp_path / "run", [recording("a_20200101_000000.wav", 1)], [])
     with pytest.raises(LoxoError, match=sentence):
         report(run, **options)
     assert not list(run.glob("report*"))
 
 
-def test_the_command(tmp_path, monkeypatch, capsys):
+def test_the_command_writes_a_report_or_one_sentence_about_a_fault(tmp_path, monkeypatch, capsys):
     run = write_run(tmp_path / "run", [recording("clip.wav", 1)], [])
     for arguments, code, words in (
-        ([run], 0, "the report is"),
+        ([run], 0, "the report was written to"),
         ([run, run], 0, "comparison.html"),
-        ([tmp_path], 2, "no run of `loxo detect`"),
-        ([run, run, run], 2, "compares two"),
+        ([tmp_path], 2, "not a run folder of `loxo detect`"),
+        ([run, run, run], 2, "two runs to compare"),
     ):
         monkeypatch.setattr(sys, "argv", ["loxo", "report", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:

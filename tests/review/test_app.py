@@ -1,11 +1,13 @@
 """The page's server: what it answers to the reviewer, and what it refuses to everybody else."""
 
+import os
+
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from loxo.review.app import create_app
-from loxo.review.guard import LARGEST_BODY
+from loxo.review.guard import MAX_BODY
 from loxo.review.session import Session
 
 TOKEN = "a-token-of-the-test"
@@ -39,7 +41,7 @@ def rows(page, **filter):
 # -- what the page asks
 
 
-def test_the_page_and_what_it_is_made_of(page):
+def test_the_page_loads_only_its_own_files(page):
     html = page.get("/").text
     assert "Loxo" in html and "http://" not in html.replace("http://www.w3.org", "") and "https://" not in html
     for name, kind in (("style.css", "text/css"), ("js/main.js", "text/javascript"), ("icon.svg", "image/svg")):
@@ -67,20 +69,20 @@ def test_lists_are_sorted_and_filtered(page):
     assert scores(hour_from=22, hour_to=4) == [0.93, 0.88, 0.71, 0.42]  # over midnight
     assert page.get("/api/queue", params={"sort": "beauty"}).status_code == 400
     assert page.get("/api/queue", params={"hour_to": 77}).status_code == 400
-    assert page.get("/api/queue", params={"score_min": "x"}).json() == {"error": "The request is not understood."}
+    assert page.get("/api/queue", params={"score_min": "x"}).json() == {"error": "The request is not valid."}
 
 
-def test_a_sample_is_spread_over_the_scores_and_the_same_for_everybody(page):
+def test_a_sample_is_spread_over_the_scores_and_equal_for_all_reviewers(page):
     one = rows(page, sample=2, status="all")
     assert len(one) == 4 and rows(page, sample=2, status="all") == one
     assert set(one) <= set(rows(page, sample=3, status="all"))
 
 
-def test_decisions_undo_and_what_is_left(page, session):
+def test_decisions_leave_the_list_and_undo_restores_them(page, session):
     first, second = rows(page)[:2]
     done = page.post("/api/act", json={"changes": [{"row": first, "verdict": "yes"}]}).json()
     assert done[0]["verdict"] == "yes" and first not in rows(page) and rows(page, status="yes") == [first]
-    assert b'"verdict":"yes"' in session.journal.path.read_bytes()
+    assert b'"verdict":"yes"' in session.log.path.read_bytes()
     page.post("/api/act", json={"changes": [{"row": second, "verdict": "other", "label": " frog "}]})
     moved = page.post("/api/act", json={"changes": [{"row": first, "start_s": 11.5, "note": "faint"}]}).json()[0]
     assert (moved["start_s"], moved["detected"]["start_s"], moved["note"]) == (11.5, 12.0, "faint")
@@ -93,7 +95,7 @@ def test_decisions_undo_and_what_is_left(page, session):
     assert page.post("/api/redo", json={}).json()[0]["verdict"] == "yes"
 
 
-def test_many_at_once_are_one_action(page):
+def test_decisions_on_many_events_are_one_action(page):
     found = rows(page, label="rumble")
     page.post("/api/act", json={"changes": [{"row": row, "verdict": "no"} for row in found]})
     assert rows(page, label="rumble") == []
@@ -133,14 +135,14 @@ def test_a_missed_event_is_drawn_shown_and_undone(page):
         {"beside": 0, "start_s": 1.0, "end_s": 2.0, "low_hz": 1.0, "high_hz": 2.0},
     ],
 )
-def test_what_is_no_decision_is_refused_whole(page, session, change):
-    before = session.journal.path.read_bytes()
+def test_an_action_with_one_wrong_change_is_refused_as_a_whole(page, session, change):
+    before = session.log.path.read_bytes()
     answer = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "yes"}, change]})
     assert answer.status_code == 400 and answer.json()["error"]
-    assert session.journal.path.read_bytes() == before
+    assert session.log.path.read_bytes() == before
 
 
-def test_pictures_and_sounds(page):
+def test_pictures_and_sounds_of_an_event_are_served(page):
     assert len(page.get("/api/picture/0?band=full").content) > 50000
     assert len(page.get("/api/thumb/3").content) > 5000
     wav = page.get("/api/sound/0?start=10&end=20&speed=8")
@@ -151,7 +153,7 @@ def test_pictures_and_sounds(page):
     assert page.get("/api/events?rows=" + ",".join(["1"] * 501)).status_code == 400
 
 
-def test_a_second_reviewer_decides_blind_and_agreement_is_measured(run, page, session):
+def test_a_second_reviewer_sees_other_decisions_only_after_deciding(run, page, session):
     page.post("/api/act", json={"changes": [{"row": row, "verdict": "yes"} for row in (0, 1, 2)]})
     ben = Session(run, "Ben")
     with TestClient(create_app(ben, "other"), base_url=HOST) as second:
@@ -174,7 +176,7 @@ PATHS = ["/", "/api/run", "/api/queue", "/api/picture/0", "/api/sound/0?start=0&
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_without_the_token_there_is_nothing(stranger, path):
+def test_requests_without_the_token_are_refused(stranger, path):
     assert stranger.get(path).status_code == 401
     for wrong in ("", "x", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "ä" * 10):
         assert stranger.get("/", params={"token": wrong}, follow_redirects=False).status_code == 401
@@ -184,7 +186,7 @@ def test_without_the_token_there_is_nothing(stranger, path):
     assert not stranger.cookies
 
 
-def test_the_token_opens_only_as_cookie_and_leaves_the_address_bar(stranger):
+def test_the_token_is_accepted_only_as_a_cookie_and_leaves_the_address_bar(stranger):
     answer = stranger.get("/", params={"token": TOKEN}, follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     cookie = answer.headers["set-cookie"]
@@ -196,13 +198,13 @@ def test_the_token_opens_only_as_cookie_and_leaves_the_address_bar(stranger):
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example:8750", "10.0.0.1", "localhost@evil.example", "[", ""]
 )
-def test_foreign_names_of_this_computer_are_refused(page, host):
+def test_foreign_host_names_are_refused(page, host):
     assert page.get("/api/run", headers={"host": host}).status_code == 403
     assert page.get(f"/?token={TOKEN}", headers={"host": host}).status_code == 403
 
 
 @pytest.mark.parametrize("host", ["localhost:9999", "127.0.0.1", "[::1]:8750"])
-def test_names_of_loopback_are_its_own_whatever_the_forwarded_port(page, host):
+def test_loopback_names_are_accepted_with_any_port(page, host):
     cookie = {"cookie": f"{page.app.cookie}={TOKEN}"}
     assert page.get("/api/run", headers={"host": host} | cookie).status_code == 200
 
@@ -217,7 +219,7 @@ def test_names_of_loopback_are_its_own_whatever_the_forwarded_port(page, host):
         {"sec-fetch-site": "same-site"},
     ],
 )
-def test_other_pages_are_refused(page, session, headers):
+def test_requests_of_other_web_pages_are_refused(page, session, headers):
     change = {"changes": [{"row": 0, "verdict": "no"}]}
     assert page.post("/api/act", json=change, headers=headers).status_code == 403
     assert page.get("/api/run", headers=headers).status_code == 403
@@ -228,7 +230,7 @@ def test_other_pages_are_refused(page, session, headers):
 def test_forms_and_huge_bodies_are_refused(page, session):
     as_form = page.post("/api/act", content='{"changes": []}', headers={"content-type": "text/plain"})
     assert as_form.status_code == 415
-    huge = b'{"changes": [' + b" " * LARGEST_BODY + b"]}"
+    huge = b'{"changes": [' + b" " * MAX_BODY + b"]}"
     as_json = {"content-type": "application/json"}
     assert page.post("/api/act", content=huge, headers=as_json).status_code == 413
     assert page.post("/api/act", content=iter([huge[:1000]] * 400), headers=as_json).status_code == 413  # undeclared
@@ -256,7 +258,7 @@ def test_forms_and_huge_bodies_are_refused(page, session):
         "/openapi.json",
     ],
 )
-def test_no_path_leads_anywhere_else(page, path):
+def test_other_paths_are_not_found(page, path):
     answer = page.get(path)
     assert answer.status_code in (400, 404) and "root:" not in answer.text and "import" not in answer.text
 
@@ -269,14 +271,46 @@ def test_answers_forbid_framing_sniffing_and_the_network(page):
         assert headers["x-content-type-options"] == "nosniff" and headers["cache-control"] == "no-store"
 
 
-def test_an_open_host_takes_bare_addresses_but_no_foreign_names(session):
+def test_an_open_host_accepts_ip_addresses_but_no_foreign_names(session):
     with TestClient(create_app(session, TOKEN, "0.0.0.0"), base_url="http://192.168.1.5:8750") as client:
         assert client.get("/", params={"token": TOKEN}).status_code == 200
         assert client.get("/api/run").status_code == 200
         assert client.get("/api/run", headers={"host": "evil.example"}).status_code == 403
 
 
-def test_undecodable_numbers_do_no_harm(page):
+def test_numbers_that_are_not_finite_are_refused(page):
     body = b'{"changes": [{"row": 0, "start_s": NaN}]}'
     assert page.post("/api/act", content=body, headers={"content-type": "application/json"}).status_code == 400
     assert np.isfinite(page.get("/api/events?rows=0").json()[0]["start_s"])
+
+
+# -- what is answered is on the disk
+
+
+def test_a_decision_is_on_the_disk_before_the_answer_begins(session, monkeypatch):
+    order, fsync = [], os.fsync
+    app = create_app(session, TOKEN)
+
+    def counted(handle):
+        order.append(("fsync", os.fstat(handle).st_size))
+        fsync(handle)
+
+    async def watched(scope, receive, send):
+        async def sent(message):
+            order.append(message["type"])
+            await send(message)
+
+        await app(scope, receive, sent)
+
+    with TestClient(watched, base_url=HOST) as client:
+        client.get("/", params={"token": TOKEN})
+        monkeypatch.setattr(os, "fsync", counted)
+        for address, body in (
+            ("/api/act", {"changes": [{"row": 0, "verdict": "yes"}]}),
+            ("/api/undo", {}),
+            ("/api/redo", {}),
+        ):
+            order.clear()
+            assert client.post(address, json=body).status_code == 200
+            size = session.log.path.stat().st_size
+            assert order[:2] == [("fsync", size), "http.response.start"], address

@@ -42,7 +42,7 @@ class Server:
             lines.append(line)
             if match := re.search(r"http://\S+", line):
                 self.address = match[0]
-            if "seen by Ana" in line:  # the run has been read
+            if "reviewed by Ana" in line:  # the run has been read
                 return
         pytest.fail("".join(lines))
 
@@ -103,12 +103,12 @@ def listed(page, text: str) -> None:
     page.locator("#list-size").filter(has_text=text).wait_for()
 
 
-def journal(run: Path) -> list[dict]:
+def log_lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "review" / "ana.jsonl").read_text().splitlines()][1:]
 
 
 def changes(run: Path) -> list[dict]:
-    return [change for line in journal(run) if "changes" in line for change in line["changes"]]
+    return [change for line in log_lines(run) if "changes" in line for change in line["changes"]]
 
 
 def edge(page, share_of_window: float) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def edge(page, share_of_window: float) -> tuple[float, float]:
     return box["x"] + 58 + share_of_window * (box["width"] - 72), box["y"] + 0.62 * box["height"]
 
 
-def test_open_listen_decide_drag_undo_reload_kill_resume_export(page, server, run):
+def test_a_reviewer_listens_decides_moves_edges_undoes_reloads_resumes_and_exports(page, server, run):
     assert page.title().endswith("Loxo review") and "token" not in page.url
     assert page.locator("#what").inner_text() == "rumble 0.93"
     pixels = page.evaluate(
@@ -192,7 +192,7 @@ def test_open_listen_decide_drag_undo_reload_kill_resume_export(page, server, ru
     assert table["label"].tolist() == ["rumble", "engine"] and table["end_s"].iloc[0] == pytest.approx(moved["end_s"])
 
 
-def test_reject_many_in_the_grid_and_take_it_back_at_once(page, run):
+def test_many_events_are_rejected_in_the_grid_and_undone_at_once(page, run):
     page.keyboard.press("g")
     page.locator("#tiles .tile").nth(7).wait_for()
     page.keyboard.press("ArrowRight")
@@ -205,12 +205,12 @@ def test_reject_many_in_the_grid_and_take_it_back_at_once(page, run):
     assert page.locator("#tiles .verdict-n").count() == 5
     page.keyboard.press("z")
     saved(page, 2)
-    assert page.locator("#tiles .verdict-n").count() == 0 and journal(run)[-1]["undo"] == 1
+    assert page.locator("#tiles .verdict-n").count() == 0 and log_lines(run)[-1]["undo"] == 1
     page.keyboard.press("Enter")
     page.wait_for_selector("#single:visible")
 
 
-def test_draw_a_missed_event_and_move_edges_by_keys(page, run):
+def test_a_missed_event_is_drawn_and_its_edges_are_moved_with_keys(page, run):
     page.keyboard.press("d")
     x, y = edge(page, 0.7)
     page.mouse.move(x, y)
@@ -236,7 +236,7 @@ def test_draw_a_missed_event_and_move_edges_by_keys(page, run):
     assert changes(run)[-1]["label"] == "gunshot"
 
 
-def test_filters_views_and_a_recording_that_is_gone(page, server, run):
+def test_filters_and_bands_work_and_a_missing_recording_is_reported(page, server, run):
     page.locator("[name=label]").select_option("gunshot")
     listed(page, "2 events")
     shown(page, 2)

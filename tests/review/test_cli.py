@@ -1,4 +1,4 @@
-"""`loxo review` as a command: faults in one line, export without a browser, a journal that is open elsewhere."""
+"""`loxo review` as a command: faults in one line, export without a browser, a decision log that is open elsewhere."""
 
 import socket
 
@@ -10,10 +10,10 @@ def test_faults_are_one_sentence(loxo, run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         for args, words in (
             ((tmp_path / "nowhere",), "there is no such folder"),
-            ((run, "--port", taken.getsockname()[1]), "cannot be listened on"),
-            ((run, "--host", "no.such.address.example"), "cannot be listened on"),
-            ((run, "--recordings", tmp_path / "nowhere"), "no such folder to look for recordings"),
-            ((run, "--reviewer", "Ana"), "another `loxo review` has this journal open"),
+            ((run, "--port", taken.getsockname()[1]), "cannot listen on"),
+            ((run, "--host", "no.such.address.example"), "cannot listen on"),
+            ((run, "--recordings", tmp_path / "nowhere"), "Give the folder that contains the recordings"),
+            ((run, "--reviewer", "Ana"), "another `loxo review` has this decision log open"),
             ((run, "--reviewer", "///"), "no letter or digit"),
         ):
             code, _, err = loxo("review", *args, "--no-browser")
@@ -21,7 +21,7 @@ def test_faults_are_one_sentence(loxo, run, tmp_path):
     session.close()
 
 
-def test_export_without_a_browser(loxo, run):
+def test_the_command_exports_without_a_browser(loxo, run):
     code, out, _ = loxo("review", run, "--export")
     assert code == 0 and out.startswith("Nothing has been reviewed yet")
     session = Session(run, "Ana")

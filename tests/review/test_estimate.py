@@ -7,8 +7,8 @@ import pytest
 
 from loxo.detection.logit import logit
 from loxo.review.agreement import agreements
-from loxo.review.estimate import LEAST_DECISIONS, fit
-from loxo.review.journal import Decision
+from loxo.review.decision_log import Decision
+from loxo.review.estimate import MIN_DECISIONS, fit
 from loxo.review.results import wilson
 
 
@@ -19,7 +19,7 @@ def world(rng, events=3000, a=-1.0, b=1.5):
     return scores, rng.random(events) < p
 
 
-def test_the_interval_of_the_estimate_holds_the_truth():
+def test_the_interval_of_the_estimate_contains_the_true_count():
     inside, widths = 0, []
     for seed in range(30):
         rng = np.random.default_rng(seed)
@@ -44,7 +44,7 @@ def test_more_decisions_make_the_interval_narrower_and_the_curve_right():
     assert many.probability(np.array([0.2, 0.5, 0.8])) == pytest.approx(truth, abs=0.03)
 
 
-def test_thresholds_reach_the_precision_they_promise():
+def test_thresholds_have_the_requested_precision():
     rng = np.random.default_rng(2)
     scores, right = world(rng, 30000)
     curve = fit(scores[:3000], right[:3000])
@@ -57,12 +57,12 @@ def test_thresholds_reach_the_precision_they_promise():
         assert threshold < at
 
 
-def test_all_right_and_all_wrong_and_too_few():
+def test_equal_decisions_give_finite_curves_and_too_few_decisions_give_none():
     scores = np.linspace(0.1, 0.99, 60)
     sure, hopeless = fit(scores, np.ones(60, bool)), fit(scores, np.zeros(60, bool))
     assert sure.probability(np.array([0.9]))[0] > 0.97 and sure.count(scores).low > 50
     assert hopeless.probability(np.array([0.9]))[0] < 0.1 and hopeless.threshold_for(0.85, scores) is None
-    assert fit(scores[: LEAST_DECISIONS - 1], np.ones(LEAST_DECISIONS - 1, bool)) is None
+    assert fit(scores[: MIN_DECISIONS - 1], np.ones(MIN_DECISIONS - 1, bool)) is None
     with_unknown = fit(np.r_[scores, np.nan], np.r_[np.ones(60, bool), False])
     assert with_unknown.decided == 60
     assert sure.count(scores[:0]).high == 0
@@ -74,7 +74,7 @@ def test_the_same_decisions_give_the_same_numbers():
     assert one.count(scores) == other.count(scores)
 
 
-def test_wilson_by_hand():
+def test_wilson_intervals_agree_with_a_calculation_by_hand():
     # z = 1.96: 8 of 10 gives 0.490 to 0.943 (Wilson 1927)
     assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=0.001)
     assert wilson(0, 5)[0] == 0 and wilson(5, 5)[1] == 1
@@ -84,7 +84,7 @@ def decisions(words):
     return {f"e{k}": Decision(verdict=word) for k, word in enumerate(words.split()) if word != "-"}
 
 
-def test_kappa_by_hand():
+def test_kappa_agrees_with_a_calculation_by_hand():
     # Cohen's own kind of table: yes/yes 20, yes/no 5, no/yes 10, no/no 15. Agreed 35 of 50 = 0.7;
     # by chance 0.5 * 0.6 + 0.5 * 0.4 = 0.5; kappa = (0.7 - 0.5) / (1 - 0.5) = 0.4.
     ana = "yes " * 25 + "no " * 25 + "yes -"

@@ -12,11 +12,11 @@ from loxo.review.front import Front
 from loxo.review.session import Session
 
 
-def test_the_page_is_there_before_the_run_and_what_is_asked_of_the_run_waits(run):
+def test_the_page_is_served_before_the_run_is_read_and_requests_about_the_run_wait(run):
     api = Future()
     page = TestClient(Front(api, sample=30))
     html = page.get("/").text
-    assert 'name="sample" value="30"' in html and "The run is being read" in html
+    assert 'name="sample" value="30"' in html and "Reading the run" in html
     assert page.get("/static/js/store.js").headers["content-type"].startswith("text/javascript")
     assert 'rel="modulepreload" href="/static/js/store.js"' in html
     answers = []
@@ -31,14 +31,14 @@ def test_the_page_is_there_before_the_run_and_what_is_asked_of_the_run_waits(run
     session.close()
 
 
-def test_why_a_run_cannot_be_opened_is_told_in_the_page():
+def test_the_page_shows_why_a_run_cannot_be_opened():
     api = Future()
     api.set_exception(LoxoError("events.csv: this is no table of events."))
     answer = TestClient(Front(api)).get("/api/queue")
     assert answer.status_code == 400 and answer.json() == {"error": "events.csv: this is no table of events."}
 
 
-def test_a_list_begins_where_a_reload_had_left(run):
+def test_a_list_starts_at_the_event_shown_before_a_reload(run):
     session = Session(run, "Ana")
     api = Future()
     api.set_result(create_api(session))
@@ -58,7 +58,7 @@ def test_a_list_begins_where_a_reload_had_left(run):
 
 
 @pytest.mark.parametrize("method", ["post", "put", "delete"])
-def test_the_page_s_files_are_only_read(run, method):
+def test_the_files_of_the_page_accept_only_get_and_head(run, method):
     session = Session(run, "Ana")
     api = Future()
     api.set_result(create_api(session))

@@ -32,7 +32,7 @@ def tone(tmp_path):
 
 
 @pytest.mark.parametrize("start", [0.0, 3.7, 18.0])
-def test_a_call_lies_where_it_was(tone, start):
+def test_a_call_is_at_the_right_time_and_frequency_in_the_picture(tone, start):
     shown = picture(tone, BANDS["250"], start, start + 22, 0.04)
     assert shown.start_s == start
     row = round(20 / shown.row_hz - 0.5)
@@ -45,7 +45,7 @@ def test_a_call_lies_where_it_was(tone, start):
 
 
 @pytest.mark.parametrize("band", BANDS)
-def test_bands_and_sizes(tone, band):
+def test_pictures_have_the_band_and_the_size_of_the_request(tone, band):
     shown = picture(tone, BANDS[band], -5.0, 55.0, 0.04)
     rows, columns = shown.levels.shape
     assert shown.start_s == 0.0 and rows <= BANDS[band].rows
@@ -68,14 +68,14 @@ def heard(wav: bytes) -> tuple[np.ndarray, float]:
 
 
 @pytest.mark.parametrize("speed", [1, 4, 8, 16])
-def test_faster_is_higher_and_shorter(tone, speed):
+def test_faster_sound_is_higher_and_shorter(tone, speed):
     samples, strongest = heard(sound(tone, 20.0, 25.0, speed=speed))
     assert len(samples) == 5 * OUTPUT_RATE // speed
     assert strongest == pytest.approx(20 * speed, rel=0.02)
     assert 0.5 < np.abs(samples).max() <= 1
 
 
-def test_pitch_shifted_is_higher_at_its_own_duration_and_harmonics_stay_harmonics(tone):
+def test_pitch_shifted_sound_is_higher_at_the_original_duration_and_keeps_harmonics(tone):
     samples, strongest = heard(sound(tone, 20.0, 25.0, pitched=True))
     assert len(samples) == 5 * OUTPUT_RATE
     assert strongest == pytest.approx(20 * PITCH, rel=0.02)
@@ -98,7 +98,7 @@ def unpacked(message: bytes):
     return head, levels, scores
 
 
-def test_a_picture_brings_the_frame_scores_of_its_stretch(run):
+def test_a_picture_contains_the_frame_scores_of_its_span(run):
     session = Session(run, "Ana")
     media = Media(session)
     row = 1  # the rumble of 50 to 53.5 s
@@ -116,7 +116,7 @@ def test_a_picture_brings_the_frame_scores_of_its_stretch(run):
     session.close()
 
 
-def test_moved_recordings_are_found_and_missing_ones_told(run, made, tmp_path):
+def test_moved_recordings_are_found_and_missing_recordings_are_reported(run, made, tmp_path):
     moved = tmp_path / "card" / "deep"
     moved.mkdir(parents=True)
     events = (run / "events.csv").read_text()
@@ -129,7 +129,7 @@ def test_moved_recordings_are_found_and_missing_ones_told(run, made, tmp_path):
         Media(session).picture(0, "250")
     session.close()
     session = Session(run, "Ana", tmp_path / "card")
-    with pytest.raises(LoxoError, match="no recording of that name lies below"):
+    with pytest.raises(LoxoError, match="there is no recording of this name in"):
         Media(session).picture(0, "250")
     session.close()
     for recording in (made.parent / "recordings").iterdir():
@@ -139,7 +139,7 @@ def test_moved_recordings_are_found_and_missing_ones_told(run, made, tmp_path):
     session.close()
 
 
-def test_a_damaged_recording_is_shown_as_far_as_it_goes(run, made, tmp_path):
+def test_a_damaged_recording_is_shown_up_to_the_fault(run, made, tmp_path):
     name = "nn01a_20180126_030000.wav"
     root = tmp_path / "card"
     root.mkdir()
@@ -148,7 +148,7 @@ def test_a_damaged_recording_is_shown_as_far_as_it_goes(run, made, tmp_path):
     session.places.find = lambda recording: root / name
     (root / name).write_bytes(content[: 60 * RATE * 2])  # 60 s
     assert unpacked(Media(session).picture(1, "250"))[0]["shape"][1] > 100
-    with pytest.raises(LoxoError, match="does not lie within"):
+    with pytest.raises(LoxoError, match="is not within"):
         Media(session).picture(3, "250")
     (root / name).write_bytes(b"no sound at all")
     with pytest.raises(LoxoError, match="text file, not audio"):

@@ -34,7 +34,7 @@ def csv_rows(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
-def test_reviewed_tables_hold_what_is_true_with_the_edges_as_moved(reviewed):
+def test_reviewed_tables_contain_the_true_events_with_moved_edges(reviewed):
     written = export(reviewed)
     table = read_raven(written.folder / "tables" / f"{NAMES[0]}.selections.txt", extra={"note": "Notes"})
     found = list(zip(table["label"], table["start_s"], table["end_s"], strict=True))
@@ -57,7 +57,7 @@ def test_all_decisions_are_one_table(reviewed):
     assert rows[1]["label"] == "rumble" and rows[1]["new_label"] == "engine"
 
 
-def test_training_tables_part_calls_stretches_without_and_what_is_open(reviewed):
+def test_training_tables_separate_calls_background_and_undecided_events(reviewed):
     folder = export(reviewed).folder / "training"
     assert [path.name for path in (folder / "tables").iterdir()] == [f"{NAMES[0]}.selections.txt"]
     assert not (folder / "incomplete").exists()  # nothing true so far in the recording that is not done
@@ -79,7 +79,7 @@ def test_training_tables_part_calls_stretches_without_and_what_is_open(reviewed)
     assert undecided["start_s"].tolist() == [30.0, 66.0, 120.0]
 
 
-def test_an_export_follows_a_change_of_mind(reviewed):
+def test_an_export_applies_changed_decisions(reviewed):
     export(reviewed)
     session = Session(reviewed, "Ana")
     for _ in range(6):
@@ -92,7 +92,7 @@ def test_an_export_follows_a_change_of_mind(reviewed):
     ]
 
 
-def test_two_who_drew_and_disagreed(reviewed):
+def test_an_export_merges_drawings_and_disagreements_of_two_reviewers(reviewed):
     session = Session(reviewed, "Ben")
     box = {"beside": 0, "label": "rumble", "start_s": 95.2, "end_s": 99.2, "low_hz": 10.0, "high_hz": 90.0}
     session.act([{"row": 2, "verdict": "no"}, box])
@@ -119,7 +119,7 @@ def long_run(made, tmp_path):
     return folder, right
 
 
-def test_thresholds_and_an_estimate_from_a_sample(long_run):
+def test_a_sample_gives_thresholds_and_an_estimate(long_run):
     folder, right = long_run
     session = Session(folder, "Ana")
     sample = session.queue(Filter(sample=200))

@@ -45,7 +45,7 @@ def run(card, out, **options):
 
 
 @pytest.mark.parametrize("left", [0, 4096, 16384, 28672])
-def test_a_full_disk(card, small_disk, tmp_path, left):
+def test_a_run_on_a_full_disk_ends_with_a_message_and_resumes(card, small_disk, tmp_path, left):
     ballast = small_disk / "ballast"
 
     def fill(progress):
@@ -64,7 +64,7 @@ def test_a_full_disk(card, small_disk, tmp_path, left):
             assert (small_disk / "run" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
-def test_an_output_that_becomes_read_only(card, small_disk):
+def test_a_run_into_a_folder_that_becomes_read_only_ends_with_a_message_and_resumes(card, small_disk):
     """The journal is open, which keeps the whole from becoming read-only, but the tables' folder can."""
     tables = str(small_disk / "run" / "tables")
 

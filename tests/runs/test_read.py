@@ -11,7 +11,7 @@ from loxo.errors import LoxoError
 from loxo.runs.read import Places, read_run
 
 
-def test_recordings_and_events(tmp_path):
+def test_sites_and_start_times_come_from_the_names_of_recordings(tmp_path):
     name = "x/nn01a_20180126_010000.wav"
     run = read_run(write_run(tmp_path / "run", [recording(name, 2), recording("clip.wav", 1)], [event(name, 90.5)]))
     assert run.recordings["site"].tolist() == ["nn01a", ""]
@@ -20,7 +20,7 @@ def test_recordings_and_events(tmp_path):
     assert run.labels == ["rumble", "gunshot"]
 
 
-def test_names_are_read_as_the_run_did(tmp_path):
+def test_names_are_parsed_with_the_pattern_of_the_run(tmp_path):
     names = {"pattern": "{site}/%Y-%m-%d_%Hh%M", "time_zone": None}
     name = "cards/lake/2020-01-02_03h04.wav"
     parameters = {**PARAMETERS, "names": names}
@@ -67,17 +67,17 @@ def faulty(tmp_path, what):
         ("file", "this is a file"),
         ("no record", "there is no run.json in it"),
         ("torn", "is damaged"),
-        ("another", "no record of a run"),
-        ("fields", "no record of a run, or it is damaged"),
+        ("another", "not the run record of a detection run"),
+        ("fields", "'status' is missing"),
         ("empty", "lists no recordings"),
-        ("running", "still going on"),
+        ("running", "is in progress"),
         ("no events", "no such file"),
-        ("events", "no table of events"),
-        ("number", "line 2: this is no event"),
+        ("events", "not a table of events"),
+        ("number", "line 2: the times or the score"),
         ("stranger", "does not list"),
     ],
 )
-def test_what_is_no_run(tmp_path, what, sentence):
+def test_each_fault_of_a_run_folder_is_one_sentence(tmp_path, what, sentence):
     with pytest.raises(LoxoError, match=sentence) as caught:
         read_run(faulty(tmp_path, what))
     assert str(tmp_path) in str(caught.value) and "\n" not in str(caught.value)

@@ -10,8 +10,7 @@ from fakes import CHUNK_S, BrokenModel, FakeModel, write
 
 from loxo.audio import storage
 from loxo.errors import LoxoError
-from loxo.runs import remote as remotefolder
-from loxo.runs import uploads
+from loxo.runs import remote, uploads
 from loxo.survey.redecode import redecode
 from loxo.survey.survey import survey
 
@@ -55,7 +54,7 @@ def stop_after(count):
     return stop
 
 
-def test_the_objects_are_the_files_of_a_local_run(run, expected, s3, credentials, tmp_path):
+def test_the_objects_at_the_address_equal_the_files_of_a_local_run(run, expected, s3, credentials, tmp_path):
     summary = run(s3.url("runs/march"))
     assert objects(s3.url("runs/march")) == expected
     assert summary.folder == s3.url("runs/march") and summary.recordings == 4
@@ -64,7 +63,7 @@ def test_the_objects_are_the_files_of_a_local_run(run, expected, s3, credentials
     assert again.resumed == 4 and objects(s3.url("runs/march")) == expected
 
 
-def test_an_interrupted_run_goes_on_from_an_emptied_working_folder(run, expected, s3, credentials, tmp_path):
+def test_an_interrupted_run_resumes_without_its_working_folder(run, expected, s3, credentials, tmp_path):
     out = s3.url("run")
     with pytest.raises(KeyboardInterrupt):
         run(out, on_progress=stop_after(3))
@@ -77,7 +76,7 @@ def test_an_interrupted_run_goes_on_from_an_emptied_working_folder(run, expected
     assert s3.server.count("PUT", "/scores/") == 2  # what was there is not put again
 
 
-def test_the_working_folder_goes_on_inside_a_long_recording(run, expected, s3, credentials, tmp_path):
+def test_a_run_resumes_inside_a_long_recording_from_its_working_folder(run, expected, s3, credentials, tmp_path):
     parts = tmp_path / "work" / "parts"
 
     class Stopping(FakeModel):
@@ -95,11 +94,11 @@ def test_the_working_folder_goes_on_inside_a_long_recording(run, expected, s3, c
 
 
 @pytest.mark.parametrize("full", ["/tables/", "journal"])
-def test_failed_uploads_are_put_by_the_next_call(run, expected, s3, credentials, tmp_path, monkeypatch, full):
+def test_the_next_call_repeats_failed_uploads(run, expected, s3, credentials, tmp_path, monkeypatch, full):
     out = s3.url("run")
-    monkeypatch.setattr(remotefolder, "JOURNAL_S", 0.0)
+    monkeypatch.setattr(remote, "JOURNAL_S", 0.0)
     s3.server.full = full
-    with pytest.raises(LoxoError, match=r"could not be (put there|reached)") as caught:
+    with pytest.raises(LoxoError, match=r"could not be (uploaded|reached)") as caught:
         run(out)
     assert str(caught.value).startswith(out) and "\n" not in str(caught.value)
     assert set(objects(out)) < set(expected)
@@ -116,14 +115,14 @@ def test_failed_uploads_are_put_by_the_next_call(run, expected, s3, credentials,
     assert objects(out) == expected and not (tmp_path / "work").exists()
 
 
-def test_while_the_storage_does_not_answer_few_uploads_are_tried(tmp_path, s3, credentials):
+def test_few_uploads_are_attempted_while_the_storage_does_not_answer(tmp_path, s3, credentials):
     for k in range(40):
         (tmp_path / f"{k}.txt").write_text(str(k))
     s3.server.full = "run"
     putting = uploads.Uploads(tmp_path, s3.url("run"), {})
     for k in range(40):
         putting.put(f"{k}.txt")
-    with pytest.raises(LoxoError, match=r"40 files of the run could not be put there"):
+    with pytest.raises(LoxoError, match=r"40 files of the run could not be uploaded"):
         putting.finish()
     assert s3.server.count("PUT") <= 2 * uploads.THREADS * 8
     s3.server.full = None
@@ -137,7 +136,7 @@ def test_an_address_that_cannot_be_written_ends_the_run_before_it_begins(run, s3
     assert not (tmp_path / "work").exists()
 
 
-def test_what_lies_there_is_not_mixed_up(run, s3, credentials, tmp_path):
+def test_an_address_with_other_objects_or_another_run_is_refused(run, s3, credentials, tmp_path):
     s3.put("thesis/chapter1.txt", b"...")
     with pytest.raises(LoxoError, match="no run of Loxo"):
         run(s3.url("thesis"))
@@ -146,25 +145,25 @@ def test_what_lies_there_is_not_mixed_up(run, s3, credentials, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(out, on_progress=stop_after(2))
     for work in ("work", "other"):
-        with pytest.raises(LoxoError, match=rf"{out}: the folder holds a run with other parameters \(threshold"):
+        with pytest.raises(LoxoError, match=rf"{out}: the folder contains a run with other parameters \(threshold"):
             run(out, threshold=0.7, work=tmp_path / work)
     run(out)
 
 
-def test_a_run_elsewhere_that_writes_to_the_same_address_is_noticed(run, s3, credentials, tmp_path, monkeypatch):
-    monkeypatch.setattr(remotefolder, "JOURNAL_S", 0.0)
+def test_another_run_that_writes_to_the_same_address_is_detected(run, s3, credentials, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "JOURNAL_S", 0.0)
     out = s3.url("run")
 
     def another(progress):
         if progress.finished == 2:
             run(out, work=tmp_path / "elsewhere")
 
-    with pytest.raises(LoxoError, match="another run has written there"):
+    with pytest.raises(LoxoError, match="another run has written to this address"):
         run(out, on_progress=another)
     assert run(out).resumed == 4
 
 
-def test_formats_may_change_and_a_lost_table_is_made_again(run, expected, s3, credentials):
+def test_a_resumed_run_writes_other_formats_and_missing_tables(run, expected, s3, credentials):
     out = s3.url("run")
     run(out, formats="csv")
     assert not any(name.startswith(("tables", "labels")) for name in objects(out))
@@ -175,17 +174,19 @@ def test_formats_may_change_and_a_lost_table_is_made_again(run, expected, s3, cr
     assert run(out).resumed == 4 and set(objects(out)) == set(expected)
 
 
-def test_a_run_decoded_again_and_the_working_folder_of_the_cache(run, s3, credentials, tmp_path, monkeypatch):
+def test_a_run_is_decoded_again_to_an_address_with_a_working_folder_in_the_cache(
+    run, s3, credentials, tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run(tmp_path / "local", work=None)
     redecode(tmp_path / "local", tmp_path / "again", threshold=0.2)
     redecode(tmp_path / "local", s3.url("again"), threshold=0.2)
     assert objects(s3.url("again"))["events.csv"] == (tmp_path / "again/events.csv").read_bytes()
-    assert remotefolder.default_work(s3.url("again")).parent == tmp_path / "cache" / "loxo" / "runs"
+    assert remote.default_work(s3.url("again")).parent == tmp_path / "cache" / "loxo" / "runs"
     assert list(Path(tmp_path / "cache" / "loxo" / "runs").iterdir()) == []
 
 
-def test_the_command_says_where_it_has_put_the_run(loxo, s3, credentials, tmp_path):
+def test_the_command_prints_the_address_of_the_run(loxo, s3, credentials, tmp_path):
     write(tmp_path / "a.wav", 25, rate=4000)
     command = ("detect", tmp_path / "a.wav", "--out", s3.url("run"), "--work", tmp_path / "work", "--workers", 1)
     code, out, _ = loxo(*command)

@@ -63,7 +63,7 @@ def test_a_run_is_detected_decoded_again_and_another_table_is_scored(loxo, tmp_p
         (("detect", "card", "--name-pattern", "{place}"), "{place}"),
         (("detect", "card", "--format", "excel"), "no format 'excel'"),
         (("decode",), "Missing argument"),
-        (("decode", "run"), "no run.json"),
+        (("decode", "run"), "no such folder"),
         (("decode", "run", "--sustain-weight", "much"), "--sustain-weight takes a number"),
         (("decode", "run", "--threshold", "0.5", "--review-budget", "1"), "Give one of them"),
         (("score", "t.txt", "card"), "t.txt"),

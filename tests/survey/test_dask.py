@@ -131,7 +131,7 @@ def full_scale(path):
 def hang(address, folder, stop, monkeypatch):
     """A run, one of whose workers hangs at its second recording; the notes that tell it. The patience with all else is
     endless, so that this machine may be as slow as it likes."""
-    marker, limit_s = folder / "marker", cluster._Run._limit_s
+    marker, limit_s = folder / "marker", cluster._ClusterTasks._limit_s
 
     def only_the_hung(run, job):
         if not marker.exists() or job.task.index != 1 or run.attempts:
@@ -139,7 +139,7 @@ def hang(address, folder, stop, monkeypatch):
         job.begun = True  # it has left the marker, if its first sign of life has come through or not
         return limit_s(run, job)
 
-    monkeypatch.setattr(cluster._Run, "_limit_s", only_the_hung)
+    monkeypatch.setattr(cluster._ClusterTasks, "_limit_s", only_the_hung)
     for k in range(3):
         write(folder / "card" / f"{k}.wav", 6, seed=k)
     full_scale(folder / "card" / "1.wav")
@@ -169,7 +169,7 @@ def test_a_worker_that_cannot_be_reached_any_more_is_done_without(tmp_path, monk
 
 
 def test_the_patience_with_a_task_that_nobody_begins_goes_with_its_audio():
-    run = cluster._Run(None, None, None, None, None, 600.0)
+    run = cluster._ClusterTasks(None, None, None, None, None, 600.0)
     job = cluster._Job(Task(0, "a.wav", 0, 60.0), None, 0.0)
     run.running["key"] = job
     assert run._limit_s(job) == 600 + 8 * 3600

@@ -15,7 +15,7 @@ from loxo.errors import LoxoError
 from loxo.events.raven import read_raven
 from loxo.runs.journal import Journal
 from loxo.survey import processes as workers
-from loxo.survey.survey import Progress, survey
+from loxo.survey.survey import SurveyProgress, survey
 
 
 def record(path: Path, seconds: float = 6.0, level: float = 0.5, seed: int = 0) -> Path:
@@ -46,7 +46,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_the_run_folder(card, tmp_path):
     out = tmp_path / "run"
-    seen: list[Progress] = []
+    seen: list[SurveyProgress] = []
     summary = survey([card], "fake", out, load=FakeModel, keep_scores=True, on_progress=seen.append)
     assert sorted(contents(out)) == [
         *("events.csv", "events.files.txt", "events.selections.txt", "journal.jsonl", "run.json"),
@@ -82,12 +82,12 @@ def test_the_run_folder(card, tmp_path):
     assert run["recordings"][2]["duration_s"] == 20 and 9.9 < run["recordings"][2]["analysed_s"] < 10.1
     shares = [progress.share for progress in seen]
     analysed = sum(item["analysed_s"] for item in run["recordings"])
-    assert shares == sorted(shares) and seen[-1] == Progress(5, 5, 1.0, pytest.approx(analysed / 3600), failed=2)
+    assert shares == sorted(shares) and seen[-1] == SurveyProgress(5, 5, 1.0, pytest.approx(analysed / 3600), failed=2)
 
 
 def test_two_workers_write_the_same_bytes_as_one(card, tmp_path):
     survey([card], "fake", tmp_path / "one", load=FakeModel, keep_scores=True)
-    seen: list[Progress] = []
+    seen: list[SurveyProgress] = []
     survey([card], "fake", tmp_path / "two", load=FakeModel, keep_scores=True, workers=2, on_progress=seen.append)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert (seen[-1].finished, seen[-1].share) == (5, 1.0) and seen[-1].hours > 0
@@ -129,7 +129,7 @@ def test_a_changed_recording_and_a_lost_table_are_done_again(card, tmp_path):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupted_run_resumes_to_the_same_bytes(card, tmp_path, error):
-    def stop(progress: Progress) -> None:
+    def stop(progress: SurveyProgress) -> None:
         if progress.finished == 2:
             raise error
 

@@ -5,7 +5,7 @@ import pytest
 
 from loxo import load_model
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated
+from loxo.evaluation.calibration import calibrated_scores
 from loxo.simulation.simulate import simulate
 from loxo.training import calibrate as module
 from loxo.training.calibrate import calibrate
@@ -32,7 +32,7 @@ def test_the_file_tells_what_scores_are_worth_here(hour, tmp_path):
         curve = after.config.curves[label]
         assert f"{fit.events} {label}s" in curve.data and fit.threshold in curve.threshold
         raw = np.linspace(0.01, 0.99, 20)
-        assert (np.diff(calibrated(raw, after.config.calibration[label])) > 0).all()
+        assert (np.diff(calibrated_scores(raw, after.config.calibration[label])) > 0).all()
 
 
 def test_names_that_do_not_fit_are_told_before_the_search(hour, tmp_path, monkeypatch):

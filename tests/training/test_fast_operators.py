@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+from loxo.training.schema import model_config
+
 from loxo.network.fast.inference import InferenceLinear, SlicedHTSAT
 from loxo.network.fast.training import FastAttention, FastBatchNorm, FastLinear
 from loxo.training import train

@@ -33,12 +33,12 @@ def calibrate(
 
     Example: `loxo calibrate recordings/ --truth tables/ --out mine.safetensors --max-fp-per-hour 1`
     """
-    from loxo.survey.progress import Progress
+    from loxo.survey.progress import SurveyProgress
     from loxo.training.calibrate import calibrate as run
 
     with progress_bar("detecting") as (bar, task):
 
-        def on_progress(progress: Progress) -> None:
+        def on_progress(progress: SurveyProgress) -> None:
             bar.update(task, completed=progress.share, total=1.0, note=f"{progress.hours:.1f} h")
 
         fits = run(

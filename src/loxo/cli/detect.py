@@ -88,8 +88,7 @@ def detect(
     from loxo.survey.thresholds import hours_in
 
     with gc_paused():
-        from loxo.survey.survey import Progress as SurveyProgress
-        from loxo.survey.survey import survey
+        from loxo.survey.survey import SurveyProgress, survey
 
     def config() -> Any:
         from loxo.engine.model_file import read_model_file

@@ -25,7 +25,9 @@ def review(
         typer.Option(help="Address of the server. With an address other than loopback, other computers have access."),
     ] = ("127.0.0.1"),
     recordings: Annotated[Path | None, typer.Option(help="Folder to search for recordings that were moved.")] = None,
-    reviewer: Annotated[str | None, typer.Option(help="Your name in the journal; default: the account name.")] = (None),
+    reviewer: Annotated[str | None, typer.Option(help="Your name in the decision log; default: the account name.")] = (
+        None
+    ),
     sample: Annotated[
         int | None, typer.Option(help="Start with this number of events per class, over all scores.", min=1)
     ] = None,
@@ -61,7 +63,7 @@ def review(
     def on_open(session: Session) -> None:
         console.print(
             f"{len(session.names)} events, {len(session.decisions)} of them reviewed by {session.reviewer}: "
-            f"{session.journal.path}",
+            f"{session.log.path}",
             markup=False,
             highlight=False,
             soft_wrap=True,

@@ -50,7 +50,7 @@ def fit_calibration(scores: Floats, correct: Bools, method: str = "auto") -> Cal
     return _platt(scores, correct) if method == "platt" else _isotonic(scores, correct)
 
 
-def calibrated(scores: Floats, calibration: Calibration) -> Floats:
+def calibrated_scores(scores: Floats, calibration: Calibration) -> Floats:
     """The calibrated probabilities of raw scores."""
     return np.interp(scores, calibration.raw, calibration.probability)
 

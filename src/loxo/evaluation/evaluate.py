@@ -360,18 +360,16 @@ def _frame_report(case: Case, data: ClassData, detector: Detector) -> dict[str, 
     if detector.run is None or detector.analysed_s is None:
         return None
     from loxo.evaluation.names import Index
-    from loxo.runs.scores import read_score_file, recordings_with_names, score_path
+    from loxo.runs.scores import find_scores
 
     numbers = Index(case.recordings).find(detector.analysed_s)
     files = {number: name for name, number in numbers.items() if number >= 0}
-    tables = recordings_with_names(detector.run)
     truth, regions = data.truth, excluded_regions(data.truth)
     spans = _spans_by_recording(truth, truth.counted & ~truth.clip)
     excluded = _spans_by_recording(regions, np.ones(len(regions), bool))
     frames, without = Frames(), 0
     for number, name in files.items():
-        path = score_path(detector.run, tables[name]) if name in tables else None
-        stored = read_score_file(path) if path is not None and path.is_file() else None
+        stored = find_scores(detector.run, name)
         if stored is None or data.label not in stored.labels:
             without += 1
             continue

@@ -31,6 +31,7 @@ from loxo.errors import LoxoError
 from loxo.evaluation.names import Index, label_names
 from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth
 from loxo.events.table import COLUMNS
+from loxo.runs.record import is_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,7 @@ def read_detections(path: str | Path, label: str | None = None) -> Detector:
     """Reads a run folder, a table, or a folder of tables. Raises LoxoError if the path cannot be read."""
     path = Path(path)
     name = path.name or str(path)
-    if (path / "run.json").is_file():
+    if is_run(path):
         from loxo.runs.read import read_run
 
         run = read_run(path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loxo.errors import LoxoError
-from loxo.runs.read import agreeing
+from loxo.runs.read import common_length
 
 AUDIO_SUFFIXES = (
     *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf"),
@@ -30,7 +30,7 @@ def path_parts(name: str) -> tuple[str, ...]:
 
 def _is_tail(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     """Whether one path is the tail of the other."""
-    return agreeing(one, other) == min(len(one), len(other))
+    return common_length(one, other) == min(len(one), len(other))
 
 
 def _distinct(entries: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
@@ -82,7 +82,7 @@ class Index:
         for name in unique:
             parts = path_parts(name)
             candidates = self._by_file.get(parts[0] if parts else "", [])
-            ranked = sorted(((agreeing(parts, self._parts[k]), k) for k in candidates), reverse=True)
+            ranked = sorted(((common_length(parts, self._parts[k]), k) for k in candidates), reverse=True)
             if not ranked:
                 continue
             if len(ranked) > 1 and ranked[0][0] == ranked[1][0]:

@@ -1,9 +1,9 @@
 """Wall clock, sunrise and sunset.
 
-Names of recordings give a time that is naive, as the recorder's clock showed it, or has a zone. A report has one clock:
-without options the time in the name, whatever its zone; with `zone` times that have a zone are converted to it, and
-naive ones are taken as being in it, or in `recorder` where that is given. The offset at a recording's start holds for
-the whole recording.
+The start time in a recording's name is naive (the time that the recorder's clock showed) or has a time zone. A report
+has one clock. Without options it is the time in the name, without its zone. With `zone`, times that have a zone are
+converted to it; naive times are read in `recorder` if that is given, else in `zone`. The UTC offset at the start of a
+recording is used for the whole recording.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Clock:
     recorder: tzinfo | None = None
 
     def local(self, start: datetime) -> datetime:
-        """Naive wall clock of the report."""
+        """The naive wall clock of the report."""
         if self.zone is None:
             return start.replace(tzinfo=None)
         if start.tzinfo is None:
@@ -35,7 +35,7 @@ class Clock:
 
 
 def parse_zone(text: str) -> tzinfo:
-    """A name of the time zone database, "UTC", or an offset such as +01:00. Raises LoxoError for another text."""
+    """A name of the time zone database, "UTC", or an offset such as +01:00. Raises LoxoError for any other text."""
     if text.upper() in ("UTC", "Z"):
         return UTC
     match = re.fullmatch(r"([+-])(\d{1,2}):?(\d{2})?", text)
@@ -51,17 +51,17 @@ def parse_zone(text: str) -> tzinfo:
         ) from None
 
 
-Place = tuple[float, float]  # latitude, longitude, degrees north and east
+Coordinates = tuple[float, float]  # latitude, longitude, degrees north and east
 
 
-def parse_coordinates(text: str) -> dict[str, Place]:
-    """The places of sites: {"": place} for "LAT,LON", or those in a CSV file with the columns site, lat, lon.
+def parse_coordinates(text: str) -> dict[str, Coordinates]:
+    """Coordinates by site: {"": coordinates} for "LAT,LON", or those in a CSV file with the columns site, lat, lon.
 
-    Raises LoxoError with the line where a number is missing or out of range.
+    Raises LoxoError with the number of the line in which a number is missing or out of range.
     """
     cells = text.split(",")
     if len(cells) == 2 and not Path(text).exists():
-        return {"": _place(cells[0], cells[1], f"--coordinates {text}")}
+        return {"": _coordinates(cells[0], cells[1], f"--coordinates {text}")}
     path = Path(text)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -70,34 +70,46 @@ def parse_coordinates(text: str) -> dict[str, Place]:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise LoxoError(
-            f"{text}: this is neither LAT,LON in degrees nor a CSV file with site, lat, lon ({reason})."
+            f"{text}: this is neither LAT,LON in degrees nor a readable CSV file with the columns site, lat, lon "
+            f"({reason})."
         ) from error
     if not {"site", "lat", "lon"} <= set(names):
-        raise LoxoError(f"{path}: the first line must name the columns site, lat, lon, and places must follow.")
-    places = {}
+        raise LoxoError(
+            f"{path}: the first line must name the columns site, lat, lon, and at least one site must follow."
+        )
+    sites = {}
     for line, row in enumerate(rows, 2):
-        places[(row[names["site"]] or "").strip()] = _place(
+        sites[(row[names["site"]] or "").strip()] = _coordinates(
             row[names["lat"]] or "", row[names["lon"]] or "", f"{path}, line {line}"
         )
-    return places
+    return sites
 
 
-def _place(latitude: str, longitude: str, where: str) -> Place:
+def _coordinates(latitude: str, longitude: str, where: str) -> Coordinates:
     try:
-        place = float(latitude), float(longitude)
+        coordinates = float(latitude), float(longitude)
     except ValueError:
-        raise LoxoError(f"{where}: {latitude!r}, {longitude!r} are no latitude and longitude in degrees.") from None
-    if not (math.isfinite(place[0]) and abs(place[0]) <= 90 and math.isfinite(place[1]) and abs(place[1]) <= 180):
+        raise LoxoError(
+            f"{where}: {latitude!r}, {longitude!r} are not a latitude and a longitude in degrees."
+        ) from None
+    if not (
+        math.isfinite(coordinates[0])
+        and abs(coordinates[0]) <= 90
+        and math.isfinite(coordinates[1])
+        and abs(coordinates[1]) <= 180
+    ):
         raise LoxoError(f"{where}: latitude must lie within -90 to 90 and longitude within -180 to 180 degrees.")
-    return place
+    return coordinates
 
 
-def sun_times(place: Place, zone: tzinfo, days: Iterable[date]) -> list[tuple[date, datetime | None, datetime | None]]:
-    """(day, sunrise, sunset) in naive wall clock of `zone`; None where the sun does not rise or set that day."""
+def sun_times(
+    coordinates: Coordinates, zone: tzinfo, days: Iterable[date]
+) -> list[tuple[date, datetime | None, datetime | None]]:
+    """(day, sunrise, sunset) in the naive wall clock of `zone`; None if the sun does not rise or set on that day."""
     from astral import Observer
     from astral.sun import sunrise, sunset
 
-    observer = Observer(*place)
+    observer = Observer(*coordinates)
     found = []
     for day in days:
         times: list[datetime | None] = []

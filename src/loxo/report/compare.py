@@ -1,13 +1,13 @@
-"""`loxo report A B`: two runs over the same recordings, event by event and rate by rate.
+"""`loxo report A B`: two runs of the same recordings, compared by events and rates.
 
-    NAME.html            one file, opens without a network
+    NAME.html            one file that needs no network
     NAME.recordings.csv  recording, label, same, moved, gained, lost: for recordings analysed in both runs
-    NAME.changes.csv     every event that moved, was gained (only in B) or lost (only in A), with times and scores
-    NAME.rates.csv       the rates of both runs, with a first column `run`
+    NAME.changes.csv     every event that was moved, gained (only in B) or lost (only in A), with times and scores
+    NAME.rates.csv       the rates of both runs; the first column is `run`
 
-Recordings of the two runs are the same when their paths are, or else when their names are and occur once in each run.
-Events are paired one to one within a recording and label where they overlap in time, the longest overlap first. A pair
-has moved when an edge differs by more than EDGE_S.
+Two recordings are the same if their paths are equal, or if their names are equal and unique in each run. Events of one
+recording and label are paired one to one if their spans overlap, the longest overlap first. An event has moved if its
+onset or offset differs by more than MOVED_S.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from loxo.report import figures, page
 from loxo.report.clock import Clock
 from loxo.report.effort import hourly_effort
 from loxo.report.examples import Examples, take
-from loxo.report.probabilities import event_weights
+from loxo.report.probabilities import event_probabilities
 from loxo.report.rates import ALL_SITES, rates
 from loxo.report.report import Report, check_options, draw_all, page_path, write_figures, write_page, write_table
 from loxo.report.sections import Draws, figure_name, parameters
 from loxo.runs.read import Places, Run, read_run
 
-EDGE_S = 0.05
-SHOWN = 8  # events gained, and lost, of a label
-MOST_ROWS = 40
+MOVED_S = 0.05
+SHOWN = 8  # example events of a label, gained and lost together
+MAX_ROWS = 40
 KINDS = ("same", "moved", "gained", "lost")
 
 
@@ -49,7 +49,7 @@ def compare(
 ) -> Report:
     """Writes the page (by default comparison.html in the second run's folder) and its tables.
 
-    See report for the other parameters. Raises LoxoError as report does, and when the runs have no recording in common.
+    The other parameters are those of report. Raises LoxoError as report does, and when the runs share no recording.
     """
     _, clock = check_options(None, time_zone, clock_zone)
     out = page_path(other, Path(other) / "comparison.html" if out is None else out)
@@ -57,7 +57,9 @@ def compare(
     a, b = runs.values()
     shared = shared_recordings(a, b)
     if not len(shared):
-        raise LoxoError(f"{one} and {other} have no analysed recording in common: there is nothing to compare.")
+        raise LoxoError(
+            f"{one} and {other} have no analysed recording in common. Give two runs of the same recordings."
+        )
     changes = event_changes(a, b, shared)
     result = Report(out)
     tables = {name: _rates(run) for name, run in runs.items()}
@@ -73,7 +75,7 @@ def compare(
 
 
 def _runs(one: str | Path, other: str | Path, clock: Clock) -> dict[str, Run]:
-    """The two runs by the names they are called on the page."""
+    """The two runs, by their names on the page."""
     read = [read_run(folder, clock.local) for folder in (one, other)]
     names = [run.folder.resolve().name for run in read]
     if names[0] == names[1]:
@@ -82,10 +84,12 @@ def _runs(one: str | Path, other: str | Path, clock: Clock) -> dict[str, Run]:
 
 
 def _rates(run: Run) -> pd.DataFrame:
-    weights = event_weights(run)
-    events = run.events.assign(label=weights.labels)
-    table = rates(events, weights.weights, list(weights.sources), run.recordings, hourly_effort(run.recordings))
-    return table.assign(weight=table["label"].map(weights.sources))
+    probabilities = event_probabilities(run)
+    events = run.events.assign(label=probabilities.labels)
+    table = rates(
+        events, probabilities.probabilities, list(probabilities.sources), run.recordings, hourly_effort(run.recordings)
+    )
+    return table.assign(source=table["label"].map(probabilities.sources))
 
 
 def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -93,7 +97,7 @@ def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def shared_recordings(one: Run, other: Run) -> pd.DataFrame:
-    """Recordings analysed in both runs: their names in the first (`a`) and in the second (`b`)."""
+    """Recordings analysed in both runs: their names in the first (`a`) and in the second run (`b`)."""
     names = [list(run.recordings.loc[run.recordings["status"] != "failed", "recording"]) for run in (one, other)]
     both = set(names[0]) & set(names[1])
     pairs = [(name, name) for name in names[0] if name in both]
@@ -111,10 +115,10 @@ def shared_recordings(one: Run, other: Run) -> pd.DataFrame:
 
 
 def event_changes(one: Run, other: Run, shared: pd.DataFrame) -> pd.DataFrame:
-    """Every event of the shared recordings, paired where it is in both runs.
+    """Every event of the shared recordings; an event that is in both runs is one row.
 
     Columns: recording (its name in the second run), label, change, start_a, end_a, score_a, start_b, end_b, score_b;
-    NaN where a run does not have the event.
+    NaN if a run does not contain the event.
     """
     to_b = dict(zip(shared["a"], shared["b"], strict=True))
     a = one.events[one.events["recording"].isin(to_b)].reset_index(drop=True)
@@ -132,7 +136,9 @@ def event_changes(one: Run, other: Run, shared: pd.DataFrame) -> pd.DataFrame:
             for name in columns:
                 values = frame[name].to_numpy(float)[rows] if rows is not None else np.full(len(part), np.nan)
                 part[f"{name.removesuffix('_s')}_{side}"] = values
-        moved = ((part["start_a"] - part["start_b"]).abs() > EDGE_S) | ((part["end_a"] - part["end_b"]).abs() > EDGE_S)
+        moved = ((part["start_a"] - part["start_b"]).abs() > MOVED_S) | (
+            (part["end_a"] - part["end_b"]).abs() > MOVED_S
+        )
         if left is not None and right is not None:
             part["change"] = np.where(moved, "moved", "same")
         else:
@@ -145,14 +151,14 @@ def event_changes(one: Run, other: Run, shared: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair_events(a: pd.DataFrame, b: pd.DataFrame) -> np.ndarray:
-    """(pairs, 2) rows of a and b that are one event: of one recording and label, overlapping in time, one to one, the
-    longest overlap first."""
+    """(pairs, 2): rows of a and b that are the same event. Events of one recording and label are paired one to one if
+    their spans overlap, the longest overlap first."""
     keys: dict[Any, int] = {}
     groups = [
         np.array([keys.setdefault(key, len(keys)) for key in zip(t["recording"], t["label"], strict=True)], np.int64)
         for t in (a, b)
     ]
-    # All recordings on one time axis, each label of each on a stretch of its own.
+    # All recordings are put on one time axis; each label of each recording gets its own span of it.
     longest = max([float(t["end_s"].max()) for t in (a, b) if len(t)], default=0.0) + 1.0
     starts, ends = (
         [group * longest + t[name].to_numpy(float) for group, t in zip(groups, (a, b), strict=True)]
@@ -182,7 +188,7 @@ def by_recording(changes: pd.DataFrame) -> pd.DataFrame:
 
 
 def _examples(runs: dict[str, Run], changes: pd.DataFrame, root: str | Path | None) -> Examples:
-    """The strongest events gained and lost."""
+    """The strongest gained and lost events."""
     result = Examples()
     one, other = runs.values()
     places = Places(other, root)
@@ -197,7 +203,7 @@ def _examples(runs: dict[str, Run], changes: pd.DataFrame, root: str | Path | No
             rows = rows.sort_values(f"score_{side}", ascending=False, kind="stable").head(5 * SHOWN)
             events = rows.rename(columns={f"{n}_{side}": m for n, m in _FIELDS.items()})
             events = events.assign(low_hz=bounds[label]["low_hz"], high_hz=bounds[label]["high_hz"])
-            take(kind, events, list(range(len(events))), places, result, label, most=SHOWN // 2)
+            take(kind, events, list(range(len(events))), places, result, label, max_count=SHOWN // 2)
     return result
 
 
@@ -224,11 +230,16 @@ def _page(
 ) -> str:
     a, b = runs
     totals = changes["change"].value_counts()
-    words = {"same": "in both, same edges", "moved": "in both, moved", "gained": f"only in {b}", "lost": f"only in {a}"}
+    words = {
+        "same": "in both, same times",
+        "moved": "in both, other times",
+        "gained": f"only in {b}",
+        "lost": f"only in {a}",
+    }
     facts = [(kind, f"{int(totals.get(kind, 0)):,}", words[kind]) for kind in KINDS]
     left_out = [len(run.recordings) - len(shared) for run in runs.values()]
     notes = [
-        f"{page.count(count, 'recording')} of {name} failed or have no partner in the other run, and are not compared."
+        f"{page.count(count, 'recording')} of {name} failed or are not in the other run, and are not compared."
         for name, count in zip(runs, left_out, strict=True)
         if count
     ]
@@ -255,8 +266,8 @@ def _events(changes: pd.DataFrame, svg: dict[str, str], examples: Examples) -> s
     if examples.missing:
         parts.append(
             page.paragraph(
-                f"{page.count(len(examples.missing), 'recording')} with changes could not be found or read; say where "
-                "they are now with `--recordings FOLDER`.",
+                f"{page.count(len(examples.missing), 'recording')} with changes could not be found or read. Give "
+                "their folder with `--recordings FOLDER`.",
                 "note",
             )
         )
@@ -267,13 +278,18 @@ def _events(changes: pd.DataFrame, svg: dict[str, str], examples: Examples) -> s
         parts.append("<h3>Recordings with the most events gained or lost</h3>")
         rows = [
             (row["recording"], row["label"], *[f"{row[kind]:,}" for kind in KINDS])
-            for row in table.head(MOST_ROWS).to_dict("records")
+            for row in table.head(MAX_ROWS).to_dict("records")
         ]
         parts.append(page.table(["recording*", "label", *[f"{kind}#" for kind in KINDS]], rows))
-        if len(table) > MOST_ROWS:
-            parts.append(page.paragraph(f"{MOST_ROWS} of {len(table):,}; the rest is in the CSV beside this.", "note"))
+        if len(table) > MAX_ROWS:
+            parts.append(
+                page.paragraph(
+                    f"{MAX_ROWS} of {len(table):,} rows. All rows are in the file .recordings.csv next to this page.",
+                    "note",
+                )
+            )
     else:
-        parts.append(page.paragraph("Both runs have the same events."))
+        parts.append(page.paragraph("Both runs contain the same events."))
     return "".join(parts)
 
 
@@ -287,6 +303,6 @@ def _rate_section(tables: dict[str, pd.DataFrame], svg: dict[str, str]) -> str:
             both[2 * k + 1] = page.interval(row["per_day"], row["per_day_low"], row["per_day_high"])
     columns = [c for name in names for c in (f"{name}: listed#", "in 24 h (95 %)#")]
     rows = [(site or "no site in the name", label, *values) for (label, site), values in cells.items()]
-    caption = "Events in 24 h of analysed sound, with 95 % intervals; all recordings of each run, not the shared alone."
-    shown = page.table(["site", "label", *columns], rows[:MOST_ROWS], total=ALL_SITES)
+    caption = "Events in 24 h of analysed sound, with 95 % intervals. All recordings of each run are included."
+    shown = page.table(["site", "label", *columns], rows[:MAX_ROWS], total=ALL_SITES)
     return page.figure(svg["rates"], caption) + shown

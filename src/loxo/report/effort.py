@@ -1,7 +1,7 @@
-"""Effort: when recorders recorded and what of it was analysed, by site, day and hour; and where it is missing.
+"""Effort: recorded and analysed hours by site, day and hour, and the gaps between them.
 
-All times are naive wall clock of the report (see clock.py), inside as integer microseconds. A site without a name is
-"". Recordings without a start time count in the totals, not in anything that has a date.
+All times are the naive wall clock of the report (clock.py), stored as integer microseconds. The name of an unknown site
+is "". Recordings without a start time count in the totals, but not in tables by date.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
-LEAST_GAP_S = 60.0  # what recorders need between two files is no gap
-SCHEDULE_PAUSES = 20  # with so many pauses at a site, their median tells whether it records on a schedule
+MIN_GAP_S = 60.0  # recorders need up to this long between two files
+SCHEDULE_PAUSES = 20  # min number of pauses at a site for which their median is its scheduled pause
 
 Micros = NDArray[np.int64]
 
 
 def hourly_effort(recordings: pd.DataFrame) -> pd.DataFrame:
-    """Hours recorded and analysed in every hour that a recording touches: site, hour (datetime64), recorded_h,
-    analysed_h; by site and hour. Where recordings of a site overlap, their times add up."""
+    """Hours recorded and analysed in every hour of the clock in which a recording runs.
+
+    Columns: site, hour (datetime64), recorded_h, analysed_h; sorted by site and hour. If recordings of a site overlap,
+    their hours add up.
+    """
     import pandas as pd
 
     known = recordings[recordings["start"].notna() & (recordings["duration_s"] > 0)]
@@ -49,10 +52,10 @@ def hourly_effort(recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def daily_effort(recordings: pd.DataFrame, hourly: pd.DataFrame) -> pd.DataFrame:
-    """One row a site and day, from the site's first to its last, days without a recording included.
+    """One row per site and day, from the first to the last day of the site, including days without a recording.
 
-    Columns: site, date, recordings (that start on this day), failed, cut_off (of these), recorded_h, analysed_h. A
-    last row of a site, with date NaT, holds its recordings without a start time, if there are any.
+    Columns: site, date, recordings (that start on this day), failed, cut_off (of these), recorded_h, analysed_h. The
+    last row of a site, with date NaT, counts its recordings without a start time, if there are any.
     """
     import pandas as pd
 
@@ -89,9 +92,9 @@ def daily_effort(recordings: pd.DataFrame, hourly: pd.DataFrame) -> pd.DataFrame
 
 
 def usual_pause_s(start: Micros, end: Micros) -> float:
-    """The pause between recordings that belongs to a site's schedule: 0 where it records without a break.
+    """The pause between recordings in a site's schedule; 0 if the site records continuously.
 
-    start, end: of its recordings in order of their start, microseconds.
+    start, end: of its recordings, sorted by start, in microseconds.
     """
     pauses = (start[1:] - end[:-1]) / 1e6
     if len(pauses) < SCHEDULE_PAUSES:
@@ -100,10 +103,10 @@ def usual_pause_s(start: Micros, end: Micros) -> float:
 
 
 def find_gaps(recordings: pd.DataFrame) -> pd.DataFrame:
-    """Where a site has no analysed sound between its first and last recording: site, start, end, hours, cause.
+    """Times without analysed sound between the first and last recording of a site: site, start, end, hours, cause.
 
-    A pause is a gap when it is longer than LEAST_GAP_S and than 1.5 times the site's usual pause. The cause is the
-    failed or cut off recording that begins in it, or else "nothing was recorded".
+    A pause is a gap if it is longer than MIN_GAP_S and longer than 1.5 times the site's usual pause. The cause is the
+    failed recording that begins in the gap, the recording that is cut off there, or "nothing was recorded".
     """
     import pandas as pd
 
@@ -114,12 +117,13 @@ def find_gaps(recordings: pd.DataFrame) -> pd.DataFrame:
         whole = group[group["status"] != "failed"]
         start = micros(whole["start"])
         end = start + (whole["analysed_s"].to_numpy() * 1e6).round().astype(np.int64)
-        least = max(LEAST_GAP_S, 1.5 * usual_pause_s(start, end)) * 1e6
-        # A failed recording at an end of the survey is a gap too: of unknown length, from its start or up to it.
+        min_gap = max(MIN_GAP_S, 1.5 * usual_pause_s(start, end)) * 1e6
+        # A failed recording at the start or the end of the survey makes a gap too. Its length is unknown: the gap
+        # begins, or ends, where that recording starts.
         marks = micros(group["start"])
         start, end = np.append(start, marks.max()), np.append(end, marks.max())
         covered = np.maximum.accumulate(np.concatenate(([marks.min()], end)))[:-1]
-        for k in np.flatnonzero(start - covered > least):
+        for k in np.flatnonzero(start - covered > min_gap):
             rows.append((site, covered[k], start[k], _cause(group, marks, int(covered[k]), int(start[k]))))
     frame = pd.DataFrame(rows, columns=["site", "start", "end", "cause"])
     for name in ("start", "end"):
@@ -129,7 +133,7 @@ def find_gaps(recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cause(group: pd.DataFrame, marks: Micros, start: int, end: int) -> str:
-    """What begins in a gap and failed, or what was cut off there."""
+    """The failed recording that begins in a gap, or the recording that is cut off there."""
     from loxo.audio.filenames import base_name
 
     failed = group[(group["status"] == "failed").to_numpy() & (marks >= start) & (marks < end)]
@@ -144,7 +148,7 @@ def _cause(group: pd.DataFrame, marks: Micros, start: int, end: int) -> str:
 
 
 def overlap_hours(recordings: pd.DataFrame) -> float:
-    """Hours that more than one recording of a site covers, each further one counted: copies, as a rule."""
+    """Hours that are recorded more than once at a site, usually by copies. Each additional recording counts."""
     total = 0
     for _, group in recordings[recordings["start"].notna()].groupby("site"):
         start = np.sort(micros(group["start"]))
@@ -156,13 +160,13 @@ def overlap_hours(recordings: pd.DataFrame) -> float:
 
 
 def micros(times: pd.Series) -> Micros:
-    """datetime64 as microseconds since 1970."""
+    """datetime64 as integer microseconds since 1970."""
     values: Micros = times.to_numpy().astype("datetime64[us]").astype(np.int64)
     return values
 
 
 def _ramps(counts: Micros) -> Micros:
-    """0, 1, ... n-1 for each n of counts, one after the other."""
+    """0, 1, ... n - 1 for each n in counts, concatenated."""
     ends = np.cumsum(counts)
     ramps: Micros = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
     return ramps

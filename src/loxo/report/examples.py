@@ -1,10 +1,10 @@
-"""Events worth a look: the strongest, the typical and the doubtful of a label, with their sound.
+"""Example events of each label: the strongest, the typical and the doubtful ones, with their sound.
 
-Those on object storage or a web server are read by byte range, unless a copy is at hand.
+Recordings on object storage or a web server are read by byte range, unless a local copy is found.
 
-Failure policy: a recording that is not where it was, or cannot be read, is passed over and named; the next event in the
-same order is shown instead. A server that does not answer is asked once: a report is also made where there is no
-network.
+Failure policy: a recording that is missing or cannot be read is skipped and listed with the reason; the next event in
+the same order is shown instead. A server that does not answer receives no second request, so that a report is also
+written without a network.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 KINDS = ("strongest", "typical", "doubtful")
 PER_KIND = 4
-TRIES = 40  # events whose recordings are looked for before a kind is given up
-LOW_RATE, FULL_RATE = 1000, 4000  # Hz; read at, for an event below 250 Hz and another one
-SHOWN_S = {"low": (12.0, 40.0), "full": (4.0, 12.0)}  # least and most on one picture
+TRIES = 40  # max number of events per kind whose recordings are looked for
+LOW_RATE, FULL_RATE = 1000, 4000  # sample rates in Hz for events below 250 Hz and for other events
+SHOWN_S = {"low": (12.0, 40.0), "full": (4.0, 12.0)}  # min and max length of an excerpt in s, by band
 
 
 @dataclass(frozen=True)
 class Example:
-    """A stretch of sound with an event in it: samples (samples,) at sample_rate, the first at start_s."""
+    """An excerpt of a recording with an event: samples (samples,) at sample_rate, the first one at start_s."""
 
     kind: str
     event: dict[str, Any]
@@ -48,15 +48,16 @@ class Example:
 @dataclass
 class Examples:
     shown: dict[str, list[Example]] = field(default_factory=dict)  # by label, in the order of KINDS
-    missing: dict[str, str] = field(default_factory=dict)  # recording -> why it could not be shown
-    silent: set[str] = field(default_factory=set)  # servers and buckets that do not answer
+    missing: dict[str, str] = field(default_factory=dict)  # recording -> reason why it could not be shown
+    unreachable: set[str] = field(default_factory=set)  # servers and buckets that do not answer
 
 
 def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
-    """Rows of one label's events for each kind, the best first, recordings taken in turn so that one does not fill all.
+    """Rows of one label's events for each kind, the best first. Recordings take turns, so that one cannot fill a kind.
 
-    Typical is nearest the median score. Doubtful is a `weight` nearest 0.5 where that is a probability, or the lowest
-    score; of weights that are equally near, as where a reviewer has decided all, the lowest score too.
+    Typical events have a score nearest the median. Doubtful events have a `probability` nearest 0.5 if probabilities
+    are known (`calibrated`), else the lowest scores. Among equal probabilities, for example after a complete review,
+    the lowest score comes first.
     """
     score = events["score"].fillna(0.0).to_numpy(float)
     if not len(score):
@@ -64,7 +65,7 @@ def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
     orders = {
         "strongest": -score,
         "typical": np.abs(score - np.median(score)),
-        "doubtful": np.abs(events["weight"].to_numpy(float) - 0.5) + 1e-6 * score if calibrated else score,
+        "doubtful": np.abs(events["probability"].to_numpy(float) - 0.5) + 1e-6 * score if calibrated else score,
     }
     recording = events["recording"].to_numpy()
     chosen: dict[str, list[int]] = {}
@@ -82,7 +83,7 @@ def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
 
 
 def find_examples(events: pd.DataFrame, labels: list[str], calibrated: dict[str, bool], places: Places) -> Examples:
-    """The examples of every label, read from their recordings."""
+    """Chooses the examples of every label and reads them from their recordings."""
     result = Examples()
     for label in labels:
         of_label = events[events["label"] == label].reset_index(drop=True)
@@ -95,9 +96,15 @@ def find_examples(events: pd.DataFrame, labels: list[str], calibrated: dict[str,
 
 
 def take(
-    kind: str, events: pd.DataFrame, rows: list[int], places: Places, result: Examples, label: str, most: int = PER_KIND
+    kind: str,
+    events: pd.DataFrame,
+    rows: list[int],
+    places: Places,
+    result: Examples,
+    label: str,
+    max_count: int = PER_KIND,
 ) -> list[int]:
-    """Reads the first `most` of these rows that can be read into `result`; which those are."""
+    """Reads the first `max_count` of these rows that can be read into `result`. Returns the rows that were read."""
     found: list[int] = []
     for row in rows:
         event: dict[str, Any] = {str(name): value for name, value in events.iloc[row].items()}
@@ -107,7 +114,7 @@ def take(
         if example is not None:
             result.shown.setdefault(label, []).append(example)
             found.append(row)
-            if len(found) == most:
+            if len(found) == max_count:
                 break
     return found
 
@@ -117,10 +124,10 @@ def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) ->
     path: str | Path | None = places.find(name)
     server = urlsplit(name).netloc if is_url(name) else None
     if path is None and server is None:
-        result.missing[name] = f"{name}: the recording is not there any more."
+        result.missing[name] = f"{name}: the recording was not found."
         return None
-    if path is None and server in result.silent:
-        result.missing[name] = f"{name}: {server} did not answer for another recording, and was not asked again."
+    if path is None and server in result.unreachable:
+        result.missing[name] = f"{name}: {server} did not answer for another recording."
         return None
     try:
         recording = probe(name if path is None else path)
@@ -134,6 +141,6 @@ def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) ->
     except LoxoError as error:
         result.missing[name] = str(error)
         if server is not None and getattr(error, "transient", False):
-            result.silent.add(server)
+            result.unreachable.add(server)
         return None
     return Example(kind, event, band, samples, rate, start)

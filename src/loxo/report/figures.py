@@ -1,7 +1,7 @@
-"""Figures of a report, as matplotlib figures; drawn once, written as SVG for the page and as SVG and PNG for papers.
+"""Figures of a report, drawn with matplotlib: SVG for the page, SVG and PNG for papers.
 
-Colours rise in lightness alone within a map and are Okabe and Ito's between labels, so that they hold for colour-blind
-readers and in grey print. Hours without sound are hatched: no effort is not the same as no event.
+Within a map colours differ in lightness only, and labels have colours of Okabe and Ito. They are distinguishable for
+colour-blind readers and in grey print. Hours without analysed sound are hatched: no effort is not the same as no event.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 WIDTH = 9.8  # inches
 INK, FAINT = "#2b2f33", "#8a9299"
-LABEL_INK = {"rumble": "#0072B2", "gunshot": "#B85C00"}  # darker than on spectrograms: on white
+LABEL_INK = {"rumble": "#0072B2", "gunshot": "#B85C00"}  # darker than on spectrograms, for a white background
 OTHER_INK = ("#8C4A7E", "#00785A", "#5B5B5B")
-MOST_PANELS = 24  # sites drawn one by one
+MAX_PANELS = 24  # max number of sites with a panel of their own
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "axes.edgecolor": FAINT,
@@ -54,27 +54,27 @@ STYLE: dict[str, Any] = {
     "ytick.color": INK,
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
-    "svg.fonttype": "none",  # text stays text: to be searched, and changed by an editor
+    "svg.fonttype": "none",  # text stays text, which can be searched and edited
 }
 Draw = Callable[[], Figure]
 
 
-def ink(label: str, labels: Sequence[str]) -> str:
-    """A label's colour on white."""
+def label_colour(label: str, labels: Sequence[str]) -> str:
+    """The colour of a label on a white background."""
     others = [name for name in labels if name not in LABEL_INK]
     return LABEL_INK.get(label) or OTHER_INK[others.index(label) % len(OTHER_INK)]
 
 
 def colour_map(colour: str) -> Colormap:
-    """From almost white for nothing to a dark shade of `colour`; the ground shows through NaN."""
-    red, green, blue = (0.42 * part for part in to_rgb(colour))
+    """From almost white for 0 to a dark shade of `colour`. NaN is transparent."""
+    red, green, blue = (0.42 * channel for channel in to_rgb(colour))
     dark = to_hex((red, green, blue))
     steps = [(0.0, "#f3f4f1"), (0.6, colour), (1.0, dark)]
     return LinearSegmentedColormap.from_list("loxo", steps)
 
 
 def render(draw: Draw, kind: str, name: str, dpi: int = 150) -> bytes:
-    """The bytes of a figure: the same for the same figure and name."""
+    """The bytes of a figure. The same figure and name give the same bytes."""
     style: Any = {**STYLE, "svg.hashsalt": name}
     metadata = {"svg": {"Date": None, "Creator": "Loxo"}, "png": {"Software": "Loxo"}}[kind]
     with matplotlib.rc_context(style):
@@ -85,7 +85,7 @@ def render(draw: Draw, kind: str, name: str, dpi: int = 150) -> bytes:
 
 
 def inline_svg(svg: bytes, title: str) -> str:
-    """An SVG file as an element of a page: no prolog, no metadata, as wide as the page allows, with a spoken name."""
+    """An SVG file as an HTML element: no prolog, no metadata, scaled to the page, with a title for screen readers."""
     import html
 
     text = svg.decode()
@@ -108,7 +108,7 @@ def write_figure(draw: Draw, folder: Path, name: str) -> None:
 
 
 def grid(cells: pd.DataFrame, column: str, days: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(24, days) rates an hour of sound; NaN where there is none. days: microseconds of the first and the last."""
+    """(24, days): rates per hour of sound, NaN without sound. days: first and last day in microseconds."""
     count = int((days[-1] - days[0]) // DAY_US) + 1
     events, hours = np.zeros((24, count)), np.zeros((24, count))
     at = micros(cells["hour"])
@@ -122,11 +122,11 @@ def grid(cells: pd.DataFrame, column: str, days: NDArray[np.int64]) -> NDArray[n
 def activity(
     cells: pd.DataFrame, label: str, column: str, colour: str, sun: list[tuple[date, datetime | None, datetime | None]]
 ) -> Figure:
-    """Rates by date and hour of day, and beside it by hour of day over all dates."""
+    """Rates by date and hour of day, and next to them by hour of day over all dates."""
     days = _days(cells)
     count = int((days[-1] - days[0]) // DAY_US) + 1
     figure = Figure(figsize=(WIDTH, 3.5))
-    figure.set_layout_engine("constrained", wspace=0.05)  # the bar's label must not touch what stands beside it
+    figure.set_layout_engine("constrained", wspace=0.05)  # space between the colour bar's label and the right panel
     map_width = float(np.clip(count / 7, 1.2, 4.2))
     axes = list(figure.subplots(1, 2, sharey=True, width_ratios=(map_width, 1.0)))
     rates = grid(cells, column, days)
@@ -151,13 +151,13 @@ def activity_by_site(
     colour: str,
     sun: dict[str, list[tuple[date, datetime | None, datetime | None]]],
 ) -> Figure:
-    """The map of each site, small, all in one scale."""
+    """A small map of each site. All maps have the same scale."""
     days = _days(cells)
-    sites = sites[:MOST_PANELS]
+    sites = sites[:MAX_PANELS]
     columns = min(3, len(sites))
     rows = -(-len(sites) // columns)
     height = 0.6 + 1.75 * rows
-    figure = Figure(figsize=(WIDTH, height))  # laid out by hand: 24 panels would take seconds
+    figure = Figure(figsize=(WIDTH, height))  # fixed layout: the constrained layout takes seconds for 24 panels
     place = {"left": 0.04, "right": 0.9, "bottom": 0.5 / height, "top": 1 - 0.25 / height, "wspace": 0.06}
     place["hspace"] = 0.25
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False, gridspec_kw=place).ravel()
@@ -180,7 +180,7 @@ def _days(cells: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def _norm(rates: NDArray[np.float64]) -> PowerNorm:
-    """Square root: calls come in bouts, and single ones must be seen beside them."""
+    """A square-root scale: calls come in bouts, and single calls must be visible next to them."""
     finite = rates[np.isfinite(rates)]
     top = float(np.quantile(finite, 0.998)) if len(finite) else 0.0
     return PowerNorm(0.5, vmin=0, vmax=max(top, float(finite.max(initial=0.0)) / 3) or 1.0)
@@ -206,16 +206,16 @@ def _map(
     return image
 
 
-def _dates(axis: Axes, first: NDArray[np.int64] | np.int64, count: int, most: int = 9) -> None:
-    """At most so many dates under an axis of `count` days, the year under the first and under each January."""
+def _dates(axis: Axes, first: NDArray[np.int64] | np.int64, count: int, max_dates: int = 9) -> None:
+    """At most `max_dates` dates below an axis of `count` days, with the year below the first date of each year."""
     days = [date(1970, 1, 1) + timedelta(days=int(first // DAY_US) + k) for k in range(count)]
-    step = next((step for step in (1, 2, 3, 7, 14) if count <= step * most), None)
+    step = next((step for step in (1, 2, 3, 7, 14) if count <= step * max_dates), None)
     if step is not None:
         shown = days[::step]
         words = [f"{day.day} {day:%b}" for day in shown]
     else:
         starts = [day for day in days if day.day == 1]
-        every = next((step for step in (1, 2, 3, 6) if len(starts) <= step * most), 12)
+        every = next((step for step in (1, 2, 3, 6) if len(starts) <= step * max_dates), 12)
         shown = [day for day in starts if (day.month - 1) % every == 0]
         words = [f"{day:%b}" for day in shown]
     years = [day.year if k == 0 or day.year != shown[k - 1].year else "" for k, day in enumerate(shown)]
@@ -239,7 +239,7 @@ def _hour(time: Any) -> float:
 
 
 def effort(daily: pd.DataFrame) -> Figure:
-    """Hours analysed by site and day; a cross where a recording failed or is cut off."""
+    """Hours analysed by site and day. A cross marks days with a recording that failed or is cut off."""
     dated = daily[daily["date"].notna()]
     sites = sorted(dated["site"].unique())
     at = micros(dated["date"])
@@ -257,7 +257,7 @@ def effort(daily: pd.DataFrame) -> Figure:
     image = axis.imshow(shown, aspect="auto", extent=extent, cmap=full, vmin=0, vmax=24, interpolation="none")
     axis.hlines(np.arange(1, len(sites)) - 0.5, left, left + count, color="white", lw=1.5)
     bad = (dated["failed"] + dated["cut_off"] > 0).to_numpy()
-    for colour, width in (("white", 3.4), (INK, 1.3)):  # seen on every ground
+    for colour, width in (("white", 3.4), (INK, 1.3)):  # visible on every colour
         axis.plot(left + index[1][bad] + 0.5, index[0][bad], ls="", marker="x", color=colour, ms=4.5, mew=width)
     axis.set_yticks(range(len(sites)), [_plain(site or "no site") for site in sites])
     axis.set_ylim(len(sites) - 0.5, -0.5)
@@ -268,7 +268,7 @@ def effort(daily: pd.DataFrame) -> Figure:
 
 
 def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
-    """Events in 24 h of sound with 95 % intervals, a panel a label; runs (by name) in rows beside each other."""
+    """Events in 24 h of sound with 95 % intervals, one panel per label. Runs (by name) are drawn next to each other."""
     sites = list(dict.fromkeys(site for table in tables.values() for site in table["site"]))
     sites = [*sorted(site for site in sites if site != ALL_SITES), *[s for s in sites if s == ALL_SITES]]
     figure = Figure(figsize=(WIDTH, 0.9 + 0.27 * max(len(sites), 2) * len(tables) ** 0.5), layout="constrained")
@@ -279,7 +279,7 @@ def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
             y = np.array([sites.index(site) for site in rows["site"]]) + 0.32 * (k - (len(tables) - 1) / 2)
             middle = rows["per_day"].to_numpy(float)
             low, high = rows["per_day_low"].to_numpy(float), rows["per_day_high"].to_numpy(float)
-            colour = ink(label, labels)
+            colour = label_colour(label, labels)
             axis.hlines(y, low, high, color=colour, lw=1.6, alpha=0.55)
             face = colour if k == 0 else "white"
             axis.plot(middle, y, ls="", marker="o", ms=5, mfc=face, mec=colour, mew=1.3, label=_plain(name))
@@ -298,7 +298,7 @@ def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
 
 
 def example_sheet(examples: list[Example]) -> Figure:
-    """Spectrograms, a row for each kind of example."""
+    """Spectrograms, one row for each kind of example."""
     kinds = list(dict.fromkeys(example.kind for example in examples))
     columns = max(sum(example.kind == kind for example in examples) for kind in kinds)
     columns = max(columns, 3)
@@ -340,5 +340,5 @@ def _clock(second: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without matplotlib's mathematics and without control characters, which SVG cannot hold."""
+    """The text without math markup of matplotlib and without control characters, which SVG does not allow."""
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")

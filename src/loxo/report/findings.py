@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""The data of a report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from loxo.report.examples import Examples
-from loxo.report.probabilities import Weights
+from loxo.report.probabilities import EventProbabilities
 from loxo.runs.read import Run
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ Sun = list[tuple[date, datetime | None, datetime | None]]
 
 @dataclass(frozen=True)
 class Findings:
-    """What a page is made of."""
+    """The data of a report page."""
 
     run: Run
-    labels: list[str]  # those of the run, and those a review gave
-    weights: Weights
+    labels: list[str]  # those of the run, and those that a review added
+    probabilities: EventProbabilities
     hourly: pd.DataFrame
     daily: pd.DataFrame
     gaps: pd.DataFrame
     rates: pd.DataFrame
     sun: dict[str, Sun]
     examples: Examples
-    overlap_h: float
+    overlap_h: float  # hours that are recorded more than once at a site

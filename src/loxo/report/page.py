@@ -1,6 +1,6 @@
-"""The parts of a report's HTML page. One file that loads nothing: style and figures are in it.
+"""The elements of a report's HTML page. The page is one file that contains its style and figures and loads nothing.
 
-Everything that comes from outside (names of files and sites, messages) goes through `text`.
+All text from outside (names of files and sites, messages) is escaped by `text`.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ footer { margin-top: 4rem; color: var(--soft); font-size: .82rem;
 
 
 def text(value: object) -> str:
-    """Escaped for HTML; undecodable bytes of file names as question marks."""
+    """The value escaped for HTML. Undecodable bytes of file names become question marks."""
     return html.escape(str(value).encode("utf-8", "replace").decode())
 
 
 def page(title: str, lead: str, facts: str, sections: Sequence[tuple[str, str, str]], footer: str) -> str:
-    """The whole page. Sections are (id, heading, HTML); lead, facts and footer HTML."""
+    """The whole page. Sections are (id, heading, HTML); lead, facts and footer are HTML."""
     links = "".join(f'<a href="#{name}">{text(heading)}</a>' for name, heading, _ in sections)
     body = "".join(
         f'<section id="{name}"><h2>{text(heading)}</h2>{content}</section>\n' for name, heading, content in sections
@@ -83,7 +83,7 @@ def page(title: str, lead: str, facts: str, sections: Sequence[tuple[str, str, s
 
 
 def fact_list(facts: Iterable[tuple[str, str, str]]) -> str:
-    """Large numbers: (what, number, small print)."""
+    """The large numbers at the top of the page: (name, number, small text)."""
     cells = (
         f"<div><dt>{text(what)}</dt><dd>{text(number)}<small>{text(small)}</small></dd></div>"
         for what, number, small in facts
@@ -92,10 +92,10 @@ def fact_list(facts: Iterable[tuple[str, str, str]]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], total: str | None = None) -> str:
-    """Columns whose name ends with "#" hold numbers and stand to the right; with "*" long words that may break. Cells
-    of other columns stay on one line.
+    """A table. Columns whose name ends with "#" contain numbers, aligned to the right. Columns whose name ends with "*"
+    contain long text that may be wrapped. Cells of other columns stay on one line.
 
-    A row whose first cell is `total` is set in bold.
+    A row whose first cell is `total` is bold.
     """
     kinds = [
         ' class="n"' if name.endswith("#") else ' class="w"' if name.endswith("*") else ' class="d"' for name in columns
@@ -114,17 +114,17 @@ def figure(svg: str, caption: str = "") -> str:
 
 
 def paragraph(sentence: str, kind: str = "") -> str:
-    """What stands between ` ` is set as code."""
+    """A paragraph. Text between backquotes is set as code."""
     opening = f'<p class="{kind}">' if kind else "<p>"
     marked = re.sub(r"`([^`]*)`", r'<code class="c">\1</code>', text(sentence))
     return f"{opening}{marked}</p>"
 
 
-# -- words for numbers
+# -- numbers as text
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Three significant digits, thousands in groups; a dash where there is none."""
+    """The value with `digits` significant digits and thousands separators; a dash if it is not finite."""
     if not math.isfinite(value):
         return "–"
     if value == 0:

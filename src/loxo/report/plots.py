@@ -1,4 +1,4 @@
-"""Pictures of one stretch of sound: spectrograms, the events on them, the heat map of a detector's scores."""
+"""Pictures of an excerpt of a recording: spectrograms with events, and the heat map of the frame scores."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from loxo.errors import LoxoError
 from loxo.files import write_atomically
 
 RUMBLE_BAND_HZ = 250.0
-WINDOW_S = {"low": 1.0, "full": 0.064}  # of the spectrogram: hertz for rumbles, milliseconds for shots
+WINDOW_S = {"low": 1.0, "full": 0.064}  # of the spectrogram: fine frequencies for rumbles, fine times for gunshots
 BANDS = tuple(WINDOW_S)
-COLOURS = {"rumble": "#56B4E9", "gunshot": "#E69F00"}  # Okabe and Ito's, told apart by colour-blind people
+COLOURS = {"rumble": "#56B4E9", "gunshot": "#E69F00"}  # of Okabe and Ito, distinguishable for colour-blind people
 OTHER_COLOUR = "#CC79A7"
-LEVEL_DB = (-5.0, 30.0)  # shown, over the median of each frequency
+LEVEL_DB = (-5.0, 30.0)  # range shown, relative to the median of each frequency
 FORMATS = ("png", "svg", "pdf")
 
 
@@ -41,14 +41,14 @@ def draw_detections(
     start_s: float = 0.0,
     scores_start_s: float | None = None,
 ) -> Path:
-    """Draws panels over one time axis into a file and returns its path: PNG, SVG or PDF, as its suffix says.
+    """Draws panels with one time axis into a file (PNG, SVG or PDF, from its suffix) and returns its path.
 
-    samples: mono, (samples,), the first of them at start_s of the recording; events: the events table of this
-    recording; scores: (rows, steps) probabilities, those of the classes first and only these drawn, a step being step_s
-    long and the first beginning at scores_start_s (by default start_s), or None; truth: known events, drawn as dashed
+    samples: mono, (samples,), the first one at start_s of the recording. events: the events table of this recording.
+    scores: (outputs, steps) probabilities, or None; the outputs of the classes come first, and only these are drawn. A
+    step is step_s long; the first one begins at scores_start_s (default: start_s). truth: known events, drawn as dashed
     boxes. The panels are a spectrogram for each of `bands` ("low": 0-250 Hz, windows of 1 s; "full": windows of 64 ms),
-    and the scores as a heat map. An event higher than 250 Hz is drawn on the full band, where that is shown.
-    Raises LoxoError for another suffix, or when the file cannot be written.
+    and the scores as a heat map. An event above 250 Hz is drawn on the full band, if that is shown.
+    Raises LoxoError for another suffix, and when the file cannot be written.
     """
     path = Path(path)
     kind = picture_format(path)
@@ -85,15 +85,15 @@ def draw_detections(
 
 
 def picture_format(path: Path) -> str:
-    """ "png", "svg" or "pdf". Raises LoxoError for a file of another suffix."""
+    """The format of a picture: "png", "svg" or "pdf". Raises LoxoError for another suffix."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
-        raise LoxoError(f"{path}: pictures are written as {', '.join(FORMATS)}; end the name with one of these.")
+        raise LoxoError(f"{path}: a picture can be {', '.join(FORMATS)}. Give a name with one of these suffixes.")
     return kind
 
 
 def band_top_hz(band: str, sample_rate: float) -> float:
-    """The highest frequency that a band shows."""
+    """The upper frequency limit of a band in Hz."""
     return min(RUMBLE_BAND_HZ, sample_rate / 2) if band == "low" else sample_rate / 2
 
 
@@ -106,16 +106,16 @@ def draw_spectrogram(
     start_s: float = 0.0,
     interpolation: str | None = None,
 ) -> None:
-    """Power in dB over the median of each frequency, 0 to high_hz, of mono samples (samples,) that begin at start_s.
+    """Draws the power of mono samples (samples,) from start_s, 0 to high_hz, in dB relative to each frequency's median.
 
-    `interpolation` is matplotlib's; "none" keeps an SVG small.
+    `interpolation` is that of matplotlib; "none" keeps an SVG small.
     """
     window = max(2, min(window, len(samples) // 2))  # at least two frames
     spectrum = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
     power, hertz, seconds = (np.asarray(part, np.float64) for part in spectrum)
     keep = hertz <= high_hz
     level = 10 * np.log10(power[keep] + 1e-20)
-    # Each band against its own median: hum and the fall towards high frequencies would hide the calls otherwise.
+    # Relative to the median, because hum and the decrease towards high frequencies would hide the calls.
     level = level - np.median(level, axis=1, keepdims=True)
     seconds = seconds + start_s
     half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
@@ -127,7 +127,7 @@ def draw_spectrogram(
 
 
 def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, **style: Any) -> None:
-    """An event's outline, over the whole height where its frequencies are not known; solid ones with their score."""
+    """Draws the outline of an event; solid outlines with its score. Unknown frequencies: over the whole height."""
     colour = COLOURS.get(event["label"], OTHER_COLOUR)
     low = event["low_hz"] if event["low_hz"] == event["low_hz"] else 0.0
     high = min(event["high_hz"], top_hz) if event["high_hz"] == event["high_hz"] else top_hz

@@ -1,10 +1,11 @@
-"""The probability that an event is right: from a review, from the model's calibration, or unknown.
+"""The probability that an event is correct: from a review, from the model's calibration, or unknown.
 
-A review leaves decisions.csv and results.json in the folder reviewed/ of a run. A decided event weighs 1 or 0, and one
-that got another label counts there; what is not decided weighs P(correct | score) as fitted to the decisions. Where
-there were too few decisions for a fit, the score of a calibrated class is the probability, else every event counts 1.
+A review writes decisions.csv and results.json into the folder reviewed/ of a run. An event with a decision has the
+probability 1 or 0; an event that got another label counts in that class. An event without a decision has P(correct |
+score), fitted to the decisions. If there are too few decisions for a fit, the score of a calibrated class is the
+probability. Without a calibration every event has the probability 1.
 
-Failure policy: review files that are damaged or do not fit the run raise LoxoError: counts must not silently change.
+Failure policy: review files that are damaged or do not match the run raise LoxoError: counts must not change silently.
 """
 
 from __future__ import annotations
@@ -26,24 +27,23 @@ if TYPE_CHECKING:
 REVIEW, CALIBRATION, COUNT = "review", "calibration", "count"
 REVIEWED = Path("reviewed")
 KEYS = ["recording", "start_s", "end_s", "label"]
-VERDICTS = {"yes": 1.0, "no": 0.0, "other": 1.0}  # unsure and disputed ones stay open
+VERDICTS = {"yes": 1.0, "no": 0.0, "other": 1.0}  # events with the verdicts unsure and disputed stay undecided
 
 
 @dataclass
-class Weights:
-    """Of a run's events: their labels (a review may have changed some), a weight (0 to 1) each, and for each label
-    where the weights are from; decisions: how many events a review has decided; drawn: that only reviewers found."""
+class EventProbabilities:
+    """Labels and probabilities of a run's events. A review may have changed labels."""
 
-    labels: NDArray[np.object_]
-    weights: NDArray[np.float64]
-    sources: dict[str, str]
-    decisions: dict[str, int] = field(default_factory=dict)
-    drawn: int = 0
+    labels: NDArray[np.object_]  # (events,)
+    probabilities: NDArray[np.float64]  # (events,), 0 to 1
+    sources: dict[str, str]  # source of the probabilities of each label: REVIEW, CALIBRATION or COUNT
+    decisions: dict[str, int] = field(default_factory=dict)  # number of events that a review has decided, by label
+    drawn: int = 0  # events that only reviewers found
 
 
-def event_weights(run: Run) -> Weights:
-    """Raises LoxoError when the files of a review cannot be understood."""
-    found = Weights(
+def event_probabilities(run: Run) -> EventProbabilities:
+    """The probabilities of a run's events. Raises LoxoError when the files of its review cannot be read."""
+    found = EventProbabilities(
         run.events["label"].to_numpy(dtype=object, copy=True),
         np.ones(len(run.events)),
         dict.fromkeys(run.labels, COUNT),
@@ -51,7 +51,7 @@ def event_weights(run: Run) -> Weights:
     scores = run.events["score"].to_numpy(float)
     for label in run.parameters.get("calibration") or {}:
         rows = (found.labels == label) & np.isfinite(scores)
-        found.weights[rows] = scores[rows]
+        found.probabilities[rows] = scores[rows]
         if label in found.sources:
             found.sources[label] = CALIBRATION
     if (run.folder / REVIEWED / "decisions.csv").is_file():
@@ -59,7 +59,7 @@ def event_weights(run: Run) -> Weights:
     return found
 
 
-def _apply_review(run: Run, found: Weights, scores: NDArray[np.float64]) -> None:
+def _apply_review(run: Run, found: EventProbabilities, scores: NDArray[np.float64]) -> None:
     verdicts, new_labels, found.drawn = _decisions(run)
     curves = _curves(run)
     decided = np.array([verdict in VERDICTS for verdict in verdicts], bool)
@@ -70,10 +70,10 @@ def _apply_review(run: Run, found: Weights, scores: NDArray[np.float64]) -> None
         left = rows & ~decided & np.isfinite(scores)
         if label in curves:
             score, probability = curves[label]
-            found.weights[left] = np.interp(scores[left], score, probability)
+            found.probabilities[left] = np.interp(scores[left], score, probability)
         if label in curves or (rows.any() and not left.any()):
             found.sources[label] = REVIEW
-    found.weights[decided] = [VERDICTS[verdict] for verdict in verdicts[decided]]
+    found.probabilities[decided] = [VERDICTS[verdict] for verdict in verdicts[decided]]
     moved = (verdicts == "other") & (new_labels != "")
     found.labels[moved] = new_labels[moved]
     for label in sorted(set(found.labels[moved])):
@@ -81,7 +81,7 @@ def _apply_review(run: Run, found: Weights, scores: NDArray[np.float64]) -> None
 
 
 def _decisions(run: Run) -> tuple[NDArray[np.object_], NDArray[np.object_], int]:
-    """Verdict and new label of each event, "" where there is none; and how many events reviewers drew."""
+    """Verdict and new label of each event ("" if there is none), and the number of events that reviewers drew."""
     import pandas as pd
 
     path = run.folder / REVIEWED / "decisions.csv"
@@ -96,11 +96,11 @@ def _decisions(run: Run) -> tuple[NDArray[np.object_], NDArray[np.object_], int]
         raise LoxoError(
             f"{path}: the decisions of the review cannot be read ({error}). Export them again with `loxo review`."
         ) from error
-    strangers = set(values) - set(own)
-    if strangers:
+    unknown = set(values) - set(own)
+    if unknown:
         raise LoxoError(
-            f"{path}: {len(strangers)} decision(s) are about events that this run does not have. Export them again "
-            "with `loxo review`."
+            f"{path}: {len(unknown)} decision(s) belong to events that this run does not contain. Export the "
+            "decisions again with `loxo review`."
         )
     pairs = [values.get(key, ("", "")) for key in own]
     columns = [np.array([pair[k] for pair in pairs], object) for k in (0, 1)]

@@ -1,15 +1,16 @@
-"""`loxo report RUN`: what a survey has recorded and found, as one HTML page and tables beside it.
+"""`loxo report RUN`: effort and events of a survey, as one HTML page and tables next to it.
 
-    NAME.html           one file, opens without a network
-    NAME.effort.csv     site, date, recordings, failed, cut_off, recorded_h, analysed_h; without a date: start unknown
+    NAME.html           one file that needs no network
+    NAME.effort.csv     site, date, recordings, failed, cut_off, recorded_h, analysed_h; date empty: start unknown
     NAME.gaps.csv       site, start, end, hours, cause
     NAME.problems.csv   recording, status, duration_s, analysed_s, reason
-    NAME.rates.csv      site, label, events, expected, weight, analysed_h, per_day with its 95 % limits, interval
-    NAME.hours.csv      site, date, hour, recorded_h, analysed_h, and for each label its events and what is expected
-    NAME.sun.csv        site, date, sunrise, sunset; with coordinates only
+    NAME.rates.csv      site, label, events, expected, source (of the probabilities), analysed_h, per_day with its 95 %
+                        limits, interval
+    NAME.hours.csv      site, date, hour, recorded_h, analysed_h, and for each label its events and its expected events
+    NAME.sun.csv        site, date, sunrise, sunset; only with coordinates
 
-Times are wall clock (clock.py). Failure policy: a run that cannot be read is a LoxoError; what a run lacks (start
-times, recordings that have moved) is said on the page and in `Report.notes`, and the rest of the page is made.
+Times are wall clock (clock.py). Failure policy: a run that cannot be read raises LoxoError. Missing start times and
+recordings that were not found are stated on the page and in `Report.notes`; the rest of the page is complete.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from typing import TYPE_CHECKING
 from loxo.errors import LoxoError
 from loxo.files import atomic_file, write_atomically
 from loxo.report import page as html
-from loxo.report.clock import Clock, Place, parse_coordinates, parse_zone, sun_times
+from loxo.report.clock import Clock, Coordinates, parse_coordinates, parse_zone, sun_times
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours
 from loxo.report.examples import find_examples
 from loxo.report.figures import Draw, inline_svg, render, write_figure
 from loxo.report.findings import Findings, Sun
-from loxo.report.probabilities import COUNT, event_weights
+from loxo.report.probabilities import COUNT, event_probabilities
 from loxo.report.rates import hourly_events, rates
 from loxo.runs.read import Places, Run, read_run
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """What was written: the page, the tables beside it, the figures; and notes, a sentence each, for the terminal."""
+    """The files that were written: page, tables, figures; and notes for the terminal, one sentence each."""
 
     page: Path
     tables: list[Path] = field(default_factory=list)
@@ -57,19 +58,18 @@ def report(
     """Writes the page (by default report.html in the run folder) and its tables.
 
     `coordinates` ("LAT,LON", or a CSV file with site, lat, lon) adds sunrise and sunset. `time_zone` is the zone of all
-    times on the page; times with a zone are converted to it, naive ones are taken as in it, or in `clock_zone`, the
-    recorders', where that is given. `recordings` is a folder in which those that
-    were moved are found by their names. `figures` is a folder that gets
-    each figure as SVG and PNG.
-    Raises LoxoError when the folder is no run, is damaged or empty, for a bad option, and when nothing can be written.
+    times on the page (clock.py); `clock_zone` is the zone of the recorders' clocks, if it is another one. `recordings`
+    is a folder in which moved recordings are found by their names. Each figure is also written into the folder
+    `figures`, as SVG and PNG.
+    Raises LoxoError when the folder is not a run, is damaged or empty, for a wrong option, and on a write error.
     """
     from loxo.report.sections import report_figures, report_page
 
-    places, clock = check_options(coordinates, time_zone, clock_zone)
+    sites, clock = check_options(coordinates, time_zone, clock_zone)
     out = page_path(run, out)
     found = read_run(run, clock.local)
     result = Report(out)
-    findings = _find(found, places, clock, recordings, result.notes)
+    findings = _collect(found, sites, clock, recordings, result.notes)
     draws = report_figures(findings)
     write_page(result, report_page(findings, draw_all(draws), result.notes))
     for name, table in _tables(findings).items():
@@ -80,14 +80,16 @@ def report(
 
 def check_options(
     coordinates: str | None, time_zone: str | None, clock_zone: str | None
-) -> tuple[dict[str, Place], Clock]:
-    """Places by site and the report's clock. Raises LoxoError for what does not fit together."""
+) -> tuple[dict[str, Coordinates], Clock]:
+    """Coordinates by site, and the report's clock. Raises LoxoError for a wrong combination of options."""
     if clock_zone is not None and time_zone is None:
-        raise LoxoError("The recorders' clock (--clock-zone) needs --time-zone, the zone to convert it to.")
+        raise LoxoError(
+            "--clock-zone needs --time-zone: give the zone to which times of the recorders' clocks are converted."
+        )
     if coordinates is not None and time_zone is None:
         raise LoxoError(
-            "Sunrise and sunset need the zone of the recorders' clock: give --time-zone, such as Africa/Brazzaville, "
-            "+01:00 or UTC."
+            "Sunrise and sunset need the zone of the times on the page: give --time-zone, such as "
+            "Africa/Brazzaville, +01:00 or UTC."
         )
     zone = None if time_zone is None else parse_zone(time_zone)
     recorder = None if clock_zone is None else parse_zone(clock_zone)
@@ -97,70 +99,76 @@ def check_options(
 def page_path(run: str | Path, out: str | Path | None) -> Path:
     out = Path(run) / "report.html" if out is None else Path(out)
     if out.suffix.lower() not in (".html", ".htm"):
-        raise LoxoError(f"{out}: the report is a web page; end its name with .html.")
+        raise LoxoError(f"{out}: the report is a web page. Give a name that ends with .html.")
     return out
 
 
-def _find(run: Run, places: dict[str, Place], clock: Clock, root: str | Path | None, notes: list[str]) -> Findings:
-    weights = event_weights(run)
-    events = run.events.assign(label=weights.labels)
-    labels = list(weights.sources)
+def _collect(
+    run: Run, sites: dict[str, Coordinates], clock: Clock, root: str | Path | None, notes: list[str]
+) -> Findings:
+    probabilities = event_probabilities(run)
+    events = run.events.assign(label=probabilities.labels)
+    labels = list(probabilities.sources)
     hourly = hourly_effort(run.recordings)
-    cells = hourly_events(events, weights.weights, hourly, labels)
+    cells = hourly_events(events, probabilities.probabilities, hourly, labels)
     unknown = int(run.recordings["start"].isna().sum())
     if unknown:
         notes.append(
-            f"{unknown} of {html.count(len(run.recordings), 'recording')} have no start time in their names: their "
-            "events are counted, but are not in anything by date or hour."
+            f"{unknown} of {html.count(len(run.recordings), 'recording')} have no start time in their names. Their "
+            "events count in the totals, but not in tables and figures by date or hour."
         )
     if run.status != "finished":
-        notes.append(f"The run is {run.status}: what it has not done yet is not in this report.")
-    calibrated = {label: source != COUNT for label, source in weights.sources.items()}
-    examples = find_examples(events.assign(weight=weights.weights), labels, calibrated, Places(run, root))
+        notes.append(f"The run is {run.status}: this report contains only the recordings that it has finished.")
+    calibrated = {label: source != COUNT for label, source in probabilities.sources.items()}
+    examples = find_examples(
+        events.assign(probability=probabilities.probabilities), labels, calibrated, Places(run, root)
+    )
     if examples.missing:
         notes.append(
-            f"{html.count(len(examples.missing), 'recording')} with events to look at could not be found or read. Say "
-            "where they are now with `--recordings FOLDER`."
+            f"{html.count(len(examples.missing), 'recording')} with example events could not be found or read. Give "
+            "their folder with `--recordings FOLDER`."
         )
     return Findings(
         run,
         labels,
-        weights,
+        probabilities,
         cells,
         daily_effort(run.recordings, hourly),
         find_gaps(run.recordings),
-        rates(events, weights.weights, labels, run.recordings, hourly),
-        _sun(run, places, clock, notes),
+        rates(events, probabilities.probabilities, labels, run.recordings, hourly),
+        _sun(run, sites, clock, notes),
         examples,
         overlap_hours(run.recordings),
     )
 
 
-def _sun(run: Run, places: dict[str, Place], clock: Clock, notes: list[str]) -> dict[str, Sun]:
+def _sun(run: Run, sites: dict[str, Coordinates], clock: Clock, notes: list[str]) -> dict[str, Sun]:
     dated = run.recordings[run.recordings["start"].notna()]
-    if not places or clock.zone is None or not len(dated):
+    if not sites or clock.zone is None or not len(dated):
         return {}
     import pandas as pd
 
     days = pd.date_range(dated["start"].min().normalize(), dated["start"].max().normalize(), freq="D")
-    computed = {place: sun_times(place, clock.zone, [day.date() for day in days]) for place in set(places.values())}
+    computed = {place: sun_times(place, clock.zone, [day.date() for day in days]) for place in set(sites.values())}
     found, lacking = {}, []
     for site in sorted(run.recordings["site"].unique()):
-        place = places.get(site, places.get(""))
+        place = sites.get(site, sites.get(""))
         if place is None:
             lacking.append(site or "recordings without a site")
         else:
             found[site] = computed[place]
     if lacking:
-        notes.append(f"No coordinates are given for {', '.join(lacking[:5])}{' and more' if len(lacking) > 5 else ''}.")
+        notes.append(
+            f"No coordinates were given for {', '.join(lacking[:5])}{' and more' if len(lacking) > 5 else ''}."
+        )
     return found
 
 
-# -- what both reports write
+# -- used by reports and comparisons
 
 
 def draw_all(draws: dict[str, tuple[Draw, str]]) -> dict[str, str]:
-    """The figures as elements of a page, by name; `draws` holds how to draw each, and what it shows in words."""
+    """The figures as HTML elements, by name. `draws` contains the function that draws each one, and its description."""
     return {name: inline_svg(render(draw, "svg", name), words) for name, (draw, words) in draws.items()}
 
 
@@ -190,8 +198,8 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
     never = pd.DataFrame(findings.run.problems, columns=["recording", "reason"])
     hours = findings.hourly.assign(date=findings.hourly["hour"].dt.strftime("%Y-%m-%d"))
     hours["hour"] = hours["hour"].dt.hour
-    table = findings.rates.assign(weight=findings.rates["label"].map(findings.weights.sources))
-    named = ["site", "label", "events", "expected", "weight", "analysed_h"]
+    table = findings.rates.assign(source=findings.rates["label"].map(findings.probabilities.sources))
+    named = ["site", "label", "events", "expected", "source", "analysed_h"]
     result = {
         "effort": findings.daily.assign(date=findings.daily["date"].dt.strftime("%Y-%m-%d")),
         "gaps": findings.gaps,

@@ -1,4 +1,4 @@
-"""The sections of the page about one run, and its figures."""
+"""The sections and figures of the page about one run."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from loxo.audio.filenames import base_name
 from loxo.report import figures, page
 from loxo.report.probabilities import CALIBRATION, COUNT, REVIEW
 from loxo.report.rates import ALL_SITES
+from loxo.runs.record import RECORD
 
 if TYPE_CHECKING:
     from loxo.report.figures import Draw
     from loxo.report.findings import Findings
     from loxo.runs.read import Run
 
-MOST_REASONS = 5  # why recordings could not be drawn
-BY_CLASS = ("decoding", "calibration", "curves")  # parameters that hold something for each class
-MOST_ROWS = 40  # of a table on the page; the CSV has all
+MAX_REASONS = 5  # reasons shown why recordings could not be drawn
+BY_CLASS = ("decoding", "calibration", "curves")  # parameters with values by class
+MAX_ROWS = 40  # max number of rows of a table on the page; the CSV files contain all rows
 
 Draws = dict[str, "tuple[Draw, str]"]
 
 
 def report_figures(found: Findings) -> Draws:
-    """How to draw each figure, and what it shows, by its file name."""
+    """The function that draws each figure, and its description, by file name."""
     draws: Draws = {}
     sites = sorted(found.hourly["site"].unique())
     labels = found.labels
@@ -31,13 +32,13 @@ def report_figures(found: Findings) -> Draws:
         suns = list(found.sun.values())
         one_sun = suns[0] if suns and all(sun == suns[0] for sun in suns) else []
         for label in labels:
-            colour = figures.ink(label, labels)
+            colour = figures.label_colour(label, labels)
             draw: Draw = partial(figures.activity, found.hourly, label, f"{label} expected", colour, one_sun)
             name = figure_name(label)
-            draws[f"activity-{name}"] = (draw, f"{label}s an hour by date and hour of day")
+            draws[f"activity-{name}"] = (draw, f"{label}s per hour by date and hour of day")
             if len(sites) > 1:
                 draw = partial(figures.activity_by_site, found.hourly, sites, f"{label} expected", colour, found.sun)
-                draws[f"activity-{name}-by-site"] = (draw, f"{label}s an hour by date and hour of day, by site")
+                draws[f"activity-{name}-by-site"] = (draw, f"{label}s per hour by date and hour of day, by site")
         draws["effort"] = (partial(figures.effort, found.daily), "hours analysed by site and date")
     if labels:
         draws["rates"] = (partial(figures.rates_by_site, {"": found.rates}, labels), "rates by site")
@@ -53,20 +54,20 @@ def figure_name(label: str) -> str:
 
 
 def report_page(found: Findings, svg: dict[str, str], notes: list[str]) -> str:
-    """The HTML of the page."""
+    """The page as HTML."""
     run = found.run
     sections = [
         ("rates", "Counts and rates", _rates(found, svg)),
         ("activity", "Activity by date and hour", _activity(found, svg)),
-        ("events", "Events to look at", _examples(found, svg)),
+        ("events", "Example events", _examples(found, svg)),
         ("effort", "Effort", _effort(found, svg)),
         ("run", "Model and parameters", parameters([run]) + _model(found)),
-        ("method", "How the figures were made", _method(found)),
+        ("method", "Methods", _method(found)),
     ]
     title = f"Survey report: {run.folder.resolve().name}"
     warnings = "".join(page.paragraph(note, "warn") for note in notes)
     lead = page.text(_lead(found))
-    footer = f"Made by Loxo {page.text(_version())} from {page.text(run.folder / 'run.json')}."
+    footer = f"Made by Loxo {page.text(_version())} from {page.text(run.folder / RECORD)}."
     return page.page(title, lead, page.fact_list(_facts(found)) + warnings, sections, footer)
 
 
@@ -96,10 +97,10 @@ def _facts(found: Findings) -> list[tuple[str, str, str]]:
     table = found.rates[total] if total.any() else found.rates
     for row in table.to_dict("records"):
         label = row["label"] or "event"
-        if found.weights.sources[row["label"]] == COUNT:
-            number, small = f"{row['events']:,}", "listed, unchecked"
+        if found.probabilities.sources[row["label"]] == COUNT:
+            number, small = f"{row['events']:,}", "listed, not reviewed"
         else:
-            number, small = f"{round(row['expected']):,}", f"expected right of {row['events']:,} listed"
+            number, small = f"{round(row['expected']):,}", f"expected correct of {row['events']:,} listed"
         facts.append((f"{label}s", number, small))
     failed, cut = (int((recordings["status"] == status).sum()) for status in ("failed", "truncated"))
     failed += len(found.run.problems)
@@ -108,17 +109,17 @@ def _facts(found: Findings) -> list[tuple[str, str, str]]:
 
 
 def _rates(found: Findings, svg: dict[str, str]) -> str:
-    parts = [page.paragraph(_weights_sentence(found))]
+    parts = [page.paragraph(_probabilities_sentence(found))]
     if "rates" in svg:
         caption = "Events in 24 h of analysed sound, with 95 % intervals."
         parts.append(page.figure(svg["rates"], caption))
-    known = any(source != COUNT for source in found.weights.sources.values())
-    columns = ["site", "label", "analysed#", "listed#", "expected right#", "in 24 h (95 %)#", "interval by"]
+    known = any(source != COUNT for source in found.probabilities.sources.values())
+    columns = ["site", "label", "analysed#", "listed#", "expected correct#", "in 24 h (95 %)#", "interval"]
     rows = []
     for row in found.rates.to_dict("records"):
         site = row["site"] if row["site"] == ALL_SITES else row["site"] or "no site in the name"
         rate = page.interval(row["per_day"], row["per_day_low"], row["per_day_high"])
-        expected = "–" if found.weights.sources[row["label"]] == COUNT else page.number(row["expected"])
+        expected = "–" if found.probabilities.sources[row["label"]] == COUNT else page.number(row["expected"])
         cells = [site, row["label"], page.hours(row["analysed_h"]), f"{row['events']:,}", expected, rate]
         rows.append([*cells, row["interval"]])
     if not known:
@@ -129,54 +130,59 @@ def _rates(found: Findings, svg: dict[str, str]) -> str:
     return "".join(parts)
 
 
-def _weights_sentence(found: Findings) -> str:
+def _probabilities_sentence(found: Findings) -> str:
     words = {
-        REVIEW: "from the decisions of the review",
-        CALIBRATION: "the sum of their scores, which this model has calibrated as the probability to be right",
-        COUNT: "not known: neither a review nor a calibration of the model is at hand, so events are counted as listed",
+        REVIEW: "estimated from the decisions of the review",
+        CALIBRATION: "the sum of their scores, which are calibrated probabilities that an event is correct",
+        COUNT: "unknown, because there is neither a review nor a calibration; all listed events are counted",
     }
     by_source: dict[str, list[str]] = {}
-    for label, source in found.weights.sources.items():
+    for label, source in found.probabilities.sources.items():
         by_source.setdefault(source, []).append(f"{label}s")
-    sentences = [f"How many {' and '.join(names)} are right is {words[s]}." for s, names in by_source.items()]
-    decided = sum(found.weights.decisions.values())
+    sentences = [f"The number of correct {' and '.join(names)} is {words[s]}." for s, names in by_source.items()]
+    decided = sum(found.probabilities.decisions.values())
     if decided:
-        sentences.append(f"A reviewer's word on {page.count(decided, 'event')} is taken over as it is.")
-    if found.weights.drawn:
-        drawn = page.count(found.weights.drawn, "event")
-        sentences.append(f"{drawn} that only reviewers found are not counted: they were not looked for everywhere.")
+        sentences.append(f"For {page.count(decided, 'event')} the decision of a reviewer is used.")
+    if found.probabilities.drawn:
+        drawn = page.count(found.probabilities.drawn, "event")
+        sentences.append(
+            f"{drawn} found only by reviewers are not counted, because reviewers did not search all recordings."
+        )
     return " ".join(sentences)
 
 
 def _activity(found: Findings, svg: dict[str, str]) -> str:
     if not len(found.hourly):
         return page.paragraph(
-            "None of the recordings has a start time in its name, so nothing can be drawn by date or hour. Names such "
-            "as nn01a_20180126_000000.wav, S4A03895_20190522_000000.wav or 20190522_000000.WAV give one."
+            "No recording has a start time in its name, so there is no figure by date or hour. Names with a start time "
+            "are, for example, nn01a_20180126_000000.wav, S4A03895_20190522_000000.wav or 20190522_000000.WAV."
         )
-    what = "Rates are events in an hour of analysed sound; hatched where nothing was analysed."
-    sun = " Dashed: sunrise and sunset." if found.sun else ""
+    what = "Rates are events per hour of analysed sound. Hatched: no analysed sound."
+    sun = " Dashed lines: sunrise and sunset." if found.sun else ""
     parts = [page.paragraph(what + sun, "note")]
     sites = sorted(found.hourly["site"].unique())
     for label in found.labels:
         parts.append(f"<h3>{page.text(label)}s</h3>")
         name = f"activity-{figure_name(label)}"
-        over = " All sites together." if len(sites) > 1 else ""
-        caption = f"Each column a day, each row an hour of the wall clock.{over}"
+        over = " All sites combined." if len(sites) > 1 else ""
+        caption = f"Each column is a day, each row an hour of the wall clock.{over}"
         parts.append(page.figure(svg[name], caption))
         if f"{name}-by-site" in svg:
-            left_out = len(sites) - figures.MOST_PANELS
-            more = f" The first {figures.MOST_PANELS} of {len(sites)}; all are in the CSV." if left_out > 0 else ""
-            parts.append(page.figure(svg[f"{name}-by-site"], f"The sites in one scale.{more}"))
+            left_out = len(sites) - figures.MAX_PANELS
+            more = (
+                f" The first {figures.MAX_PANELS} of {len(sites)} sites; the CSV contains all." if left_out > 0 else ""
+            )
+            parts.append(page.figure(svg[f"{name}-by-site"], f"Each site, with the same scale.{more}"))
     return "".join(parts)
 
 
 def _examples(found: Findings, svg: dict[str, str]) -> str:
     parts = [
         page.paragraph(
-            "Strongest: the highest scores. Typical: nearest the median score. Doubtful: a probability nearest one "
-            "half, or, where scores are not calibrated, the lowest scores. Recordings take turns. Over each picture "
-            "its score and recording; times from the recording's start; dB over the median of each frequency.",
+            "Strongest: the highest scores. Typical: scores nearest the median. Doubtful: probabilities nearest 0.5, "
+            "or the lowest scores if scores are not calibrated. Each kind shows different recordings where possible. "
+            "The title of a picture is its score and recording. Times are from the start of the recording; levels are "
+            "in dB relative to the median of each frequency.",
             "note",
         )
     ]
@@ -184,23 +190,23 @@ def _examples(found: Findings, svg: dict[str, str]) -> str:
         name = f"examples-{figure_name(label)}"
         if name in svg:
             parts.append(f"<h3>{page.text(label)}s</h3>{page.figure(svg[name])}")
-        elif (found.weights.labels == label).any():
-            parts.append(page.paragraph(f"No recording with {label}s is at hand to be drawn.", "warn"))
+        elif (found.probabilities.labels == label).any():
+            parts.append(page.paragraph(f"No recording with {label}s was found that could be drawn.", "warn"))
         else:
             parts.append(page.paragraph(f"No {label}s are listed."))
     if found.examples.missing:
-        parts.append(page.paragraph("Not shown, with the next event in their place:", "note"))
+        parts.append(page.paragraph("Recordings that could not be shown; the next event was used instead:", "note"))
         reasons = list(found.examples.missing.values())
-        parts.append(page.table(["recording and reason*"], [(reason,) for reason in reasons[:MOST_REASONS]]))
-        if len(reasons) > MOST_REASONS:
-            parts.append(page.paragraph(f"and {len(reasons) - MOST_REASONS} more.", "note"))
+        parts.append(page.table(["recording and reason*"], [(reason,) for reason in reasons[:MAX_REASONS]]))
+        if len(reasons) > MAX_REASONS:
+            parts.append(page.paragraph(f"and {len(reasons) - MAX_REASONS} more.", "note"))
     return "".join(parts)
 
 
 def _effort(found: Findings, svg: dict[str, str]) -> str:
     run, parts = found.run, []
     if "effort" in svg:
-        caption = "Hours analysed by site and day. Hatched: none. Cross: a recording failed or is cut off."
+        caption = "Hours analysed by site and day. Hatched: no analysed sound. Cross: a recording failed or is cut off."
         parts.append(page.figure(svg["effort"], caption))
     rows = []
     for site, days in found.daily.groupby("site"):
@@ -218,18 +224,18 @@ def _effort(found: Findings, svg: dict[str, str]) -> str:
     if found.overlap_h > 0.02:
         parts.append(
             page.paragraph(
-                f"{page.hours(found.overlap_h)} are covered by more than one recording of a site (copies, or two "
-                "recorders of one name) and count each time.",
+                f"{page.hours(found.overlap_h)} were recorded more than once at a site (copies, or two recorders with "
+                "the same name). Each recording counts.",
                 "warn",
             )
         )
     if len(found.gaps):
-        parts.append("<h3>Gaps, the longest first</h3>")
+        parts.append("<h3>Gaps, longest first</h3>")
         longest = found.gaps.sort_values("hours", ascending=False, kind="stable")
         gap_rows = [
             (gap["site"] or "no site in the name", f"{gap['start']:%Y-%m-%d %H:%M}", f"{gap['end']:%Y-%m-%d %H:%M}",
              page.hours(gap["hours"]), gap["cause"])
-            for gap in longest.head(MOST_ROWS + 1).to_dict("records")
+            for gap in longest.head(MAX_ROWS + 1).to_dict("records")
         ]  # fmt: skip
         parts.append(_cut(["site", "from", "to", "length#", "cause*"], gap_rows, "gaps", len(longest)))
     troubles = run.recordings[run.recordings["reason"] != ""]
@@ -244,17 +250,17 @@ def _effort(found: Findings, svg: dict[str, str]) -> str:
 
 
 def _cut(columns: list[str], rows: list[Any], csv: str = "", whole: int | None = None, total: str | None = None) -> str:
-    """A table of the first MOST_ROWS rows, and where the others are."""
+    """A table of the first MAX_ROWS rows, and a note about the file that contains the others."""
     whole = len(rows) if whole is None else whole
-    made = page.table(columns, rows[:MOST_ROWS], total)
-    if whole > MOST_ROWS:
-        where = f"; all are in the file .{csv}.csv beside this page" if csv else ""
-        made += page.paragraph(f"{MOST_ROWS} of {whole:,} rows{where}.", "note")
+    made = page.table(columns, rows[:MAX_ROWS], total)
+    if whole > MAX_ROWS:
+        where = f". All rows are in the file .{csv}.csv next to this page" if csv else ""
+        made += page.paragraph(f"{MAX_ROWS} of {whole:,} rows{where}.", "note")
     return made
 
 
 def parameters(runs: list[Run]) -> str:
-    """What the runs were made with, a column a run; of several, first what differs between them."""
+    """The parameters of the runs, one column per run. Of several runs, the parameters that differ come first."""
     names = list(dict.fromkeys(name for run in runs for name in run.parameters if name not in BY_CLASS))
     rows: list[tuple[Any, ...]] = [("status", *[run.status for run in runs])]
     rows += [(name, *[_word(run.parameters.get(name)) for run in runs]) for name in names]
@@ -275,31 +281,29 @@ def parameters(runs: list[Run]) -> str:
 
 def _word(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {part}" for name, part in value.items() if part is not None) or "usual"
+        return ", ".join(f"{name} {part}" for name, part in value.items() if part is not None) or "default"
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    return "the model's own" if value is None else f"{value}"
+    return "from the model" if value is None else f"{value}"
 
 
 def _model(found: Findings) -> str:
-    """On what data the model's own figures stand."""
+    """The data on which the model's operating curves were measured."""
     curves = found.run.parameters.get("curves") or {}
-    sentences = [
-        f"The false positives of {label}s were measured on: {curve['data']}" for label, curve in curves.items()
-    ]
+    sentences = [f"False positives of {label}s were measured on: {curve['data']}" for label, curve in curves.items()]
     return "".join(page.paragraph(sentence, "note") for sentence in sentences)
 
 
 def _method(found: Findings) -> str:
     sentences = [
-        "An hour of effort is an hour of sound that was analysed. Times are the wall clock that the recordings' names "
-        "give, in the time zone of the report where one was asked for.",
-        "Events are listed at the thresholds of the run; what the detector missed is in no count here.",
-        "Intervals hold 95 %. “days”: the days of a site were drawn again 2,000 times, so that calls of one visit stay "
-        "together. “poisson”: with fewer than 7 days or 10 events, or without start times, limits as if events came "
-        "independently of each other; where calls come in bouts these are too narrow.",
-        "A gap is a pause between analysed sound that is longer than a minute and than 1.5 times the usual pause of a "
-        "site that records on a schedule.",
-        "Dates and hours without analysed sound are hatched, not empty: no effort is not the same as no event.",
+        "One hour of effort is one hour of analysed sound. Times are the wall clock in the names of the recordings, "
+        "converted to the time zone of the report if one was given.",
+        "Events are listed at the thresholds of the run. Events that the detector missed are in no count.",
+        "Intervals are 95 % intervals. “days”: bootstrap over the days of a site (2,000 resamples), which keeps the "
+        "calls of one visit together. “poisson”: used with fewer than 7 days or 10 events, or without start times. It "
+        "assumes that events are independent; if calls come in bouts, it is too narrow.",
+        "A gap is a pause in analysed sound that is longer than one minute and longer than 1.5 times the usual pause "
+        "of a site with a recording schedule.",
+        "Dates and hours without analysed sound are hatched, not empty: no effort is not the same as no events.",
     ]
     return "".join(page.paragraph(sentence, "note") for sentence in sentences)

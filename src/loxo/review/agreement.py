@@ -1,7 +1,7 @@
-"""How far reviewers agree on the events that two of them have decided: Cohen's kappa.
+"""Agreement of reviewers on the events that two of them have decided: Cohen's kappa.
 
-Kappa is 1 for full agreement and 0 for what two people who do not listen would reach by chance. The categories are yes,
-no, unsure, and each other label.
+Kappa is 1 for full agreement and 0 for the agreement that is expected by chance. The categories are yes, no, unsure,
+and each other label.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loxo.review.journal import Decision
+from loxo.review.decision_log import Decision
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of two reviewers, over the events that both have decided."""
+    """Agreement of two reviewers on the events that both have decided."""
 
     reviewers: tuple[str, str]
     events: int
     agreed: int
-    kappa: float  # NaN where one category is all there is
+    kappa: float  # NaN if there is only one category
     low: float  # 95 % interval, large-sample
     high: float
 
 
 def category(decision: Decision) -> str:
+    """The category of a decision, as text for the page."""
     return f"other: {decision.label}" if decision.verdict == "other" else str(decision.verdict)
 
 
 def agreements(by_reviewer: Mapping[str, Mapping[str, Decision]]) -> list[Agreement]:
-    """Of all pairs of reviewers who have an event in common; `by_reviewer`: decisions by event."""
+    """The agreement of all pairs of reviewers with a common event. `by_reviewer`: decisions by event."""
     names = sorted(by_reviewer)
     found = []
     for index, one in enumerate(names):

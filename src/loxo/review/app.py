@@ -1,17 +1,17 @@
-"""What the page asks: a FastAPI application over one session. See guard.py for who may ask it anything, front.py for
-the page itself.
+"""The server's API: a FastAPI application for one session. guard.py restricts access; front.py serves the page.
 
-    GET  /api/run                what does not change: classes, sites, reviewer, bands, speeds
-    GET  /api/queue?...          the rows that pass a filter (loxo.review.queue.Filter), in its order, and a letter
-                                 each; the row to begin with (of the event `at`, or the first) and details around it
-    GET  /api/events?rows=1,2    details of up to MOST_ROWS events
+    GET  /api/run                constants of the session: classes, sites, reviewer, bands, speeds
+    GET  /api/queue?...          the rows that pass a filter (loxo.review.queue.Filter), in its order, with the letters
+                                 of their verdicts; the first row to show (of the event `at`, or the first of the list)
+                                 and details around it
+    GET  /api/events?rows=1,2    details of up to MAX_ROWS events
     GET  /api/picture/ROW?band=  spectrogram and frame scores, /api/thumb/ROW?band= a small one (loxo.review.media)
-    GET  /api/around/ROW         the other events within the picture
+    GET  /api/around/ROW         the other events in the picture
     GET  /api/sound/ROW?...      WAV
-    POST /api/act                {"changes": [...]}, /api/undo, /api/redo: answered when it is on the disk
+    POST /api/act                {"changes": [...]}, /api/undo, /api/redo: answered after fsync
     GET  /api/results            counts, fits, estimates, agreement;  POST /api/export writes the reviewed tables
 
-What is wrong with a request or a recording is answered with 400 and {"error": one sentence}.
+A wrong request and an unreadable recording are answered with status 400 and {"error": one sentence}.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from loxo.errors import LoxoError
 from loxo.review.audio import PITCH, SPEEDS
 from loxo.review.front import Front
 from loxo.review.guard import App, Guard
-from loxo.review.media import LONGEST_CONTEXT_S, Media
+from loxo.review.media import MAX_CONTEXT_S, Media
 from loxo.review.output import write_export
 from loxo.review.queue import ORDERS, STATUSES, Filter
 from loxo.review.results import results
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS
 
-MOST_ROWS = 500  # details in one answer
-BEFORE, AFTER = 10, 90  # the row that the page begins with: details that come with a list
+MAX_ROWS = 500  # max number of details in one answer
+BEFORE, AFTER = 10, 90  # number of details sent with a list, before and after the first row to show
 
 
 def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: int | None = None) -> Guard:
-    """The whole application, guarded by a token. `host` is the one it will listen on; `sample`: see Front."""
+    """The whole application, protected by a token. `host` is the address to listen on; `sample`: see Front."""
     api: Future[App] = Future()
     api.set_result(create_api(session))
     return Guard(Front(api, sample), token, host)
 
 
 def create_api(session: Session) -> App:
-    """What the page asks of a session."""
+    """The API of a session."""
     app = FastAPI(title="Loxo review", docs_url=None, redoc_url=None, openapi_url=None)
     media = Media(session)
 
@@ -59,7 +59,7 @@ def create_api(session: Session) -> App:
 
     @app.exception_handler(RequestValidationError)
     def misfit(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"error": "The request is not understood."}, 400)
+        return JSONResponse({"error": "The request is not valid."}, 400)
 
     @app.get("/api/run")
     def run() -> dict[str, Any]:
@@ -76,8 +76,8 @@ def create_api(session: Session) -> App:
             "bands": {name: None if math.isinf(band.high_hz) else band.high_hz for name, band in BANDS.items()},
             "speeds": SPEEDS,
             "pitch": PITCH,
-            "context": LONGEST_CONTEXT_S,
-            "strangers": session.strangers,
+            "context": MAX_CONTEXT_S,
+            "unmatched": session.unmatched,
             "running": session.run.status == "running",
         }
 
@@ -92,7 +92,7 @@ def create_api(session: Session) -> App:
             "row": int(rows[place]) if len(rows) else None,
             "events": [session.detail(row) for row in around],
         }
-        # Encoded here: FastAPI would look at each of a hundred thousand numbers.
+        # Encoded here, because FastAPI would process each of a hundred thousand numbers.
         return Response(json.dumps(content), media_type="application/json")
 
     @app.get("/api/events")
@@ -110,12 +110,12 @@ def create_api(session: Session) -> App:
 
     @app.get("/api/around/{row}")
     def around(row: int) -> list[dict[str, Any]]:
-        return session.around(session.check_row(row), *media.window(row, LONGEST_CONTEXT_S))
+        return session.around(session.check_row(row), *media.window(row, MAX_CONTEXT_S))
 
     @app.get("/api/sound/{row}")
     def sound(row: int, start: float, end: float, speed: int = 1, pitched: bool = False) -> Response:
         if speed not in SPEEDS or not math.isfinite(start + end):
-            raise LoxoError(f"The speeds are {', '.join(map(str, SPEEDS))}.")
+            raise LoxoError(f"The speed must be one of {', '.join(map(str, SPEEDS))}, and the times must be finite.")
         return Response(media.sound(session.check_row(row), start, end, speed, pitched), media_type="audio/wav")
 
     @app.post("/api/act")
@@ -131,8 +131,8 @@ def create_api(session: Session) -> App:
         return details(session.redo())
 
     def details(rows: list[int]) -> list[dict[str, Any]]:
-        """Of the rows that an action touched; a drawing that is gone is told by its row alone."""
-        return [session.detail(row) if session.stands(row) else {"row": row, "gone": True} for row in rows]
+        """The details of the rows that an action changed. An undone drawing has only its row and `gone`."""
+        return [session.detail(row) if session.exists(row) else {"row": row, "gone": True} for row in rows]
 
     @app.get("/api/results")
     def answer() -> dict[str, Any]:
@@ -149,7 +149,7 @@ def create_api(session: Session) -> App:
 
 
 class _Change(BaseModel):
-    """One change of an action, as the page sends it; see Session.act."""
+    """One change of an action, as sent by the page; see Session.act."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -168,7 +168,7 @@ def _numbers(text: str) -> list[int]:
     try:
         numbers = [int(number) for number in text.split(",")]
     except ValueError:
-        raise LoxoError("Rows are numbers with commas between them.") from None
-    if len(numbers) > MOST_ROWS:
-        raise LoxoError(f"At most {MOST_ROWS} rows at once, not {len(numbers)}.")
+        raise LoxoError("Give rows as numbers separated by commas.") from None
+    if len(numbers) > MAX_ROWS:
+        raise LoxoError(f"Ask for at most {MAX_ROWS} rows at once, not {len(numbers)}.")
     return numbers

@@ -1,15 +1,15 @@
-"""Sound for the page: a stretch of a recording as WAV that a laptop's loudspeaker can play.
+"""Sound for the page: an excerpt of a recording as a WAV that a laptop's loudspeaker can play.
 
-Rumbles lie below what people and small loudspeakers hear. Two ways out:
+Rumbles are below the range of human hearing and of small loudspeakers. There are two remedies:
 
-- **faster**: the samples are kept and only said to be more a second. At 8x a rumble of 20 Hz sounds at 160 Hz, and
-  everything takes an eighth of the time. Nothing is distorted; this is the way to judge a call.
-- **pitch-shifted**: frequencies times PITCH at unchanged duration, so that the cursor runs in real time. The faster
-  sound is stretched again by overlap-add of short pieces, each moved to where it continues the one before best
-  (WSOLA). Harmonics stay harmonics, which a shift by mixing (heterodyne) would not give; quick sounds are smeared
-  over a piece.
+- **faster**: the same samples with a higher sample rate. At 8x a rumble of 20 Hz is heard at 160 Hz, in an eighth of
+  the time. Nothing is distorted, so this is the best way to judge a call.
+- **pitch-shifted**: frequencies times PITCH at the original duration, so that the cursor runs in real time. The faster
+  sound is time-stretched by overlap-add of short pieces, each at the offset where it continues the previous one best
+  (WSOLA). Harmonics stay harmonics, which frequency mixing (heterodyning) would not give. Short sounds are smeared
+  over one piece.
 
-What lies below LOW_HZ (wind, the recorder's offset) is taken out, and the loudest part brought near full scale.
+Frequencies below LOW_HZ (wind, DC offset) are removed, and the loudest part is scaled to near full scale.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ import soundfile
 from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording
-from loxo.review.spectrogram import stretch
+from loxo.review.spectrogram import read_excerpt
 
 SPEEDS = (1, 4, 8, 16)
 PITCH = 8  # times
 OUTPUT_RATE = 32000  # Hz
 LOW_HZ = 6.0
-PIECE_S, SEARCH_S = 0.05, 0.012  # of the overlap-add, in the sound that is heard
-LOUDEST = 0.8
+PIECE_S, SEARCH_S = 0.05, 0.012  # length and search range of pieces in the overlap-add, in the output sound
+LOUDEST = 0.8  # level of the loudest part, 1: full scale
 
 Samples = NDArray[np.float32]
 
 
 def sound(recording: Recording, start_s: float, end_s: float, *, speed: int = 1, pitched: bool = False) -> bytes:
-    """A WAV of the stretch: `speed` times faster, or `pitched`: PITCH times higher at its own duration.
+    """A WAV of the excerpt: `speed` times faster, or, with `pitched`, PITCH times higher at the original duration.
 
-    Its first sample is at start_s. Raises RecordingError when nothing of it can be read.
+    The first sample is at start_s. Raises RecordingError when no sample of it can be read.
     """
     factor = PITCH if pitched else speed
-    rate = OUTPUT_RATE // factor  # of the recording's time; frequencies above half of it cannot be heard then
-    samples = high_passed(stretch(recording, rate, start_s, end_s), rate, LOW_HZ)
+    rate = OUTPUT_RATE // factor  # samples per second of the recording; higher frequencies than half of it are lost
+    samples = high_pass(read_excerpt(recording, rate, start_s, end_s), rate, LOW_HZ)
     if pitched:
-        samples = stretched(samples, factor, OUTPUT_RATE)
-    # Not the very peak: a single click would make everything else silent.
+        samples = time_stretched(samples, factor, OUTPUT_RATE)
+    # Not the peak: a single click would make everything else inaudible.
     loud = float(np.quantile(np.abs(samples), 0.9995)) if len(samples) else 0.0
     scaled = np.clip(samples * (LOUDEST / max(loud, 1e-6)), -1, 1)
     buffer = io.BytesIO()
@@ -51,8 +51,8 @@ def sound(recording: Recording, start_s: float, end_s: float, *, speed: int = 1,
     return buffer.getvalue()
 
 
-def high_passed(samples: Samples, rate: int, low_hz: float) -> Samples:
-    """Without what lies below low_hz; a smooth edge of an octave, no delay."""
+def high_pass(samples: Samples, rate: int, low_hz: float) -> Samples:
+    """Removes frequencies below low_hz / 2, with a smooth transition up to low_hz, without delay."""
     length = 1 << max(len(samples) - 1, 1).bit_length()
     spectrum = np.fft.rfft(samples, length)
     hertz = np.fft.rfftfreq(length, 1 / rate)
@@ -60,26 +60,26 @@ def high_passed(samples: Samples, rate: int, low_hz: float) -> Samples:
     return np.fft.irfft(spectrum * gain, length)[: len(samples)].astype(np.float32)
 
 
-def stretched(samples: Samples, factor: int, rate: int) -> Samples:
-    """The samples `factor` times longer at unchanged pitch, by WSOLA."""
+def time_stretched(samples: Samples, factor: int, rate: int) -> Samples:
+    """The samples `factor` times longer at the same pitch, by WSOLA."""
     piece = round(PIECE_S * rate) // (2 * factor) * (2 * factor)
     hop, step, search = piece // 2, piece // 2 // factor, round(SEARCH_S * rate)
-    early = (piece - piece // factor) // 2  # so that the middle of a piece stands where it belongs
+    early = (piece - piece // factor) // 2  # so that the middle of a piece is at the right time
     padded = np.pad(samples, (search + early, piece + hop + search))
     count = -(-len(samples) // step)
     output = np.zeros(count * hop + piece, np.float32)
     taper = np.hanning(piece + 1)[:-1].astype(np.float32)
     wanted = padded[search : search + hop]
     for k in range(count):
-        begin = k * step  # the earliest place of this piece
+        begin = k * step  # the earliest offset of this piece
         place = begin + _best(padded[begin : begin + 2 * search + hop], wanted)
         output[k * hop : k * hop + piece] += padded[place : place + piece] * taper
-        wanted = padded[place + hop : place + 2 * hop]  # how this piece goes on by itself
+        wanted = padded[place + hop : place + 2 * hop]  # the continuation of this piece in the input
     return output[: len(samples) * factor]
 
 
 def _best(around: Samples, wanted: Samples) -> int:
-    """Where in `around` the samples resemble `wanted` most."""
+    """The offset in `around` with the highest correlation with `wanted`."""
     length = 1 << (len(around) + len(wanted) - 1).bit_length()
     product = np.fft.rfft(around, length) * np.conj(np.fft.rfft(wanted, length))
     return int(np.argmax(np.fft.irfft(product, length)[: len(around) - len(wanted) + 1]))

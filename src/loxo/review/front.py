@@ -1,7 +1,7 @@
-"""The page's files at once, and everything else as soon as the run is read.
+"""Serves the page's files at once, and the API as soon as the run is read.
 
-A run of a hundred thousand events takes a moment to read; the browser spends it with starting and with loading the
-page. What it asks about events in the meantime waits. When the run cannot be opened, that is what it is answered.
+Reading a run of a hundred thousand events takes a moment, in which the browser starts and loads the page. Requests
+about events wait until the run is read. If it cannot be opened, they are answered with the reason.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ TYPES = {
 
 
 class Front:
-    """ASGI application: GET / and /static/NAME from memory, whatever else from the `api`, once that is there.
+    """ASGI application: GET / and /static/NAME from memory, all other requests from the `api` once it is set.
 
-    `sample`: so many events of each class the page begins with.
+    `sample`: number of events of each class in the first list of the page.
     """
 
     def __init__(self, api: Future[App], sample: int | None = None) -> None:
@@ -52,7 +52,7 @@ async def _answer(send: Send, status: int, kind: str, content: bytes) -> None:
 
 
 def _static(sample: int | None) -> dict[str, tuple[str, bytes]]:
-    """Type and content of the page's files by path, read once: what is not among them cannot be asked for."""
+    """Type and content of the page's files by path. They are read once; no other file can be requested."""
     root = files("loxo.review") / "static"
     found = {}
     for folder, path in ((root, "/static/"), (root / "js", "/static/js/")):
@@ -61,7 +61,7 @@ def _static(sample: int | None) -> dict[str, tuple[str, bytes]]:
             if kind is not None and file.is_file():
                 found[path + file.name] = (kind, file.read_bytes())
     kind, page = found.pop("/static/index.html")
-    # Named in the page, the modules are asked for all at once, not as each one's imports come to light.
+    # The browser requests the modules named in the page at once, instead of one after the other by their imports.
     modules = (f'<link rel="modulepreload" href="{path}">\n' for path in sorted(found) if path.endswith(".js"))
     page = page.replace(b"</head>", "".join(modules).encode() + b"</head>")
     if sample is not None:

@@ -1,14 +1,16 @@
-"""Who may talk to the page's server: nobody without the token, no other web page, no name that is not this computer's.
+"""Access control of the page's server: no requests without the token, from other web pages, or to foreign host names.
 
-A request is refused, before anything of it is looked at, when
+A request is refused before it is processed if
 
-- its Host is neither a loopback name, a bare address, nor the host that was asked for (DNS rebinding: a foreign name
-  that suddenly points to this computer);
-- its Origin is another one than its Host, or the browser says that another site sent it (cross-site requests);
-- it brings no token: as cookie, or once in the address `/?token=...`, which sets the cookie. Compared in constant time;
-- its body is larger than LARGEST_BODY, declared or not, or is no JSON.
+- its Host is neither a loopback name, nor an IP address, nor the host that the user gave (DNS rebinding: a foreign name
+  that resolves to this computer);
+- its Origin differs from its Host, or the browser marks it as sent by another site (cross-site requests);
+- it has no token: in the cookie, or once in the address `/?token=...`, which sets the cookie. Tokens are compared in
+  constant time;
+- its body is larger than MAX_BODY, declared or not, or is not JSON.
 
-Every answer forbids the browser to load anything from elsewhere, to guess types, and to be framed.
+The headers of every answer forbid the browser to load anything from other servers, to guess content types, and to show
+the page in a frame.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-LARGEST_BODY = 256 * 1024  # bytes
+MAX_BODY = 256 * 1024  # bytes
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -41,22 +43,22 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Refused(Exception):
-    """A request that is not answered: status, sentence."""
+    """A refused request: status, sentence."""
 
 
 class Guard:
-    """ASGI middleware; `token` opens the door, `host` is the one that the user asked to listen on."""
+    """ASGI middleware that requires `token`. `host` is the address that the user gave to listen on."""
 
     def __init__(self, app: App, token: str, host: str = "127.0.0.1") -> None:
         self.app, self.token, self.host = app, token.encode(), host
-        # Cookies do not know ports: two servers of one computer must not overwrite each other's.
+        # Cookies are shared between ports: two servers on one computer must not overwrite each other's cookie.
         self.cookie = "loxo_" + hashlib.sha256(self.token).hexdigest()[:8]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        if scope["type"] != "http":  # there is nothing but HTTP here
+        if scope["type"] != "http":  # only HTTP is served
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -66,7 +68,7 @@ class Guard:
         except Refused as refusal:
             await _answer(send, *refusal.args)
             return
-        if fresh:  # without the token in the address bar, in the history, or in a screenshot
+        if fresh:  # removes the token from the address bar, the history and screenshots
             cookie = f"{self.cookie}={self.token.decode()}; Path=/; HttpOnly; SameSite=Strict"
             await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
             return
@@ -81,22 +83,22 @@ class Guard:
         await self.app(scope, body, guarded)
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> bool:
-        """Raises Refused; True when the request brings the token in its address."""
+        """Raises Refused for a request that is not allowed. Returns True if its address contains the token."""
         host = headers.get("host", "")
         if not self._is_own(host):
-            raise Refused(403, "This address is not the one that loxo review listens on.")
+            raise Refused(403, "This is not the address of loxo review. Open the address that it has printed.")
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and scope["method"] == "GET" and given:
             if not self._is_token(given):
-                raise Refused(401, "That is not the token. Open the address that loxo review has printed.")
+                raise Refused(401, "The token is wrong. Open the address that loxo review has printed.")
             return True
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Refused(403, "Another web page may not talk to loxo review.")
+            raise Refused(403, "Other web pages may not send requests to loxo review.")
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            raise Refused(403, "Another web page may not talk to loxo review.")
+            raise Refused(403, "Other web pages may not send requests to loxo review.")
         if not self._is_token(_cookie(headers.get("cookie", ""), self.cookie)):
-            raise Refused(401, "Open the address, token and all, that loxo review has printed.")
+            raise Refused(401, "The token is missing. Open the whole address that loxo review has printed.")
         return False
 
     def _is_token(self, given: str) -> bool:
@@ -113,11 +115,12 @@ class Guard:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        # A bare address cannot be rebound; but on loopback only, no other one is right.
+        # An IP address cannot be rebound. On a loopback host only loopback addresses are allowed.
         return address.is_loopback or not is_loopback(self.host)
 
 
 def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach the host."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -133,12 +136,12 @@ def _cookie(header: str, name: str) -> str:
 
 
 async def _body(scope: Scope, headers: dict[str, str], receive: Receive) -> Receive:
-    """The whole body, read at most up to the limit, as a `receive` for the application."""
+    """The whole body, up to MAX_BODY, as a `receive` for the application. Raises Refused."""
     if scope["method"] not in ("GET", "HEAD") and not headers.get("content-type", "").startswith("application/json"):
-        raise Refused(415, "Only JSON is taken.")
-    too_large = Refused(413, f"A request has at most {LARGEST_BODY} bytes.")
+        raise Refused(415, "The body of a request must be JSON.")
+    too_large = Refused(413, f"The body of a request has at most {MAX_BODY} bytes.")
     declared = headers.get("content-length", "0")
-    if not declared.isdigit() or len(declared) > 12 or int(declared) > LARGEST_BODY:
+    if not declared.isdigit() or len(declared) > 12 or int(declared) > MAX_BODY:
         raise too_large
     content = b""
     more = True
@@ -147,7 +150,7 @@ async def _body(scope: Scope, headers: dict[str, str], receive: Receive) -> Rece
         if message["type"] == "http.disconnect":
             break
         content += message.get("body", b"")
-        if len(content) > LARGEST_BODY:
+        if len(content) > MAX_BODY:
             raise too_large
         more = message.get("more_body", False)
     whole: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]

@@ -1,8 +1,8 @@
-"""What the page shows and plays of an event: spectrogram, frame scores, small pictures, sound.
+"""Media of events for the page: spectrograms with frame scores, thumbnails, sound.
 
-Recordings are only ever reached through an event's row: no path comes from the page. What was made last is kept, since
-a reviewer goes back and forth. A picture travels as one message: the length of a JSON header (4 bytes, little-endian),
-the header, then the levels row by row and the frame scores class by class, a byte each.
+A recording is identified by the row of an event only: the page sends no paths. Recent results are cached, because a
+reviewer goes back and forth. A picture is sent as one message: the length of a JSON header (4 bytes, little-endian),
+the header, then the levels row by row and the frame scores class by class, one byte each.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, LEVEL_DB, picture, thumbnail
 from loxo.runs.scores import KeptScores, read_scores
 
-LONGEST_CONTEXT_S = 60.0  # shown around an event
-HOP_S = 0.04  # seconds a column
-LONGEST_SOUND_S = 300.0  # of a recording
+MAX_CONTEXT_S = 60.0  # max length of a picture, except of longer events
+HOP_S = 0.04  # seconds per column
+MAX_SOUND_S = 300.0  # max length of a sound in recording time
 THUMB_S, THUMB_COLUMNS, THUMB_ROWS = 20.0, 200, 90
-PICTURES, THUMBS, SOUNDS, RECORDINGS, SCORES = 48, 1000, 8, 64, 8  # kept
+PICTURES, THUMBS, SOUNDS, RECORDINGS, SCORES = 48, 1000, 8, 64, 8  # cache sizes
 
 
 class Media:
-    """Pictures and sounds of a session's events. Its methods raise LoxoError where a recording cannot be read."""
+    """Pictures and sounds of a session's events. Its methods raise LoxoError when a recording cannot be read."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._pictures, self._thumbs, self._sounds = _Kept(PICTURES), _Kept(THUMBS), _Kept(SOUNDS)
-        self._recordings, self._scores = _Kept(RECORDINGS), _Kept(SCORES)
+        self._pictures, self._thumbs, self._sounds = _Cache(PICTURES), _Cache(THUMBS), _Cache(SOUNDS)
+        self._recordings, self._scores = _Cache(RECORDINGS), _Cache(SCORES)
 
     def picture(self, row: int, band: str) -> bytes:
-        """The spectrogram of LONGEST_CONTEXT_S around an event, or of a longer event whole, and its frame scores."""
-        start, end = self.window(row, LONGEST_CONTEXT_S)
+        """The spectrogram and frame scores of MAX_CONTEXT_S around an event, or of the whole of a longer event."""
+        start, end = self.window(row, MAX_CONTEXT_S)
         return self._pictures.get((row, band, start), lambda: self._picture(row, band, start, end))
 
     def thumb(self, row: int, band: str) -> bytes:
-        """The same, small."""
+        """A small spectrogram of THUMB_S around an event."""
         start, end = self.window(row, THUMB_S)
         return self._thumbs.get((row, band, start), lambda: self._thumb(row, band, start, end))
 
     def sound(self, row: int, start_s: float, end_s: float, speed: int, pitched: bool) -> bytes:
-        """A WAV of a stretch of the event's recording; see loxo.review.audio."""
-        start, end = max(start_s, 0.0), min(end_s, start_s + LONGEST_SOUND_S)
+        """A WAV of an excerpt of the event's recording; see loxo.review.audio."""
+        start, end = max(start_s, 0.0), min(end_s, start_s + MAX_SOUND_S)
         recording = self._recording(row)
         if not start < min(end, recording.duration_s):
-            raise LoxoError("There is no sound between these times.")
+            raise LoxoError("There is no sound between these times. Choose times within the recording.")
         key = (recording.path, start, end, speed, pitched)
         return self._sounds.get(key, lambda: sound(recording, start, end, speed=speed, pitched=pitched))
 
@@ -75,7 +75,7 @@ class Media:
         return _message(header, shown.levels, scores)
 
     def _thumb(self, row: int, band: str, start: float, end: float) -> bytes:
-        # Every second column would skip short shots: the strongest of finer ones is shown.
+        # Coarse columns would miss short gunshots: each column is the max of finer ones.
         shown = picture(self._recording(row), _band(band), start, end, (end - start) / THUMB_COLUMNS / 2)
         seconds = shown.hop_s * shown.levels.shape[1]
         levels = thumbnail(shown, THUMB_COLUMNS, THUMB_ROWS)
@@ -89,8 +89,8 @@ class Media:
         return _message(header, levels, np.zeros((0, 0), np.uint8))
 
     def window(self, row: int, seconds: float) -> tuple[float, float]:
-        """Where the event was detected or drawn: moving its edges does not move the picture."""
-        start, end = self.session.home_of(row)
+        """Start and end of a picture around the event as detected or drawn. Moved edges do not move the picture."""
+        start, end = self.session.original_times(row)
         half = max(seconds / 2, (end - start) * 0.65)
         return (start + end) / 2 - half, (start + end) / 2 + half
 
@@ -105,9 +105,9 @@ class Media:
         if path is None:
             where = self.session.places.root
             raise LoxoError(
-                f"{name}: the recording is not there any more. Start again with --recordings and the folder it lies in."
+                f"{name}: the recording was not found. Start loxo review again with --recordings and its folder."
                 if where is None
-                else f"{name}: no recording of that name lies below {where}."
+                else f"{name}: there is no recording of this name in {where}. Start loxo review again with its folder."
             )
         return path
 
@@ -117,7 +117,7 @@ class Media:
         def read() -> KeptScores | None:
             try:
                 return read_scores(self.session.run.folder, name)
-            except LoxoError:  # the run was made without --keep-scores: the picture goes without them
+            except LoxoError:  # a run without --keep-scores: the picture has no frame scores
                 return None
 
         return self._scores.get(name, read)
@@ -125,7 +125,7 @@ class Media:
 
 def _band(name: str) -> Any:
     if name not in BANDS:
-        raise LoxoError(f"There is no band {name!r}: use one of {', '.join(BANDS)}.")
+        raise LoxoError(f"There is no band {name!r}. Use one of {', '.join(BANDS)}.")
     return BANDS[name]
 
 
@@ -135,22 +135,22 @@ def _message(header: dict[str, Any], levels: np.ndarray, scores: np.ndarray) -> 
     return b"".join((struct.pack("<I", len(head)), head, levels.tobytes(), scores.tobytes()))
 
 
-class _Kept:
-    """The last `size` things that were made."""
+class _Cache:
+    """Keeps the `size` most recently used values."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._things: OrderedDict[Hashable, Any] = OrderedDict()
+        self._values: OrderedDict[Hashable, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         with self._lock:
-            if key in self._things:
-                self._things.move_to_end(key)
-                return self._things[key]
-        thing = make()  # outside of the lock: several pictures at once; the same one twice does no harm
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = make()  # without the lock, so that several pictures are made at once; making one twice does no harm
         with self._lock:
-            self._things[key] = thing
-            while len(self._things) > self.size:
-                self._things.popitem(last=False)
-        return thing
+            self._values[key] = value
+            while len(self._values) > self.size:
+                self._values.popitem(last=False)
+        return value

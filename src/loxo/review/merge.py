@@ -1,8 +1,8 @@
-"""Several reviewers' journals, and one person's from several computers, as one answer for each event.
+"""Merges the decision logs of several reviewers, and of one reviewer on several computers, into one verdict per event.
 
-Any `.jsonl` of another computer put into `RUN/review/` takes part. Of one person's decisions on an event the latest
-counts. Different people: an "unsure" gives way to a clear answer; clear answers that differ make the event "disputed",
-and it counts for nothing until one of them changes theirs.
+A `.jsonl` file from another computer is included if it is copied into `RUN/review/`. Of one reviewer's decisions on an
+event, the latest counts. Of several reviewers, a clear verdict overrides "unsure". Different clear verdicts make the
+event "disputed"; it then counts neither as correct nor as wrong until a reviewer changes a verdict.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from dataclasses import dataclass
 from typing import Any
 
 from loxo.review.agreement import category
-from loxo.review.journal import Decision, Decisions
+from loxo.review.decision_log import Decision, Decisions
 
 DISPUTED = "disputed"
 BOUNDS = ("start_s", "end_s", "low_hz", "high_hz")
-SAME_EVENT_IOU = 0.5  # two reviewers drew the same missed event
+SAME_EVENT_IOU = 0.5  # at this IoU or above, two drawn events are the same
 
 
 @dataclass(frozen=True)
 class Final:
-    """What the reviewers together say of an event."""
+    """The merged decision of all reviewers on an event."""
 
-    verdict: str | None  # yes, no, unsure, other, disputed; None: bounds or a note only
-    label: str | None  # where it is not the detected one
-    bounds: dict[str, float]  # those of BOUNDS that were changed
+    verdict: str | None  # yes, no, unsure, other or disputed; None: only bounds or a note
+    label: str | None  # if it differs from the detected label
+    bounds: dict[str, float]  # the changed bounds, by their names in BOUNDS
     reviewers: str  # "Ana: yes; Ben: unsure"
     note: str
     recording: str | None  # of a drawn event
 
     @property
     def is_event(self) -> bool:
-        """Confirmed, as detected or under another label."""
+        """Whether it is confirmed, as detected or with another label."""
         return self.verdict in ("yes", "other")
 
 
-def by_reviewer(journals: Iterable[Decisions]) -> dict[str, dict[str, Decision]]:
-    """The decisions of each person by event."""
+def by_reviewer(logs: Iterable[Decisions]) -> dict[str, dict[str, Decision]]:
+    """The decisions of each reviewer by event."""
     people: dict[str, dict[str, Decision]] = defaultdict(dict)
-    for journal in journals:
-        decisions = people[journal.reviewer]
-        for event, decision in journal.by_event.items():
+    for log in logs:
+        decisions = people[log.reviewer]
+        for event, decision in log.by_event.items():
             if event not in decisions or decisions[event].at <= decision.at:
                 decisions[event] = decision
     return dict(people)
 
 
 def finals(people: Mapping[str, Mapping[str, Decision]]) -> dict[str, Final]:
-    """What is said of each event that anybody touched."""
+    """The merged decision on each event that has a decision."""
     said: dict[str, list[tuple[str, Decision]]] = defaultdict(list)
     for name in sorted(people):
         for event, decision in people[name].items():
@@ -58,7 +58,7 @@ def finals(people: Mapping[str, Mapping[str, Decision]]) -> dict[str, Final]:
 
 
 def final(said: list[tuple[str, Decision]]) -> Final:
-    """One answer out of what each reviewer says of one event."""
+    """Merges the decisions of the reviewers (name, decision) on one event."""
     given = [decision for _, decision in said if decision.verdict]
     clear = [decision for decision in given if decision.verdict != "unsure"]
     verdict = None
@@ -82,8 +82,8 @@ def final(said: list[tuple[str, Decision]]) -> Final:
     )
 
 
-def without_doubles(drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drawn events (recording, label, start_s, end_s), each once though several people may have drawn it."""
+def without_repeats(drawn: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drawn events (recording, label, start_s, end_s) without repetitions of one event by several reviewers."""
     kept: list[dict[str, Any]] = []
     for event in drawn:
         if not any(_same(event, other) for other in kept):

@@ -1,18 +1,19 @@
-"""What a review leaves behind, in `RUN/reviewed/`, written anew at each export:
+"""The export of a review to `RUN/reviewed/`, rewritten by each export:
 
-    tables/NAME.selections.txt   the true events of each recording in which anything was decided: confirmed, relabelled,
-                                 drawn; edges as moved
-    events.csv                   the same, of all recordings, in the columns of every events.csv
-    decisions.csv                every event of the run: as detected, what was decided and by whom, notes
+    tables/NAME.selections.txt   the true events of each recording with at least one decision: confirmed, relabelled
+                                 and drawn events, with moved edges
+    events.csv                   the same events of all recordings, with the columns of every events.csv
+    decisions.csv                every event of the run: as detected, decision, reviewers, notes
     results.json                 counts, P(correct | score), thresholds, estimates with intervals, agreement
-    training/tables/             for `loxo train`: the true events of recordings in which every event is decided: the
-                                 rest is background
-    training/incomplete/         true events of the other recordings: calls may hide in what is not decided there
-    training/hard_negatives.selections.txt   rejected events: stretches that hold no call and sound like one
-    training/undecided.selections.txt        unsure, disputed and unreviewed events of the same recordings: neither
+    training/tables/             for `loxo train`: true events of recordings in which every event is decided; the
+                                 rest of these recordings is background
+    training/incomplete/         true events of the other recordings, whose undecided events may be calls
+    training/hard_negatives.selections.txt   rejected events: similar to calls, but not calls
+    training/undecided.selections.txt        unsure, disputed and unreviewed events of recordings with a decision:
+                                             neither calls nor background
 
-Each file is written whole or not at all; tables of an earlier export that no longer apply are removed. Raven finds the
-recordings where they lie now.
+Each file is written whole or not at all. Tables of an earlier export that no longer apply are removed. The tables
+contain the present paths of the recordings.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
 from loxo.files import atomic_file, write_atomically
-from loxo.review.journal import Decision, journals, read_journal
-from loxo.review.merge import Final, by_reviewer, finals, without_doubles
+from loxo.review.decision_log import Decision, decision_logs, read_decision_log
+from loxo.review.merge import Final, by_reviewer, finals, without_repeats
 from loxo.review.results import results
 from loxo.review.session import open_run
 from loxo.runs.read import Places, Run
-from loxo.runs.scores import TABLE_SUFFIX
+from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 
 FOLDER = "reviewed"
 EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes"}
@@ -56,27 +57,27 @@ DECISION_COLUMNS = (
 
 @dataclass(frozen=True)
 class Export:
-    """What was written."""
+    """The files and results of an export."""
 
     folder: Path
-    files: list[str]  # below the folder
-    events: int  # true ones
-    decided: int  # events with a verdict, drawn ones included
+    files: list[str]  # relative to the folder
+    events: int  # number of true events
+    decided: int  # number of events with a verdict, including drawn events
     results: dict[str, Any]
 
 
 def export(run_folder: str | Path, recordings: str | Path | None = None) -> Export:
-    """Writes the results of all journals of a run. `recordings` as in `loxo review`.
+    """Writes the results of all decision logs of a run. `recordings` as in serve.
 
-    Raises LoxoError when the folder is no run, a journal is damaged, or a file cannot be written.
+    Raises LoxoError when the folder is not a run, a decision log is damaged, or a file cannot be written.
     """
     run, names = open_run(run_folder)
-    people = by_reviewer(map(read_journal, journals(run.folder)))
+    people = by_reviewer(map(read_decision_log, decision_logs(run.folder)))
     return write_export(run, names, people, Places(run, recordings))
 
 
 def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decision]], places: Places) -> Export:
-    """export for what is open already."""
+    """export, for a run that is already open."""
     folder = run.folder / FOLDER
     answers = finals(people)
     table = _answered(run, names, answers)
@@ -126,14 +127,14 @@ def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, D
 
 
 def _tables(run: Run) -> dict[str, str]:
-    """Recording -> name of its table below a folder of tables."""
+    """The file name of each recording's table, relative to a folder of tables."""
     pairs = zip(run.recordings["recording"], run.recordings["table"], strict=True)
-    return {recording: table.removeprefix("tables/") for recording, table in pairs if table}
+    return {recording: table.removeprefix(FOLDERS["raven"] + "/") for recording, table in pairs if table}
 
 
 def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.DataFrame:
-    """The run's events with answers applied, then the drawn ones: an events table with verdict ("" where open),
-    detected_label, reviewers and note."""
+    """The run's events with the decisions applied, then the drawn events: an events table with the columns verdict (""
+    if undecided), detected_label, reviewers and note."""
     table = run.events.assign(verdict="", detected_label=run.events["label"], reviewers="", note="")
     columns = {name: table[name].to_list() for name in table.columns}
     for row, name in enumerate(names):
@@ -162,7 +163,7 @@ def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.Da
         if answer.recording and answer.is_event
     ]
     known = set(run.recordings["recording"])
-    drawn = [event for event in without_doubles(drawn) if event["recording"] in known]
+    drawn = [event for event in without_repeats(drawn) if event["recording"] in known]
     if not drawn:
         return table
     more = events_frame(drawn)
@@ -195,5 +196,5 @@ def _decision_rows(run: Run, names: list[str], answers: Mapping[str, Final], tab
 
 
 def _one_line(text: str) -> str:
-    """Selection tables hold no line ends."""
+    """The text without line breaks, which selection tables cannot contain."""
     return " ".join(text.split())

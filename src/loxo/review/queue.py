@@ -1,4 +1,4 @@
-"""Which events a reviewer sees, and in what order: filters, sorting, and a sample spread evenly over the scores."""
+"""The list of events under review: filters, order, and a sample spread evenly over the scores."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from loxo.errors import LoxoError
 
 STATUSES = ("open", "all", "decided", "yes", "no", "unsure", "other", "drawn", "noted", "second", "disputed")
 ORDERS = ("score", "time", "uncertainty", "site", "hour", "label")
-SCORE_BINS = 10  # of a sample, equally wide from 0 to 1
+SCORE_BINS = 10  # of equal width from 0 to 1, for samples
 
 Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What is shown. None: no limit. Raises LoxoError for an order, status or bound that does not exist."""
+    """The filter of the list. None: no limit. Raises LoxoError for an unknown order or status, or a wrong bound."""
 
     label: str | None = None
     site: str | None = None
-    hour_from: int | None = None  # 0-23, wall clock; may lie after hour_to: then over midnight
-    hour_to: int | None = None  # the last hour that is shown
+    hour_from: int | None = None  # 0-23, wall clock; if after hour_to, the range includes midnight
+    hour_to: int | None = None  # the last hour of the range
     score_min: float | None = None
     score_max: float | None = None
-    status: str = "open"  # one of STATUSES; "second": decided by somebody else and not by this reviewer
+    status: str = "open"  # one of STATUSES; "second": decided by another reviewer but not by this one
     sort: str = "score"  # one of ORDERS
     falling: bool = True
-    sample: int | None = None  # so many events of each class, spread evenly over SCORE_BINS
+    sample: int | None = None  # number of events of each class, spread evenly over SCORE_BINS
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES or self.sort not in ORDERS:
-            raise LoxoError(f"There is no filter {self.status!r} or order {self.sort!r}.")
+            raise LoxoError(f"There is no filter {self.status!r} or no order {self.sort!r}. Reload the page.")
         if any(hour is not None and not 0 <= hour <= 23 for hour in (self.hour_from, self.hour_to)):
-            raise LoxoError("An hour of day lies between 0 and 23.")
+            raise LoxoError("An hour of day must be between 0 and 23.")
         if self.sample is not None and self.sample < 1:
-            raise LoxoError("A sample has at least one event.")
+            raise LoxoError("A sample must have at least one event.")
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class Columns:
     """The detected events as arrays (events,), in the order of the events table."""
 
     label: NDArray[np.object_]
-    site: NDArray[np.object_]  # "" where unknown
-    hour: NDArray[np.int8]  # of the start, wall clock; -1 where unknown
-    score: NDArray[np.float64]  # NaN where none
-    lot: NDArray[np.uint64]  # a number for each event that its name decides: what a sample draws by
+    site: NDArray[np.object_]  # "" if unknown
+    hour: NDArray[np.int8]  # of the start, wall clock; -1 if unknown
+    score: NDArray[np.float64]  # NaN if none
+    lot: NDArray[np.uint64]  # pseudo-random numbers from the events' names, by which samples are drawn
 
 
 def kept(filter: Filter, columns: Columns) -> NDArray[np.bool_]:
-    """(events,): which pass the filter, whatever their status."""
+    """(events,): whether an event passes the filter, without its status."""
     mask = np.ones(len(columns.score), bool)
     if filter.label is not None:
         mask &= columns.label == filter.label
@@ -74,24 +74,24 @@ def kept(filter: Filter, columns: Columns) -> NDArray[np.bool_]:
 
 
 def sampled(columns: Columns, among: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """(events,): `size` events of each class, as equally many from each score bin as there are.
+    """(events,): a sample of `size` events of each class, with equal numbers from each score bin where possible.
 
-    The same events whoever asks, and a larger sample holds the smaller one's: a second reviewer gets the same.
+    All reviewers get the same sample, and a larger sample contains the smaller one.
     """
     chosen = np.zeros(len(among), bool)
     bins = np.clip(np.nan_to_num(columns.score) * SCORE_BINS, 0, SCORE_BINS - 1).astype(int)
     for label in sorted(set(columns.label[among])):
         rows = np.flatnonzero(among & (columns.label == label))
         rows = rows[np.lexsort((columns.lot[rows], bins[rows]))]
-        of = bins[rows]
-        # The n-th of its bin, by lot; then all firsts, all seconds and so on until the sample is full.
-        turn = np.arange(len(rows)) - np.searchsorted(of, of)
-        chosen[rows[np.lexsort((of, turn))[:size]]] = True
+        bin_of_row = bins[rows]
+        # Rank within the bin, by lot; the sample takes all first ranks, then all second ranks, until it is full.
+        turn = np.arange(len(rows)) - np.searchsorted(bin_of_row, bin_of_row)
+        chosen[rows[np.lexsort((bin_of_row, turn))[:size]]] = True
     return chosen
 
 
 def ordered(rows: Rows, filter: Filter, columns: Columns, uncertainty: Callable[[], NDArray[np.float64]]) -> Rows:
-    """The rows in the filter's order; equal ones by time. `uncertainty` gives that of all events (events,)."""
+    """The rows in the filter's order, equal values by time. `uncertainty` returns the uncertainty of all events."""
     if filter.sort == "time":
         return rows[::-1] if filter.falling else rows
     values = (uncertainty() if filter.sort == "uncertainty" else getattr(columns, filter.sort))[rows]

@@ -1,4 +1,4 @@
-"""The answer of a review: how often each class is right at which score, and how many true events the run holds."""
+"""The results of a review: P(correct | score) of each class, and the number of true events in the run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.review.agreement import agreements
-from loxo.review.estimate import LEAST_DECISIONS, PRECISIONS, Count, Fit, fit
-from loxo.review.journal import Decision
+from loxo.review.decision_log import Decision
+from loxo.review.estimate import MIN_DECISIONS, PRECISIONS, Count, Fit, fit
 from loxo.review.merge import Final, finals
 from loxo.runs.read import Run
 
-CURVE_SCORES = np.arange(1, 50) / 50  # at which the curve is given
-BINS = 10  # of the observed shares
+CURVE_SCORES = np.arange(1, 50) / 50  # at which the curve is evaluated
+BINS = 10  # of scores, for the observed fractions of correct events
 
 
 def results(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decision]]) -> dict[str, Any]:
-    """Everything as plain values for JSON: `classes`, `agreement`, `reviewers`, `drawn`, `disputed`, `strangers`.
+    """All results as values for JSON: `classes`, `agreement`, `reviewers`, `drawn`, `disputed`, `unmatched`.
 
-    `names` are the events' names by row, `people` everybody's decisions. NaN and what is unknown are None.
+    `names` are the names of the events by row, `people` the decisions of all reviewers. NaN becomes None. `unmatched`
+    counts decisions on events that the run no longer contains.
     """
     answers = finals(people)
     known = set(names)
@@ -34,7 +35,7 @@ def results(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decisi
         "reviewers": {name: sum(bool(d.verdict) for d in said.values()) for name, said in sorted(people.items())},
         "drawn": len(drawn),
         "disputed": sum(answer.verdict == "disputed" for answer in answers.values()),
-        "strangers": sum(name not in known and not answer.recording for name, answer in answers.items()),
+        "unmatched": sum(name not in known and not answer.recording for name, answer in answers.items()),
     }
 
 
@@ -45,7 +46,7 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
     verdict = np.array([value or "" for value in verdicts], object)
     right, wrong = verdict == "yes", (verdict == "no") | (verdict == "other")
     decided = right | wrong
-    left = ~decided & np.isfinite(scores)  # unsure and disputed ones are open too
+    left = ~decided & np.isfinite(scores)  # unsure and disputed events count as undecided
     curve = fit(scores[decided], right[decided])
     counts = {name: int((verdict == name).sum()) for name in ("yes", "no", "other", "unsure", "disputed")}
     found: dict[str, Any] = {
@@ -54,7 +55,7 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
         **counts,
         "open": int((verdict == "").sum()),
         "missed": sum(bool(a.recording and a.is_event and a.label == label) for a in answers.values()),
-        "needed": max(LEAST_DECISIONS - int(decided.sum()), 0),
+        "needed": max(MIN_DECISIONS - int(decided.sum()), 0),
         "observed": _observed(scores[decided], right[decided]),
     }
     if curve is not None:
@@ -89,7 +90,7 @@ def _fitted(curve: Fit, scores: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _estimate(curve: Fit, unreviewed: NDArray[np.float64], confirmed: int) -> dict[str, Any]:
-    """True events: confirmed ones, and those expected among the unreviewed."""
+    """True events: the confirmed events and the expected number among the undecided ones."""
     count: Count = curve.count(unreviewed)
     return {
         "confirmed": confirmed,
@@ -101,7 +102,7 @@ def _estimate(curve: Fit, unreviewed: NDArray[np.float64], confirmed: int) -> di
 
 
 def _observed(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Share of right ones by score, with Wilson's 95 % interval."""
+    """The fraction of correct events by score, with Wilson's 95 % interval."""
     known = np.isfinite(scores)
     bins = np.clip(scores[known] * BINS, 0, BINS - 1).astype(int)
     found = []
@@ -116,7 +117,7 @@ def _observed(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> list[dic
 
 
 def wilson(right: int, events: int) -> tuple[float, float]:
-    """The 95 % interval of a share."""
+    """Wilson's 95 % interval of the fraction right / events."""
     z = 1.959964
     share, extra = right / events, z * z / events
     middle = (share + extra / 2) / (1 + extra)

@@ -1,4 +1,4 @@
-"""`loxo review`: opens the run, the port and a browser, and serves until it is stopped."""
+"""`loxo review`: opens the run, the port and a browser, and serves the page until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loxo.errors import LoxoError
+from loxo.review.decision_log import decision_log_path
 from loxo.review.front import Front
 from loxo.review.guard import App, Guard
-from loxo.review.journal import journal_path
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from loxo.review.session import Session
 
-PORT = 8750  # tried first, so that a forwarded port stays the same
+PORT = 8750  # tried first, so that port forwarding can use a constant port
 
 
 def serve(
@@ -40,12 +40,12 @@ def serve(
     on_address: Callable[[str], None] | None = None,
     on_open: Callable[[Session], None] | None = None,
 ) -> None:
-    """Serves the review page of a run folder until Ctrl-C; every decision is on the disk by then.
+    """Serves the review page of a run folder until Ctrl-C. Every decision is written to the disk before it is answered.
 
-    `host` is the address to listen on, `port` the port (None: PORT, or any free one). `recordings` is a folder where
-    moved recordings are found by name. `reviewer` names the journal (None: the name of the user's account), `sample`
-    makes the page begin with so many events of each class. `on_address` is told the address, token included, while the
-    run is being read, `on_open` the session when it has been.
+    `host` is the address to listen on, `port` the port (None: PORT, or any free one). Moved recordings are found by
+    their names in the folder `recordings`. `reviewer` is the name of the reviewer (None: that of the user's account).
+    `sample` is the number of events of each class in the first list of the page. `on_address` receives the address with
+    the token while the run is read; `on_open` receives the session afterwards.
     Raises LoxoError when the run or the port cannot be opened.
     """
     for name in ("fastapi", "uvicorn"):
@@ -54,9 +54,9 @@ def serve(
     import uvicorn
 
     reviewer = reviewer or _account()
-    check_run(run)  # what is quickly known is said before a browser opens
+    check_run(run)  # quick checks come before the browser opens
     check_root(recordings)
-    journal_path(Path(run), reviewer)
+    decision_log_path(Path(run), reviewer)
     token = secrets.token_urlsafe(24)
     api: Future[App] = Future()
     with _listen(host, port) as listener:
@@ -78,7 +78,7 @@ def serve(
             if on_address is not None:
                 on_address(address)
             if browser:
-                # The port is open already: the browser waits until the first request is answered.
+                # The port is already open: the browser waits until the first request is answered.
                 threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
             opening.start()
             server.run(sockets=[listener])
@@ -91,7 +91,7 @@ def serve(
 
 
 class _Opening(threading.Thread):
-    """Reads the run while the browser loads the page. What goes wrong stops the server and stays in `fault`."""
+    """Reads the run while the browser loads the page. An error stops the server and is stored in `fault`."""
 
     def __init__(
         self,
@@ -106,8 +106,8 @@ class _Opening(threading.Thread):
         self.fault: BaseException | None = None
 
     def run(self) -> None:
-        # What is imported and read now stays until the end: walking through it in search of garbage would cost a
-        # tenth of the time here, and a reviewer's patience later on.
+        # Imported modules and the run stay in memory until the end. Searching them for garbage would take a tenth of
+        # the time here, and would delay later answers.
         gc.disable()
         try:
             from loxo.review.app import create_api
@@ -118,7 +118,7 @@ class _Opening(threading.Thread):
             if self.on_open is not None:
                 self.on_open(self.session)
             gc.freeze()
-        except BaseException as error:  # told by the thread that serves
+        except BaseException as error:  # reported by the serving thread
             self.fault = error
             if not self.api.done():
                 self.api.set_exception(error)
@@ -145,7 +145,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
         except (OSError, OverflowError) as error:
             listener.close()
             reason = getattr(error, "strerror", None) or str(error)
-    raise LoxoError(f"{host}:{port or PORT} cannot be listened on ({reason}). Give another --port or --host.")
+    raise LoxoError(f"The server cannot listen on {host}:{port or PORT} ({reason}). Give another --port or --host.")
 
 
 def _account() -> str:

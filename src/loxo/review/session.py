@@ -1,11 +1,12 @@
-"""One reviewer at work on one run: its events as arrays, their decisions, and what the page asks of them.
+"""The session of one reviewer with one run: its events as arrays, the decisions, and the data of the page.
 
-Rows 0 to n - 1 are the detected events, by recording and start; rows from n on are events that this reviewer drew, in
-the order of drawing. A row number means the same as long as the server runs; in the journal an event goes by its name,
-which a run that is resumed or detected again keeps (`event_names`). Decisions on events that the run no longer has are
-counted (`strangers`), never dropped. What others decided is shown only once this reviewer has decided too.
+Rows 0 to n - 1 are the detected events, sorted by recording and start. Rows from n on are events that this reviewer
+drew, in the order of drawing. Row numbers are constant while the server runs. The decision log identifies an event by
+its name, which stays the same when a run is resumed or repeated (`event_names`). Decisions on events that the run no
+longer contains are counted (`unmatched`), never dropped. The decisions of other reviewers on an event are shown only
+after this reviewer has decided.
 
-Threads: whoever calls holds no lock; the session has its own.
+Threads: callers hold no lock; the session locks itself.
 """
 
 from __future__ import annotations
@@ -27,18 +28,27 @@ from numpy.typing import NDArray
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.review.agreement import category
+from loxo.review.decision_log import (
+    DRAWN,
+    VERDICTS,
+    Decision,
+    DecisionLog,
+    Decisions,
+    decision_log_path,
+    decision_logs,
+    read_decision_log,
+)
 from loxo.review.estimate import Fit, fit
-from loxo.review.journal import DRAWN, VERDICTS, Decision, Decisions, Journal, journal_path, journals, read_journal
 from loxo.review.merge import BOUNDS, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
 from loxo.runs.read import Places, Run, read_run
 
-LONGEST_LABEL, LONGEST_NOTE = 60, 2000
-MOST_CHANGES = 2000  # in one action
+MAX_LABEL, MAX_NOTE = 60, 2000  # characters
+MAX_CHANGES = 2000  # in one action
 
 
 def open_run(folder: str | Path) -> tuple[Run, list[str]]:
-    """The run with its events by recording and start, and the events' names. Raises LoxoError as read_run does."""
+    """The run, its events sorted by recording and start, and the names of the events. Raises LoxoError as read_run."""
     run = read_run(folder)
     codes, _ = pd.factorize(run.events["recording"], sort=True)
     order = np.lexsort((run.events["end_s"], run.events["start_s"], codes))
@@ -47,7 +57,7 @@ def open_run(folder: str | Path) -> tuple[Run, list[str]]:
 
 
 def event_names(run: Run) -> list[str]:
-    """A name for each event, 16 hexadecimal digits out of its recording's table, its label and its times."""
+    """The name of each event: 16 hexadecimal digits, a hash of its recording's table, its label and its times."""
     tables = {
         recording: table or recording
         for recording, table in zip(run.recordings["recording"], run.recordings["table"], strict=True)
@@ -55,14 +65,14 @@ def event_names(run: Run) -> list[str]:
     events = run.events
     recording_codes, recordings = pd.factorize(events["recording"])
     label_codes, labels = pd.factorize(events["label"])
-    # Text is digested once for each recording and label; a hundred thousand digests would keep the page waiting.
+    # Text is hashed once per recording and label, because a hundred thousand hashes would delay the page.
     seeds = np.array([[_digest(f"{tables[one]}\t{label}") for label in labels] for one in recordings], np.uint64)
     mixed = seeds.reshape(len(recordings), len(labels))[recording_codes, label_codes]
     for name in ("start_s", "end_s"):
         mixed = _mix(mixed ^ np.rint(events[name].to_numpy(float) * 1e6).astype(np.int64).astype(np.uint64))
     digits = mixed.astype(">u8").tobytes().hex()
     names = [digits[k : k + 16] for k in range(0, len(digits), 16)]
-    if len(set(names)) < len(names):  # the very same event twice
+    if len(set(names)) < len(names):  # identical events
         seen: set[str] = set()
         for row, name in enumerate(names):
             while name in seen:
@@ -77,16 +87,17 @@ def _digest(text: str) -> int:
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each number's bits spread over all 64, one to one: the finaliser of SplitMix64 (Steele and others 2014)."""
+    """A bijective hash of 64-bit numbers: the finaliser of SplitMix64 (Steele and others 2014)."""
     bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return bits ^ (bits >> np.uint64(31))
 
 
 class Session:
-    """Opens a run for a reviewer. `recordings`: a folder in which moved recordings are looked for by name.
+    """Opens a run for a reviewer. `recordings`: a folder in which moved recordings are found by their names.
 
-    Raises LoxoError when the folder is no run, its journals are damaged, or the reviewer has it open elsewhere.
+    Raises LoxoError when the folder is not a run, a decision log is damaged, or the reviewer has the run open
+    elsewhere.
     """
 
     def __init__(self, folder: str | Path, reviewer: str, recordings: str | Path | None = None) -> None:
@@ -107,54 +118,56 @@ class Session:
         borders = (
             [0, *np.flatnonzero(self.recording[1:] != self.recording[:-1]) + 1, len(events)] if len(events) else []
         )
-        self._span = {self.recording[first]: (int(first), int(past)) for first, past in pairwise(borders)}
+        self._span = {self.recording[first]: (int(first), int(stop)) for first, stop in pairwise(borders)}
         self._longest = float((self.bounds["end_s"] - self.bounds["start_s"]).max()) if len(events) else 0.0
         self._durations = dict(zip(self.run.recordings["recording"], self.run.recordings["duration_s"], strict=True))
-        self.journal = Journal(journal_path(self.run.folder, self.reviewer), self.reviewer)
-        self.verdict = np.zeros(len(events), np.int8)  # 0: none, else 1 + the place in VERDICTS
+        self.log = DecisionLog(decision_log_path(self.run.folder, self.reviewer), self.reviewer)
+        self.verdict = np.zeros(len(events), np.int8)  # 0: none, else 1 + the index in VERDICTS
         self.noted = np.zeros(len(events), bool)
         self.drawn: list[str] = []
-        self.strangers = 0
+        self.unmatched = 0
         self._others: dict[Path, tuple[tuple[int, int], Decisions]] = {}
-        self._theirs: dict[str, dict[str, Decision]] = {}  # of the other reviewers, by event
+        self._theirs: dict[str, dict[str, Decision]] = {}  # decisions of the other reviewers, by name and event
         self._fits: dict[str, Fit] | None = None
         self._lock = threading.RLock()
-        self._see(self.journal.decisions.by_event)
+        self._update(self.log.decisions.by_event)
         self.refresh()
 
     def close(self) -> None:
-        self.journal.close()
+        """Closes the decision log."""
+        self.log.close()
 
     # -- decisions
 
     @property
     def decisions(self) -> dict[str, Decision]:
-        return self.journal.decisions.by_event
+        return self.log.decisions.by_event
 
     def act(self, changes: Sequence[dict[str, Any]]) -> list[int]:
-        """Records an action on the disk and returns the rows that it changed.
+        """Writes an action to the disk and returns the rows that it changed.
 
-        A change is {"row": r, field: value ...}, or {"beside": r, ...} for a missed event, drawn in the recording of
-        row r. Raises LoxoError, and records nothing, when one of them is not right.
+        A change is {"row": r, field: value ...}, or {"beside": r, ...} for a missed event that was drawn in the
+        recording of row r. If a change is wrong, raises LoxoError and writes nothing.
         """
         with self._lock:
-            if not 0 < len(changes) <= MOST_CHANGES:
-                raise LoxoError(f"One action changes 1 to {MOST_CHANGES} events, not {len(changes)}.")
+            if not 0 < len(changes) <= MAX_CHANGES:
+                raise LoxoError(f"One action can change 1 to {MAX_CHANGES} events, not {len(changes)}.")
             ready = [self._ready(change) for change in changes]
-            self.journal.add(ready)
-            return self._see(change["event"] for change in ready)
+            self.log.add(ready)
+            return self._update(change["event"] for change in ready)
 
     def undo(self) -> list[int]:
-        """Takes back the last action; the rows that it had changed."""
+        """Undoes the last action. Returns the rows that it had changed."""
         with self._lock:
-            return self._see(change["event"] for change in self.journal.undo() or ())
+            return self._update(change["event"] for change in self.log.undo() or ())
 
     def redo(self) -> list[int]:
+        """Restores the last undone action. Returns the rows that it changes."""
         with self._lock:
-            return self._see(change["event"] for change in self.journal.redo() or ())
+            return self._update(change["event"] for change in self.log.redo() or ())
 
-    def _see(self, events: Iterable[str]) -> list[int]:
-        """Brings the arrays up to what the journal says of these events."""
+    def _update(self, events: Iterable[str]) -> list[int]:
+        """Updates the arrays from the decisions on these events. Returns their rows."""
         rows = []
         for event in events:
             decision = self.decisions.get(event)
@@ -163,7 +176,7 @@ class Session:
                 self.drawn.append(event)
                 row = self.row_of[event] = len(self.names) + len(self.drawn) - 1
             if row is None:
-                self.strangers += 1
+                self.unmatched += 1
                 continue
             rows.append(row)
             if row < len(self.names):
@@ -174,7 +187,7 @@ class Session:
         return rows
 
     def _ready(self, change: dict[str, Any]) -> dict[str, Any]:
-        """A change as the journal takes it, checked."""
+        """A checked change for the decision log."""
         ready = {name: value for name, value in change.items() if name not in ("row", "beside")}
         drawing = "beside" in change
         row = self.check_row(change["beside"] if drawing else change.get("row"))
@@ -188,11 +201,11 @@ class Session:
                 ready[name] = str(ready[name]).strip()
         label, note = ready.get("label"), ready.get("note") or ""
         if (drawing or ready.get("verdict") == "other") and not label:
-            raise LoxoError("What is it? Another event needs a label.")
-        if label is not None and (len(label) > LONGEST_LABEL or not label.isprintable()):
-            raise LoxoError(f"A label has at most {LONGEST_LABEL} characters, in one line.")
-        if len(note) > LONGEST_NOTE:
-            raise LoxoError(f"A note has at most {LONGEST_NOTE} characters.")
+            raise LoxoError("The label is missing. Give the label of the event.")
+        if label is not None and (len(label) > MAX_LABEL or not label.isprintable()):
+            raise LoxoError(f"A label must have at most {MAX_LABEL} characters, in one line.")
+        if len(note) > MAX_NOTE:
+            raise LoxoError(f"A note must have at most {MAX_NOTE} characters.")
         self._check_bounds(ready, {} if drawing else self._bounds_of(row), self._durations[recording])
         return ready
 
@@ -203,21 +216,25 @@ class Session:
             ready[name] = round(float(ready[name]), 6)
         start, end, low, high = (float(ready.get(name, now.get(name, math.nan))) for name in BOUNDS)
         if changed and not 0 <= start < end <= duration_s + 0.01:
-            raise LoxoError(f"An event lies within its recording (0 to {duration_s:.1f} s) and ends after it starts.")
+            raise LoxoError(
+                f"An event must be within its recording (0 to {duration_s:.1f} s) and must end after it starts."
+            )
         if changed and (low < 0 or high <= low):
-            raise LoxoError("An event's upper frequency lies above its lower one, and both above 0 Hz.")
+            raise LoxoError(
+                "The upper frequency of an event must be above the lower one, and both must be at least 0 Hz."
+            )
 
     # -- rows
 
     def check_row(self, row: Any) -> int:
         if not isinstance(row, int) or not 0 <= row < len(self.names) + len(self.drawn):
-            raise LoxoError(f"There is no event {row!r} in this run.")
-        if not self.stands(row):
-            raise LoxoError("That event was drawn, and the drawing undone.")
+            raise LoxoError(f"There is no event {row!r} in this run. Reload the page.")
+        if not self.exists(row):
+            raise LoxoError("The drawing of this event was undone. Choose another event.")
         return row
 
-    def stands(self, row: int) -> bool:
-        """Whether it was detected, or drawn and not undone."""
+    def exists(self, row: int) -> bool:
+        """Whether the event exists: detected, or drawn and not undone."""
         return row < len(self.names) or self.name_of(row) in self.decisions
 
     def name_of(self, row: int) -> str:
@@ -228,21 +245,21 @@ class Session:
             return str(self.recording[row])
         return self.decisions[self.name_of(row)].recording or ""
 
-    def home_of(self, row: int) -> tuple[float, float]:
-        """Start and end as detected, or as drawn, whatever was moved since."""
+    def original_times(self, row: int) -> tuple[float, float]:
+        """Start and end as detected or drawn, without moved edges of detected events."""
         if row < len(self.names):
             return float(self.bounds["start_s"][row]), float(self.bounds["end_s"][row])
         bounds = self._bounds_of(row)
         return bounds["start_s"], bounds["end_s"]
 
     def _bounds_of(self, row: int) -> dict[str, float]:
-        """As they stand: detected, then as this reviewer moved them."""
+        """The current bounds: as detected, or as this reviewer moved them."""
         decision = self.decisions.get(self.name_of(row), Decision())
         found = {name: float(self.bounds[name][row]) for name in BOUNDS} if row < len(self.names) else {}
         return found | {name: value for name in BOUNDS if (value := getattr(decision, name)) is not None}
 
     def detail(self, row: int) -> dict[str, Any]:
-        """What the page shows of an event."""
+        """The data of an event for the page."""
         recording, decision = self.recording_of(row), self.decisions.get(self.name_of(row))
         detected = row < len(self.names)
         score = float(self.columns.score[row]) if detected else math.nan
@@ -276,8 +293,8 @@ class Session:
         recording = self.recording_of(row)
         rows: list[int] = []
         if recording in self._span:
-            first, past = self._span[recording]
-            starts = self.bounds["start_s"][first:past]
+            first, last = self._span[recording]
+            starts = self.bounds["start_s"][first:last]
             begin = first + int(np.searchsorted(starts, start_s - self._longest))
             stop = first + int(np.searchsorted(starts, end_s))
             rows = [r for r in range(begin, stop) if self.bounds["end_s"][r] > start_s]
@@ -291,7 +308,7 @@ class Session:
     # -- queues
 
     def queue(self, filter: Filter) -> Rows:
-        """The rows that pass the filter, in its order. Drawn events come last."""
+        """The rows that pass the filter, in its order. Drawn events are last."""
         with self._lock:
             if filter.status in ("second", "disputed"):
                 self.refresh()
@@ -300,12 +317,12 @@ class Session:
             return np.concatenate((rows, np.array(self._drawn_rows(filter), np.intp)))
 
     def place_of(self, name: str | None, rows: Rows) -> int:
-        """Where in these rows the event of that name is; 0 where it is not among them."""
+        """The index of the event with this name in these rows; 0 if it is not among them."""
         places = np.flatnonzero(rows == self.row_of.get(name or "", -1))
         return int(places[0]) if len(places) else 0
 
     def letters(self, rows: Rows) -> str:
-        """The first letter of each row's verdict, "-" where there is none."""
+        """The first letter of each row's verdict, "-" if there is none."""
         detected = rows[rows < len(self.names)]
         letters = np.array([b"-", *(verdict[0].encode() for verdict in VERDICTS)])
         drawn = (self.decisions.get(self.name_of(int(row)), Decision()) for row in rows[len(detected) :])
@@ -337,12 +354,12 @@ class Session:
         return [row for row, decision in standing if decision and filter.label in (None, decision.label)]
 
     def uncertainty(self) -> NDArray[np.float64]:
-        """(events,): 1 where right and wrong are equally likely, 0 where all is clear, by the fit of the decisions so
-        far, or by the score where there are too few."""
+        """(events,): 1 if correct and wrong are equally probable, 0 if the probability is 0 or 1. The probability comes
+        from the fit to the decisions, or is the score if there are too few decisions."""
         p = np.nan_to_num(self.columns.score, nan=0.5)
         for label, curve in self.fits().items():
-            of = self.columns.label == label
-            p[of] = curve.probability(p[of])
+            rows = self.columns.label == label
+            p[rows] = curve.probability(p[rows])
         return 1 - np.abs(2 * p - 1)
 
     def fits(self) -> dict[str, Fit]:
@@ -362,21 +379,21 @@ class Session:
     # -- other reviewers
 
     def refresh(self) -> None:
-        """Reads the journals of others that have changed."""
+        """Reads the decision logs of other reviewers that have changed."""
         with self._lock:
-            for path in journals(self.run.folder):
-                if path == self.journal.path:
+            for path in decision_logs(self.run.folder):
+                if path == self.log.path:
                     continue
                 stat = path.stat()
                 stamp = (stat.st_size, stat.st_mtime_ns)
                 if path not in self._others or self._others[path][0] != stamp:
-                    self._others[path] = (stamp, read_journal(path))
+                    self._others[path] = (stamp, read_decision_log(path))
                     people = by_reviewer(decisions for _, decisions in self._others.values())
                     self._theirs = {name: theirs for name, theirs in people.items() if name != self.reviewer}
 
     def people(self) -> dict[str, dict[str, Decision]]:
-        """Everybody's decisions by event."""
-        return by_reviewer([self.journal.decisions, *(decisions for _, decisions in self._others.values())])
+        """The decisions of all reviewers by event."""
+        return by_reviewer([self.log.decisions, *(decisions for _, decisions in self._others.values())])
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

@@ -1,8 +1,8 @@
-"""Spectrograms as bytes that the page colours: the server computes levels, the browser contrast and colour map.
+"""Spectrograms as bytes: the server computes levels, the browser applies contrast and colour map.
 
-A picture is uint8 (rows, columns), the lowest frequency first. A level of LEVEL_DB[0] dB or less over the median of its
-row is 0, LEVEL_DB[1] or more is 255: against its own median, hum and the fall towards high frequencies do not hide a
-call. Column k is centred on `start_s + k * hop_s`; row k covers [k, k + 1) x row_hz from 0 Hz.
+A picture is uint8 (rows, columns), the lowest frequency first. A level of LEVEL_DB[0] dB or less relative to the median
+of its row is 0, a level of LEVEL_DB[1] or more is 255. Relative to the median, hum and the decrease towards high
+frequencies do not hide a call. Column k is centred on `start_s + k * hop_s`; row k covers [k, k + 1) x row_hz.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
 
-LEVEL_DB = (-10.0, 41.0)  # 0.2 dB a step
-MAX_COLUMNS = 4000  # of one picture, whatever the length of the event
-FLOOR_STRIDE = 4  # columns; the median does not need all of them
+LEVEL_DB = (-10.0, 41.0)  # 0.2 dB per step
+MAX_COLUMNS = 4000  # max number of columns of a picture, also for long events
+FLOOR_STRIDE = 4  # the median is computed from every FLOOR_STRIDE-th column
 
 
 @dataclass(frozen=True)
 class Band:
-    """A range of frequencies from 0 Hz and the resolution it is shown with."""
+    """A range of frequencies from 0 Hz, and its resolution."""
 
-    high_hz: float  # inf: up to what the recording holds
+    high_hz: float  # inf: up to half the sample rate of the recording
     window_s: float
-    rows: int  # at most
+    rows: int  # max number of rows
 
 
 BANDS = {"250": Band(250.0, 0.85, 320), "2000": Band(2000.0, 0.064, 256), "full": Band(np.inf, 0.064, 320)}
@@ -33,7 +33,7 @@ BANDS = {"250": Band(250.0, 0.85, 320), "2000": Band(2000.0, 0.064, 256), "full"
 
 @dataclass(frozen=True)
 class Picture:
-    """Levels (rows, columns), and where they lie."""
+    """Levels (rows, columns), with their time and frequency scales."""
 
     levels: NDArray[np.uint8]
     start_s: float
@@ -41,31 +41,31 @@ class Picture:
     row_hz: float
 
 
-def stretch(recording: Recording, sample_rate: int, start_s: float, end_s: float) -> NDArray[np.float32]:
-    """Samples from start_s to end_s, as far as they can be decoded. Raises RecordingError when none can."""
+def read_excerpt(recording: Recording, sample_rate: int, start_s: float, end_s: float) -> NDArray[np.float32]:
+    """The samples from start_s to end_s that can be decoded. Raises RecordingError when none can."""
     blocks = stream(recording, sample_rate, start=round(start_s * sample_rate), stop=round(end_s * sample_rate))
     samples = list(blocks)
     if not samples:
         raise RecordingError(
-            blocks.fault or f"{recording.path}: {start_s:g} s does not lie within its {recording.duration_s:g} s."
+            blocks.fault or f"{recording.path}: {start_s:g} s is not within its {recording.duration_s:g} s."
         )
     return np.concatenate(samples)
 
 
 def picture(recording: Recording, band: Band, start_s: float, end_s: float, hop_s: float) -> Picture:
-    """The spectrogram from start_s to end_s (clipped to the recording), a column every hop_s or, of long ones, rarer.
+    """The spectrogram from start_s to end_s (clipped to the recording), one column per hop_s, or fewer if it is long.
 
-    Raises RecordingError when nothing of it can be read.
+    Raises RecordingError when no sample of it can be read.
     """
     nyquist = recording.sample_rate / 2
     high = min(band.high_hz, nyquist)
-    # A narrow band does not need the whole rate: decoding and transforming less is what makes the page quick.
+    # A narrow band needs a lower sample rate only, which makes decoding and transforming fast.
     rate = min(int(2.4 * high), recording.sample_rate)
     hop = max(round(max(hop_s, (end_s - start_s) / MAX_COLUMNS) * rate), 1)
     window = max(round(band.window_s * rate), 16)
     start, half = max(start_s, 0.0), window / 2 / rate
     before = max(start - half, 0.0)
-    samples = stretch(recording, rate, before, min(end_s, recording.duration_s) + half)
+    samples = read_excerpt(recording, rate, before, min(end_s, recording.duration_s) + half)
     first = round((start - before) * rate)
     columns = max((len(samples) - first) // hop, 1)
     padded = np.pad(samples, (window // 2 - first if first < window // 2 else 0, window))
@@ -79,8 +79,8 @@ def picture(recording: Recording, band: Band, start_s: float, end_s: float, hop_
 def _powers(
     samples: NDArray[np.float32], window: int, hop: int, columns: int, *, rows: int, high: float, rate: int
 ) -> NDArray[np.float32]:
-    """(rows, columns) up to `high` Hz."""
-    length = 1 << (window - 1).bit_length()  # zero-padded: more rows than the window resolves, but smooth ones
+    """(rows, columns): power up to `high` Hz."""
+    length = 1 << (window - 1).bit_length()  # zero-padded for smooth rows
     frames = np.lib.stride_tricks.sliding_window_view(samples, window)[: columns * hop : hop]
     taper = np.hanning(window + 2)[1:-1].astype(np.float32)
     bins = min(round(high / rate * length), length // 2 + 1)
@@ -91,11 +91,11 @@ def _powers(
     if bins <= rows:
         return power
     edges = np.linspace(0, bins, rows + 1).round().astype(int)[:-1]
-    return np.maximum.reduceat(power, edges, axis=0)  # the strongest: a thin line must not drown in its row
+    return np.maximum.reduceat(power, edges, axis=0)  # the max, so that a thin line stays visible
 
 
 def thumbnail(picture: Picture, columns: int, rows: int) -> NDArray[np.uint8]:
-    """(rows, columns) of a picture made smaller: the strongest in each cell. Never larger than the picture."""
+    """(rows, columns): a smaller picture, with the max level in each cell. It is never larger than the picture."""
     levels = picture.levels
     for axis, size in ((0, rows), (1, columns)):
         if levels.shape[axis] > size:

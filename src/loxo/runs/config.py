@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loxo.engine.config import Calibration, Decoding, OperatingCurve, current_names, decoding_with_current_names
+from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.errors import LoxoError
+from loxo.runs.record import FIELD_ERRORS, foreign_record, read_record
 
 ByClass = float | Mapping[str, float]  # one value for all classes, or values by class
 FRACTIONS = ("edge_ratio", "valley_ratio", "sustain_weight", "overlap_threshold")  # fields of Decoding in 0-1
@@ -42,19 +42,10 @@ def config_parameters(config: Any) -> dict[str, Any]:
     }
 
 
-def current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters in run.json under their current names, also where an earlier version has written them."""
-    current = current_names("run", parameters)
-    if isinstance(current.get("decoding"), Mapping):
-        current["decoding"] = decoding_with_current_names(current["decoding"])
-    return current
-
-
 def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
-    """The config and the parameters in a run's run.json. Raises LoxoError if it is missing or damaged."""
-    path = Path(run, "run.json")
+    """The config and the parameters of a run. Raises LoxoError as read_record does."""
+    parameters = read_record(run).parameters
     try:
-        parameters = current_parameters(json.loads(path.read_text(encoding="utf-8"))["parameters"])
         return RunConfig(
             classes=tuple(parameters["classes"]),
             rows=tuple(parameters.get("rows", parameters["classes"])),  # older runs have no other rows
@@ -64,10 +55,8 @@ def read_run_config(run: str | Path) -> tuple[RunConfig, dict[str, Any]]:
             calibration={label: Calibration(**value) for label, value in parameters["calibration"].items()},
             curves={label: OperatingCurve(**value) for label, value in parameters["curves"].items()},
         ), parameters
-    except OSError as error:
-        raise LoxoError(f"{run}: this is not a run folder, it has no run.json. Give the folder of a run.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LoxoError(f"{path}: the parameters of the run are damaged. Run `loxo detect` again.") from error
+    except FIELD_ERRORS as error:
+        raise foreign_record(run, error) from error
 
 
 def with_changes(config: RunConfig, changes: Mapping[str, ByClass]) -> RunConfig:

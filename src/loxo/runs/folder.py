@@ -1,28 +1,28 @@
 """The folder of a run.
 
-    run.json        model and its hash, version, every parameter, and for each recording status, seconds and reason, and
-                    the `name` of its files
-    events.csv      the events of all recordings, sorted; beside it the tables of the run in other formats (outputs.py)
-    tables/         a Raven selection table for each recording that could be read, named after it: the path below the
-                    folder that was given, or the bare name of a file that was given, with .selections.txt for its
-                    suffix. If two recordings would share a name, the later gets -xxxxxxxx, from its path's SHA-256.
-    scores/         if asked for: the frame scores by the same names (scorefile.py)
-    journal.jsonl   what a later call resumes from (journal.py)
-    parts/          while a run is under way or interrupted: finished shards of unfinished recordings (parts.py)
-    .lock           while a run is under way (lock.py)
+    run.json        the run record (record.py): parameters, and the status of each recording
+    events.csv      the events of all recordings, sorted; beside it the tables of the run in other formats (tables.py)
+    tables/         a Raven selection table for each recording that could be read. Its name is the recording's path
+                    relative to the given folder, or the bare name of a file that was given, with the suffix
+                    .selections.txt. If two recordings would have the same name, the later one gets -xxxxxxxx, from
+                    the SHA-256 of its path.
+    scores/         on request: the frame scores under the same names (scores.py)
+    journal.jsonl   the finished recordings with their events, from which a later call resumes (journal.py)
+    parts/          while a run is in progress or interrupted: finished shards of unfinished recordings (shard_store.py)
+    .lock           while a run is in progress (lock.py)
 
-Tables hold absolute paths, so that Raven finds the recordings; events.csv holds them as given.
+Tables contain absolute paths, so that Raven finds the recordings; events.csv contains the paths as given.
 
-Every file is written whole or not at all. run.json and events.csv are written when a call begins and ends, not for each
-recording. Where recordings are finished in quick succession, their tables are left to the system to write to the disk;
-the journal has their sizes, so that one that a loss of power has spoiled is noticed, and its recording done again.
+Every file is written whole or not at all. run.json and events.csv are written when a call begins and when it ends, not
+for each recording. If recordings finish in quick succession, most of their tables are written without fsync. The
+journal stores the sizes of the files. A table that a power failure has damaged is therefore noticed, and its recording
+is analysed again.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,44 +35,45 @@ from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import without_fsync, write_atomically
-from loxo.runs.config import current_parameters
-from loxo.runs.journal import DONE, FAILED, TRUNCATED, Entry, Journal
-from loxo.runs.lock import only_run
-from loxo.runs.scores import write_scores
+from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal
+from loxo.runs.lock import folder_lock
+from loxo.runs.record import FIELD_ERRORS, RecordedFile, RunRecord, foreign_record, is_run, read_record, write_record
+from loxo.runs.scores import score_name, write_scores
 from loxo.runs.shard_store import Parts
 from loxo.runs.tables import FOLDERS, Finished, table_name, write_run
 
-# Two calls may share a folder only if these are equal. What else is recorded changes no more than float noise, or only
-# the form of the output.
+# Two calls may share a folder only if these parameters are equal. Other parameters change the results at most by
+# rounding errors, or change only the format of the output.
 MUST_AGREE = (
     *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
     *("keep_scores", "names", "from_scores"),
 )
-TO_DISK_S = 0.2  # as often at most is the disk waited for
+FSYNC_INTERVAL_S = 0.2  # at least this long between two recordings whose files are written with fsync
+PARTS = "parts"  # folder of the finished shards
 Found = Path | str
 
 
 class RunFolder:
-    """A run folder that this process writes, as a context: it holds the lock.
+    """A run folder that this process writes, as a context manager that holds the lock.
 
-    Raises LoxoError when the folder cannot be written, holds something else or a run with other parameters, or another
-    run is writing into it.
+    Raises LoxoError when the folder cannot be written, contains something else or a run with other parameters, or
+    another process is writing into it.
     """
 
     def __init__(self, folder: Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]]) -> None:
         self.folder, self.parameters, self.problems = folder, parameters, list(problems)
-        self.place: Path | str = folder  # as users know it
+        self.place: Path | str = folder  # as the user gave it, for messages
         self._held = ExitStack()
         self._to_disk_at = 0.0
-        self._left = 0  # recordings whose files were left to the system
+        self._unsynced = 0  # recordings whose files were written without fsync
         self._made: set[Path] = set()  # folders
-        self._empty: dict[str, bytes] = {}  # what a table without events looks like, by format
+        self._empty: dict[str, bytes] = {}  # content of a table without events, by format
 
     def __enter__(self) -> RunFolder:
         try:
             self._check_contents()
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._held.enter_context(only_run(self.folder))
+            self._held.enter_context(folder_lock(self.folder))
             self._check_contents()
             self._fetch()
             self._check_parameters()
@@ -81,7 +82,8 @@ class RunFolder:
         except OSError as error:
             self._held.close()
             raise LoxoError(
-                f"{self.folder}: this cannot be the folder of a run ({error.strerror}). Give one you may write to."
+                f"{self.folder}: this cannot be the folder of a run ({error.strerror}). Give a folder that you may "
+                "write to."
             ) from error
         except BaseException:
             self._held.close()
@@ -93,41 +95,40 @@ class RunFolder:
         self._held.close()
 
     def _check_contents(self) -> None:
-        """Raises LoxoError when the folder holds anything but a run."""
-        if (self.folder / "run.json").is_file() or not self.folder.is_dir():
+        """Raises LoxoError when the folder contains files, but no run."""
+        if is_run(self.folder) or not self.folder.is_dir():
             return
         if any(not path.name.startswith(".") for path in self.folder.iterdir()):
-            raise LoxoError(f"{self.folder}: the folder is not empty and holds no run of Loxo. Give another name.")
+            raise LoxoError(f"{self.folder}: the folder is not empty and contains no run of Loxo. Give another name.")
 
     def _check_parameters(self) -> None:
-        """Raises LoxoError when the folder holds a run with other parameters."""
-        record = self.folder / "run.json"
-        if not record.is_file():
+        """Raises LoxoError when the folder contains a run with other parameters."""
+        if not is_run(self.folder):
             return
+        before = read_record(self.folder).parameters
         try:
-            before = current_parameters(json.loads(record.read_text(encoding="utf-8"))["parameters"])
             differences = [
                 difference
                 for name in MUST_AGREE
                 for difference in _differences(name, before.get(name), self.parameters.get(name))
             ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise LoxoError(f"{record}: this is no run of Loxo, or it is damaged. Give another folder.") from error
+        except FIELD_ERRORS as error:
+            raise foreign_record(self.folder, error) from error
         if differences:
             raise LoxoError(
-                f"{self.place}: the folder holds a run with other parameters ({'; '.join(differences)}). "
+                f"{self.place}: the folder contains a run with other parameters ({'; '.join(differences)}). "
                 "Give another folder, or the same parameters to resume."
             )
 
     def _fetch(self) -> None:
-        """Gets what is needed of a run that lies elsewhere (remotefolder.py)."""
+        """Downloads the record of a run on object storage (remote.py)."""
 
     def _open_journal(self) -> None:
-        self.journal = Journal(self.folder / "journal.jsonl")
+        self.journal = Journal(self.folder / JOURNAL)
 
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
-        """An entry for each recording, with a name of its own; names of earlier calls stay. `given` is what the
-        recordings were found in, in part folders."""
+        """A journal entry for each recording, each with a different name; names of earlier calls stay. `given` are the
+        files and folders in which the recordings were found."""
         names = {entry.name.casefold(): entry.path for entry in self.journal.entries.values()}
         roots = {_absolute(path) for path in given}
         entries = []
@@ -142,20 +143,20 @@ class RunFolder:
                 names[name.casefold()] = path
             try:
                 size, version = size_and_version(recording)
-            except LoxoError:  # the analysis will say why
+            except LoxoError:  # the analysis reports the reason
                 size, version = 0, ""
             entries.append(Entry(path=path, recording=recording, name=name, size=size, version=version, status=FAILED))
         return entries
 
     def finished(self, entry: Entry) -> bool:
-        """Whether a recording needs no more work: it was done when it was as it is, and its files are there."""
+        """Whether a recording was analysed, its size and version have not changed, and its files exist."""
         before = self.journal.entries.get(entry.path)
         if before is None or before.status == FAILED or (before.size, before.version) != (entry.size, entry.version):
             return False
-        return all(self._is_there(name, size) for name, size in before.files)
+        return all(self._exists(name, size) for name, size in before.files)
 
-    def _is_there(self, name: str, size: int | None = None) -> bool:
-        """Whether a file of the run is there, of this size if one is given."""
+    def _exists(self, name: str, size: int | None = None) -> bool:
+        """Whether a file of the run exists, with this size if one is given."""
         try:
             return (self.folder / name).stat().st_size == size or size is None
         except OSError:
@@ -165,21 +166,21 @@ class RunFolder:
         (self.folder / name).unlink(missing_ok=True)
 
     def parts(self, entries: Sequence[Entry], shard_minutes: float) -> Parts:
-        """Where the finished shards of these recordings are kept."""
+        """The store of the finished shards of these recordings."""
         keys = [
             hashlib.sha256(
                 f"{shard_minutes}\0{entry.size}\0{entry.version}\0{entry.path}".encode(errors="surrogateescape")
             ).hexdigest()[:24]
             for entry in entries
         ]
-        return Parts(self.folder / "parts", keys)
+        return Parts(self.folder / PARTS, keys)
 
     def keep(self, entry: Entry, outcome: Outcome) -> None:
-        """Writes a recording's files and then, as the sign that they are complete, its line of the journal."""
+        """Writes a recording's files, then its line in the journal, which marks the files as complete."""
         now = time.monotonic()
-        to_disk = now - self._to_disk_at >= TO_DISK_S
+        to_disk = now - self._to_disk_at >= FSYNC_INTERVAL_S
         if isinstance(outcome, str):
-            self._remove_files(entry)  # of an earlier state of the recording
+            self._remove_files(entry)  # written for an earlier version of the recording
             self.journal.add(dataclasses.replace(entry, reason=outcome), [], to_disk=to_disk)
             return
         with nullcontext() if to_disk else without_fsync():
@@ -202,7 +203,7 @@ class RunFolder:
         )
         rows = [csv_row(event)[1:] for event in outcome.events.to_dict("records")] if len(outcome.events) else []
         self.journal.add(entry, rows, to_disk=to_disk)
-        self._left += not to_disk
+        self._unsynced += not to_disk
         if to_disk:
             self._to_disk_at = time.monotonic()
 
@@ -211,10 +212,13 @@ class RunFolder:
         try:
             for name, _ in before.files if before is not None else ():
                 self._remove(name)
-            for format in FOLDERS if before is not None else ():  # of formats that were asked for in another call
+            for format in FOLDERS if before is not None else ():  # of the formats that another call wrote
                 self._remove(table_name(entry.name, format))
         except OSError as error:
-            raise LoxoError(f"{self.folder}: the run cannot write there any more ({error.strerror}).") from error
+            raise LoxoError(
+                f"{self.folder}: the run can no longer write into this folder ({error.strerror}). May you write there, "
+                "and is there room on the disk?"
+            ) from error
 
     def _keep_table(self, entry: Entry, analysis: Analysis, format: str) -> tuple[str, int]:
         writer = WRITERS[format]
@@ -230,19 +234,19 @@ class RunFolder:
 
     def _keep_scores(self, entry: Entry, analysis: Analysis) -> tuple[str, int]:
         return self._write(
-            f"scores/{entry.name}.npz",
+            score_name(entry.name),
             lambda path: write_scores(path, analysis.rows, analysis.scores, analysis.hop_s),
         )
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:
-        """The name of a file below the folder, as it goes into the journal, and its bytes."""
+        """Writes a file. Returns its path relative to the folder and its size in bytes, for the journal."""
         path = self.folder / name
         write(path)
         return name, path.stat().st_size
 
     def close(self, status: str, asked: Sequence[Entry]) -> None:
-        """events.csv, run.json and the journal of all recordings in the folder, by the names they were last given."""
-        if self._left and hasattr(os, "sync"):
+        """Writes events.csv, run.json and the compact journal. Each recording has the path that was given last."""
+        if self._unsynced and hasattr(os, "sync"):
             os.sync()
         given = {entry.path: entry.recording for entry in asked}
         self.journal.entries = {
@@ -263,7 +267,7 @@ class RunFolder:
             lambda done: self.journal.rows(done.path),
             formats,
             self.parameters,
-            is_there=self._is_there,
+            exists=self._exists,
         )
         self._record(status)
         self.journal.close_compact()
@@ -273,30 +277,30 @@ class RunFolder:
 
     def _record(self, status: str) -> None:
         has_table = "raven" in self.parameters["formats"]
-        record = {
-            "status": status,
-            "parameters": self.parameters,
-            "problems": [[str(path), sentence] for path, sentence in self.problems],
-            "recordings": [
-                {
-                    "recording": entry.recording,
-                    "status": entry.status,
-                    "duration_s": round(entry.duration_s, 6),
-                    "analysed_s": round(entry.analysed_s, 6),
-                    "events": entry.events,
-                    "reason": entry.reason,
-                    "notes": list(entry.notes),
-                    "name": None if entry.status == FAILED else entry.name,
-                    "table": table_name(entry.name, "raven") if has_table and entry.status != FAILED else None,
-                }
+        record = RunRecord(
+            status=status,
+            parameters=self.parameters,
+            problems=tuple((str(path), sentence) for path, sentence in self.problems),
+            recordings=tuple(
+                RecordedFile(
+                    recording=entry.recording,
+                    status=entry.status,
+                    duration_s=entry.duration_s,
+                    analysed_s=entry.analysed_s,
+                    events=entry.events,
+                    reason=entry.reason,
+                    notes=entry.notes,
+                    name=None if entry.status == FAILED else entry.name,
+                    table=table_name(entry.name, "raven") if has_table and entry.status != FAILED else None,
+                )
                 for entry in self._ordered()
-            ],
-        }
-        write_atomically(self.folder / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+            ),
+        )
+        write_record(self.folder, record)
 
 
 def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
-    """What is not the same any more, down to the single values of parameters by class."""
+    """The values that differ, one sentence each; of parameters by class, those of single classes."""
     if isinstance(before, dict) and isinstance(now, dict):
         for key in {**before, **now}:
             yield from _differences(f"{name}.{key}", before.get(key), now.get(key))
@@ -305,13 +309,13 @@ def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
 
 
 def _absolute(path: str) -> str:
-    """The absolute path of a file, links not followed; a URL is one already."""
+    """The absolute path of a file, without resolving links; a URL stays as it is."""
     return path.rstrip("/") if is_url(path) else os.path.abspath(path)  # noqa: PTH100
 
 
 def _name(path: str, roots: set[str]) -> str:
-    """The path below the outermost of the folders in `roots` that holds it, or the bare name; without suffix, and with
-    "/" between."""
+    """The path relative to the outermost folder in `roots` that contains it, or the bare name; without suffix, with "/"
+    as the separator."""
     separator = "/" if is_url(path) else os.sep
     parts = path.split(separator)
     depths = range(1, len(parts))

@@ -1,7 +1,7 @@
 """The journal of a run: one JSON line for every finished recording, with its events, appended as soon as it is done.
 
-It is what a run resumes from. A line torn by a loss of power or a full disk is dropped when the journal is opened
-again. Only where the lines lie is held in memory, not the events.
+A run resumes from its journal. Opening the journal drops an incomplete last line, which a power failure or a full disk
+leaves. The offsets of the lines are kept in memory, the events are not.
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ from loxo.audio.storage import RangeFile, is_url
 from loxo.errors import LoxoError
 from loxo.files import atomic_file
 
+JOURNAL = "journal.jsonl"
 DONE, TRUNCATED, FAILED = "done", "truncated", "failed"
 
-Row = list[str]  # an event's cells for CSV, without the recording
+Row = list[str]  # an event's cells for CSV, without the recording's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A recording and what became of it."""
+    """A recording and its status in the run."""
 
     path: str  # absolute, or a URL
     recording: str  # as given
-    name: str  # of its table, below the folder of tables, without suffix
+    name: str  # of its files in the run folder, without suffix; may contain "/"
     size: int  # bytes
-    version: str  # another one when the content is another (loxo.audio.storage.size_and_version)
+    version: str  # changes with the content (loxo.audio.storage.size_and_version)
     status: str  # DONE, TRUNCATED or FAILED
     duration_s: float = 0.0
     analysed_s: float = 0.0
     events: int = 0
     reason: str | None = None  # why truncated or failed
     notes: tuple[str, ...] = ()
-    files: tuple[tuple[str, int], ...] = ()  # what was written of it, below the run folder, and its bytes
+    files: tuple[tuple[str, int], ...] = ()  # paths relative to the run folder, and sizes in bytes
 
 
 class Journal:
-    """Opens or begins the journal at `path`. Raises LoxoError when it cannot be read or written."""
+    """Opens or creates the journal at `path`. Raises LoxoError when it cannot be read or written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.entries: dict[str, Entry] = {}  # by absolute path; a later line replaces an earlier one
-        self._places: dict[str, tuple[int, int]] = {}  # offset and length of their lines
+        self._spans: dict[str, tuple[int, int]] = {}  # offset and length of their lines in bytes
         self._end = 0
         try:
             self._file = path.open("a+b", buffering=0)
@@ -71,15 +72,15 @@ class Journal:
 
     def _remember(self, entry: Entry, length: int) -> None:
         self.entries[entry.path] = entry
-        self._places[entry.path] = self._end, length
+        self._spans[entry.path] = self._end, length
         self._end += length
 
     def add(self, entry: Entry, rows: list[Row], *, to_disk: bool = True) -> None:
-        """Appends a recording; `to_disk` makes sure that this line and all before it are on the disk."""
+        """Appends a recording. With `to_disk`, this line and all earlier ones are on the disk (fsync) at the return."""
         line = _line(entry, rows)
         try:
             written = self._file.write(line)
-            while written < len(line):  # the disk is nearly full: the next write tells why
+            while written < len(line):  # the disk is nearly full: the next write raises the reason
                 written += self._file.write(line[written:])
             if to_disk:
                 os.fsync(self._file.fileno())
@@ -90,12 +91,12 @@ class Journal:
         self._remember(entry, len(line))
 
     def rows(self, path: str) -> list[Row]:
-        """The events of a recording, by its absolute path."""
+        """The events of a recording, which is given by its absolute path."""
         rows: list[Row] = json.loads(self._text(path))["rows"]
         return rows
 
     def _text(self, path: str) -> bytes:
-        offset, length = self._places[path]
+        offset, length = self._spans[path]
         self._file.seek(offset)
         return self._file.read(length)
 
@@ -103,7 +104,7 @@ class Journal:
         self._file.close()
 
     def close_compact(self) -> None:
-        """Closes the journal and writes it anew, each recording once, in the order of their paths."""
+        """Closes the journal and rewrites it: each recording once, in the order of their paths."""
         with atomic_file(self.path, "wb") as file:
             for path in sorted(self.entries):
                 file.write(_line(self.entries[path], self.rows(path)))
@@ -117,9 +118,11 @@ class Journal:
 
 
 def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
-    """The recordings of a run and their events, one after the other, without changing or holding the file, or object.
-    What was done twice in an interrupted run comes twice, the later state last. Raises LoxoError when it cannot be
-    read."""
+    """The recordings of a run with their events, one after the other. `path` may be a URL.
+
+    The file is neither changed nor locked. A recording that an interrupted run analysed twice occurs twice, the later
+    analysis last. Reading stops at an incomplete line. Raises LoxoError when the journal cannot be read.
+    """
     try:
         with io.BufferedReader(RangeFile(str(path))) if is_url(path) else Path(path).open("rb") as file:
             for line in file:
@@ -128,13 +131,20 @@ def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
                     rows = values["rows"]
                     yield _entry(values), rows
                 except (ValueError, TypeError, KeyError):
-                    return  # torn by an interruption
+                    return  # incomplete, after an interruption
     except OSError as error:
-        raise LoxoError(f"{path}: the journal of the run cannot be read ({error.strerror}).") from error
+        raise LoxoError(
+            f"{path}: the journal of the run cannot be read ({error.strerror or error}). Run `loxo detect` again."
+        ) from error
+
+
+def read_run_journal(run: str | Path) -> Iterator[tuple[Entry, list[Row]]]:
+    """read_journal for a run folder on a disk."""
+    return read_journal(Path(run, JOURNAL))
 
 
 def _line(entry: Entry, rows: list[Row]) -> bytes:
-    # Not dataclasses.asdict, which copies every value: this is done for every recording of a run.
+    # dataclasses.asdict would copy every value, which is slow for many recordings.
     values = {field: getattr(entry, field) for field in _FIELDS}
     return json.dumps({**values, "rows": rows}).encode() + b"\n"
 

@@ -1,8 +1,8 @@
-"""One run at a time in a folder.
+"""One process at a time writes into a run folder.
 
-The lock is the system's own (flock) on a file `.lock`, so that it ends with the process that holds it, however that
-ends: nothing is left behind that would keep the next run out. Where the system or the file server has no such locks,
-there is none.
+The lock is the system's lock (loxo.files.lock_file) on the file `.lock`. It ends with the process that holds it, for
+any reason, so a killed run never blocks the next one. Where the system or the file server has no such locks, nothing is
+locked.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loxo.errors import LoxoError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from loxo.files import lock_file
 
 
 @contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Holds the lock of a folder. Raises LoxoError when another process has it, or it cannot be made."""
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder. Raises LoxoError when another process holds it, or the file cannot be created."""
     path = folder / ".lock"
     try:
         handle = _hold(path)
     except OSError as error:
-        raise LoxoError(f"{folder}: this cannot be the folder of a run ({error.strerror}).") from error
+        raise LoxoError(
+            f"{folder}: this cannot be the folder of a run ({error.strerror}). Give a folder that you may write to."
+        ) from error
     try:
         yield
     finally:
@@ -41,31 +39,20 @@ def _hold(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            _lock(handle)
+            lock_file(handle)
         except BlockingIOError:
             owner = os.pread(handle, 100, 0).decode(errors="replace").strip() or "another process"
             os.close(handle)
             raise LoxoError(
-                f"{path.parent}: another run is writing into this folder ({owner}). Wait for its end, or give another "
-                "folder."
+                f"{path.parent}: another run is writing into this folder ({owner}). Wait until it ends, or give "
+                "another folder."
             ) from None
-        # Its last owner may have removed the file between our open and our lock: then it is nobody's.
+        # The last owner may have removed the file between our open and our lock. Then the lock protects nothing.
         with suppress(OSError):
             if os.path.samestat(os.fstat(handle), path.stat()):
                 break
         os.close(handle)
-    with suppress(OSError, AttributeError):  # only for the message above: a full disk, or Windows
+    with suppress(OSError, AttributeError):  # only for the message above; fails on a full disk and on Windows
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return handle
-
-
-def _lock(handle: int) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise
-    except OSError:  # a file server without locks
-        return

@@ -1,12 +1,11 @@
 """A finished run folder of `loxo detect`, as the rooms above it read it: parameters, recordings, events.
 
-Only run.json and events.csv are opened; the journal and the tables are not. Failure policy: what is no run folder, is
-damaged, or holds nothing yet is a LoxoError of one sentence.
+Only run.json and events.csv are opened, neither the journal nor the tables. Failure policy: a folder that is not a run,
+is damaged, or contains no recordings yet raises LoxoError.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,122 +16,103 @@ from loxo.audio.filenames import Names, base_name
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS, DTYPES
-from loxo.runs.config import current_parameters
+from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
+from loxo.runs.tables import EVENTS, table_name
 
 if TYPE_CHECKING:
     import pandas as pd
-
-RECORD, EVENTS = "run.json", "events.csv"
 
 
 @dataclass(frozen=True)
 class Run:
     """One run.
 
-    `recordings` has a row for each recording: recording, status (done, truncated, failed), duration_s (that the header
-    promises), analysed_s, reason (why not whole, or ""), table (path in the folder, or None), site ("" where the name
-    gives none), start (datetime64, wall clock, NaT where the name gives none). `events` is an events table whose
-    `site` and `start_time` are those of the recordings.
+    `recordings` has one row per recording: recording, status (done, truncated, failed), duration_s (from the file's
+    header), analysed_s, reason (why truncated or failed, or ""), table (path in the folder, or None), site ("" if the
+    name contains none), start (datetime64, wall clock, NaT if the name contains none). `events` is an events table
+    whose `site` and `start_time` come from the recordings.
     """
 
     folder: Path
     status: str  # finished, interrupted or running
     parameters: dict[str, Any]
-    problems: list[tuple[str, str]]  # paths that gave no recording at all, with a sentence
+    problems: list[tuple[str, str]]  # paths that gave no recording, each with a sentence
     recordings: pd.DataFrame
     events: pd.DataFrame
 
     @property
     def labels(self) -> list[str]:
-        """The classes that were looked for, those of the model first."""
+        """The classes of the events, those of the model first."""
         named = list(self.parameters.get("classes") or self.parameters.get("decoding") or {})
         return [*named, *sorted(set(self.events["label"].unique()) - set(named))]
 
 
 def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = None) -> Run:
-    """Reads a run folder. `local` turns the start in a recording's name into naive wall clock; by default a zone is
-    dropped. Raises LoxoError when it is no run folder, its files are damaged, or it holds no recording yet."""
+    """Reads a run folder. `local` converts the start time in a recording's name to naive wall clock; by default its
+    zone is dropped. Raises LoxoError when the folder is not a run, its files are damaged, or it lists no recording."""
     import pandas as pd
 
     folder = Path(folder)
-    record = _read_record(folder)
-    try:
-        rows = record["recordings"]
-        table = pd.DataFrame(
-            {
-                "recording": pd.Series([str(row["recording"]) for row in rows], dtype="object"),
-                "status": pd.Series([str(row["status"]) for row in rows], dtype="object"),
-                "duration_s": pd.Series([float(row["duration_s"]) for row in rows], dtype="float64"),
-                "analysed_s": pd.Series([float(row["analysed_s"]) for row in rows], dtype="float64"),
-                "reason": pd.Series([row.get("reason") or "" for row in rows], dtype="object"),
-                "table": pd.Series([_table(row) for row in rows], dtype="object"),
-            }
-        )
-        parameters, status = current_parameters(record["parameters"]), str(record["status"])
-        names = Names(**(parameters.get("names") or {}))
-        problems = [(str(path), str(sentence)) for path, sentence in record.get("problems", [])]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise LoxoError(f"{folder / RECORD}: this is no record of a run, or it is damaged ({error!r}).") from error
-    if not len(table):
-        state = "is still going on, or was stopped before it could write" if status == "running" else "is empty"
+    record = read_record(folder)
+    if not record.recordings:
+        state = "is in progress, or was stopped before it could write" if record.status == "running" else "is empty"
         raise LoxoError(
-            f"{folder}: the run {state}: its {RECORD} lists no recordings. Let `loxo detect` with this folder finish."
+            f"{folder}: the run {state}: its {RECORD} lists no recordings. Run the same `loxo detect` command to its "
+            "end."
         )
+    try:
+        names = Names(**(record.parameters.get("names") or {}))
+    except FIELD_ERRORS as error:
+        raise foreign_record(folder, error) from error
+    files = record.recordings
+    table = pd.DataFrame(
+        {
+            "recording": pd.Series([file.recording for file in files], dtype="object"),
+            "status": pd.Series([file.status for file in files], dtype="object"),
+            "duration_s": pd.Series([file.duration_s for file in files], dtype="float64"),
+            "analysed_s": pd.Series([file.analysed_s for file in files], dtype="float64"),
+            "reason": pd.Series([file.reason or "" for file in files], dtype="object"),
+            "table": pd.Series([_table(file) for file in files], dtype="object"),
+        }
+    )
     table = table.drop_duplicates("recording", keep="last", ignore_index=True)
-    parts = [names.parse(name) for name in table["recording"]]
-    starts = [None if start is None else (local or _naive)(start) for _, start in parts]
-    table["site"] = pd.Series([site or "" for site, _ in parts], dtype="object")
+    parsed = [names.parse(name) for name in table["recording"]]
+    starts = [None if start is None else (local or _naive)(start) for _, start in parsed]
+    table["site"] = pd.Series([site or "" for site, _ in parsed], dtype="object")
     table["start"] = pd.Series(starts, dtype="datetime64[us]")
-    return Run(folder, status, parameters, problems, table, _read_events(folder / EVENTS, table))
+    events = _read_events(folder / EVENTS, table)
+    return Run(folder, record.status, dict(record.parameters), list(record.problems), table, events)
 
 
 def check_run(folder: str | Path) -> None:
-    """Raises LoxoError when this is no run folder, without reading it."""
-    if not (Path(folder) / RECORD).is_file():
-        _read_record(Path(folder))
+    """Raises LoxoError when this is not a run folder. An existing run.json is not read."""
+    if not is_run(folder):
+        read_record(folder)
 
 
 def check_root(root: str | Path | None) -> None:
-    """Raises LoxoError when a folder in which recordings are to be found is none."""
+    """Raises LoxoError when the folder in which recordings are searched for does not exist."""
     if root is not None and not Path(root).is_dir():
-        raise LoxoError(f"{root}: there is no such folder to look for recordings in.")
+        raise LoxoError(f"{root}: there is no such folder. Give the folder that contains the recordings.")
 
 
 def _naive(start: datetime) -> datetime:
     return start.replace(tzinfo=None)
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        what = f"there is no {RECORD} in it" if folder.is_dir() else "there is no such folder"
-        raise LoxoError(f"{folder}: this is no run of `loxo detect`: {what}.") from error
-    except NotADirectoryError as error:
-        raise LoxoError(f"{folder}: this is a file; give the folder that `loxo detect --out` has written.") from error
-    except OSError as error:
-        raise LoxoError(f"{path}: the record of the run cannot be read ({error.strerror or error}).") from error
-    except ValueError as error:
-        raise LoxoError(
-            f"{path}: the record of the run is damaged ({error}). The same `loxo detect` command writes it again."
-        ) from error
-    if not isinstance(record, dict):
-        raise LoxoError(f"{path}: this is no record of a run of `loxo detect`.")
-    return record
-
-
 def _read_events(path: Path, recordings: pd.DataFrame) -> pd.DataFrame:
-    """events.csv as an events table, its start times from the recordings'."""
+    """events.csv as an events table. Its start times are computed from those of the recordings."""
     import pandas as pd
 
     events = read_events_csv(path)
-    # By recording, not by event: of many events few recordings are looked up.
+    # Each recording is looked up once, not once per event.
     codes, named = pd.factorize(events["recording"])
     places = pd.Index(recordings["recording"]).get_indexer(named)
     if (places < 0).any():
         name = named[int((places < 0).argmax())]
-        raise LoxoError(f"{path}: it has events of {name!r}, which {RECORD} does not list. Run `loxo detect` again.")
+        raise LoxoError(
+            f"{path}: the table has events of {name!r}, which {RECORD} does not list. Run `loxo detect` again."
+        )
     rows = places[codes]
     events["site"] = pd.Series(recordings["site"].to_numpy(object)[rows], dtype="object")
     offset = (events["start_s"].to_numpy() * 1e6).round().astype("timedelta64[us]")
@@ -141,37 +121,40 @@ def _read_events(path: Path, recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_events_csv(path: str | Path) -> pd.DataFrame:
-    """The columns of an events.csv up to high_hz, checked; site and start_time are left out.
+    """The columns of an events.csv up to high_hz, checked, without site and start_time.
 
-    Raises LoxoError when it cannot be read or is no events table.
+    Raises LoxoError when it cannot be read or is not an events table.
     """
     import pandas as pd
 
     wanted = COLUMNS[: COLUMNS.index("high_hz") + 1]
-    # Categories: each name is made into a str once, not once an event.
+    # Categories: each name is converted to a str once, not once per event.
     kinds = {name: ("category" if DTYPES[name] == "object" else "float64") for name in wanted}
     try:
         events = pd.read_csv(
             path, usecols=list(wanted), dtype=kinds, keep_default_na=False, na_values={n: [""] for n in wanted[1:]}
         )
     except FileNotFoundError as error:
-        raise LoxoError(f"{path}: there is no such file.") from error
+        raise LoxoError(f"{path}: there is no such file. Run `loxo detect` again.") from error
     except OSError as error:
         raise LoxoError(f"{path}: the events cannot be read ({error.strerror or error}).") from error
     except (ValueError, UnicodeError, pd.errors.ParserError) as error:
         detail = " ".join(str(error).split())
-        raise LoxoError(f"{path}: this is no table of events, or it is damaged ({detail}).") from error
+        raise LoxoError(
+            f"{path}: this is not a table of events, or it is damaged ({detail}). Run `loxo detect` again."
+        ) from error
     events = events[list(wanted)].astype({"recording": "object", "label": "object"})
     events["label"] = events["label"].where(events["label"].notna(), "")
     bad = ~(events["start_s"].ge(0) & events["end_s"].ge(events["start_s"]) & events["end_s"].lt(1e12))
     bad |= ~(events["score"].isna() | events["score"].between(0, 1))
     if bad.any():
-        raise LoxoError(f"{path}, line {int(bad.to_numpy().argmax()) + 2}: this is no event (times or score).")
+        line = int(bad.to_numpy().argmax()) + 2
+        raise LoxoError(f"{path}, line {line}: the times or the score of the event are wrong. Correct the line.")
     return events
 
 
 class Places:
-    """Where the recordings of a run lie now: as given, where the run's tables say, or below a folder `root`."""
+    """Finds the recordings of a run: at the path as given, at the path in the run's tables, or in a folder `root`."""
 
     def __init__(self, run: Run, root: str | Path | None = None) -> None:
         self.run, self.root = run, None if root is None else Path(root)
@@ -180,7 +163,7 @@ class Places:
         self._below: dict[str, list[Path]] | None = None
 
     def find(self, recording: str) -> Path | None:
-        """The file, or None where it is not to be found. Of a URL, a copy below the root."""
+        """The file, or None if it is not found. For a URL, a copy in the root folder."""
         if not is_url(recording):
             for path in (Path(recording), self._from_table(recording)):
                 if path is not None and path.is_file():
@@ -192,12 +175,12 @@ class Places:
             for path in sorted(self.root.rglob("*")):
                 self._below.setdefault(path.name, []).append(path)
         found = [path for path in self._below.get(base_name(recording), []) if path.is_file()]
-        # Of several files of that name, the one whose folders agree most with those of the recording's path.
+        # Among several files with that name: the one whose path ends with the most folders of the recording's path.
         parts = Path(recording).parts[::-1]
-        return max(found, key=lambda path: agreeing(parts, path.parts[::-1]), default=None)
+        return max(found, key=lambda path: common_length(parts, path.parts[::-1]), default=None)
 
     def _from_table(self, recording: str) -> Path | None:
-        """The absolute path of the recording when it was analysed, which the first row of its table tells."""
+        """The absolute path of the recording when it was analysed, from the first row of its table."""
         table = self._tables.get(recording)
         if not table:
             return None
@@ -209,17 +192,13 @@ class Places:
             return None
 
 
-def _table(row: dict[str, Any]) -> str | None:
-    """The Raven table of a recording, where it lies or would lie: it names the recording in the run."""
-    if row.get("table") or not row.get("name"):
-        return row.get("table")
-    from loxo.runs.tables import table_name
-
-    return table_name(row["name"], "raven")
+def _table(file: RecordedFile) -> str | None:
+    """The path of a recording's Raven table, also if the run has not written it: it identifies the recording."""
+    return file.table if file.table or not file.name else table_name(file.name, "raven")
 
 
-def agreeing(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many parts agree, from the beginning on."""
+def common_length(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many elements are equal, counted from the beginning."""
     count = 0
     for a, b in zip(one, other, strict=False):
         if a != b:

@@ -1,15 +1,16 @@
 """The folder of a run on object storage.
 
-    s3://bucket/prefix/...   the layout of runfolder.py, but for parts/ and .lock; whole objects only
+    s3://bucket/prefix/...   the layout of folder.py, without parts/ and .lock; whole objects only
     WORK/                    the working folder on this computer: the lock, the journal, parts of unfinished recordings,
-                             and files that are not put yet. It goes when the run is finished.
+                             and files that are not uploaded yet. It is removed when the run is finished.
 
-A recording's files are put when it is done; the journal is put again every JOURNAL_S, and run.json when a call begins
-and ends. With the same working folder a run goes on just as a local one does. With another one, or on another computer,
-it goes on from the journal at the address: what that has not, and unfinished recordings, are done again.
+The files of a recording are uploaded when it is done. The journal is uploaded every JOURNAL_S, run.json when a call
+begins and when it ends. With the same working folder a run resumes as a local run does. With another working folder, or
+on another computer, it resumes from the journal at the address: recordings that are not in that journal, and unfinished
+ones, are analysed again.
 
-Failure policy: that of uploads.py. The lock is the working folder's. A run elsewhere that writes to the same address is
-noticed when the journal there is not the one that was put last; then this run ends.
+Failure policy: as in uploads.py. The lock is that of the working folder. A run elsewhere that writes to the same
+address is detected when the journal there is not the one that this run uploaded last; then this run ends.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ from loxo.detection.detect import Outcome
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import user_cache
-from loxo.runs.folder import Found, RunFolder
-from loxo.runs.journal import Entry, read_journal
+from loxo.runs.folder import PARTS, Found, RunFolder
+from loxo.runs.journal import JOURNAL, Entry, read_journal
+from loxo.runs.record import RECORD
+from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.tables import FOLDERS
 from loxo.runs.uploads import Uploads
 
-JOURNAL_S = 60.0  # as often at most is the journal put, and for no more than a twentieth of the time
-RECORD, JOURNAL = "run.json", "journal.jsonl"
+JOURNAL_S = 60.0  # min interval between uploads of the journal; they also take at most a twentieth of the time
 
 
 def open_run(
     out: str | Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]], work: str | Path | None = None
 ) -> RunFolder:
-    """The run folder `out`, on a disk or at an s3:// address; then `work` is the working folder, else a folder of the
-    user's cache named after the address. Raises LoxoError for another address, or for `work` with a folder on a disk.
+    """The run folder `out`, on a disk or at an s3:// address. `work` is the working folder for an address (None: a
+    folder in the user's cache). Raises LoxoError for another kind of address, or for `work` with a folder on a disk.
     """
     check_place(out, work)
     if "://" not in str(out):
@@ -51,11 +53,14 @@ def open_run(
 
 
 def check_place(out: str | Path, work: str | Path | None) -> None:
-    """Raises LoxoError for an address where no run can be written, or for `work` with a folder on a disk."""
+    """Raises LoxoError for an address to which no run can be written, or for `work` with a folder on a disk."""
     if "://" in str(out) and not re.match(r"s3://[^/]+/.*[^/]", str(out)):
         raise LoxoError(f"{out}: a run cannot be written there. Give a folder, or s3://bucket/prefix.")
     if "://" not in str(out) and work is not None:
-        raise LoxoError(f"{work}: a working folder goes with --out s3://bucket/prefix; the folder {out} needs none.")
+        raise LoxoError(
+            f"{work}: a working folder is only for --out s3://bucket/prefix; the folder {out} needs none. Leave "
+            "--work out."
+        )
 
 
 def default_work(address: str) -> Path:
@@ -71,9 +76,9 @@ class RemoteRunFolder(RunFolder):
     ) -> None:
         super().__init__(work, parameters, problems)
         self.place = self.address = address
-        self.sizes: dict[str, int] = {}  # of the objects below the address
+        self.sizes: dict[str, int] = {}  # of the objects at the address, in bytes, by their path relative to it
         self.uploads = Uploads(work, address, self.sizes)
-        self._journals: set[str] = set()  # MD5 of what this run has put, or found
+        self._journals: set[str] = set()  # MD5 of the journals that this run has uploaded or found
         self._journal_at = time.monotonic() + JOURNAL_S
 
     def __enter__(self) -> RemoteRunFolder:
@@ -83,7 +88,7 @@ class RemoteRunFolder(RunFolder):
             self._tidy()
             raise
         try:
-            self._put(RECORD)
+            self._upload(RECORD)
         except BaseException:
             self.__exit__()
             raise
@@ -94,8 +99,8 @@ class RemoteRunFolder(RunFolder):
         self._tidy()
 
     def _tidy(self) -> None:
-        """Removes the working folder's folders that are empty, and then itself."""
-        for name in (*FOLDERS.values(), "scores", "parts", ""):
+        """Removes the empty folders in the working folder, and then the working folder."""
+        for name in (*FOLDERS.values(), SCORES, PARTS, ""):
             for path in sorted((self.folder / name).rglob("*"), reverse=True) if name else ():
                 with suppress(OSError):
                     path.rmdir()
@@ -103,23 +108,25 @@ class RemoteRunFolder(RunFolder):
                 (self.folder / name).rmdir()
 
     def _fetch(self) -> None:
-        """Lists what is at the address, and takes over the record of the run there."""
+        """Lists the objects at the address and downloads the run record."""
         below = len(self.address) + 1
         for url, known in get_store(self.address).listing(f"{self.address}/"):
             self.sizes[url[below:]] = known.size if known else -1
         if RECORD in self.sizes:
-            write_atomically(self.folder / RECORD, read_bytes(self._at(RECORD)))
+            write_atomically(self.folder / RECORD, read_bytes(self._address(RECORD)))
         elif self.sizes:
-            raise LoxoError(f"{self.place}: something lies there, but no run of Loxo. Give another address.")
+            raise LoxoError(
+                f"{self.place}: there are objects at this address, but no run of Loxo. Give another address."
+            )
 
     def _open_journal(self) -> None:
-        """The journal of the working folder, and what only the one at the address has."""
+        """Opens the journal of the working folder and adds the recordings that only the journal at the address has."""
         super()._open_journal()
         if JOURNAL not in self.sizes:
             return
-        self._journals.add(info(self._at(JOURNAL)).md5 or "")
+        self._journals.add(info(self._address(JOURNAL)).md5 or "")
         names = {entry.name.casefold() for entry in self.journal.entries.values()}
-        for entry, rows in read_journal(self._at(JOURNAL)):
+        for entry, rows in read_journal(self._address(JOURNAL)):
             before = self.journal.entries.get(entry.path)
             if before is None and entry.name.casefold() not in names:
                 self.journal.add(entry, rows, to_disk=False)
@@ -131,55 +138,55 @@ class RemoteRunFolder(RunFolder):
             self.uploads.put(name)
         if time.monotonic() >= self._journal_at:
             began = time.monotonic()
-            with suppress(StorageError):  # it is put again later, at the latest at the end
-                self._put(JOURNAL)
+            with suppress(StorageError):  # uploaded again later, at the latest at the end
+                self._upload(JOURNAL)
             self._journal_at = time.monotonic() + max(JOURNAL_S, 20 * (time.monotonic() - began))
 
     def close(self, status: str, asked: Sequence[Entry]) -> None:
-        """As for a folder on a disk; then everything is put, the journal and run.json last."""
+        """As for a folder on a disk. Then everything is uploaded, the journal and run.json last."""
         super().close(status, asked)
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             first = name.partition("/")[0]
-            if path.is_file() and not path.name.startswith(".") and first not in ("parts", RECORD, JOURNAL):
+            if path.is_file() and not path.name.startswith(".") and first not in (PARTS, RECORD, JOURNAL):
                 self.uploads.put(name)
         self.uploads.finish()
         for name in (JOURNAL, RECORD):
-            self._put(name)
+            self._upload(name)
         if status == "finished":
             for name in (JOURNAL, RECORD):
                 (self.folder / name).unlink(missing_ok=True)
 
-    def _put(self, name: str) -> None:
-        """Puts a file that stays in the working folder."""
+    def _upload(self, name: str) -> None:
+        """Uploads a file that stays in the working folder."""
         data = (self.folder / name).read_bytes()
         if name == JOURNAL:
             self._check_alone()
             self._journals.add(hashlib.md5(data, usedforsecurity=False).hexdigest())
-        write_bytes(self._at(name), data)
+        write_bytes(self._address(name), data)
         self.sizes[name] = len(data)
 
     def _check_alone(self) -> None:
         try:
-            there = info(self._at(JOURNAL)).md5
+            there = info(self._address(JOURNAL)).md5
         except StorageError as error:
             if error.missing:
                 return
             raise
         if there is not None and there not in self._journals:
             raise LoxoError(
-                f"{self.place}: another run has written there in the meantime. Let one of them end, then give the "
-                "same command again."
+                f"{self.place}: another run has written to this address in the meantime. Stop one of the two runs, "
+                "then give the same command again."
             )
 
-    def _is_there(self, name: str, size: int | None = None) -> bool:
+    def _exists(self, name: str, size: int | None = None) -> bool:
         known = self.sizes.get(name)
-        return super()._is_there(name, size) or (known is not None and size in (None, known))
+        return super()._exists(name, size) or (known is not None and size in (None, known))
 
     def _remove(self, name: str) -> None:
         super()._remove(name)
         if self.sizes.pop(name, None) is not None:
-            remove(self._at(name))
+            remove(self._address(name))
 
-    def _at(self, name: str) -> str:
+    def _address(self, name: str) -> str:
         return join(self.address, name)

@@ -1,10 +1,10 @@
-"""The shards that are done of recordings that are not: what a run goes on from inside a long recording.
+"""Finished shards of unfinished recordings: a run resumes from them inside a long recording.
 
-    parts/KEY/0007.npz   a loxo.detection.shards.Part. KEY is a hash of the recording's path, size and time of change,
-                         and of the length of shards, so that what does not fit any more is never found.
+    parts/KEY/0007.npz   a loxo.detection.shards.Part. KEY is a hash of the recording's path, size and version, and of
+                         the shard length. Shards of another version or of another grid are therefore never found.
 
-Each file is written whole or not at all, and goes when its recording is finished; the folder goes with the run's end.
-What cannot be read counts as not there: the shard is done again.
+Each file is written whole or not at all. It is removed when its recording is finished; the folder is removed at the end
+of the run. An unreadable file is treated as missing: the shard is analysed again.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from loxo.files import write_atomically
 
 
 class Parts:
-    """The parts below `folder` of the recordings with these keys."""
+    """The parts in `folder` of the recordings with these keys. A recording is given by its index in `keys`."""
 
     def __init__(self, folder: Path, keys: Sequence[str]) -> None:
         self.folder, self.keys = folder, keys
 
     def known(self, index: int) -> dict[int, Part]:
-        """Every part of a recording that can be read, by its shard."""
-        if not self.folder.is_dir():  # the usual case costs one look
+        """Every readable part of a recording, by shard."""
+        if not self.folder.is_dir():  # the usual case
             return {}
         parts = {}
         for path in sorted((self.folder / self.keys[index]).glob("*.npz")):
@@ -41,7 +41,7 @@ class Parts:
         return parts
 
     def keep(self, index: int, part: Part) -> None:
-        """Raises LoxoError when it cannot be written."""
+        """Stores a part. Raises LoxoError when it cannot be written."""
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -54,14 +54,16 @@ class Parts:
         write_atomically(self._path(index, part.shard), buffer.getvalue())
 
     def load(self, index: int, shard: int) -> Part:
+        """Raises LoxoError when the part cannot be read."""
         return _read(self._path(index, shard))
 
     def drop(self, index: int) -> None:
-        """Removes the parts of a recording that is finished."""
+        """Removes the parts of a finished recording."""
         if self.folder.is_dir():
             shutil.rmtree(self.folder / self.keys[index], ignore_errors=True)
 
     def drop_all(self) -> None:
+        """Removes the parts of all recordings."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int, shard: int) -> Path:
@@ -77,4 +79,6 @@ def _read(path: Path) -> Part:
             arrays = file["sums"], file["weights"]
             return Part(shard, of, samples, first_step, *arrays, end, bool(zeroed), fault, seconds, whole)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise LoxoError(f"{path}: a finished part of a recording cannot be read again ({error}). Run again.") from error
+        raise LoxoError(
+            f"{path}: a finished shard of a recording cannot be read ({error}). Give the same command again."
+        ) from error

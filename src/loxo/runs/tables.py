@@ -1,4 +1,4 @@
-"""The tables of a run folder, in the formats that were asked for.
+"""The tables of a run folder, in the requested formats.
 
 | format       | of each recording          | of the run (see events/combined.py)             |
 |--------------|----------------------------|-------------------------------------------------|
@@ -8,9 +8,9 @@
 | kaleidoscope |                            | kaleidoscope.csv                                |
 | parquet      |                            | events.parquet                                  |
 
-All of them can be made at any time from the events that the run's journal keeps, so a run may be resumed with other
-formats. Those that are not asked for any more are left as they are, and so is a table of a recording that is there.
-Tables for programs that open recordings hold absolute paths; events.csv and events.parquet hold them as given.
+All tables can be written at any time from the events in the run's journal, so a run may be resumed with other formats.
+Tables in formats that are no longer requested stay as they are, and so does an existing table of a recording. Tables
+for programs that open recordings contain absolute paths; events.csv and events.parquet contain the paths as given.
 """
 
 from __future__ import annotations
@@ -30,37 +30,39 @@ from loxo.events.writers import WRITERS
 if TYPE_CHECKING:
     import pandas as pd
 
+EVENTS = CsvRun.names[0]
 FORMATS = ("raven", "csv", "audacity", "kaleidoscope", "parquet")
-FOLDERS = {"raven": "tables", "audacity": "labels"}  # formats with a file for each recording
+FOLDERS = {"raven": "tables", "audacity": "labels"}  # formats with one file per recording
+TABLE_SUFFIX = WRITERS["raven"].suffix
 
 
 @dataclass(frozen=True)
 class Finished(AnalysedRecording):
-    """A recording whose tables can be written: analysed, whole or in part."""
+    """A recording whose tables can be written: it was analysed, whole or in part."""
 
-    name: str  # of its tables, below their folder, without suffix
+    name: str  # of its files in the run folder, without suffix
 
 
 def parse_formats(formats: str | Iterable[str]) -> tuple[str, ...]:
-    """Formats out of a text with commas, or a list; each once, in the order of FORMATS. LoxoError for an unknown one,
-    or for Parquet where it cannot be written."""
+    """The formats in a comma-separated text or a list: each once, in the order of FORMATS. Raises LoxoError for an
+    unknown format, and for Parquet if the packages for it are missing."""
     given = formats.split(",") if isinstance(formats, str) else formats
     wanted = {name.strip().lower() for name in given} - {""}
     unknown = sorted(wanted - set(FORMATS))
     if unknown:
         raise LoxoError(f"There is no format {unknown[0]!r}. Use one or more of {', '.join(FORMATS)}.")
     if "parquet" in wanted:
-        ParquetRun(".", {})  # says what is missing now, not after days
+        ParquetRun(".", {})  # raises LoxoError if a package is missing: now, not at the end of a long run
     return tuple(name for name in FORMATS if name in wanted)
 
 
 def table_name(name: str, format: str) -> str:
-    """Where the file of one recording lies below the run's folder, in a format of FOLDERS."""
+    """The path of one recording's table relative to the run folder, in a format of FOLDERS."""
     return f"{FOLDERS[format]}/{name}{WRITERS[format].suffix}"
 
 
 def write_recording(folder: Path, name: str, path: str, events: pd.DataFrame, formats: Sequence[str]) -> None:
-    """The files of one recording (none in most formats). `path` is absolute. Raises LoxoError where it cannot write."""
+    """Writes the tables of one recording (none in most formats). `path` is absolute. Raises LoxoError if it cannot."""
     for format in formats:
         if format in FOLDERS:
             WRITERS[format].write(events.assign(recording=path), folder / table_name(name, format))
@@ -73,14 +75,14 @@ def write_run(
     formats: Sequence[str],
     provenance: Mapping[str, Any],
     *,
-    is_there: Callable[[str], bool] | None = None,
+    exists: Callable[[str], bool] | None = None,
 ) -> None:
-    """The tables of the whole run, and those of single recordings that are not there yet, in constant memory.
+    """Writes the tables of the whole run, and the missing tables of single recordings, in constant memory.
 
-    `recordings` come in the order of the tables, silent ones too; `events` gives the rows of one as its journal keeps
-    them. `provenance` (the run's parameters) goes along where a format can hold it. `is_there` tells which tables, by
-    their names below the folder, need not be written; without it, those that are files there.
-    Raises LoxoError where it cannot write; then the tables of the run are as they were.
+    `recordings` come in the order of the tables, with those without events; `events` returns the rows of a recording in
+    the journal. `provenance` (the run's parameters) is stored in formats that have metadata. `exists` states whether a
+    table, by its path relative to the folder, need not be written; without it, existing files are not written.
+    Raises LoxoError if it cannot; then the tables of the run stay as they were.
     """
     writers: list[RunWriter] = [CsvRun(folder)]
     if "raven" in formats:
@@ -90,9 +92,9 @@ def write_run(
     if "parquet" in formats:
         writers.append(ParquetRun(folder, provenance))
     single = [format for format in formats if format in FOLDERS]
-    if is_there is None:
+    if exists is None:
 
-        def is_there(name: str) -> bool:
+        def exists(name: str) -> bool:
             return (folder / name).is_file()
 
     with ExitStack() as stack:
@@ -102,14 +104,14 @@ def write_run(
             rows = events(recording)
             for writer in writers:
                 writer.add(recording, rows)
-            missing = [format for format in single if not is_there(table_name(recording.name, format))]
+            missing = [format for format in single if not exists(table_name(recording.name, format))]
             if missing:
                 frame = events_of_cells(recording.path, rows)
                 write_recording(folder, recording.name, recording.path, frame, missing)
 
 
 def events_of_cells(recording: str, rows: Iterable[EventCells]) -> pd.DataFrame:
-    """The events table of one recording from cells for CSV."""
+    """The events table of one recording, from its cells for CSV."""
     events = []
     for cells in rows:
         event: dict[str, Any] = dict(zip(COLUMNS[1:], cells, strict=True))

@@ -1,9 +1,10 @@
-"""Files of a folder, put to an address of object storage behind the back of whoever writes them.
+"""Background upload of the finished files of a folder to object storage.
 
-A file is put as a whole object, so that nobody ever sees a torn one, and then removed from the folder: what lies there
-is still to be put. Failure policy: an upload that has failed in all its attempts (remote.py) is left for later, and
-while the storage does not answer only one in PAUSE_S is tried; `finish` tries all of them once more, and says what is
-left.
+Each file is uploaded as a whole object, so nobody ever sees an incomplete one, and is then removed from the folder.
+Files that are still in the folder are not uploaded yet.
+
+Failure policy: an upload that has failed in all its attempts (loxo.audio.remote) is postponed. While the storage does
+not answer, only one upload in PAUSE_S is attempted. `finish` attempts all of them once more and reports failures.
 """
 
 from __future__ import annotations
@@ -18,41 +19,41 @@ from loxo.audio.remote import StorageError
 from loxo.audio.storage import join, write_bytes
 from loxo.errors import LoxoError
 
-THREADS = 4  # uploads at once; most of an upload of a small table is waiting
+THREADS = 4  # simultaneous uploads; the upload of a small table is mostly waiting
 PAUSE_S = 60.0  # between two attempts while the storage does not answer
 
 
 class Uploads:
-    """Puts files below `folder` to the same names below `address`. `sizes` learns the bytes of what is there."""
+    """Uploads files in `folder` to the same relative paths at `address`. Adds the sizes of the objects to `sizes`."""
 
     def __init__(self, folder: Path, address: str, sizes: dict[str, int]) -> None:
         self.folder, self.address, self.sizes = folder, address, sizes
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._later: set[str] = set()
+        self._postponed: set[str] = set()
         self._fault: StorageError | None = None
-        self._again_at = 0.0
+        self._retry_at = 0.0
         self._threads: list[threading.Thread] = []
 
     def put(self, name: str) -> None:
-        """Puts a file as soon as may be. It must not be written again in this run."""
+        """Uploads a file as soon as possible. It must not be written again in this run."""
         self._queue.put(name)
-        if len(self._threads) < THREADS:  # they end with the process: an upload that is cut short leaves nothing
+        if len(self._threads) < THREADS:  # daemons: an upload that the end of the process interrupts leaves no object
             self._threads.append(threading.Thread(target=self._work, daemon=True))
             self._threads[-1].start()
 
     def finish(self) -> None:
-        """Waits until everything is put. Raises LoxoError when something could not be."""
+        """Waits until everything is uploaded. Raises LoxoError when an upload has failed."""
         self._drain()
-        if self._later:
-            self._fault, later, self._later = None, sorted(self._later), set()
-            for name in later:
+        if self._postponed:
+            self._fault, postponed, self._postponed = None, sorted(self._postponed), set()
+            for name in postponed:
                 self.put(name)
             self._drain()
-        if self._later:
-            count = "1 file" if len(self._later) == 1 else f"{len(self._later)} files"
+        if self._postponed:
+            count = "1 file" if len(self._postponed) == 1 else f"{len(self._postponed)} files"
             raise LoxoError(
-                f"{self.address}: {count} of the run could not be put there and still lie in {self.folder}; the same "
-                f"command goes on from there. {self._fault}"
+                f"{self.address}: {count} of the run could not be uploaded and are still in {self.folder}. Give the "
+                f"same command again to resume. {self._fault}"
             ) from self._fault
 
     def _drain(self) -> None:
@@ -64,25 +65,25 @@ class Uploads:
 
     def _work(self) -> None:
         while (name := self._queue.get()) is not None:
-            if self._fault is not None and time.monotonic() < self._again_at:
-                self._later.add(name)
+            if self._fault is not None and time.monotonic() < self._retry_at:
+                self._postponed.add(name)
                 continue
-            self._again_at = time.monotonic() + PAUSE_S
+            self._retry_at = time.monotonic() + PAUSE_S
             try:
                 self._upload(name)
                 self._fault = None
             except StorageError as error:
-                self._fault, self._again_at = error, time.monotonic() + PAUSE_S
-                self._later.add(name)
+                self._fault, self._retry_at = error, time.monotonic() + PAUSE_S
+                self._postponed.add(name)
 
     def _upload(self, name: str) -> None:
         path = self.folder / name
         try:
             data = path.read_bytes()
-        except FileNotFoundError:  # it was asked for twice
+        except FileNotFoundError:  # uploaded already: `put` was called twice
             return
         except OSError as error:
-            raise StorageError(f"{path}: the file cannot be read to be put away ({error.strerror}).") from error
+            raise StorageError(f"{path}: the file cannot be read for its upload ({error.strerror}).") from error
         write_bytes(join(self.address, name), data)
         self.sizes[name] = len(data)
         with suppress(OSError):

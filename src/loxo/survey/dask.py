@@ -61,7 +61,7 @@ class Cluster:
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
         with _connected(self.address) as (client, revive):
             client.register_plugin(_plugin(self.model), name=self.model.name)
-            run = _Run(client, revive, self.model, source, options, self.patience_s)
+            run = _ClusterTasks(client, revive, self.model, source, options, self.patience_s)
             client.subscribe_topic(run.topic, run.beat)
             try:
                 while run.fill() or run.running:
@@ -84,7 +84,7 @@ class _Job:
     whole_s: float = 0.0  # of its recording
 
 
-class _Run:
+class _ClusterTasks:
     """The tasks under way on a cluster."""
 
     def __init__(

@@ -85,7 +85,7 @@ class Processes:
         self.load, self.workers, self.patience_s = load, workers, patience_s
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        run = _Run(self, source, options)
+        run = _ProcessTasks(self, source, options)
         try:
             while run.busy or run.fill():
                 wait([end for worker in run.busy for end in (worker.pipe, worker.process.sentinel)], timeout=POLL_S)
@@ -117,7 +117,7 @@ def start_server() -> None:
         ensure_running()
 
 
-class _Run:
+class _ProcessTasks:
     """The processes of one run and what they are doing."""
 
     def __init__(self, pool: Processes, source: Source, options: Options) -> None:

@@ -1,4 +1,4 @@
-"""How far a run is, for whoever draws the bar."""
+"""Progress of a run, for the progress bar of the command."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from loxo.detection.shards import Part
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run is."""
+class SurveyProgress:
+    """Progress of a run."""
 
-    finished: int  # recordings, those of earlier calls included
+    finished: int  # recordings, including those of earlier calls
     recordings: int
-    share: float  # of the bytes of all recordings, 0-1
+    share: float  # fraction of the bytes of all recordings, 0-1
     hours: float  # of audio analysed in this call
-    failed: int = 0  # of the finished, those that could not be analysed, or not whole
-    elapsed_s: float = field(default=0.0, compare=False)  # since this call began
-    left_s: float | None = field(default=None, compare=False)  # at the speed so far; None while that is unknown
+    failed: int = 0  # finished recordings that failed or were truncated
+    elapsed_s: float = field(default=0.0, compare=False)  # since the start of this call
+    left_s: float | None = field(default=None, compare=False)  # at the mean speed so far; None while it is unknown
 
     @property
     def hours_per_second(self) -> float:
@@ -28,10 +28,15 @@ class Progress:
 
 
 class Tracker:
-    """Counts what comes in. `sizes` are the bytes of the recordings that this call has to do."""
+    """Counts finished work. `sizes` are the bytes of the recordings that this call analyses; `earlier` recordings with
+    `earlier_bytes` bytes were finished by earlier calls."""
 
     def __init__(
-        self, sizes: Sequence[int], earlier: int, earlier_bytes: int, on_progress: Callable[[Progress], None] | None
+        self,
+        sizes: Sequence[int],
+        earlier: int,
+        earlier_bytes: int,
+        on_progress: Callable[[SurveyProgress], None] | None,
     ) -> None:
         self.sizes = [max(size, 1) for size in sizes]
         self.recordings = len(sizes) + earlier
@@ -40,10 +45,10 @@ class Tracker:
         self.finished, self.failed, self.seconds = earlier, 0, 0.0
         self.on_progress = on_progress
         self.began = time.monotonic()
-        self._open: dict[int, tuple[float, float]] = {}  # seconds of the shards that are done, of the recording
+        self._open: dict[int, tuple[float, float]] = {}  # seconds of finished shards, seconds of the recording
 
     def live(self, seconds: dict[int, tuple[float, float]]) -> None:
-        """Seconds done in the tasks under way, and seconds of the whole recording, by recording."""
+        """Reports tasks in progress: seconds analysed and seconds of the whole recording, by recording."""
         if self.on_progress is None:
             return
         done = 0.0
@@ -52,27 +57,30 @@ class Tracker:
             now, whole = seconds.get(index, (0.0, 0.0))
             if total or whole:
                 done += self.sizes[index] * min((before + now) / (total or whole), 1.0)
-        self._tell(self.bytes + done, self.seconds + sum(now for now, _ in seconds.values()))
+        self._report(self.bytes + done, self.seconds + sum(now for now, _ in seconds.values()))
 
     def part(self, index: int, part: Part) -> None:
-        """A shard of a recording of several is done."""
+        """Counts a finished shard of a recording with several shards."""
         before, _ = self._open.get(index, (0.0, 0.0))
         self._open[index] = before + part.seconds, part.whole_s
         self.seconds += part.seconds
 
     def finish(self, index: int, outcome: Outcome) -> None:
+        """Counts a finished recording."""
         if self._open.pop(index, None) is None and not isinstance(outcome, str):
             self.seconds += outcome.analysed_s
         self.bytes += self.sizes[index]
         self.finished += 1
         self.failed += isinstance(outcome, str) or outcome.fault is not None
-        self._tell(self.bytes, self.seconds)
+        self._report(self.bytes, self.seconds)
 
-    def _tell(self, done: float, seconds: float) -> None:
+    def _report(self, done: float, seconds: float) -> None:
         if self.on_progress is None:
             return
         elapsed = time.monotonic() - self.began
         new = done - self.at_start
         left = elapsed * (self.whole - done) / new if new > 0 else None
         share = min(done / self.whole, 1.0)
-        self.on_progress(Progress(self.finished, self.recordings, share, seconds / 3600, self.failed, elapsed, left))
+        self.on_progress(
+            SurveyProgress(self.finished, self.recordings, share, seconds / 3600, self.failed, elapsed, left)
+        )

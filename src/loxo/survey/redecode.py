@@ -26,7 +26,7 @@ from loxo.detection.frequency import measure
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
-from loxo.runs.journal import FAILED, Entry, Row, read_journal
+from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.scores import read_score_file, score_path
 from loxo.runs.tables import parse_formats
@@ -34,12 +34,13 @@ from loxo.runs.tables import parse_formats
 if TYPE_CHECKING:
     import pandas as pd
 
-    from loxo.survey.survey import Summary
+    from loxo.survey.survey import SurveySummary
 
 
 def analysed_hours(run: str | Path) -> float:
     """Hours analysed in a run."""
-    return sum(entry.analysed_s for entry, _ in read_journal(Path(run, "journal.jsonl"))) / 3600
+    seconds = {entry.path: entry.analysed_s for entry, _ in read_run_journal(run)}  # each recording once
+    return sum(seconds.values()) / 3600
 
 
 def redecode(
@@ -52,7 +53,7 @@ def redecode(
     names: Names | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Summary:
+) -> SurveySummary:
     """Decodes the kept scores of the run folder `run` into the run folder `out`; see the module's docstring.
 
     `threshold` is as in loxo.detect. `changes` are decoding parameters that differ from those of the old run, see
@@ -83,14 +84,14 @@ def redecode(
         "names": dataclasses.asdict(names),
         "formats": list(parse_formats(formats)),
     }
-    kept = {entry.path: entry for entry, _ in read_journal(source / "journal.jsonl")}.values()
+    kept = {entry.path: entry for entry, _ in read_run_journal(source)}.values()
     with open_run(out, parameters, [], work) as folder:
         entries = [dataclasses.replace(entry, files=()) for entry in kept]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         status = "interrupted"
         try:
             done = len(entries) - len(todo)
-            for entry, rows in read_journal(source / "journal.jsonl"):
+            for entry, rows in read_run_journal(source):
                 if entry.path in todo:
                     outcome = _again(entry, rows, source, config, threshold, names)
                     folder.keep(dataclasses.replace(entry, files=()), outcome)

@@ -37,7 +37,7 @@ from loxo.runs.journal import FAILED, Entry
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.tables import parse_formats
 from loxo.survey.processes import PATIENCE_S, Here, Pool, Processes, start_server
-from loxo.survey.progress import Progress as Progress
+from loxo.survey.progress import SurveyProgress as SurveyProgress
 from loxo.survey.progress import Tracker
 from loxo.survey.tasks import Count, Load, Options, Schedule, count_shards
 
@@ -47,7 +47,7 @@ Found = Path | str  # a file, or a URL
 
 
 @dataclass(frozen=True)
-class Summary:
+class SurveySummary:
     """What became of the recordings of a call, those finished by earlier calls included."""
 
     folder: Path | str
@@ -82,8 +82,8 @@ def survey(
     runtime: str = "auto",
     load: Load | None = None,
     work: str | Path | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-) -> Summary:
+    on_progress: Callable[[SurveyProgress], None] | None = None,
+) -> SurveySummary:
     """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`, which
     may be an s3:// address: then `work` is the working folder on this computer (remotefolder.py).
 
@@ -190,7 +190,7 @@ def _go(
     options: Options,
     shard_minutes: float,
     count: Count,
-    on_progress: Callable[[Progress], None] | None,
+    on_progress: Callable[[SurveyProgress], None] | None,
 ) -> None:
     """Does what is to be done, keeps it, and closes the folder, whatever happens."""
     doing = {entry.path for entry in todo}
@@ -236,14 +236,16 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _summary(folder: RunFolder, asked: Sequence[Entry], resumed: int, problems: Sequence[tuple[Found, str]]) -> Summary:
+def _summary(
+    folder: RunFolder, asked: Sequence[Entry], resumed: int, problems: Sequence[tuple[Found, str]]
+) -> SurveySummary:
     entries = [folder.journal.entries[entry.path] for entry in asked]
     faults: list[tuple[Found, str]] = [
         (entry.recording if "://" in entry.recording else Path(entry.recording), entry.reason)
         for entry in entries
         if entry.reason is not None
     ]
-    return Summary(
+    return SurveySummary(
         folder=folder.place,
         recordings=sum(entry.status != FAILED for entry in entries),
         resumed=resumed,

@@ -18,11 +18,17 @@ from loxo.audio.finding import find_recordings
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.model_file import read_model_file, write_copy
 from loxo.errors import LoxoError
-from loxo.evaluation.calibration import calibrated, fit_calibration, operating_curve, reliability, scores_and_verdicts
+from loxo.evaluation.calibration import (
+    calibrated_scores,
+    fit_calibration,
+    operating_curve,
+    reliability,
+    scores_and_verdicts,
+)
 from loxo.evaluation.inputs import gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
-from loxo.survey.progress import Progress
+from loxo.survey.progress import SurveyProgress
 from loxo.survey.survey import survey
 
 if TYPE_CHECKING:
@@ -51,7 +57,7 @@ def calibrate(
     data: str | None = None,
     criterion: Criterion = IOU30,
     workers: int = 1,
-    on_progress: Callable[[Progress], None] | None = None,
+    on_progress: Callable[[SurveyProgress], None] | None = None,
 ) -> dict[str, ClassFit]:
     """Writes the model of `model` with a calibration for `truth` and `recordings` into the file `out`.
 
@@ -82,7 +88,7 @@ def calibrate(
         scores, right = scores_and_verdicts(match(one.truth, one.detections[0], criterion))
         calibration[one.label] = fit_calibration(scores, right)
         said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
-        worth = calibrated(scores, calibration[one.label])
+        worth = calibrated_scores(scores, calibration[one.label])
         curve = operating_curve(worth, right, one.truth.events, case.hours, f"{said}; {criterion}")
         curves[one.label] = curve
         threshold = _threshold(curve, max_fp_per_hour)
@@ -130,4 +136,4 @@ def _moved(threshold: float, before: Calibration | None, now: Calibration) -> fl
     import numpy as np
 
     raw = threshold if before is None else float(np.interp(threshold, before.probability, before.raw))
-    return float(calibrated(np.array([raw]), now)[0])
+    return float(calibrated_scores(np.array([raw]), now)[0])

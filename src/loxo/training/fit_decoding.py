@@ -17,7 +17,7 @@ import numpy as np
 
 from loxo.detection.decode import class_rows
 from loxo.engine.config import Calibration, Decoding, ModelConfig
-from loxo.evaluation.calibration import calibrated, fit_calibration, scores_and_verdicts
+from loxo.evaluation.calibration import calibrated_scores, fit_calibration, scores_and_verdicts
 from loxo.evaluation.matching import Matching
 from loxo.evaluation.metrics import Curve, average_precision, matching_curve
 from loxo.evaluation.spans import Truth
@@ -74,7 +74,7 @@ def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig
             best, matching, best_ap = decoding, candidate, ap
     calibration = fit_calibration(*scores_and_verdicts(matching))
     threshold, f1 = _threshold(matching_curve(matching), start.threshold)
-    probability = float(calibrated(np.array([threshold]), calibration)[0])
+    probability = float(calibrated_scores(np.array([threshold]), calibration)[0])
     figures = {
         "event_ap": round(best_ap, 4),
         "f1": round(f1, 4),

@@ -39,7 +39,7 @@ MAX_GRADIENT_NORM = 1.0
 PREFETCHED_BATCHES = 4  # per loader process
 BEST = Path("checkpoints", "best.safetensors")
 
-Progress = Callable[[int, int, dict[str, float]], None]  # finished iterations, all iterations, latest metrics
+TrainingProgress = Callable[[int, int, dict[str, float]], None]  # finished iterations, all iterations, latest metrics
 
 
 class Loop:
@@ -53,7 +53,7 @@ class Loop:
         sources: Sources,
         out: Path,
         state: dict[str, Any] | None,
-        on_progress: Progress | None,
+        on_progress: TrainingProgress | None,
         teachers: Teachers | None = None,
     ) -> None:
         """`state`: the checkpoint from which the run continues; None for a new run."""

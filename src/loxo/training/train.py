@@ -53,7 +53,7 @@ from loxo.training.config import TrainingConfig
 from loxo.training.config_io import config_to_dict, flatten, model_config, resumable_keys, with_present_names
 from loxo.training.curves import check_wandb
 from loxo.training.fit_decoding import fit_decoding
-from loxo.training.loop import BEST, Loop, Progress
+from loxo.training.loop import BEST, Loop, TrainingProgress
 from loxo.training.sources import Sources, build_sources, simulated_share
 from loxo.training.teachers import Teachers, load_teachers
 
@@ -67,7 +67,7 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
-    on_progress: Progress | None = None,
+    on_progress: TrainingProgress | None = None,
     on_problems: Callable[[list[str]], None] | None = None,
 ) -> Path:
     """Trains a model and returns the path of its file in the run folder `out`.

@@ -1,4 +1,4 @@
-// Talking to the server. What it refuses becomes an Error with its sentence; when it is gone, "offline" is announced.
+// Requests to the server. A refusal becomes an Error with its sentence. An unreachable server fires "offline-server".
 
 async function ask(path, options = {}) {
   let answer;
@@ -10,11 +10,11 @@ async function ask(path, options = {}) {
   }
   window.dispatchEvent(new Event('online-server'));
   if (answer.ok) return answer;
-  let sentence = `The server answers ${answer.status}.`;
+  let sentence = `The server answers with status ${answer.status}.`;
   try {
     const text = await answer.text();
     sentence = text.startsWith('{') ? JSON.parse(text).error : text || sentence;
-  } catch { /* the sentence above must do */ }
+  } catch { /* keep the sentence above */ }
   throw new Error(sentence);
 }
 
@@ -25,7 +25,7 @@ export const post = async (path, content = {}) =>
     method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(content),
   })).json();
 
-// A picture's message: header, levels (rows x columns, lowest frequency first), frame scores (classes x steps).
+// The message of a picture: header, levels (rows x columns, lowest frequency first), frame scores (classes x steps).
 export function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));

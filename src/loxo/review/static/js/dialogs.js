@@ -1,33 +1,33 @@
-// What opens over the page: results and export, the keys, and the choice of a label.
+// Dialogs: results and export, keys, and the choice of a label.
 
 import { getJson, post } from './api.js';
 import { count, element } from './words.js';
 
 const KEYS = [
-  ['Y N U', 'yes, no, unsure: on disk, then the next event'], ['O', 'other label'],
+  ['Y N U', 'yes, no, unsure, then the next event'], ['O', 'other label'],
   ['← →', 'previous, next event'], ['Z', 'undo'],
-  ['Shift+Z', 'redo'], ['Backspace', 'take the decision away'],
-  ['Space', 'play the event, stop'], ['Shift+Space', 'play all that is shown'],
+  ['Shift+Z', 'redo'], ['Backspace', 'remove the decision'],
+  ['Space', 'play the event, stop'], ['Shift+Space', 'play the whole picture'],
   ['1 2 3 4', 'play at 1x, 4x, 8x, 16x speed'], ['5', 'play pitch-shifted, in real time'],
   ['A S', 'start edge earlier, later'], ['K L', 'end edge earlier, later (Shift: a tenth)'],
-  ['D', 'draw a missed event (Enter keeps it)'], ['T', 'note'],
-  ['B', 'band'], ['+ −', 'fewer, more seconds'],
-  [', .', 'floor of the picture'], ['M', 'colour map'],
-  ['G', 'grid of many'], ['X', 'in the grid: select'],
+  ['D', 'draw a missed event (Enter confirms)'], ['T', 'note'],
+  ['B', 'band'], ['+ −', 'show fewer, more seconds'],
+  [', .', 'floor lower, higher'], ['M', 'colour map'],
+  ['G', 'grid of events'], ['X', 'select (in the grid)'],
   ['F', 'filter'], ['R', 'results and export'],
 ];
 
 export function help(dialog) {
   const cells = KEYS.flatMap(([key, text]) => [element('kbd', {}, key), element('span', {}, text)]);
   dialog.replaceChildren(element('h2', {}, 'Keys'), element('div', { class: 'keys' }, ...cells),
-    element('p', {}, 'Drag an edge of the box to move it. Click beside the time axis to play from there.'));
+    element('p', {}, 'Drag an edge of the box to move it. Click below the picture to play from that time.'));
   dialog.showModal();
 }
 
-// Asks for a label; null when it was given up. A digit takes the choice with that number.
+// Asks for a label; null if cancelled. A digit selects the choice with that number.
 export function askLabel(dialog, title, choices) {
   return new Promise((resolve) => {
-    const input = element('input', { type: 'text', maxlength: 60, placeholder: 'another one', 'aria-label': 'label' });
+    const input = element('input', { type: 'text', maxlength: 60, placeholder: 'another label', 'aria-label': 'label' });
     const done = (label) => { answer = label; dialog.close(); };
     let answer = null;
     const buttons = choices.map((label, k) =>
@@ -56,10 +56,10 @@ export async function results(dialog, fail) {
   } }, 'Write reviewed tables');
   const reviewers = Object.entries(found.reviewers).map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ');
   const disputed = found.disputed ? ` ${count(found.disputed, 'event')} disputed.` : '';
-  const strangers = found.strangers ? ` ${count(found.strangers, 'decision')} on events this run no longer has.` : '';
+  const unmatched = found.unmatched ? ` ${count(found.unmatched, 'decision')} on events that this run no longer contains.` : '';
   dialog.replaceChildren(
     element('h2', {}, 'Results'),
-    element('p', {}, `Decided: ${reviewers || 'nothing yet'}. ${count(found.drawn, 'missed event')} drawn.${disputed}${strangers}`),
+    element('p', {}, `Decided: ${reviewers || 'no event'}. ${count(found.drawn, 'missed event')} drawn.${disputed}${unmatched}`),
     ...found.classes.flatMap(ofClass),
     ...(found.agreement.length ? [element('h3', {}, 'Agreement'), ...found.agreement.map(agreement)] : []),
     element('h3', {}, 'Export'), button, exported,
@@ -76,28 +76,28 @@ function ofClass(c) {
     element('p', {}, said.filter(([, n]) => n).map(([word, n]) => `${n.toLocaleString('en')} ${word}`).join(' · ') || 'none'),
   ];
   if (!c.curve) {
-    if (c.events) parts.push(element('p', {}, `${count(c.needed, 'more decision')}, best spread over all scores, until thresholds and an estimate can be given.`));
+    if (c.events) parts.push(element('p', {}, `Thresholds and an estimate need ${count(c.needed, 'more decision')}, spread over all scores.`));
     return parts;
   }
   const { estimate: e } = c;
   parts.push(element('p', {}, element('strong', {}, `${Math.round(e.confirmed + e.expected).toLocaleString('en')} true events`),
-    ` (95 % interval ${(e.confirmed + e.low).toLocaleString('en')} to ${(e.confirmed + e.high).toLocaleString('en')}): ${e.confirmed.toLocaleString('en')} confirmed, about ${Math.round(e.expected).toLocaleString('en')} among ${e.unreviewed.toLocaleString('en')} not decided.`));
+    ` (95 % interval ${(e.confirmed + e.low).toLocaleString('en')} to ${(e.confirmed + e.high).toLocaleString('en')}): ${e.confirmed.toLocaleString('en')} confirmed, about ${Math.round(e.expected).toLocaleString('en')} expected among ${e.unreviewed.toLocaleString('en')} undecided events.`));
   const rows = c.thresholds.map((t) => element('tr', {}, element('td', {}, `${Math.round(100 * t.precision)} %`),
     element('td', {}, t.score?.toFixed(3) ?? '–'), element('td', {}, t.threshold?.toFixed(3) ?? '–')));
-  const head = element('tr', {}, ...['right', 'an event of score', 'all events from'].map((h) => element('th', {}, h)));
-  const canvas = element('canvas', { width: 600, height: 400, role: 'img', 'aria-label': `share of right ${c.label} events by score` });
+  const head = element('tr', {}, ...['correct', 'one event: score', 'all events: threshold'].map((h) => element('th', {}, h)));
+  const canvas = element('canvas', { width: 600, height: 400, role: 'img', 'aria-label': `fraction of correct ${c.label} events by score` });
   plot(canvas, c);
   parts.push(element('div', { class: 'fit' }, canvas, element('table', {}, head, ...rows)));
   return parts;
 }
 
 function agreement(pair) {
-  const kappa = pair.kappa === null ? 'one category only: no kappa'
+  const kappa = pair.kappa === null ? 'no kappa: only one category'
     : `kappa ${pair.kappa.toFixed(2)} (${pair.low.toFixed(2)} to ${pair.high.toFixed(2)})`;
-  return element('p', {}, `${pair.reviewers.join(' and ')}: the same on ${pair.agreed} of ${count(pair.events, 'event')}, ${kappa}`);
+  return element('p', {}, `${pair.reviewers.join(' and ')}: same decision on ${pair.agreed} of ${count(pair.events, 'event')}, ${kappa}`);
 }
 
-// P(right | score): the fit with its interval, and the observed shares.
+// P(correct | score): the fit with its interval, and the observed fractions.
 function plot(canvas, c) {
   const g = canvas.getContext('2d');
   const [left, top, w, h] = [70, 16, 510, 320];

@@ -1,16 +1,16 @@
-// The keys. Each does what a button does too; dialogs.js lists them for the reader.
+// The keys. Each key has the function of a button; dialogs.js lists them for the user.
 
 import { MAPS } from './maps.js';
 import { CONTEXTS, modesOf } from './tools.js';
 
-const EDGE_S = 0.1; // a press moves an edge by so much
+const EDGE_S = 0.1; // a key press moves an edge by this much
 const VERDICTS = { y: 'yes', n: 'no', u: 'unsure' };
 const EDGES = { a: ['start_s', -1], s: ['start_s', 1], k: ['end_s', -1], l: ['end_s', 1] };
 
 const $ = (id) => document.getElementById(id);
 const nextOf = (list, value, step = 1) => list[(list.indexOf(value) + step + list.length) % list.length];
 
-// `page` holds what the page can do; see main.js.
+// `page` contains the functions of the page; see main.js.
 export function listen(page) {
   const single = ofOneEvent(page);
   const always = {
@@ -32,7 +32,7 @@ export function listen(page) {
   });
 }
 
-// Whether a key was for the event that is shown.
+// Returns whether the key was for the event that is shown.
 function ofOneEvent(page) {
   const { settings, run, view, player } = page;
   const modes = modesOf(run);

@@ -1,4 +1,4 @@
-// The page: what is shown, and what happens at each key and button (keys.js, tools.js).
+// The page: its content, and the actions of keys and buttons (keys.js, tools.js).
 
 import { getJson } from './api.js';
 import { askLabel, help, results } from './dialogs.js';
@@ -11,12 +11,12 @@ import { View } from './view.js';
 import { clock, count, element, wallClock } from './words.js';
 
 const $ = (id) => document.getElementById(id);
-const MARGIN_S = 1; // heard before and after an event
+const MARGIN_S = 1; // played before and after an event
 
 const store = new Store();
 const form = $('filters');
-const before = JSON.parse(sessionStorage.getItem('loxo-filter') ?? 'null'); // of this window, at a reload
-// Asked for at once, together: the first event waits for both. The place that a reload had left is in the address.
+const before = JSON.parse(sessionStorage.getItem('loxo-filter') ?? 'null'); // filter of this window before a reload
+// Both requests are sent at once, because the first event needs both. The address contains the last event shown.
 const [run, first] = await Promise.all([
   getJson('/api/run'), store.open(filterOf(before ?? Object.fromEntries(new FormData(form))), location.hash.slice(1)),
 ]).catch((error) => { $('empty-text').textContent = error.message; throw error; });
@@ -26,8 +26,8 @@ const settings = {
 };
 const keep = () => localStorage.setItem('loxo-review', JSON.stringify(settings));
 let current = null; // the event shown
-let band = {}; // chosen by hand, for a label
-let busy = Promise.resolve(); // actions go to the disk one after the other
+let band = {}; // chosen by the user, by label
+let busy = Promise.resolve(); // actions are written one after the other
 
 const bandFor = (event) => {
   const wanted = band[event.label] ?? bandOf(event.detected ?? event);
@@ -70,7 +70,7 @@ async function show(row, started = performance.now()) {
     const event = await store.detail(row);
     let picture = null, failure = '';
     try { picture = await store.picture(row, bandFor(event)); } catch (error) { failure = error.message; }
-    if (turn !== show.turn) return; // already on to another
+    if (turn !== show.turn) return; // another event is shown already
     current = event;
     setDrawing(false);
     view.show(event, picture, failure);
@@ -80,13 +80,13 @@ async function show(row, started = performance.now()) {
     requestAnimationFrame(() => {
       document.body.dataset.shown = row;
       document.body.dataset.milliseconds = Math.round(performance.now() - started);
-      setTimeout(() => afterwards(row, turn).catch(fail)); // once it is painted
+      setTimeout(() => afterwards(row, turn).catch(fail)); // after painting
     });
   } catch (error) { fail(error); }
 }
 
-// What else belongs to an event that is shown: those that come next, its neighbours and its surroundings. The next key
-// need not wait for it.
+// Loads the data around an event that is shown: the next events, the strip and the other events in the picture. The
+// next key does not wait for it.
 async function afterwards(row, turn) {
   if (turn !== show.turn) return;
   strip.show(row);
@@ -129,7 +129,7 @@ function go(step) {
   const next = place === undefined ? store.rows[0] : store.rows[place + step];
   if (next === undefined) {
     const open = store.rows.length - store.decided;
-    tell(step < 0 ? 'This is the first of the list.' : `End of the list: ${count(open, 'event')} in it not decided.`);
+    tell(step < 0 ? 'This is the first event of the list.' : `End of the list. ${count(open, 'event')} not decided.`);
     return Promise.resolve();
   }
   return show(next, performance.now());
@@ -137,14 +137,14 @@ function go(step) {
 
 // -- deciding
 
-// Puts changes on the disk, one action after the other; true when they are there.
-let waiting = 0; // actions that are not on the disk yet
+// Writes changes to the disk, one action after the other. Resolves to true when they are written.
+let waiting = 0; // actions that are not written yet
 function act(changes, leaving = false) {
   waiting += 1;
   const turn = busy.then(async () => {
     const events = await store.act(changes).finally(() => { waiting -= 1; });
     document.body.dataset.actions = Number(document.body.dataset.actions ?? 0) + 1;
-    if (!leaving) changed(events); // else the next event is drawn at once, and this one for nobody
+    if (!leaving) changed(events); // else the next event is drawn at once, and drawing this one is unnecessary
     return true;
   }).catch((error) => { fail(error); reshow(); return false; });
   busy = turn;
@@ -153,7 +153,7 @@ function act(changes, leaving = false) {
 
 function changed(events) {
   const mine = events.find((event) => event.row === current?.row && !event.gone);
-  if (mine && !waiting) { // else what is shown is ahead of the disk: a second press of a key builds on the first
+  if (mine && !waiting) { // else the page shows changes that are not written yet: a second key press builds on the first
     current = mine;
     view.event = mine;
   }
@@ -162,7 +162,7 @@ function changed(events) {
   progress();
 }
 
-function reshow() { if (current) show(current.row); } // the page must not show what is not on the disk
+function reshow() { if (current) show(current.row); } // the page must not show changes that were not written
 
 let deciding = false;
 async function decide(verdict, label) {
@@ -189,7 +189,7 @@ async function back(which) {
   busy = turn;
   const events = await turn;
   if (!events) return;
-  if (!events.length) { tell(`There is nothing to ${which}.`); return; }
+  if (!events.length) { tell(`There is no action to ${which}.`); return; }
   document.body.dataset.actions = Number(document.body.dataset.actions ?? 0) + 1;
   changed(events);
   tell(events.length === 1 ? `One decision: ${which}` : `${count(events.length, 'decision')}: ${which}`);
@@ -212,12 +212,12 @@ function setDrawing(on) {
   view.drawing = on;
   view.fresh = null;
   $('draw-button').setAttribute('aria-pressed', on);
-  if (on) tell('Draw a box with the mouse, or press Enter for one in the middle and move its edges.');
+  if (on) tell('Draw a box with the mouse, or press Enter for a box in the middle, then move its edges.');
 }
 
 async function drawn(bounds) {
   setDrawing(false);
-  const label = await askLabel($('naming'), 'What was missed?', [current.label, ...run.labels.filter((l) => l !== current.label)]);
+  const label = await askLabel($('naming'), 'Label of the missed event', [current.label, ...run.labels.filter((l) => l !== current.label)]);
   if (!label) return;
   const rounded = Object.fromEntries(Object.entries(bounds).map(([name, value]) => [name, Number(value.toFixed(3))]));
   if (await act([{ beside: current.row, label, ...rounded }])) view.setOthers(await store.around(current.row));
@@ -301,7 +301,7 @@ function toggleGrid(open = $('grid-button').getAttribute('aria-pressed') !== 'tr
 
 // -- the list
 
-// What the server is asked, out of the form's values.
+// The query of a list from the values of the form.
 function filterOf({ order, ...values }) {
   const [sort, falling] = order.split(' ');
   return { ...values, sort, falling };
@@ -316,11 +316,11 @@ async function openList() {
   } catch (error) { fail(error); }
 }
 
-// Shows a list that has just been opened.
+// Shows a list that was just opened.
 async function begin(row) {
   $('list-size').textContent = count(store.rows.length, 'event');
   current = null;
-  $('empty-text').textContent = store.rows.length ? '' : 'No event passes the filter. Press F to change it, R for the results.';
+  $('empty-text').textContent = store.rows.length ? '' : 'No event passes the filter. Press F to change the filter, or R for the results.';
   sections();
   progress();
   if (!store.rows.length) { document.body.dataset.shown = 'none'; return; }
@@ -349,8 +349,8 @@ document.title = `${run.name} – Loxo review`;
 filters();
 tools(page);
 listen(page);
-if (run.running) tell('The run is still going on: start again later for the events to come.');
-if (run.strangers) tell(`${count(run.strangers, 'earlier decision')} on events that this run no longer has.`, true);
+if (run.running) tell('The run is in progress. Start loxo review again later to see its new events.');
+if (run.unmatched) tell(`${count(run.unmatched, 'earlier decision')} on events that this run no longer contains.`, true);
 const restored = JSON.stringify(Object.fromEntries(new FormData(form)));
-if (before && JSON.stringify(before) !== restored) await openList(); // it was another run's, which had other sites
+if (before && JSON.stringify(before) !== restored) await openList(); // the filter was for another run with other sites
 else await begin(first);

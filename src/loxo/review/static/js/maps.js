@@ -1,4 +1,4 @@
-// Colour maps of even lightness that colour-blind people read too (matplotlib's): 32 colours each, the rest lies between.
+// Perceptually uniform colour maps for colour-blind people too (from matplotlib): 32 colours each, interpolated.
 
 export const MAPS = {
   viridis:

@@ -1,10 +1,10 @@
-// Levels to colours. A level is a byte; the table says which colour it gets at the contrast that is set.
+// Levels to colours. A level is a byte; a table contains its colour at the chosen contrast.
 
 import { MAPS } from './maps.js';
 
 const tables = new Map();
 
-// 256 colours as 32-bit pixels, for levels from `low` to `high` dB of a picture whose bytes span `db`.
+// 256 colours as 32-bit pixels for levels from `low` to `high` dB; the bytes of the picture cover the range `db`.
 export function table(name, db = [0, 1], low = 0, high = 1) {
   const key = [name, ...db, low, high].join();
   if (!tables.has(key)) {

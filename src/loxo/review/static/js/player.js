@@ -1,4 +1,4 @@
-// Playing a stretch of a recording, faster or higher, and where in it the sound is.
+// Plays an excerpt of a recording, faster or pitch-shifted, and reports the current time.
 
 import { getBytes } from './api.js';
 
@@ -9,14 +9,14 @@ export class Player {
     this.last = { key: null, buffer: null };
   }
 
-  // mode: '1', '4', '8', '16' or 'pitched'. Plays [from, to] of the stretch [start, end], all in recording seconds.
+  // mode: '1', '4', '8', '16' or 'pitched'. Plays [from, to] of the excerpt [start, end], all in recording seconds.
   async play(row, mode, start, end, from, to) {
     this.stop();
     this.context ??= new AudioContext();
     const turn = (this.turn = Symbol('turn'));
     await this.context.resume();
     const buffer = await this.load(row, mode, start, end);
-    if (turn !== this.turn) return; // something else was asked for meanwhile
+    if (turn !== this.turn) return; // another sound was requested in the meantime
     this.factor = mode === 'pitched' ? 1 : Number(mode);
     this.offset = Math.max(from, start) - Math.max(start, 0);
     this.begin = Math.max(start, 0) + this.offset;
@@ -41,7 +41,7 @@ export class Player {
 
   get playing() { return this.source !== null; }
 
-  // Seconds of the recording, or null.
+  // The current time in recording seconds, or null.
   get position() {
     if (!this.source) return null;
     return Math.min(this.begin + (this.context.currentTime - this.startedAt) * this.factor, this.to);

@@ -1,13 +1,13 @@
-// The list under review, what is known of its events, and decisions on their way to the disk.
+// The list under review, the details of its events, and decisions that are being written.
 
 import { getBytes, getJson, post, unpack } from './api.js';
 
-const PAGE = 100; // details fetched at once
-const AHEAD = [1, 2, 3, -1]; // pictures fetched before they are asked for
+const PAGE = 100; // number of details per request
+const AHEAD = [1, 2, 3, -1]; // pictures loaded ahead, relative to the event shown
 
 export const bandOf = (event) => (event.high_hz !== null && event.high_hz > 250 ? '2000' : '250');
 
-class Kept { // the last `size` promises; one that fails is forgotten
+class Kept { // the last `size` promises; a failed one is removed
   constructor(size) { this.size = size; this.map = new Map(); }
   get(key, make) {
     if (this.map.has(key)) {
@@ -24,7 +24,7 @@ class Kept { // the last `size` promises; one that fails is forgotten
   }
 }
 
-class Places { // of rows in the list; an array, since a map of a hundred thousand takes long to fill
+class Places { // index of each row in the list; an array, because filling a map of a hundred thousand takes long
   constructor(rows) {
     this.at = new Int32Array(rows.reduce((most, row) => Math.max(most, row + 1), 0)).fill(-1);
     for (let k = 0; k < rows.length; k++) this.at[rows[k]] = k;
@@ -43,8 +43,8 @@ export class Store {
     this.thumbs = new Kept(400);
   }
 
-  // The list that passes a filter: the row to begin with (of the event `at`, or the first), null where the list is
-  // empty, undefined when another was asked for in the meantime.
+  // Loads the list that passes a filter. Resolves to the first row to show (of the event `at`, or the first of the list),
+  // to null if the list is empty, and to undefined if another list was requested in the meantime.
   async open(filter, at = '') {
     const turn = (this.turn = Symbol('turn'));
     const query = new URLSearchParams(Object.entries({ ...filter, at }).filter(([, value]) => value !== '' && value !== null));
@@ -87,7 +87,7 @@ export class Store {
 
   around(row) { return getJson(`/api/around/${row}`); }
 
-  // `ready` is given each picture that comes next, to be painted before it is asked for.
+  // `ready` receives each next picture, which is painted before it is shown.
   async prefetch(row, bandFor, ready) {
     const place = this.place.get(row);
     if (place === undefined) return;
@@ -95,7 +95,7 @@ export class Store {
       const next = this.rows[place + step];
       if (next === undefined) continue;
       const event = await this.detail(next);
-      await this.picture(next, bandFor(event)).then(ready, () => {}); // what fails is told when it is shown
+      await this.picture(next, bandFor(event)).then(ready, () => {}); // a failure is reported when the event is shown
     }
   }
 

@@ -1,11 +1,11 @@
-// Small spectrograms: the strip of neighbours under the large picture, and the grid to decide on many at once.
+// Small spectrograms: the strip below the large picture, and the grid for decisions on many events at once.
 
 import { painted, table } from './paint.js';
 import { MARKS } from './view.js';
 import { clock, count, element } from './words.js';
 
-const PAGE = 60; // tiles of the grid
-const STRIP = 4; // neighbours on either side
+const PAGE = 60; // tiles per page of the grid
+const STRIP = 4; // events on either side
 const VERDICTS = { y: 'yes', n: 'no', u: 'unsure', o: 'other' };
 
 export class Tiles {
@@ -142,7 +142,7 @@ export class Grid {
     this.mark();
   }
 
-  // Whether the key was for the grid.
+  // Returns whether the key was for the grid.
   key(e) {
     const columns = getComputedStyle(this.box).gridTemplateColumns.split(' ').length;
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };

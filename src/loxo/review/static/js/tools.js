@@ -1,4 +1,4 @@
-// The buttons, sliders and the colour map under the spectrogram, and what else can be clicked.
+// The buttons, sliders and the colour map below the spectrogram, and other clickable elements.
 
 import { MAPS } from './maps.js';
 import { element } from './words.js';
@@ -13,7 +13,7 @@ export function pressed(group, name, value) {
   for (const button of group.children) button.setAttribute('aria-pressed', button.dataset[name] === String(value));
 }
 
-// `page` holds what the page can do; see main.js.
+// `page` contains the functions of the page; see main.js.
 export function tools(page) {
   playing(page);
   looks(page);

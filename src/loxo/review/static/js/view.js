@@ -1,11 +1,11 @@
-// The large picture: spectrogram, axes, frame scores, boxes whose edges can be dragged, and the cursor of the sound.
+// The large picture: spectrogram, axes, frame scores, boxes with movable edges, and the cursor of the sound.
 
 import { painted, table } from './paint.js';
 import { clock } from './words.js';
 
 const LEFT = 58, RIGHT = 14, TOP = 10, AXIS = 26, HEAT = 18, GAP = 5; // pixels
-const GRIP = 7; // how near to an edge the pointer takes hold of it
-const LEAST_S = 0.05, LEAST_HZ = 1;
+const GRIP = 7; // pixels within which the pointer grips an edge
+const MIN_S = 0.05, MIN_HZ = 1;
 export const MARKS = { yes: '✓', no: '✗', unsure: '?', other: '◆' };
 const INK = {
   yes: '#3ddc97', no: '#ff8a5c', unsure: '#ffe066', other: '#e39bd0', open: '#ffffff',
@@ -29,7 +29,7 @@ export class View {
     this.draw();
   }
 
-  // The picture's levels in colours, kept with it: painted ahead, showing it is only putting it there.
+  // The coloured levels of a picture, stored with it, so that a picture painted ahead is shown fast.
   layer(picture) {
     const { map, low, range } = this.settings;
     const pixels = table(map, picture.db, low, low + range);
@@ -41,7 +41,7 @@ export class View {
 
   setOthers(others) { this.others = others; this.draw(); }
 
-  // Seconds shown: the context around where the event was found; a long event whole.
+  // The time range shown: the context around the event as detected; a long event is shown as a whole.
   get window() {
     const home = this.event.detected ?? this.event;
     const half = Math.max(this.settings.context / 2, (home.end_s - home.start_s) * 0.6);
@@ -101,11 +101,11 @@ export class View {
     const [from, to] = this.window;
     const start = picture.start - picture.hop / 2;
     const first = Math.max(Math.floor((from - start) / picture.hop), 0);
-    const past = Math.min(Math.ceil((to - start) / picture.hop), picture.columns);
-    if (past <= first) return;
-    const [x0, x1] = [first, past].map((column) => this.x(start + column * picture.hop));
+    const stop = Math.min(Math.ceil((to - start) / picture.hop), picture.columns);
+    if (stop <= first) return;
+    const [x0, x1] = [first, stop].map((column) => this.x(start + column * picture.hop));
     c.imageSmoothingEnabled = true;
-    c.drawImage(this.layer(picture), first, 0, past - first, picture.rows, x0, TOP, x1 - x0, this.layout().h);
+    c.drawImage(this.layer(picture), first, 0, stop - first, picture.rows, x0, TOP, x1 - x0, this.layout().h);
   }
 
   drawFailure(c, w, h) {
@@ -177,8 +177,8 @@ export class View {
     if (picture.heatLayer?.pixels !== pixels) {
       picture.heatLayer = { pixels, canvas: painted(picture.heat, picture.classes, picture.steps, pixels, undefined, false) };
     }
-    const first = this.x(start), past = this.x(start + picture.steps * hop);
-    c.drawImage(picture.heatLayer.canvas, first, y, past - first, labels.length * HEAT);
+    const first = this.x(start), stop = this.x(start + picture.steps * hop);
+    c.drawImage(picture.heatLayer.canvas, first, y, stop - first, labels.length * HEAT);
     c.restore();
     c.fillStyle = INK.text;
     c.textAlign = 'right';
@@ -198,7 +198,7 @@ export class View {
 
   place(e) { const box = this.canvas.getBoundingClientRect(); return [e.clientX - box.left, e.clientY - box.top]; }
 
-  // Which edge is under the pointer: 'start_s', 'end_s', 'low_hz', 'high_hz' or null.
+  // The edge below the pointer: 'start_s', 'end_s', 'low_hz', 'high_hz' or null.
   edgeAt(x, y) {
     const { start_s: start, end_s: end } = this.event;
     const low = this.event.low_hz ?? 0, high = Math.min(this.event.high_hz ?? this.top, this.top);
@@ -251,30 +251,30 @@ export class View {
   up() {
     const { drag } = this;
     this.drag = null;
-    if (drag?.fresh && drag.fresh.end_s - drag.fresh.start_s > LEAST_S) this.on.draw(drag.fresh);
+    if (drag?.fresh && drag.fresh.end_s - drag.fresh.start_s > MIN_S) this.on.draw(drag.fresh);
     else if (drag?.bounds && Object.keys(drag.bounds).length) {
-      Object.assign(this.event, drag.bounds); // until the server has said so
+      Object.assign(this.event, drag.bounds); // until the server answers
       this.on.edges(drag.bounds);
     }
     this.draw();
   }
 
-  // An edge's value, kept on its side of the opposite edge and within the recording.
+  // The value of an edge, limited by the opposite edge and the recording.
   limited(edge, value) {
     const { start_s: start, end_s: end, duration } = this.event;
     const low = this.event.low_hz ?? 0, high = this.event.high_hz ?? this.top;
-    const [least, most] = {
-      start_s: [0, end - LEAST_S], end_s: [start + LEAST_S, duration],
-      low_hz: [0, high - LEAST_HZ], high_hz: [low + LEAST_HZ, this.top],
+    const [min, max] = {
+      start_s: [0, end - MIN_S], end_s: [start + MIN_S, duration],
+      low_hz: [0, high - MIN_HZ], high_hz: [low + MIN_HZ, this.top],
     }[edge];
-    return Math.min(Math.max(value, least), most);
+    return Math.min(Math.max(value, min), max);
   }
 
   freshBox(x0, y0, x1, y1) {
     const { duration } = this.event;
     const t = [this.seconds(x0), this.seconds(x1)].map((s) => Math.min(Math.max(s, 0), duration)).sort((a, b) => a - b);
     const f = [this.hertz(y0), this.hertz(y1)].map((v) => Math.min(Math.max(v, 0), this.top)).sort((a, b) => a - b);
-    return { start_s: t[0], end_s: t[1], low_hz: f[0], high_hz: Math.max(f[1], f[0] + LEAST_HZ) };
+    return { start_s: t[0], end_s: t[1], low_hz: f[0], high_hz: Math.max(f[1], f[0] + MIN_HZ) };
   }
 }
 

@@ -1,4 +1,4 @@
-// Numbers and times as people read them; elements made in one line.
+// Numbers and times as text; creation of elements.
 
 export const element = (tag, attributes = {}, ...children) => {
   const made = document.createElement(tag);
@@ -20,7 +20,7 @@ export function clock(seconds, digits = 0) {
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-// 2018-01-26T03:04:05 -> 26 Jan 2018, 03:04:05: the recorder's clock, whatever zone the reader is in.
+// 2018-01-26T03:04:05 -> 26 Jan 2018, 03:04:05: the recorder's clock, independent of the browser's time zone.
 export function wallClock(iso) {
   if (!iso) return '';
   const [date, time] = iso.split('T');

@@ -9,103 +9,103 @@ import sys
 import pytest
 
 from loxo.errors import LoxoError
-from loxo.review.journal import Journal, journal_path, read_journal
-from loxo.review.merge import by_reviewer, final, finals, without_doubles
+from loxo.review.decision_log import DecisionLog, decision_log_path, read_decision_log
+from loxo.review.merge import by_reviewer, final, finals, without_repeats
 
 
-def said(journal):
-    return {event: decision.verdict for event, decision in journal.decisions.by_event.items()}
+def said(log):
+    return {event: decision.verdict for event, decision in log.decisions.by_event.items()}
 
 
-def test_decisions_are_there_after_opening_again(tmp_path):
-    path = journal_path(tmp_path, "Ana María")
-    journal = Journal(path, "Ana María")
-    journal.add([{"event": "a", "verdict": "yes"}, {"event": "b", "verdict": "no"}])
-    journal.add([{"event": "a", "start_s": 1.5, "note": "faint"}])
-    journal.close()
-    again = Journal(path, "Ana María")
+def test_decisions_are_restored_when_the_log_is_opened_again(tmp_path):
+    path = decision_log_path(tmp_path, "Ana María")
+    log = DecisionLog(path, "Ana María")
+    log.add([{"event": "a", "verdict": "yes"}, {"event": "b", "verdict": "no"}])
+    log.add([{"event": "a", "start_s": 1.5, "note": "faint"}])
+    log.close()
+    again = DecisionLog(path, "Ana María")
     assert said(again) == {"a": "yes", "b": "no"}
     assert (again.decisions.by_event["a"].start_s, again.decisions.by_event["a"].note) == (1.5, "faint")
     again.close()
 
 
-def test_undo_and_redo_without_limit_also_after_opening_again(tmp_path):
+def test_undo_and_redo_have_no_limit_and_work_after_opening_again(tmp_path):
     path = tmp_path / "ana.jsonl"
-    journal = Journal(path, "Ana")
+    log = DecisionLog(path, "Ana")
     for verdict in ("yes", "no", "unsure"):
-        journal.add([{"event": "a", "verdict": verdict}])
-    journal.add([{"event": "b", "verdict": "no"}, {"event": "a", "verdict": None}])
-    journal.undo()
-    assert said(journal) == {"a": "unsure"}
-    journal.close()
-    journal = Journal(path, "Ana")
+        log.add([{"event": "a", "verdict": verdict}])
+    log.add([{"event": "b", "verdict": "no"}, {"event": "a", "verdict": None}])
+    log.undo()
+    assert said(log) == {"a": "unsure"}
+    log.close()
+    log = DecisionLog(path, "Ana")
     for expected in ({"a": "no"}, {"a": "yes"}, {}):
-        journal.undo()
-        assert said(journal) == expected
-    assert journal.undo() is None
+        log.undo()
+        assert said(log) == expected
+    assert log.undo() is None
     for expected in ({"a": "yes"}, {"a": "no"}, {"a": "unsure"}, {"a": None, "b": "no"}):
-        journal.redo()
-        assert said(journal) == expected
-    journal.undo()
-    journal.add([{"event": "c", "verdict": "yes"}])  # something new: what was undone is gone for good
-    assert journal.redo() is None
-    journal.close()
+        log.redo()
+        assert said(log) == expected
+    log.undo()
+    log.add([{"event": "c", "verdict": "yes"}])  # something new: what was undone is gone for good
+    assert log.redo() is None
+    log.close()
 
 
-def test_a_torn_last_line_is_dropped_and_the_next_decision_stands_on_a_line_of_its_own(tmp_path):
+def test_an_incomplete_last_line_is_dropped_and_the_next_decision_starts_a_new_line(tmp_path):
     path = tmp_path / "ana.jsonl"
-    journal = Journal(path, "Ana")
-    journal.add([{"event": "a", "verdict": "yes"}])
-    journal.close()
+    log = DecisionLog(path, "Ana")
+    log.add([{"event": "a", "verdict": "yes"}])
+    log.close()
     whole = path.read_bytes()
     for cut in (0, 1, 20, whole.index(b"\n"), whole.index(b"\n") + 1, len(whole) - 30, len(whole) - 2, len(whole) - 1):
         path.write_bytes(whole[:cut])
-        journal = Journal(path, "Ana")
-        assert said(journal) == {}
-        journal.add([{"event": "b", "verdict": "no"}])
-        journal.close()
-        assert {event: d.verdict for event, d in read_journal(path).by_event.items()} == {"b": "no"}
+        log = DecisionLog(path, "Ana")
+        assert said(log) == {}
+        log.add([{"event": "b", "verdict": "no"}])
+        log.close()
+        assert {event: d.verdict for event, d in read_decision_log(path).by_event.items()} == {"b": "no"}
         assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
-def test_a_damaged_line_in_the_middle_is_told(tmp_path):
+def test_a_damaged_line_in_the_middle_is_reported(tmp_path):
     path = tmp_path / "ana.jsonl"
-    journal = Journal(path, "Ana")
-    journal.add([{"event": "a", "verdict": "yes"}])
-    journal.close()
+    log = DecisionLog(path, "Ana")
+    log.add([{"event": "a", "verdict": "yes"}])
+    log.close()
     lines = path.read_bytes().splitlines(keepends=True)
     for bad in (b"{]\n", b'{"undo":5,"at":""}\n', b'{"action":1,"at":"","changes":[{"event":1}]}\n', b"[]\n"):
         path.write_bytes(lines[0] + lines[1] + bad + lines[1])
-        with pytest.raises(LoxoError, match="line 3: the journal of decisions is damaged"):
-            Journal(path, "Ana")
+        with pytest.raises(LoxoError, match="line 3: the decision log is damaged"):
+            DecisionLog(path, "Ana")
 
 
-def test_one_journal_is_written_by_one_server(tmp_path):
-    journal = Journal(tmp_path / "ana.jsonl", "Ana")
+def test_one_decision_log_is_written_by_one_server(tmp_path):
+    log = DecisionLog(tmp_path / "ana.jsonl", "Ana")
     with pytest.raises(LoxoError, match="another `loxo review`"):
-        Journal(tmp_path / "ana.jsonl", "Ana")
-    journal.close()
-    Journal(tmp_path / "ana.jsonl", "Ana").close()
+        DecisionLog(tmp_path / "ana.jsonl", "Ana")
+    log.close()
+    DecisionLog(tmp_path / "ana.jsonl", "Ana").close()
 
 
 def test_a_name_without_a_letter_is_refused(tmp_path):
     with pytest.raises(LoxoError, match="no letter"):
-        journal_path(tmp_path, "../..")
-    assert journal_path(tmp_path, "../../etc/passwd").parent == tmp_path / "review"
+        decision_log_path(tmp_path, "../..")
+    assert decision_log_path(tmp_path, "../../etc/passwd").parent == tmp_path / "review"
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from loxo.review.journal import Journal
-journal = Journal(Path(sys.argv[1]), "Ana")
+from loxo.review.decision_log import DecisionLog
+log = DecisionLog(Path(sys.argv[1]), "Ana")
 for k in range(100000):
-    journal.add([{"event": f"e{k}", "verdict": "no"}])
+    log.add([{"event": f"e{k}", "verdict": "no"}])
     print(k, flush=True)
 """
 
 
-def test_sigkill_loses_nothing_that_was_answered_for(tmp_path):
+def test_sigkill_loses_no_decision_that_was_answered(tmp_path):
     path = tmp_path / "ana.jsonl"
     for kill_at in (1, 7, 40):
         path.unlink(missing_ok=True)
@@ -118,23 +118,23 @@ def test_sigkill_loses_nothing_that_was_answered_for(tmp_path):
         seen = max([seen, *(int(line) for line in rest[:-1])])
         writer.wait()
         writer.stdout.close()
-        journal = Journal(path, "Ana")
-        assert set(said(journal)) >= {f"e{k}" for k in range(seen + 1)}
-        journal.close()
+        log = DecisionLog(path, "Ana")
+        assert set(said(log)) >= {f"e{k}" for k in range(seen + 1)}
+        log.close()
 
 
 def two(tmp_path, ana, ben):
-    journals = []
+    logs = []
     for name, changes in (("Ana", ana), ("Ben", ben)):
-        journal = Journal(tmp_path / f"{name}.jsonl", name)
+        log = DecisionLog(tmp_path / f"{name}.jsonl", name)
         for change in changes:
-            journal.add([change])
-        journal.close()
-        journals.append(read_journal(tmp_path / f"{name}.jsonl"))
-    return by_reviewer(journals)
+            log.add([change])
+        log.close()
+        logs.append(read_decision_log(tmp_path / f"{name}.jsonl"))
+    return by_reviewer(logs)
 
 
-def test_reviewers_are_merged(tmp_path):
+def test_decisions_of_two_reviewers_are_merged(tmp_path):
     people = two(
         tmp_path,
         [
@@ -158,8 +158,8 @@ def test_reviewers_are_merged(tmp_path):
     assert answers["both"].note == "Ben: clear" and answers["apart"].reviewers == "Ana: yes; Ben: no"
 
 
-def test_of_one_person_on_two_computers_the_latest_decision_counts(tmp_path):
-    first, second = (Journal(tmp_path / name, "Ana") for name in ("z.jsonl", "a.jsonl"))
+def test_the_latest_decision_of_one_reviewer_on_two_computers_counts(tmp_path):
+    first, second = (DecisionLog(tmp_path / name, "Ana") for name in ("z.jsonl", "a.jsonl"))
     first.add([{"event": "a", "verdict": "yes"}])
     second.add([{"event": "a", "verdict": "no"}])
     first.decisions.by_event.update(
@@ -171,11 +171,11 @@ def test_of_one_person_on_two_computers_the_latest_decision_counts(tmp_path):
     second.close()
 
 
-def test_two_drawings_of_one_event_are_one():
+def test_two_drawings_of_one_event_count_once():
     drawn = [
         {"recording": "r", "label": "rumble", "start_s": 1.0, "end_s": 5.0},
         {"recording": "r", "label": "rumble", "start_s": 1.5, "end_s": 5.5},
         {"recording": "r", "label": "gunshot", "start_s": 1.0, "end_s": 5.0},
         {"recording": "r", "label": "rumble", "start_s": 4.5, "end_s": 9.0},
     ]
-    assert without_doubles(drawn) == [drawn[0], *drawn[2:]]
+    assert without_repeats(drawn) == [drawn[0], *drawn[2:]]

@@ -1,16 +1,16 @@
-"""What a reviewer decided, on disk: an append-only file of JSON lines, one file a reviewer, in `RUN/review/`.
+"""The decisions of a reviewer on disk: an append-only file of JSON lines, one file per reviewer, in `RUN/review/`.
 
     {"journal": 1, "reviewer": "Ana"}                                            the first line
     {"action": 1, "at": "2026-03-01T08:00:00+00:00", "changes": [{"event": "5f0c...", "verdict": "yes"}]}
     {"undo": 1, "at": ...}    {"redo": 1, "at": ...}
 
-A change names an event and the fields of it that it sets (FIELDS); what it does not name stays. One action may change
-many events and is undone as one. Undo takes back the last action that still stands, without limit; redo brings it back
-until something new is decided. Nothing is ever erased.
+A change names an event and sets the fields (FIELDS) that it contains; the other fields stay. One action may change many
+events and is undone as one. Undo takes back the last action that is in effect, without limit. Redo restores it until
+a new action is added. Nothing is ever erased.
 
-Failure policy: an action is on the disk (fsync) before `add` returns, so that a kill at any moment loses nothing that
-was answered for. A last line without its end is an answer that never was, and is dropped; any other damaged line stops
-the reading with a LoxoError, since decisions must not vanish silently.
+Failure policy: an action is on the disk (fsync) before `add` returns. A kill at any moment therefore loses no decision
+that the server has answered. An incomplete last line was never answered and is dropped. Any other damaged line raises
+LoxoError, because decisions must not vanish silently.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from loxo.errors import LoxoError
+from loxo.files import lock_file
 
 FOLDER, SUFFIX = "review", ".jsonl"
 VERDICTS = ("yes", "no", "unsure", "other")
 FIELDS = ("verdict", "label", "start_s", "end_s", "low_hz", "high_hz", "note", "recording")
-DRAWN = "drawn-"  # how the name of an event begins that a reviewer drew
+DRAWN = "drawn-"  # prefix of the names of events that a reviewer drew
 
 Change = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What one reviewer says of one event. None: as detected, or nothing said."""
+    """The decision of one reviewer on one event. None: as detected, or not decided."""
 
     verdict: str | None = None  # one of VERDICTS
-    label: str | None = None  # what it is instead, with the verdict "other"; the label of a drawn event
+    label: str | None = None  # the correct label, with the verdict "other"; the label of a drawn event
     start_s: float | None = None
     end_s: float | None = None
     low_hz: float | None = None
@@ -53,7 +54,7 @@ class Decision:
 
 @dataclass
 class Decisions:
-    """The decisions that stand after the actions of one journal, in their order."""
+    """The decisions in effect after the actions of one decision log, in their order."""
 
     reviewer: str = ""
     by_event: dict[str, Decision] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class Decisions:
         for change in reversed(changes):
             event = change["event"]
             history = self._history[event]
-            history.pop()  # the last one of this event: actions are taken back in the reverse order
+            history.pop()  # the last change of this event: actions are undone in reverse order
             decision = Decision()
             for earlier in history:
                 decision = _changed(decision, earlier)
@@ -101,8 +102,8 @@ def _changed(decision: Decision, change: Change) -> Decision:
     return replace(decision, **{name: change[name] for name in (*FIELDS, "at") if name in change})
 
 
-class Journal:
-    """One reviewer's journal, open for appending. Raises LoxoError when it cannot be opened, or is open elsewhere."""
+class DecisionLog:
+    """One reviewer's decision log, open for appending. Raises LoxoError when it cannot be opened, or is locked."""
 
     def __init__(self, path: Path, reviewer: str) -> None:
         self.path = path
@@ -121,7 +122,7 @@ class Journal:
             raise
 
     def _open(self, reviewer: str) -> None:
-        _lock(self._file, self.path)
+        self._lock()
         self._file.seek(0)
         content = self._file.read()
         end = content.rfind(b"\n") + 1
@@ -133,19 +134,20 @@ class Journal:
             _sync_folder(self.path.parent)
 
     def add(self, changes: Sequence[Change]) -> None:
-        """Appends an action; it is on the disk when this returns."""
+        """Appends an action. It is on the disk when `add` returns."""
         number, at = self.decisions.actions + 1, _now()
         self._append({"action": number, "at": at, "changes": list(changes)})
         self.decisions.act(number, [{**change, "at": at} for change in changes])
 
     def undo(self) -> list[Change] | None:
-        """Takes back the last action that stands and returns its changes; None when there is none."""
+        """Takes back the last action in effect. Returns its changes, or None if there is no action."""
         if not self.decisions.done:
             return None
         self._append({"undo": self.decisions.done[-1][0], "at": _now()})
         return self.decisions.undo()[1]
 
     def redo(self) -> list[Change] | None:
+        """Restores the last action that was undone. Returns its changes, or None if there is no action."""
         if not self.decisions.undone:
             return None
         self._append({"redo": self.decisions.undone[-1][0], "at": _now()})
@@ -161,42 +163,54 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            self._reopen(start)  # half a line must not be followed by another
+            self._reopen(start)  # the next line must not follow an incomplete one
             raise self._fault(error) from error
 
+    def _lock(self) -> None:
+        """Two servers must not write one decision log."""
+        try:
+            lock_file(self._file.fileno())
+        except BlockingIOError:
+            raise LoxoError(
+                f"{self.path}: another `loxo review` has this decision log open. Use its page, stop it first, or give "
+                "another name with --reviewer."
+            ) from None
+
     def _reopen(self, end: int) -> None:
-        with suppress(OSError):  # closing tries to write the rest, in vain
+        with suppress(OSError):  # closing writes the rest of the buffer, which fails again
             self._file.close()
         self._file = self.path.open("a+b")
         self._file.truncate(end)
-        _lock(self._file, self.path)
+        self._lock()
 
     def _fault(self, error: OSError) -> LoxoError:
         return LoxoError(
-            f"{self.path}: the decision cannot be kept ({error.strerror or error}). May you write there, and is there "
-            "room on the disk?"
+            f"{self.path}: the decision cannot be stored ({error.strerror or error}). May you write there, and is "
+            "there room on the disk?"
         )
 
 
-def read_journal(path: Path) -> Decisions:
-    """The decisions of a journal that somebody else may be writing. Raises LoxoError as Journal does."""
+def read_decision_log(path: Path) -> Decisions:
+    """The decisions in a log that another server may be writing. Raises LoxoError as DecisionLog does."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise LoxoError(f"{path}: the journal cannot be read ({error.strerror or error}).") from error
+        raise LoxoError(
+            f"{path}: the decision log cannot be read ({error.strerror or error}). May you read the file?"
+        ) from error
     return _replay(path, content[: content.rfind(b"\n") + 1])
 
 
-def journal_path(run: Path, reviewer: str) -> Path:
-    """Where a reviewer's journal lies. Raises LoxoError for a name without a letter or digit."""
+def decision_log_path(run: Path, reviewer: str) -> Path:
+    """The path of a reviewer's decision log. Raises LoxoError for a name without a letter or digit."""
     name = re.sub(r"[^\w.-]+", "-", reviewer.strip().casefold()).strip("-.")
     if not name:
         raise LoxoError(f"The reviewer's name {reviewer!r} has no letter or digit. Give another with --reviewer.")
     return run / FOLDER / (name + SUFFIX)
 
 
-def journals(run: Path) -> list[Path]:
-    """All journals of a run, by name."""
+def decision_logs(run: Path) -> list[Path]:
+    """The paths of all decision logs of a run, sorted by name."""
     return sorted((run / FOLDER).glob("*" + SUFFIX))
 
 
@@ -207,7 +221,7 @@ def _replay(path: Path, content: bytes) -> Decisions:
             _replay_line(decisions, json.loads(line))
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise LoxoError(
-                f"{path}, line {number}: the journal of decisions is damaged there. Remove that line, or put back a "
+                f"{path}, line {number}: the decision log is damaged in this line. Remove the line, or put back a "
                 "copy of the file."
             ) from error
     return decisions
@@ -221,31 +235,16 @@ def _replay_line(decisions: Decisions, line: dict[str, Any]) -> None:
         decisions.act(int(line["action"]), [_checked({**change, "at": at}) for change in line["changes"]])
     elif "undo" in line:
         if decisions.undo()[0] != line["undo"]:
-            raise ValueError("another action stands last")
+            raise ValueError("another action is the last one in effect")
     elif decisions.redo()[0] != line["redo"]:
         raise ValueError("another action was undone last")
 
 
 def _checked(change: dict[str, Any]) -> dict[str, Any]:
-    """A change as it was written by `Session`; anything else raises ValueError."""
+    """Returns the change. Raises ValueError if `Session` cannot have written it."""
     if not isinstance(change["event"], str) or change.get("verdict") not in (None, *VERDICTS):
         raise ValueError("no such change")
     return change
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Two servers must not write one journal. The lock goes with the process, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: two windows of one reviewer are the user's own care there
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise LoxoError(
-            f"{path}: another `loxo review` has this journal open. Use its page, stop it first, or give another name "
-            "with --reviewer."
-        ) from None
 
 
 def _sync_folder(folder: Path) -> None:
