@@ -53,7 +53,7 @@ def test_a_few_events_do_not_give_extreme_probabilities():
 def test_an_isotonic_block_counts_one_more_correct_and_one_more_wrong_detection():
     """20 wrong detections at 0.2, 18 correct ones at 0.9: (0 + 1) / (20 + 2) and (18 + 1) / (18 + 2), not 0 and 1."""
     scores, correct = np.repeat([0.2, 0.9], [20, 18]), np.repeat([False, True], [20, 18])
-    low, high = calibrated(np.array([0.2, 0.9]), fit_calibration(scores, correct, "isotonic"))
+    low, high = calibrated_scores(np.array([0.2, 0.9]), fit_calibration(scores, correct, "isotonic"))
     assert low == pytest.approx(1 / 22, abs=1e-4) and high == pytest.approx(19 / 20, abs=1e-4)
 
 

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from loxo.training.schema import model_config
-
 from loxo.network.fast.inference import InferenceLinear, SlicedHTSAT
 from loxo.network.fast.training import FastAttention, FastBatchNorm, FastLinear
 from loxo.training import train
