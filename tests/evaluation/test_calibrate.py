@@ -5,10 +5,10 @@ import pytest
 
 from loxo import load_model
 from loxo.errors import LoxoError
+from loxo.evaluation import calibrate as module
+from loxo.evaluation.calibrate import calibrate
 from loxo.evaluation.calibration import calibrated
 from loxo.simulation.simulate import simulate
-from loxo.training import calibrate as module
-from loxo.training.calibrate import calibrate
 
 
 @pytest.fixture(scope="module")
