@@ -33,7 +33,7 @@ test: install lint  ## style, types and tests
 $(CORE)/.installed: pyproject.toml constraints.txt $(SOURCES)
 	$(PYTHON) -m venv $(CORE)
 	rm -rf build
-	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt . pytest pytest-timeout hypothesis httpx
+	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt . pytest pytest-timeout hypothesis httpx2 psutil
 	touch $@
 
 test-core: $(CORE)/.installed  ## tests of the installed package without extras: no PyTorch (two minutes)
@@ -45,8 +45,8 @@ weights: install  ## the bundled default from nothing: trained, calibrated, chec
 bench-real: install  ## the bundled model on real recordings, scored by the pack's own scorer
 	$(BIN)/python benchmarks/real_recordings.py --pack $(PACK)
 
-bench-day: install  ## speed and memory over a simulated file of 24 h: WAV and FLAC, 1 and 2 workers, both runtimes
-	$(BIN)/python benchmarks/one_day.py
+bench-day: install  ## speed and memory on a simulated file of 24 h: WAV and FLAC, 1 and 2 workers, all runtimes (BASE=SRC: beside another version)
+	$(BIN)/python benchmarks/one_day.py $(if $(BASE),--base $(BASE)) $(DAY)
 
 bench-windows: install  ## milliseconds for a training window out of an hour's WAV or FLAC
 	$(BIN)/python benchmarks/recorded_windows.py
