@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := .venv-core
+SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants bench-failures clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-walk bench-variants bench-failures clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,14 +30,23 @@ lint: install  ## style and types
 test: install lint  ## style, types and tests
 	$(BIN)/python -m pytest
 
+$(CORE)/.installed: pyproject.toml constraints.txt $(SOURCES)
+	$(PYTHON) -m venv $(CORE)
+	rm -rf build
+	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt . pytest pytest-timeout hypothesis httpx2 psutil
+	touch $@
+
+test-core: $(CORE)/.installed  ## tests of the installed package without extras: no PyTorch (two minutes)
+	$(CORE)/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)
+
 weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
 	$(BIN)/python benchmarks/default_weights.py --backgrounds $(PACK)/manifest.csv --out src/loxo/weights/default.safetensors
 
 bench-real: install  ## the bundled model on real recordings, scored by the pack's own scorer
 	$(BIN)/python benchmarks/real_recordings.py --pack $(PACK)
 
-bench-day: install  ## speed and memory over a simulated file of 24 h: WAV and FLAC, 1 and 2 workers, both runtimes
-	$(BIN)/python benchmarks/one_day.py
+bench-day: install  ## speed and memory on a simulated file of 24 h: WAV and FLAC, 1 and 2 workers, all runtimes (BASE=SRC: beside another version)
+	$(BIN)/python benchmarks/one_day.py $(if $(BASE),--base $(BASE)) $(DAY)
 
 bench-windows: install  ## milliseconds for a training window out of an hour's WAV or FLAC
 	$(BIN)/python benchmarks/recorded_windows.py
@@ -93,4 +104,4 @@ bench-training: install  ## a training step of the default model beside the stra
 	$(BIN)/python benchmarks/bench_training.py
 
 clean:  ## remove what the other targets made, but not runs/
-	rm -rf $(VENV) demo build dist src/*.egg-info
+	rm -rf $(VENV) $(CORE) demo build dist src/*.egg-info

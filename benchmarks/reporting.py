@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("loxo", "torch", "numpy", "scipy", "soundfile", "soxr", "pandas")
+PACKAGES = ("loxo", "onnxruntime", "openvino", "torch", "numpy", "scipy", "soundfile", "soxr", "pandas")
 RESULTS = Path("runs/benchmarks")
 PR_SET_CHILD_SUBREAPER = 36  # from linux/prctl.h
 LOXO = str(Path(sys.executable).parent / "loxo")  # the command of this environment
@@ -32,8 +32,17 @@ def machine() -> dict[str, Any]:
         "memory_gb": round(pages / 1e9, 1),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the installed packages among PACKAGES."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> Path:

@@ -5,6 +5,7 @@ The helpers and the benchmarks can be imported, by tests and by the processes th
 
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,37 @@ for folder in (HERE / "helpers", HERE.parent / "benchmarks"):
 from servers import _moto, credentials, loopback, s3, serve  # noqa: E402 (now it can be found)
 
 __all__ = ["_moto", "credentials", "loopback", "s3", "serve"]
+
+# Modules and folders of tests that import a package of an extra at their top. They are skipped where it is missing.
+NEEDS = {
+    "network": "torch",
+    "training": "torch",
+    "engine/runtime_cases.py": "torch",
+    "engine/test_frontend.py": "torch",
+    "engine/test_model_file.py": "torch",
+    "review/test_browser.py": "playwright",
+    "test_bundled_model.py": "torch",
+}
+
+
+class SkippedModule(pytest.Module):
+    reason = ""
+
+    def collect(self):
+        pytest.skip(self.reason, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    if not module_path.is_relative_to(HERE):
+        return None
+    place = module_path.relative_to(HERE).as_posix()
+    for prefix, package in NEEDS.items():
+        if (place == prefix or place.startswith(f"{prefix}/")) and find_spec(package) is None:
+            module = SkippedModule.from_parent(parent, path=module_path)
+            module.reason = f"tests/{prefix} needs the package {package}, which is not installed"
+            return module
+    return None
+
 
 SHARED = HERE.parents[1] / "shared"
 

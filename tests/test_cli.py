@@ -14,7 +14,6 @@ import soundfile
 
 from loxo import cli, read_raven
 from loxo.engine.model_file import find_model
-from loxo.network.registry import build
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
 from loxo.training.config_io import KEYS
 
@@ -210,7 +209,8 @@ def test_ctrl_c_says_how_to_go_on(loxo, tmp_path, monkeypatch):
 
 
 def test_info_and_convert(loxo, tmp_path):
-    import torch
+    torch = pytest.importorskip("torch")
+    from loxo.network.registry import build
 
     code, out, _ = loxo("info")
     assert code == 0 and "0.08 s: 256 steps" in out and "rumble, gunshot" in out

@@ -31,6 +31,7 @@ def test_exported_names():
         "train",
         "write_raven",
     ]
+    pytest.importorskip("lightning")
     for name in loxo.__all__:
         assert getattr(loxo, name) is not None and name in dir(loxo)
     with pytest.raises(AttributeError, match="no attribute 'detekt'"):

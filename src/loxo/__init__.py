@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loxo.engine.architectures import ASTConfig, CRNNConfig, HTSATConfig
     from loxo.engine.engine import load_engine
     from loxo.errors import LoxoError
+    from loxo.evaluation.calibrate import calibrate
     from loxo.evaluation.evaluate import evaluate
     from loxo.events.raven import read_raven, write_raven
     from loxo.network.ast import AST
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from loxo.network.loading import load_model, save_model
     from loxo.simulation.simulate import simulate
     from loxo.survey.survey import survey
-    from loxo.training.calibrate import calibrate
     from loxo.training.train import train
 
 __version__ = "0.1.0"
@@ -36,7 +36,7 @@ _HOMES = {
     "HTSAT": "loxo.network.htsat",
     "HTSATConfig": "loxo.engine.architectures",
     "LoxoError": "loxo.errors",
-    "calibrate": "loxo.training.calibrate",
+    "calibrate": "loxo.evaluation.calibrate",
     "detect": "loxo.detection.detect",
     "embed": "loxo.detection.embed",
     "evaluate": "loxo.evaluation.evaluate",

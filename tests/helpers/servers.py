@@ -137,6 +137,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def loopback(monkeypatch, tmp_path_factory):
     """No credentials, no service of a cloud that is asked for them, no proxy; pauses too short to notice."""
+    pytest.importorskip("s3fs")
     from loxo.audio import remote, s3, storage
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CA_BUNDLE"):
@@ -163,11 +164,9 @@ def credentials(loopback, monkeypatch):
 @pytest.fixture(scope="session")
 def _moto():
     """An S3 server with a bucket, its client, and a Server that stands before it."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
+    boto3, moto_server = pytest.importorskip("boto3"), pytest.importorskip("moto.server")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
     url = f"http://{host}:{port}"

@@ -3,8 +3,9 @@ import torch
 
 from loxo import LoxoError, save_model
 from loxo.engine.architectures import CRNNConfig
+from loxo.engine.info import model_info
 from loxo.network.base import FrameModel
-from loxo.network.info import measure, model_info
+from loxo.network.info import measure
 from loxo.network.registry import build
 
 
@@ -38,11 +39,11 @@ def test_the_text_describes_the_model(tmp_path):
     model = build("default", embed_dim=8, num_heads=(1, 2, 4), depths=(2, 2, 2))
     save_model(model, tmp_path / "model.safetensors", {"data": "simulated", "steps": 100})
     info = model_info(tmp_path / "model.safetensors")
-    assert info.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert info.network.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert (info.window_s, info.resolution_s) == (20.48, 0.08)
     # From token 32: windows of 8 columns, shifted by 4 in every second of six blocks, extend to columns 8 to 55.
     # Each layer of the stem adds one of its columns on the left: one frame and two frames.
-    assert info.receptive_field_s == pytest.approx(48 * 0.32 + 3 * 0.04)
+    assert info.network.receptive_field_s == pytest.approx(48 * 0.32 + 3 * 0.04)
     text = str(info)
     for words in (
         "rumble, gunshot",
@@ -53,7 +54,7 @@ def test_the_text_describes_the_model(tmp_path):
         "htsat",
     ):
         assert words in text
-    assert f"{info.parameters:,}" in text and info.sha256 in text
+    assert f"{info.network.parameters:,}" in text and info.sha256 in text
     with pytest.raises(LoxoError, match="there is no such model"):
         model_info("none")
 

@@ -170,6 +170,7 @@ def test_impossible_requests_are_refused_with_the_reason(run, tmp_path):
 
 
 def test_formats_may_change_when_a_run_is_resumed(run, tmp_path):
+    pytest.importorskip("pyarrow")
     card = [run.parent / "card"]
     survey(card, "fake", tmp_path / "run", load=Calibrated, threshold=0.2, formats="csv")
     assert not (tmp_path / "run/tables").exists() and (tmp_path / "run/events.csv").is_file()

@@ -2,12 +2,12 @@
 
 import pytest
 
-from loxo.training.train import train
-
 
 @pytest.fixture(scope="session")
 def interrupt():
     """`interrupt(config, out, after)` trains in `out` and interrupts the run after `after` iterations."""
+
+    from loxo.training.train import train
 
     def run(config, out, after):
         def stop(iteration, iterations, figures):

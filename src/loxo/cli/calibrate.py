@@ -33,8 +33,8 @@ def calibrate(
 
     Example: `loxo calibrate recordings/ --truth tables/ --out mine.safetensors --max-fp-per-hour 1`
     """
+    from loxo.evaluation.calibrate import calibrate as run
     from loxo.survey.progress import SurveyProgress
-    from loxo.training.calibrate import calibrate as run
 
     with progress_bar("detecting") as (bar, task):
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from loxo.cli.app import app, console
+from loxo.errors import LoxoError
 
 
 @app.command()
@@ -26,9 +27,14 @@ def convert(
 ) -> None:
     """Convert a published checkpoint to a model file. Only tensors are read; code in the file is never executed.
 
+    Needs the extra `train`: `pip install 'loxo[train]'`.
+
     Example: `loxo convert HTSAT_AudioSet_Saved_1.ckpt --out audioset.safetensors`
     """
-    from loxo.network.foreign.checkpoints import convert_checkpoint
+    try:
+        from loxo.network.foreign.checkpoints import convert_checkpoint
+    except ModuleNotFoundError as error:
+        raise LoxoError(f"Conversion needs {error.name}. Install it with pip install 'loxo[train]'.") from error
 
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     report = convert_checkpoint(checkpoint, out, preset=preset, classes=names)

@@ -15,8 +15,10 @@ def info(
 ) -> None:
     """Print a model's size, operations, time resolution, receptive field, config and provenance.
 
+    Size, operations and receptive field need the extra `train`: `pip install 'loxo[train]'`.
+
     Example: `loxo info default`
     """
-    from loxo.network.info import model_info
+    from loxo.engine.info import model_info
 
     console.print(str(model_info(model)), markup=False, highlight=False, soft_wrap=True)

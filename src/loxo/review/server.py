@@ -10,7 +10,6 @@ import threading
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import Future
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +47,6 @@ def serve(
     the token while the run is read; `on_open` receives the session afterwards.
     Raises LoxoError when the run or the port cannot be opened.
     """
-    for name in ("fastapi", "uvicorn"):
-        if find_spec(name) is None:
-            raise LoxoError(f"The review page needs {name}: pip install 'loxo[review]'.")
     import uvicorn
 
     reviewer = reviewer or _account()
