@@ -71,8 +71,10 @@ def test_every_parameter_is_in_one_group_and_output_layers_use_adamw(preset):
     matrices = {id(p) for group in groups if group.get("matrices") for p in group["params"]}
     named = dict(model.named_parameters())
     for name, parameter in named.items():
-        answers = any(name.startswith(f"{layer}.") for layer in model.output_layers)
-        inside = parameter.ndim > 1 and not answers and not any(t in name for t in ("bias_table", "position", "token"))
+        is_output = any(name.startswith(f"{layer}.") for layer in model.output_layers)
+        inside = (
+            parameter.ndim > 1 and not is_output and not any(t in name for t in ("bias_table", "position", "token"))
+        )
         assert (id(parameter) in matrices) is inside, name
     assert all(f"{layer}.weight" in named for layer in model.output_layers)
     assert not any(g.get("matrices") for g in build_optimiser(model, TrainingConfig(optimiser="adamw"))[0].param_groups)

@@ -172,8 +172,8 @@ def build_optimiser(
     free: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim < 2 or any(part in name for part in NO_DECAY)
-        answers = any(name.startswith(f"{layer}.") for layer in model.output_layers)
-        (free if plain else decayed if answers or config.optimiser == "adamw" else matrices).append(parameter)
+        is_output = any(name.startswith(f"{layer}.") for layer in model.output_layers)
+        (free if plain else decayed if is_output or config.optimiser == "adamw" else matrices).append(parameter)
     rate, decay = config.learning_rate, config.weight_decay
     groups: list[dict[str, Any]] = [
         {"params": decayed, "weight_decay": decay},
