@@ -148,7 +148,7 @@ def test_the_command_writes_a_report_or_one_sentence_about_a_fault(tmp_path, mon
         ([run], 0, "the report was written to"),
         ([run, run], 0, "comparison.html"),
         ([tmp_path], 2, "not a run folder of `loxo detect`"),
-        ([run, run, run], 2, "two runs to compare"),
+        ([run, run, run], 2, "or two to compare them"),
     ):
         monkeypatch.setattr(sys, "argv", ["loxo", "report", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:

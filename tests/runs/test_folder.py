@@ -63,10 +63,10 @@ def test_a_run_that_is_resumed_with_another_shard_length_has_the_same_events(tmp
     out = tmp_path / "run"
 
     class Stopping(FakeModel):
-        def forward(self, waveform):
+        def logits(self, windows):
             if len(list((out / "parts").rglob("*.npz"))) == 2:
                 raise KeyboardInterrupt
-            return super().forward(waveform)
+            return super().logits(windows)
 
     with pytest.raises(KeyboardInterrupt):
         survey([tmp_path / "card"], "fake", out, load=Stopping, shard_minutes=CHUNK_S / 60)
