@@ -37,7 +37,7 @@ $(CORE)/.installed: pyproject.toml constraints.txt $(SOURCES)
 	touch $@
 
 test-core: $(CORE)/.installed  ## tests of the installed package without extras: no PyTorch (two minutes)
-	$(CORE)/bin/python -m pytest -p no:cacheprovider $(CORE_TESTS)
+	$(CORE)/bin/python -m pytest -p no:cacheprovider
 
 weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
 	$(BIN)/python benchmarks/default_weights.py --backgrounds $(PACK)/manifest.csv --out src/loxo/weights/default.safetensors
