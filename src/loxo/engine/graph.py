@@ -1,14 +1,18 @@
-"""Graph files: the network as ONNX, exported from the weights of a model file and checked before anything runs it.
+"""Graph files: the network as ONNX, exported from the weights of a model file and checked before a runtime reads it.
 
-A graph is data. `read_graph` accepts only operators on a list, static shapes of bounded size, and weights inside the
-file. It names the SHA-256 of the model file's weights, and ends with a checksum of its own bytes:
+A graph is data. `read_graph` accepts only operators on a list (loxo.engine.operators) and weights inside the file. It
+computes the shape of every tensor itself, because OpenVINO would allocate what an operator yields, whatever shape the
+graph states. So the checks suffice for each runtime, and no runtime has to accept a graph before another reads it.
+
+The file names the SHA-256 of the model file's weights, and ends with a checksum of its own bytes:
 
     body          the ONNX model, without metadata
     metadata      one entry "loxo": format, weights_sha256, body_bytes, body_sha256
 
 Both parts are protobuf messages; protobuf merges messages that follow each other, so every ONNX reader can read the
-file. Failure policy: a damaged or hostile graph is a LoxoError of one sentence, before a runtime has seen it. What a
-runtime receives is made anew from the checked fields; all other fields are dropped.
+file. The checksum finds damage. Anyone can compute it, so it is no protection: the other checks are. Failure policy: a
+damaged or hostile graph is a LoxoError of one sentence, before a runtime reads it. A runtime receives a graph that is
+written anew from the checked fields.
 """
 
 from __future__ import annotations
@@ -19,60 +23,23 @@ import math
 from functools import cache
 from typing import Any
 
+import numpy as np
+
+from loxo.engine import operators
 from loxo.engine.model_file import ModelFile
+from loxo.engine.operators import FLOAT, INT64, ITEM_BYTES, MAX_ELEMENTS, Tensor, require
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
 
 ENTRY, FORMAT = "loxo", 1
-MAX_BYTES = 1 << 30  # of a file
+MAX_RATIO, MAX_REST = 4, 1 << 24  # bytes of a graph file: MAX_RATIO times those of the model file, and MAX_REST more
 MAX_NODES = 20_000
-MAX_ELEMENTS = 1 << 25  # of one tensor: 134 MB in float32
+MAX_FIELDS = 500_000  # of the whole file: memory of a parsed graph is in proportion to them
+MAX_LIST = 1024  # bytes of one list of numbers, and of one name or other text; metadata and weights are longer
 MAX_SUM = 1 << 28  # of the elements of all tensors
-MAX_KERNEL = 1 << 16  # weights of one output channel of a convolution
-OPSETS = range(17, 24)
-
-# Operators, with the inputs that set an output's shape. These must be constants, or shapes could not be checked.
-OPERATORS: dict[str, tuple[int, ...]] = {
-    "Add": (),
-    "AveragePool": (),
-    "BatchNormalization": (),
-    "Cast": (),
-    "Clip": (),
-    "Concat": (),
-    "Conv": (),
-    "DequantizeLinear": (),
-    "Div": (),
-    "Expand": (1,),
-    "Flatten": (),
-    "GRU": (),
-    "Gather": (),
-    "Gelu": (),
-    "Gemm": (),
-    "GlobalAveragePool": (),
-    "Identity": (),
-    "LayerNormalization": (),
-    "MatMul": (),
-    "MaxPool": (),
-    "Mul": (),
-    "Pad": (1,),
-    "QuantizeLinear": (),
-    "ReduceMean": (1,),
-    "Relu": (),
-    "Reshape": (1,),
-    "Sigmoid": (),
-    "Slice": (1, 2, 3, 4),
-    "Softmax": (),
-    "Split": (1,),
-    "Sqrt": (),
-    "Squeeze": (1,),
-    "Sub": (),
-    "Tanh": (),
-    "Tile": (1,),
-    "Transpose": (),
-    "Unsqueeze": (1,),
-}
-FLOAT, INT64 = 1, 7  # TensorProto.DataType
-ITEM_BYTES = {FLOAT: 4, 2: 1, 3: 1, 6: 4, INT64: 8, 9: 1}  # and uint8, int8, int32, bool
+MAX_WORK = 1 << 40  # multiplications for a group of windows
+MAX_INTEGERS = 4096  # in a constant that is read here
+OPSETS = range(20, 24)
 
 # The part of onnx.proto that a graph may use: message -> (field, number, type), "*" before the type of a repeated one.
 SCHEMA: dict[str, tuple[tuple[str, int, str], ...]] = {
@@ -88,17 +55,13 @@ SCHEMA: dict[str, tuple[tuple[str, int, str], ...]] = {
         ("data_type", 2, "int32"),
         ("name", 8, "string"),
         ("raw_data", 9, "bytes"),
-        ("external_data", 13, "*Entry"),
-        ("data_location", 14, "int32"),
     ),
     "Attribute": (
         ("name", 1, "string"),
         ("f", 2, "float"),
         ("i", 3, "int64"),
         ("s", 4, "bytes"),
-        ("floats", 7, "*float"),
         ("ints", 8, "*int64"),
-        ("strings", 9, "*bytes"),
         ("type", 20, "int32"),
     ),
     "Node": (
@@ -124,7 +87,9 @@ SCHEMA: dict[str, tuple[tuple[str, int, str], ...]] = {
         ("metadata_props", 14, "*Entry"),
     ),
 }
-ATTRIBUTE_TYPES = (1, 2, 3, 6, 7, 8)  # float, int, string, and lists of them
+FIELDS = {message: {number: kind for _, number, kind in fields} for message, fields in SCHEMA.items()}
+WIRE = {"int32": 0, "int64": 0, "float": 5}  # how protobuf writes a number; all else is a length and content
+LONG = {("Entry", 2)}  # texts that may be long
 
 
 def image_shape(config: Any) -> tuple[int, int, int, int]:
@@ -139,8 +104,8 @@ def read_graph(model: ModelFile) -> bytes:
     """
     path = model.graph_path
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _refusal(model, "it is larger than a graph may be")
+        if path.stat().st_size > MAX_RATIO * model.path.stat().st_size + MAX_REST:
+            raise _refusal(model, "it is too large for the weights of the model file")
         content = path.read_bytes()
     except FileNotFoundError:
         raise LoxoError(
@@ -170,10 +135,10 @@ def parse_graph(content: bytes, config: Any) -> tuple[bytes, str]:
     """
     from google.protobuf.message import DecodeError
 
+    _check_fields(content)
     message = messages()["Model"]()
     try:
         message.ParseFromString(content)
-        message.DiscardUnknownFields()
     except (DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError("it is damaged or no ONNX graph") from error
     weights_sha256 = _check_seal(content, message)
@@ -204,7 +169,9 @@ def _check_seal(content: bytes, message: Any) -> str:
     try:
         (entry,) = message.metadata_props
         sealed = json.loads(entry.value)
-        size, weights = int(sealed["body_bytes"]), str(sealed["weights_sha256"])
+        size, weights = sealed["body_bytes"], sealed["weights_sha256"]
+        if type(size) is not int or type(weights) is not str:
+            raise TypeError(size)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError("it does not name its weights, so it was not made by `loxo export`") from error
     if not 0 <= size <= len(content) or content[size:] != _metadata(content[:size], weights):
@@ -214,76 +181,141 @@ def _check_seal(content: bytes, message: Any) -> str:
 
 def _check_model(message: Any, config: Any) -> None:
     graph = message.graph
-    _require(3 <= message.ir_version <= 13, "its format version is unknown")
+    require(3 <= message.ir_version <= 13, "its format version is unknown")
     opsets = [(opset.domain, opset.version) for opset in message.opset_import]
-    _require(len(opsets) == 1 and opsets[0][0] in ("", "ai.onnx"), "it uses operators from outside ONNX")
-    _require(opsets[0][1] in OPSETS, f"it uses version {opsets[0][1]} of the ONNX operators")
-    _require(0 < len(graph.node) <= MAX_NODES, "its number of operators is out of bounds")
-    constants = _check_weights(graph)
-    shapes = {value.name: _static_shape(value) for value in (*graph.input, *graph.value_info, *graph.output)}
-    _require(sum(math.prod(shape) for shape in shapes.values()) <= MAX_SUM, "its tensors are too large")
-    _check_interface(graph, shapes, config)
-    _check_nodes(graph, constants, shapes)
+    require(len(opsets) == 1 and opsets[0][0] in ("", "ai.onnx"), "it uses operators from outside ONNX")
+    require(opsets[0][1] in OPSETS, f"it uses version {opsets[0][1]} of the ONNX operators")
+    require(0 < len(graph.node) <= MAX_NODES, "its number of operators is out of bounds")
+    stated = _stated(graph)
+    constants = _constants(graph)
+    image, logits = image_shape(config), (GROUP, len(config.rows), config.steps)
+    require("image" not in constants, "two of its tensors have one name")
+    tensors = _compute({**constants, "image": Tensor(FLOAT, image)}, graph, stated)
+    inputs, outputs = [value.name for value in graph.input], [value.name for value in graph.output]
+    require(inputs == ["image"] and outputs == ["logits", "latent"], "its inputs and outputs have other names")
+    computed = {name for node in graph.node for name in node.output}
+    require({"logits", "latent"} <= computed, "nothing computes its outputs")
+    require(stated.get("image") == (FLOAT, image), "its input has another shape than the config's")
+    found = tensors["logits"]
+    require((found.kind, found.shape) == (FLOAT, logits), f"its logits have shape {found.shape}, not {logits}")
+    latent = tensors["latent"]
+    right = latent.kind == FLOAT and len(latent.shape) == 2 and latent.shape[0] == GROUP
+    require(right, "its latent output has another shape")
+    for name in ("logits", "latent"):
+        require(name in stated, "the shape of an output is not stated")
+    for name, (kind, shape) in stated.items():
+        require(name in tensors, "it states the shape of a tensor that does not exist")
+        right = (kind, shape) == (tensors[name].kind, tensors[name].shape)
+        require(right, f"the stated shape of its tensor {name[:40]!r} is wrong")
 
 
-def _check_weights(graph: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of the constants by name."""
-    constants: dict[str, tuple[int, ...]] = {}
+def _constants(graph: Any) -> dict[str, Tensor]:
+    """The constants by name."""
+    constants: dict[str, Tensor] = {}
     for tensor in graph.initializer:
-        name, dims = tensor.name, tuple(tensor.dims)
-        _require(bool(name) and name not in constants, "two of its constants have one name")
-        _require(not tensor.external_data and tensor.data_location == 0, f"its constant {name!r} lies in another file")
-        _require(tensor.data_type in ITEM_BYTES, f"its constant {name!r} has a type that graphs do not use")
-        _require(len(dims) <= 8 and all(0 <= size <= MAX_ELEMENTS for size in dims), f"the shape of {name!r} is wrong")
-        expected = math.prod(dims) * ITEM_BYTES[tensor.data_type]
-        _require(len(tensor.raw_data) == expected, f"its constant {name!r} has other data than its shape needs")
-        constants[name] = dims
+        name, dims, kind = tensor.name, tuple(tensor.dims), tensor.data_type
+        shown = repr(name[:40])
+        require(bool(name) and name not in constants, "two of its constants have one name")
+        require(kind in ITEM_BYTES, f"its constant {shown} has a type that graphs do not use")
+        small = len(dims) <= 8 and all(0 < size <= MAX_ELEMENTS for size in dims) and math.prod(dims) <= MAX_ELEMENTS
+        require(small, f"the shape of its constant {shown} is out of bounds")
+        right = len(tensor.raw_data) == math.prod(dims) * ITEM_BYTES[kind]
+        require(right, f"its constant {shown} has other data than its shape needs")
+        if kind == FLOAT:
+            finite = bool(np.isfinite(np.frombuffer(tensor.raw_data, "<f4")).all())
+            require(finite, f"its constant {shown} contains NaN or infinity")
+        values = None
+        if kind == INT64 and len(dims) <= 1 and math.prod(dims) <= MAX_INTEGERS:
+            values = tuple(np.frombuffer(tensor.raw_data, "<i8").tolist())
+        constants[name] = Tensor(kind, dims, values, constant=True)
     return constants
 
 
-def _check_interface(graph: Any, shapes: dict[str, tuple[int, ...]], config: Any) -> None:
-    inputs, outputs = [value.name for value in graph.input], [value.name for value in graph.output]
-    _require(inputs == ["image"] and outputs == ["logits", "latent"], "its inputs and outputs have other names")
-    floats = all(value.type.tensor_type.elem_type == FLOAT for value in (*graph.input, *graph.output))
-    _require(floats, "its inputs and outputs are no float32")
-    expected = (GROUP, len(config.rows), config.steps)
-    _require(shapes["image"] == image_shape(config), f"its input has shape {shapes['image']}, not that of the config")
-    _require(shapes["logits"] == expected, f"its logits have shape {shapes['logits']}; the config says {expected}")
-    _require(len(shapes["latent"]) == 2 and shapes["latent"][0] == GROUP, "its latent output has another shape")
-
-
-def _check_nodes(graph: Any, constants: dict[str, tuple[int, ...]], shapes: dict[str, tuple[int, ...]]) -> None:
-    known = {"image", *constants}
+def _compute(
+    tensors: dict[str, Tensor], graph: Any, stated: dict[str, tuple[int, tuple[int, ...]]]
+) -> dict[str, Tensor]:
+    """All tensors by name: those that are given, and the outputs of the operators. Operators must be in order."""
+    work, total = 0, sum(tensor.size for tensor in tensors.values())
     for node in graph.node:
         kind = node.op_type
-        _require(kind in OPERATORS and node.domain in ("", "ai.onnx"), f"its operator {kind[:40]!r} is not on the list")
-        _require(all(name in known or not name for name in node.input), f"an input of its {kind} does not exist")
-        _require(all(a.type in ATTRIBUTE_TYPES for a in node.attribute), f"its {kind} has an attribute of another kind")
-        for k in OPERATORS[kind]:
-            fixed = len(node.input) <= k or not node.input[k] or node.input[k] in constants
-            _require(fixed, f"the shape of its {kind} is not a constant")
-        if kind == "Conv":
-            kernel = constants.get(node.input[1]) if len(node.input) > 1 else None
-            _require(kernel is not None and math.prod(kernel[1:]) <= MAX_KERNEL, "the kernel of its Conv is too large")
-        for name in node.output:
-            _require(name not in known, "two of its operators have one output")
-            _require(not name or name in shapes, f"the shape of an output of its {kind} is not stated")
-            known.add(name) if name else None
-    _require({"logits", "latent"} <= known, "nothing computes its outputs")
+        listed = kind in operators.OPERATORS and node.domain in ("", "ai.onnx")
+        require(listed, f"its operator {kind[:40]!r} is not on the list")
+        require(all(name in tensors or not name for name in node.input), f"an input of its {kind} does not exist")
+        attributes = {attribute.name: _value(attribute) for attribute in node.attribute}
+        require(len(attributes) == len(node.attribute), f"its {kind} has an attribute twice")
+        inputs = [tensors[name] if name else None for name in node.input]
+        results, multiplications = operators.outputs(operators.Call(kind, inputs, attributes, len(node.output)))
+        work += multiplications
+        for name, result in zip(node.output, results, strict=True):
+            require(bool(name) and name not in tensors, "two of its tensors have one name, or one has none")
+            tensors[name] = result
+            total += result.size
+        require(total <= MAX_SUM, "its tensors are too large")
+        require(work <= MAX_WORK, "it would compute too long")
+    return tensors
 
 
-def _static_shape(value: Any) -> tuple[int, ...]:
-    tensor = value.type.tensor_type
-    sizes = tuple(0 if dim.dim_param else dim.dim_value for dim in tensor.shape.dim)
-    _require(tensor.elem_type in ITEM_BYTES, f"the type of its tensor {value.name[:40]!r} is not used in graphs")
-    _require(len(sizes) <= 8 and all(0 < size <= MAX_ELEMENTS for size in sizes), "a shape is open or out of bounds")
-    _require(math.prod(sizes) <= MAX_ELEMENTS, "one of its tensors is too large")
-    return sizes
+def _value(attribute: Any) -> Any:
+    """The value of an attribute."""
+    expected = operators.ATTRIBUTE_TYPES.get(attribute.name, 2)
+    require(attribute.type == expected, f"its attribute {attribute.name[:40]!r} has the wrong type")
+    value = getattr(attribute, {1: "f", 2: "i", 3: "s", 7: "ints"}[expected])
+    require(expected != 1 or math.isfinite(value), f"its attribute {attribute.name[:40]!r} is not a finite number")
+    return list(value) if expected == 7 else value
 
 
-def _require(holds: bool, fault: str) -> None:
-    if not holds:
-        raise ValueError(fault)
+def _stated(graph: Any) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """Types and shapes that a graph states about its own tensors."""
+    stated = {}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        tensor = value.type.tensor_type
+        sizes = tuple(0 if dim.dim_param else dim.dim_value for dim in tensor.shape.dim)
+        require(value.name not in stated, "it states the shape of a tensor twice")
+        stated[value.name] = (tensor.elem_type, sizes)
+    return stated
+
+
+def _check_fields(content: bytes, kind: str = "Model", first: int = 0, stop: int | None = None, count: int = 0) -> int:
+    """Walks through the fields of a message before protobuf builds it, and returns their number.
+
+    A small file could otherwise hold millions of empty messages or numbers, each of which needs memory, or fields that
+    another reader of the file obeys. Raises ValueError for a field that SCHEMA lacks.
+    """
+    position, stop = first, len(content) if stop is None else stop
+    while position < stop:
+        count += 1
+        require(count <= MAX_FIELDS, "it has too many fields")
+        key, position = _varint(content, position, stop)
+        require(key >> 3 in FIELDS[kind], f"field {key >> 3} of its {kind} is not on the list")
+        field = FIELDS[kind][key >> 3]
+        expected = WIRE.get(field.removeprefix("*"), 2)
+        if key & 7 == 0 == expected:
+            _, position = _varint(content, position, stop)
+        elif key & 7 == 5 == expected:
+            position += 4
+        else:
+            require(key & 7 == 2 and (expected == 2 or field.startswith("*")), "it is damaged or no ONNX graph")
+            length, position = _varint(content, position, stop)
+            end = position + length
+            require(end <= stop, "it is damaged or no ONNX graph")
+            if field.removeprefix("*") in SCHEMA:
+                count = _check_fields(content, field.removeprefix("*"), position, end, count)
+            elif field != "bytes" and (kind, key >> 3) not in LONG:
+                require(length <= MAX_LIST, "one of its names or lists is too long")
+            position = end
+    require(position == stop, "it is damaged or no ONNX graph")
+    return count
+
+
+def _varint(content: bytes, position: int, stop: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < stop and shift < 70:
+        byte = content[position]
+        value |= (byte & 127) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 128:
+            return value, position
+    raise ValueError("it is damaged or no ONNX graph")
 
 
 @cache

@@ -31,7 +31,7 @@ def open_network(graph: bytes, name: str) -> Network:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # faults are raised; nothing is printed
-    # The shapes that a graph states were checked; here they are compared with those that its operators have.
+    # All shapes were checked (loxo.engine.graph). This is a second check, by ONNX Runtime's own rules.
     options.add_session_config_entry("session.strict_shape_type_inference", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
