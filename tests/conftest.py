@@ -3,6 +3,7 @@
 The helpers and the benchmarks can be imported, by tests and by the processes they start, which inherit sys.path.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -27,7 +28,9 @@ NEEDS = {
     "training": "torch",
     "engine/runtime_cases.py": "torch",
     "engine/test_frontend.py": "torch",
+    "engine/test_frontend_sounds.py": "torch",
     "engine/test_model_file.py": "torch",
+    "engine/test_runtimes.py": "torch",
     "review/test_browser.py": "playwright",
     "test_bundled_model.py": "torch",
 }
@@ -65,10 +68,11 @@ def _cache(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _without_openvino() -> Iterator[None]:
-    """This process takes ONNX Runtime: with OpenVINO loaded, a process of many tests crashes later."""
+    """This process chooses ONNX Runtime: with OpenVINO loaded, a long process of tests crashes later."""
     installed = engine.is_installed
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "is_installed", lambda runtime: runtime != "openvino" and installed(runtime))
+        if not os.environ.get("LOXO_TESTS_LOAD_OPENVINO"):
+            patch.setattr(engine, "is_installed", lambda runtime: runtime != "openvino" and installed(runtime))
         yield
 
 

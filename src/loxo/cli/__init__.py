@@ -16,6 +16,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     detect,
     embed,
     evaluate,
+    export,
     fetch,
     info,
     report,

@@ -38,4 +38,5 @@ def convert(
 
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     report = convert_checkpoint(checkpoint, out, preset=preset, classes=names)
-    console.print(f"{report}\nthe model was written to {out}", markup=False, highlight=False, soft_wrap=True)
+    note = f"detection with this model needs PyTorch: pip install 'loxo[train]', or try loxo export {out}"
+    console.print(f"{report}\nthe model was written to {out}\n{note}", markup=False, highlight=False, soft_wrap=True)

@@ -123,6 +123,13 @@ def read_graph(model: ModelFile) -> bytes:
     return graph
 
 
+def precision_of(graph: bytes, other: str) -> str:
+    """ "int8" for a checked graph with quantised layers, else `other`, the precision of the runtime."""
+    message = messages()["Model"]()
+    message.ParseFromString(graph)
+    return "int8" if any(node.op_type == "QuantizeLinear" for node in message.graph.node) else other
+
+
 def seal_graph(body: bytes, weights_sha256: str) -> bytes:
     """The content of a graph file: an ONNX model without metadata, then the entry that names its weights."""
     return body + _metadata(body, weights_sha256)

@@ -1,4 +1,4 @@
-"""The graph of a model by ONNX Runtime: float32 on the CPU, in one thread."""
+"""The graph of a model by ONNX Runtime: float32, or int8 where the graph is quantised, on the CPU in one thread."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.engine.engine import GraphEngine, Network
-from loxo.engine.graph import read_graph
+from loxo.engine.graph import precision_of, read_graph
 from loxo.engine.model_file import ModelFile
 from loxo.errors import LoxoError
 
@@ -19,8 +19,10 @@ def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
     """Raises LoxoError when the graph cannot be read or is not accepted."""
     import onnxruntime
 
-    network = open_network(read_graph(model), str(model.graph_path))
-    version = {"runtime": "onnxruntime", "precision": "float32", "onnxruntime": onnxruntime.__version__}
+    graph = read_graph(model)
+    network = open_network(graph, str(model.graph_path))
+    precision = precision_of(graph, "float32")
+    version = {"runtime": "onnxruntime", "precision": precision, "onnxruntime": onnxruntime.__version__}
     return GraphEngine(model, network, version)
 
 

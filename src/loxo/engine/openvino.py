@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.engine.engine import GraphEngine, Network
-from loxo.engine.graph import read_graph
+from loxo.engine.graph import precision_of, read_graph
 from loxo.engine.model_file import ModelFile
 from loxo.engine.onnx_runtime import _first_line
 from loxo.errors import LoxoError
@@ -25,10 +25,12 @@ def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
     """Raises LoxoError when the graph cannot be read or is not accepted."""
     import openvino
 
-    precision = fastest_precision()
-    network = open_network(read_graph(model), str(model.graph_path), precision)
+    precision, graph = fastest_precision(), read_graph(model)
+    network = open_network(graph, str(model.graph_path), precision)
     version = openvino.__version__.partition("-")[0]
-    return GraphEngine(model, network, {"runtime": "openvino", "precision": precision, "openvino": version})
+    return GraphEngine(
+        model, network, {"runtime": "openvino", "precision": precision_of(graph, precision), "openvino": version}
+    )
 
 
 def fastest_precision() -> str:

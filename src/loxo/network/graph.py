@@ -6,7 +6,6 @@ end stays outside. It is written beside the model file and names its weights (lo
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from pathlib import Path
@@ -16,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from loxo.engine.frontend import is_supported
-from loxo.engine.graph import image_shape, parse_graph, seal_graph
-from loxo.engine.model_file import ModelFile, read_model_file
+from loxo.engine.graph import image_shape, parse_graph, read_graph, seal_graph
+from loxo.engine.model_file import BUNDLED, GRAPH_SUFFIX, ModelFile, read_model_file
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.network.base import FrameModel
@@ -53,27 +52,70 @@ class _FromImage(nn.Module):
         return self.model.network(image * self.scale + self.shift)
 
 
-def export_graph(name_or_path: str | Path) -> Path:
-    """Writes the graph of a model file beside it, and returns its path.
+def export_graph(name_or_path: str | Path, out: str | Path | None = None) -> Path:
+    """Writes the graph of a model file beside it, and returns the graph's path.
 
-    Raises LoxoError when the model has no graph (only PyTorch computes its front end or its operators), when the
-    packages of the extra `train` are not installed, and when the file cannot be written.
+    With `out`, the model file is copied there and its graph is written beside the copy. Raises LoxoError when the model
+    has no graph (only PyTorch computes its front end or its operators), when the packages of the extra `train` are not
+    installed, and when a file cannot be written.
     """
+    file = read_model_file(name_or_path)
+    content = seal_checked(file, onnx_of_file(file))
+    if out is not None:
+        return write_with_graph(file, content, Path(out))
+    write_atomically(file.graph_path, content)
+    return file.graph_path
+
+
+def check_bundled(name_or_path: str | Path) -> None:
+    """Raises LoxoError for a bundled model whose graph is in order, so that no command overwrites it by accident."""
+    file = read_model_file(name_or_path)
+    if file.path.parent != BUNDLED:
+        return
+    try:
+        read_graph(file)
+    except LoxoError:
+        return
+    raise LoxoError(
+        f"{file.graph_path}: the bundled model already has this graph. Give --out to write a copy of the model with "
+        "a graph of its own."
+    )
+
+
+def onnx_of_file(file: ModelFile) -> bytes:
+    """The ONNX model of a model file's network. Raises LoxoError as export_graph does."""
     from safetensors.torch import load_file
 
-    file = read_model_file(name_or_path)
     check_exportable(file)
     model = build(file.config)
-    model.load_state_dict(load_file(file.path))
-    content = seal_graph(onnx_of(model.eval()), file.weights_sha256)
+    try:
+        model.load_state_dict(load_file(file.path))
+    except RuntimeError as error:
+        raise LoxoError(f"{file.path}: the weights do not fit the config in the file's header. {error}") from error
+    return onnx_of(model.eval())
+
+
+def seal_checked(file: ModelFile, body: bytes) -> bytes:
+    """The content of a graph file that detection accepts. Raises LoxoError where it would not accept it."""
+    content = seal_graph(body, file.weights_sha256)
     try:
         parse_graph(content, file.config)
     except ValueError as error:
         raise LoxoError(
             f"{file.path}: this network cannot be a graph: {error}. Use --runtime torch with it."
         ) from error
-    write_atomically(file.graph_path, content)
-    return file.graph_path
+    return content
+
+
+def write_with_graph(file: ModelFile, content: bytes, out: Path) -> Path:
+    """Copies a model file and writes this graph beside the copy; returns the graph's path."""
+    if out.suffix != ".safetensors":
+        raise LoxoError(f"{out}: the name of a model file must end in .safetensors.")
+    if out.resolve() == file.path.resolve():
+        raise LoxoError(f"{out}: this is the model file itself. Give the copy another name.")
+    write_atomically(out, file.path.read_bytes())
+    write_atomically(out.with_suffix(GRAPH_SUFFIX), content)
+    return out.with_suffix(GRAPH_SUFFIX)
 
 
 def write_graph(path: str | Path) -> str | None:
@@ -97,7 +139,7 @@ def check_exportable(file: ModelFile) -> None:
 def onnx_of(model: FrameModel) -> bytes:
     """The ONNX model of a network for one group of windows, without metadata. Raises LoxoError without the packages."""
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401 (the exporter needs it)
     except ImportError as error:
         raise LoxoError(f"Export needs {error.name}, which is not installed. Run: pip install 'loxo[train]'") from error
@@ -114,9 +156,15 @@ def onnx_of(model: FrameModel) -> bytes:
             input_names=["image"],
             output_names=["logits", "latent"],
         )
-    buffer = io.BytesIO()
-    onnx.save(_plain(onnx.shape_inference.infer_shapes(program.model_proto, strict_mode=True)), buffer)
-    return buffer.getvalue()
+    return plain_onnx(program.model_proto)
+
+
+def plain_onnx(model: Any) -> bytes:
+    """An ONNX model with the shapes of its tensors, as the body of a graph file."""
+    import onnx
+
+    plain: bytes = _plain(onnx.shape_inference.infer_shapes(model, strict_mode=True)).SerializeToString()
+    return plain
 
 
 def _plain(message: Any) -> Any:

@@ -1,0 +1,44 @@
+"""`loxo export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loxo.cli.app import app, console
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.")],
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="8-bit linear layers, for ARM CPUs: a smaller graph, with slightly other scores."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Copy of the model file, with the graph beside it. Default with --int8: MODEL-int8."),
+    ] = None,
+) -> None:
+    """Write the graph of a model (ONNX) beside its file. Detection without PyTorch needs it.
+
+    Training writes it too. This command needs PyTorch: pip install 'loxo[train]'.
+
+    Example: `loxo export model.safetensors`
+    """
+    from loxo.network.graph import check_bundled, export_graph
+
+    if int8:
+        from loxo.training.int8 import export_int8
+
+        path = export_int8(model, out)
+    else:
+        if out is None:
+            check_bundled(model)
+        path = export_graph(model, out)
+    console.print(f"the graph was written to {path}", markup=False, highlight=False, soft_wrap=True)
+    if path.stem != Path(model).stem or out is not None:
+        name = path.with_suffix(".safetensors")
+        console.print(f"detect with it: loxo detect --model {name}", markup=False, highlight=False, soft_wrap=True)
