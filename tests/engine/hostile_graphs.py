@@ -342,7 +342,8 @@ def bombs() -> Iterator[tuple[str, Change]]:
 def operators() -> Iterator[tuple[str, Change]]:
     kinds = ("Shape", "Size", "NonZero", "If", "Loop", "Scan", "Constant", "Identity", "Cast", "Pad", "ConstantOfShape",
              "Range", "ImageDecoder", "StringNormalizer", "TfIdfVectorizer", "RandomNormal", "Einsum", "ScatterND",
-             "SequenceConstruct", "Optional", "LSTM", "Attention", "DFT", "Upsample", "relu", "Relu\n", "", "X" * 900)  # fmt: skip
+             "SequenceConstruct", "Optional", "LSTM", "Attention", "DFT", "Upsample", "relu", "Relu\n", "",
+             "X" * 900)  # fmt: skip
     for kind in kinds:
         yield f"operator {kind[:20]!r}", insert(node(kind, ["image"], ["y"]))
     for domain in ("com.microsoft", "ai.onnx.ml", "custom", "com.microsoft.nchwc"):
@@ -472,7 +473,7 @@ def interfaces() -> Iterator[tuple[str, Change]]:
     yield "three outputs", lambda model: model.graph.output.append(model.graph.output[0])
     yield "two inputs", lambda model: model.graph.input.append(helper.make_tensor_value_info("more", 1, (1,)))
     yield "a constant as input", lambda model: model.graph.input.append(
-        helper.make_tensor_value_info(model.graph.initializer[0].name, 1, tuple(model.graph.initializer[0].dims)))  # fmt: skip
+        helper.make_tensor_value_info(model.graph.initializer[0].name, 1, model.graph.initializer[0].dims))  # fmt: skip
     yield "no inputs", lambda model: model.graph.input.pop()
     yield "no outputs", lambda model: model.graph.ClearField("output")
     yield "input of other shape", set_shape("input", 0, 1, 2, 128, 1024)
@@ -499,7 +500,7 @@ def interfaces() -> Iterator[tuple[str, Change]]:
     yield "two operator sets", lambda model: model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     yield "other operator set", lambda model: setattr(model.opset_import[0], "domain", "com.microsoft")
     yield "a function", lambda model: model.functions.append(
-        helper.make_function("local", "F", ["x"], ["y"], [node("Relu", ["x"], ["y"])], [helper.make_opsetid("", 20)]))  # fmt: skip
+        helper.make_function("local", "F", ["x"], ["y"], [], [helper.make_opsetid("", 20)]))  # fmt: skip
 
 
 def _exchange(values) -> None:

@@ -3,11 +3,20 @@
 import shutil
 import warnings
 
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from recordings import fixture_recording, sounds
 
+from loxo import LoxoError, detect, load_engine
+from loxo.engine.frontend import FrontEnd
+from loxo.engine.graph import read_graph
+from loxo.engine.model_file import read_model_file
 from loxo.network.base import FrameModel
 from loxo.network.fast import training
+from loxo.network.graph import export_graph
+from loxo.network.loading import load_model, save_model
 from loxo.network.registry import build
 
 MODELS = {
@@ -94,3 +103,71 @@ def test_torch_compile():
         warnings.simplefilter("ignore")  # the compiler's own deprecations
         compiled = torch.compile(module, fullgraph=True)
         torch.testing.assert_close(compiled(bands), module(bands), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("preset", ["default", "ast-elephants", "crnn"])
+def test_the_graph_of_each_architecture_is_accepted_and_gives_its_outputs(preset, tmp_path):
+    pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    path = tmp_path / "model.safetensors"
+    save_model(build(preset, **MODELS[preset]).eval(), path)
+    graph = read_model_file(export_graph(path).with_suffix(".safetensors"))
+    model = load_model(path)
+    images = FrontEnd(model.config).images(sounds(model.config, 4))
+    session = onnxruntime.InferenceSession(read_graph(graph), providers=["CPUExecutionProvider"])
+    logits, latent = session.run(["logits", "latent"], {"image": images})
+    with torch.inference_mode():
+        expected, expected_latent = model.network(model.scaled(torch.from_numpy(images).transpose(2, 3)))
+    np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(latent, expected_latent, atol=1e-4, rtol=0)
+
+
+def test_export_writes_a_copy_where_out_is_given(loxo, tmp_path):
+    pytest.importorskip("onnxscript")
+    path, copy = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_model(build("default", **MODELS["default"]), path)
+    code, out, _ = loxo("export", path)
+    assert code == 0 and f"the graph was written to {tmp_path / 'a.onnx'}" in out
+    code, out, _ = loxo("export", path, "--out", copy)
+    assert code == 0 and f"loxo detect --model {copy}" in out
+    assert copy.read_bytes() == path.read_bytes()
+    assert copy.with_suffix(".onnx").read_bytes() == path.with_suffix(".onnx").read_bytes()
+    for wrong, words in ((path, "the model file itself"), (tmp_path / "b.onnx", "must end in .safetensors")):
+        code, _, err = loxo("export", path, "--out", wrong)
+        assert code == 2 and words in err
+
+
+def test_export_does_not_overwrite_a_bundled_graph_that_is_in_order(loxo):
+    graph = read_model_file("default").graph_path
+    before = graph.stat().st_mtime_ns
+    code, _, err = loxo("export", "default")
+    assert code == 2 and "already has this graph. Give --out" in err
+    assert graph.stat().st_mtime_ns == before
+
+
+def test_weights_with_nan_have_no_graph_and_leave_none(tmp_path):
+    pytest.importorskip("onnxscript")
+    path, model = tmp_path / "a.safetensors", build("default", **MODELS["default"])
+    with torch.no_grad():
+        next(parameter for parameter in model.parameters() if parameter.dim() == 2)[0] = float("nan")
+    save_model(model, path)
+    with pytest.raises(LoxoError, match=r"cannot be a graph: its constant .* contains NaN"):
+        export_graph(path)
+    assert not path.with_suffix(".onnx").exists()
+
+
+def test_an_int8_graph_keeps_the_events(loxo, tmp_path, monkeypatch):
+    pytest.importorskip("onnxscript")
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = loxo("export", "default", "--int8")
+    assert code == 0 and "written to default-int8.onnx" in out
+    copy, bundled = read_model_file("default-int8.safetensors"), read_model_file("default")
+    assert copy.weights_sha256 == bundled.weights_sha256
+    assert copy.graph_path.stat().st_size < 0.65 * bundled.graph_path.stat().st_size
+    engine = load_engine(copy.path)
+    assert engine.describe()["precision"] == "int8"
+    path = fixture_recording(tmp_path)
+    ours, theirs = detect(path, engine), detect(path, "default")
+    assert len(theirs) >= 2 and ours["label"].tolist() == theirs["label"].tolist()
+    for column, largest in (("start_s", 0.33), ("end_s", 0.33), ("score", 0.05)):
+        assert np.abs(ours[column] - theirs[column]).max() < largest
