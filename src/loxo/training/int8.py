@@ -46,8 +46,15 @@ def calibration_images(config: ModelConfig) -> Floats:
     """(windows, channels, n_mels, image_frames): windows of simulated recordings and of white noise."""
     with tempfile.TemporaryDirectory() as folder:
         recordings = Path(folder) / "recordings"
-        rates: dict[str, Any] = {"rumbles_per_hour": RUMBLES_PER_HOUR, "gunshots_per_hour": GUNSHOTS_PER_HOUR}
-        simulate(recordings, HOURS, SEED, sample_rate=config.sample_rate, format="wav", **rates)
+        simulate(
+            recordings,
+            HOURS,
+            SEED,
+            sample_rate=config.sample_rate,
+            format="wav",
+            rumbles_per_hour=RUMBLES_PER_HOUR,
+            gunshots_per_hour=GUNSHOTS_PER_HOUR,
+        )
         (path,) = recordings.glob("*.wav")
         samples, _ = soundfile.read(path, dtype="float32")
     size = config.window_samples
