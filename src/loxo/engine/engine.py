@@ -26,7 +26,7 @@ from loxo.engine.frontend import FrontEnd, Levels, is_supported
 from loxo.engine.model_file import ModelFile, find_model, read_model_file
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
-from loxo.machine import keep_freed_memory
+from loxo.machine import gc_paused, keep_freed_memory
 
 RUNTIMES = ("auto", "onnxruntime", "openvino", "torch")
 # The module of each runtime; each has open_engine(model file, device).
@@ -115,7 +115,10 @@ def load_engine(name_or_path: str | Path = "default", *, device: str = "cpu", ru
     path = find_model(name_or_path)
     model = read_model_file(path)
     chosen = choose_runtime(runtime, device, model)
-    engine: Engine = import_module(MODULES[chosen]).open_engine(model, device)
+    with gc_paused():  # PyTorch and OpenVINO are large packages
+        module = import_module(MODULES[chosen])
+        import_module(chosen)
+    engine: Engine = module.open_engine(model, device)
     return engine
 
 
