@@ -20,6 +20,7 @@ from loxo.engine.model_file import BUNDLED, GRAPH_SUFFIX, ModelFile, read_model_
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.network.base import FrameModel
+from loxo.network.fast import export
 from loxo.network.registry import build
 
 OPSET = 20
@@ -92,6 +93,7 @@ def onnx_of_file(file: ModelFile) -> bytes:
         model.load_state_dict(load_file(file.path))
     except RuntimeError as error:
         raise LoxoError(f"{file.path}: the weights do not fit the config in the file's header. {error}") from error
+    export.apply(model)
     return onnx_of(model.eval())
 
 
