@@ -98,6 +98,10 @@ def test_metrics_of_an_example(tables):
     json.dumps(report, allow_nan=False)
 
 
+def test_one_path_needs_no_list(tables):
+    assert evaluate(tables[0], tables[1], hours=2.0).report == evaluate([tables[0]], [tables[1]], hours=2.0).report
+
+
 def test_a_threshold_changes_ratios_and_errors_but_not_curves(tables):
     all_, above = (evaluate([tables[0]], [tables[1]], hours=2.0, threshold=t).report for t in (None, 0.75))
     one, other = (r["detectors"][0]["classes"]["rumble"] for r in (all_, above))

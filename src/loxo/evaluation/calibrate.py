@@ -25,7 +25,7 @@ from loxo.evaluation.calibration import (
     reliability,
     scores_and_verdicts,
 )
-from loxo.evaluation.inputs import gather, read_detections, read_truth
+from loxo.evaluation.inputs import as_paths, gather, read_detections, read_truth
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
 from loxo.survey.progress import SurveyProgress
@@ -49,8 +49,8 @@ class ClassFit:
 
 def calibrate(
     model: str | Path,
-    truth: Sequence[str | Path],
-    recordings: Sequence[str | Path],
+    truth: str | Path | Sequence[str | Path],
+    recordings: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     max_fp_per_hour: float | None = None,
@@ -68,6 +68,7 @@ def calibrate(
     """
     source = read_model_file(model)
     before = source.config
+    truth, recordings = as_paths(truth), as_paths(recordings)
     events = read_truth(truth)
     _check_names(events, recordings)
     with tempfile.TemporaryDirectory() as folder:

@@ -23,7 +23,7 @@ import numpy as np
 
 from loxo.errors import LoxoError
 from loxo.evaluation.calibration import reliability, scores_and_verdicts
-from loxo.evaluation.inputs import IGNORE, Case, ClassData, Detector, gather, read_detections, read_truth
+from loxo.evaluation.inputs import IGNORE, Case, ClassData, Detector, as_paths, gather, read_detections, read_truth
 from loxo.evaluation.intervals import bootstrap
 from loxo.evaluation.matching import (
     FALSE_POSITIVE,
@@ -67,8 +67,8 @@ class Evaluation:
 
 
 def evaluate(
-    truth: Sequence[str | Path],
-    detections: Sequence[str | Path],
+    truth: str | Path | Sequence[str | Path],
+    detections: str | Path | Sequence[str | Path],
     *,
     recordings: str | Path | None = None,
     hours: float | None = None,
@@ -96,6 +96,7 @@ def evaluate(
         raise LoxoError("There is nothing to evaluate: give the run folder or the tables of at least one detector.")
     if hours is not None and not (math.isfinite(hours) and hours > 0):
         raise LoxoError(f"The total duration in hours must be more than 0, not {hours:g}.")
+    truth, detections = as_paths(truth), as_paths(detections)
     criteria = criteria_of(iou)
     detectors = _with_unique_names([read_detections(path, label) for path in detections])
     case = gather(

@@ -82,6 +82,11 @@ class Case:
 # -- reading
 
 
+def as_paths(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """One path or several, as a list."""
+    return [paths] if isinstance(paths, str | Path) else list(paths)
+
+
 def read_truth(paths: Sequence[str | Path], label: str | None = None) -> pd.DataFrame:
     """The events of all tables and folders of tables, with `marginal` (bool) and `snr_db` (NaN if unknown).
 
