@@ -14,6 +14,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -72,13 +73,18 @@ class Engine(Protocol):
 class GraphEngine:
     """An engine that runs the graph of a model file."""
 
-    def __init__(self, model: ModelFile, network: Network, description: dict[str, str]) -> None:
+    def __init__(self, model: ModelFile, open_network: Callable[[], Network], description: dict[str, str]) -> None:
         keep_freed_memory()
         self.config: ModelConfig = model.config
         self.provenance, self.sha256 = model.provenance, model.sha256
         self.group: int | None = GROUP
-        self.network = network
+        self._open_network = open_network
         self._frontend, self._description = FrontEnd(model.config), description
+
+    @cached_property
+    def network(self) -> Network:
+        """The runtime's network, opened when it is used first. Raises LoxoError when the runtime does not accept it."""
+        return self._open_network()
 
     def describe(self) -> dict[str, str]:
         return dict(self._description)
@@ -105,11 +111,14 @@ class _GraphInput:
         return np.concatenate(logits), np.concatenate(latents)
 
 
-def load_engine(name_or_path: str | Path = "default", *, device: str = "cpu", runtime: str = "auto") -> Engine:
+def load_engine(
+    name_or_path: str | Path = "default", *, device: str = "cpu", runtime: str = "auto", start: bool = True
+) -> Engine:
     """The engine of a bundled model, or of the model in a file.
 
     `runtime`: one of RUNTIMES. "auto" takes the fastest that is installed and can compute the model: OpenVINO, ONNX
-    Runtime, then PyTorch; on another `device` than the CPU, PyTorch. Raises LoxoError when the model file or its graph
+    Runtime, then PyTorch; on another `device` than the CPU, PyTorch. `start`: the runtime opens the graph now, not when
+    it is used first. Raises LoxoError when the model file or its graph
     cannot be read, and for a runtime or device that is not available.
     """
     path = find_model(name_or_path)
@@ -119,6 +128,8 @@ def load_engine(name_or_path: str | Path = "default", *, device: str = "cpu", ru
         module = import_module(MODULES[chosen])
         import_module(chosen)
     engine: Engine = module.open_engine(model, device)
+    if start and isinstance(engine, GraphEngine):
+        _ = engine.network
     return engine
 
 

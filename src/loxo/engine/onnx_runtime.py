@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,13 @@ Floats = NDArray[np.float32]
 
 
 def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
-    """Raises LoxoError when the graph cannot be read or is not accepted."""
+    """An engine that opens its network when it is used first. Raises LoxoError when the graph cannot be read."""
     import onnxruntime
 
     graph = read_graph(model)
-    network = open_network(graph, str(model.graph_path))
     precision = precision_of(graph, "float32")
     version = {"runtime": "onnxruntime", "precision": precision, "onnxruntime": onnxruntime.__version__}
-    return GraphEngine(model, network, version)
+    return GraphEngine(model, partial(open_network, graph, str(model.graph_path)), version)
 
 
 def open_network(graph: bytes, name: str) -> Network:

@@ -7,6 +7,7 @@ is compiled anew in each process: that takes 0.3 s, as long as reading a compile
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +23,13 @@ HINTS = {"bfloat16": "bf16", "float32": "f32"}
 
 
 def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
-    """Raises LoxoError when the graph cannot be read or is not accepted."""
+    """An engine that opens its network when it is used first. Raises LoxoError when the graph cannot be read."""
     import openvino
 
     precision, graph = fastest_precision(), read_graph(model)
-    network = open_network(graph, str(model.graph_path), precision)
     version = openvino.__version__.partition("-")[0]
-    return GraphEngine(
-        model, network, {"runtime": "openvino", "precision": precision_of(graph, precision), "openvino": version}
-    )
+    description = {"runtime": "openvino", "precision": precision_of(graph, precision), "openvino": version}
+    return GraphEngine(model, partial(open_network, graph, str(model.graph_path), precision), description)
 
 
 def fastest_precision() -> str:

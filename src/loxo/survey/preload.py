@@ -10,3 +10,6 @@ with gc_paused():
     import scipy.fft  # type: ignore[import-untyped]  # noqa: F401
     import soundfile  # noqa: F401
     import soxr  # noqa: F401
+
+    import loxo.engine.onnx_runtime
+    import loxo.survey.tasks  # noqa: F401

@@ -106,9 +106,10 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
-    if cluster is None and _worth(workers, len(found), _size(found[0])) > 1:
+    own_processes = cluster is None and _worth(workers, len(found), _size(found[0])) > 1
+    if own_processes:
         start_server()  # it imports what this process imports next, on another core
-    load, engine = _load(model, load, device, runtime)
+    load, engine = _load(model, load, device, runtime, start=not own_processes)
     check_threshold(threshold, engine.config.classes)
     parameters = {
         "version": _version(),
@@ -142,14 +143,14 @@ def _check(options: Options, workers: int, shard_minutes: float, patience_minute
         raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
 
 
-def _load(model: str | Path, load: Load | None, device: str, runtime: str) -> tuple[Load, Engine]:
-    """How processes get the engine, and the engine."""
+def _load(model: str | Path, load: Load | None, device: str, runtime: str, start: bool) -> tuple[Load, Engine]:
+    """How processes get the engine, and the engine; `start`: ready to compute in this process."""
     if load is not None:
         return load, as_engine(load())
     path = find_model(model)
     runtime = choose_runtime(runtime, device, read_model_file(path))
     load = partial(load_engine, path, device=device, runtime=runtime)
-    return load, load()
+    return load, load(start=start)
 
 
 def _version() -> str:
