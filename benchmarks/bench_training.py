@@ -30,7 +30,7 @@ import torch
 
 import reporting
 from loxo.engine.architectures import HTSATConfig
-from loxo.machine import keep_freed_memory
+from loxo.machine import keep_freed_memory, numpy_on_one_thread
 from loxo.network.fast import training as fast_training
 from loxo.network.fast.inference import bfloat16_is_fast
 from loxo.network.registry import build
@@ -93,6 +93,7 @@ def iteration_seconds(options: argparse.Namespace) -> float:
     model = build(HTSATConfig.preset("default")).train()
     if fast:
         keep_freed_memory()
+        numpy_on_one_thread()
         fast_training.apply(model)
     else:
         module.images = lambda model, waveform: model.frontend(waveform)

@@ -40,7 +40,7 @@ from loxo.engine.config import ModelConfig
 from loxo.engine.model_file import find_model, hash_model
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
-from loxo.machine import keep_freed_memory, usable_cores
+from loxo.machine import keep_freed_memory, numpy_on_one_thread, usable_cores
 from loxo.network.base import FrameModel
 from loxo.network.fast import training as fast_training
 from loxo.network.fast.inference import bfloat16_is_fast
@@ -176,6 +176,7 @@ def _configure_threads(workers: int) -> None:
     """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     torch.set_num_threads(int(wanted) if wanted.isdigit() and int(wanted) else max(1, usable_cores() - workers))
+    numpy_on_one_thread()
     keep_freed_memory()
 
 
