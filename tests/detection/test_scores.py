@@ -102,5 +102,5 @@ def test_bad_options_and_broken_models():
     for options in ({"window_overlap": 1.0}, {"window_overlap": -0.1}, {"batch_size": 0}):
         with pytest.raises(LoxoError):
             frame_scores(FakeModel(), [], **options)
-    with pytest.raises(LoxoError, match="no finite numbers"):
+    with pytest.raises(LoxoError, match="scores that are not finite"):
         frame_scores(BrokenModel(), [waveform(RATE)])

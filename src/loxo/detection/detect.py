@@ -1,5 +1,7 @@
-"""The events of one recording: its samples become frame scores (shards.py), these events (decode.py), and these get
-frequencies (frequency.py), site and start time (audio/filenames.py).
+"""The events of one recording.
+
+Samples become frame scores (shards.py), frame scores become events (decode.py). Events get frequency bounds
+(frequency.py), site and start time (audio/filenames.py).
 """
 
 from __future__ import annotations
@@ -32,21 +34,21 @@ if TYPE_CHECKING:
 
 
 class RecordingWarning(UserWarning):
-    """A recording was analysed in part only."""
+    """A recording was analysed only in part, or has a flaw that loses nothing."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What came out of one recording. Times in seconds."""
+    """The result of one recording. Times are in seconds."""
 
     events: pd.DataFrame
-    rows: tuple[str, ...]  # the model's (config.rows): its classes, and what else it tells
+    rows: tuple[str, ...]  # outputs of the model (config.rows): its classes, then overlap outputs if it has any
     scores: Scores  # (rows, steps), as they are stored
     hop_s: float  # length of a step
-    duration_s: float  # promised by the header: what is missing included
+    duration_s: float  # by the header, missing audio included
     analysed_s: float
-    fault: str | None  # why not all of it was analysed, one sentence
-    notes: tuple[str, ...]  # odd, but nothing is lost
+    fault: str | None  # why the recording was not analysed whole, one sentence
+    notes: tuple[str, ...]  # flaws that lose nothing, a sentence each
 
 
 Outcome = Analysis | str  # or why the recording has failed
@@ -64,11 +66,11 @@ def analyse(
 ) -> Analysis:
     """Frame scores and events of one recording of any length, in constant memory.
 
-    `window_overlap` (at least 0, below 1) is the share of a window that the next one sees again, `batch_size` the
-    windows that a GPU takes at once; for `threshold` see decode. `names` says how site and start are read out of the
-    path. `progress` is called with the seconds done and the seconds there are.
-    Whatever can be read of a damaged recording is analysed; `fault` tells the rest.
-    Raises RecordingError when nothing can be read, LoxoError for a bad option.
+    `window_overlap` (at least 0, below 1) is the overlap of consecutive windows as a fraction, `batch_size` the
+    number of windows that a GPU computes at once. For `threshold` see decode. `names` defines how site and start are
+    read from the path. `progress` receives the finished seconds and the duration.
+    The readable part of a damaged recording is analysed; `fault` states what is missing.
+    Raises RecordingError when nothing can be read, LoxoError for an invalid option.
     """
     engine = as_engine(model)
     config: Any = engine.config
@@ -96,16 +98,16 @@ def conclude(
     threshold: Threshold = None,
     names: Names = USUAL_NAMES,
 ) -> Analysis:
-    """From a recording's frame scores to its events. `path` is its name as given.
+    """The events of a recording from its frame scores. `path` is its name as given.
 
-    The scores are rounded as they are stored, so that kept scores decoded again give the same events.
+    The scores are rounded as they are stored, so that decoding kept scores again gives the same events.
     """
     scores = rounded(joined.scores)
     found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
     found, unmeasured = measure(found, recording, config, joined.samples)
     notes = [note for note in (recording.note, unmeasured) if note]
     if joined.zeroed:
-        notes.append(f"{path}: samples that were infinite or no number were taken as silence.")
+        notes.append(f"{path}: samples that were infinite or not a number became silence.")
     return Analysis(
         events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records"), names),
         rows=tuple(config.rows),

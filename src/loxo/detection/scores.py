@@ -1,16 +1,14 @@
 """Frame scores of a waveform of any length, in constant memory, the same to the bit however the work is cut.
 
-The model sees windows of the length it was trained on, laid by loxo.engine.windows: they start at multiples of a hop
-of whole steps, the last one where it holds the recording's end. CHUNK of them, one after the other, are a chunk, whose
-front end is computed once for all windows that overlap. Where windows overlap, their logits are averaged, each
-weighted by how far a step is from its window's border, and only then become probabilities. Every position is an
-integer number of steps.
+The model reads windows of its training length, placed by loxo.engine.windows. They start at multiples of a hop of whole
+steps; the last window contains the end of the recording. CHUNK consecutive windows are a chunk. The front end is
+computed once for all windows of a chunk. Where windows overlap, their logits are averaged, weighted by the distance of
+a step from the border of its window. Then they become probabilities. Every position is an integer number of steps.
 
-What a chunk gives depends on its samples alone, and sums do not depend on their order:
+The result of a chunk depends on its samples alone, and sums do not depend on their order:
 
-- On a CPU the model sees GROUP windows at a time, always the same ones: matrix products of another size may use
-  another kernel, which adds in another order. `batch_size` is for GPUs, where results agree between sizes up to float
-  noise.
+- On a CPU the engine always computes GROUP windows at a time: matrix products of another size may use another kernel,
+  which adds in another order. `batch_size` is for GPUs, where results of different sizes agree up to rounding.
 - Logits and weights are rounded to multiples of 2^-16 before they are multiplied and added up. The sums of such
   products are exact in float64.
 - Division and sigmoid come last, once for the whole recording.
@@ -32,9 +30,9 @@ if TYPE_CHECKING:
 
 Scores = NDArray[np.float32]  # (rows, steps)
 
-CHUNK = 4 * GROUP  # windows that are read at once: bounds the memory, and what is read twice at the borders
-UNIT = 2.0**-16  # far below what a score shows: 65536 logits to one
-LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 adds up 2,000 of them without a rounding
+CHUNK = 4 * GROUP  # windows that are read at once: limits the memory, and the samples that two chunks both read
+UNIT = 2.0**-16  # resolution of a logit, far below that of a score
+LOGIT_MAX = 2.0**10  # with UNIT, a product has at most 42 bits; float64 sums 2,000 of them without rounding
 
 
 def frame_scores(
@@ -44,13 +42,13 @@ def frame_scores(
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
 ) -> Scores:
-    """Probabilities (rows, steps) of a waveform that comes in blocks of any length, float32 at the model's rate.
+    """Probabilities (rows, steps) of a waveform in blocks of any length, float32 at the model's sample rate.
 
     Rows are those of config.rows. Step k covers the samples [k, k + 1) x config.step_samples; the last may reach
     beyond the waveform's end.
     `window_overlap` (at least 0, below 1) is the overlap between consecutive windows, as a fraction. A waveform shorter
     than a window is padded with silence at its end.
-    Raises LoxoError for a bad option, or when the model gives anything but finite scores.
+    Raises LoxoError for an invalid option, and when the model returns scores that are not finite.
     """
     config: Any = engine.config
     hop = hop_steps(window_overlap, int(config.steps), int(config.stride_steps))
@@ -60,7 +58,7 @@ def frame_scores(
     buffer, first = np.zeros(0, np.float32), 0  # the waveform from the step `first` on
     for block in blocks:
         buffer = np.concatenate((buffer, block))
-        while len(buffer) >= chunk + hop * step_samples:  # a hop more, so that the last window is not done twice
+        while len(buffer) >= chunk + hop * step_samples:  # one more hop, so that the last window is not computed twice
             sums.add(first, buffer[:chunk])
             first += CHUNK * hop
             buffer = buffer[CHUNK * hop * step_samples :]
@@ -72,7 +70,7 @@ def frame_scores(
 
 
 def probabilities(sums: NDArray[np.float64], weights: NDArray[np.float64]) -> Scores:
-    """Of sums of weighted logits (rows, steps) and of weights (steps,)."""
+    """Probabilities from sums of weighted logits (rows, steps) and sums of the taper (steps,)."""
     return (1 / (1 + np.exp(-np.clip(sums / weights, -80, 80)))).astype(np.float32)
 
 
@@ -84,7 +82,7 @@ def rounded(scores: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 class WindowSums:
     """Sums of windows' weighted logits, (rows, steps), and of weights, from the step `first_step` on.
 
-    `covered` is the step after the last one that a window holds.
+    `covered` is the step after the last step of all windows.
     """
 
     def __init__(self, engine: Engine, hop: int, *, first_step: int = 0, batch_size: int = 8) -> None:
@@ -102,7 +100,7 @@ class WindowSums:
         self.covered = first_step
 
     def add(self, step: int, samples: NDArray[np.float32], on_group: Callable[[int], None] | None = None) -> None:
-        """All whole windows of samples that begin at a stride. `on_group` is told the samples done, group by group."""
+        """Adds all whole windows. `on_group` receives the number of finished samples after each group."""
         windows = max((len(samples) - self.window) // (self.hop * self.step_samples) + 1, 0)
         if not windows:
             return
@@ -114,13 +112,13 @@ class WindowSums:
                 on_group(some[-1] * self.hop * self.step_samples + self.window)
 
     def add_last(self, step: int, samples: NDArray[np.float32]) -> None:
-        """The window that ends with the samples, or holds their end and silence after; they begin at a stride."""
+        """Adds the window that contains the end of the samples; silence follows where they are too short."""
         behind = last_start(-(-len(samples) // self.step_samples), self.steps, self.stride)
         last = samples[behind * self.step_samples :]
         self._add(self.engine.read(np.pad(last, (0, self.window - len(last)))), step + behind, [0])
 
     def _add(self, source: LongInput, step: int, offsets: list[int]) -> None:
-        """Windows of an input that begins at a step, each so many steps after it."""
+        """Adds windows of an input. The input begins at `step`, each window `offset` steps later."""
         logits = self._checked(source, offsets).astype(np.float64)
         logits = np.rint(np.clip(logits, -LOGIT_MAX, LOGIT_MAX) / UNIT) * UNIT
         for offset, values in zip(offsets, logits, strict=True):
@@ -135,15 +133,15 @@ class WindowSums:
         logits = source.outputs([k * self.step_samples for k in offsets])[0]
         if logits.shape != (len(offsets), len(config.rows), config.steps):
             raise LoxoError(
-                f"The model gave logits of shape {logits.shape}; its config says {len(offsets)} windows, "
+                f"The model returned logits of shape {logits.shape}; its config says {len(offsets)} windows, "
                 f"{len(config.rows)} rows and {config.steps} steps."
             )
         if not np.isfinite(logits).all():
-            raise LoxoError("The model gave scores that are no finite numbers: its weights or front end are broken.")
+            raise LoxoError("The model returned scores that are not finite: its weights or its front end are damaged.")
         return logits
 
     def _reach(self, first: int, end: int) -> None:
-        """Room for the steps from `first` to `end`; at the end it grows by doubling."""
+        """Extends the sums to the steps from `first` to `end`; at the end the length doubles."""
         before = max(self.first_step - first, 0)
         self.first_step -= before
         missing = end - self.first_step - before - len(self.weights)

@@ -1,14 +1,12 @@
-"""A recording in pieces that can be scored anywhere, in any order, and joined to the very same frame scores.
+"""A recording in shards that are scored anywhere, in any order, and joined to the same frame scores.
 
-Windows lie on the recording's own grid (loxo.engine.windows). CHUNK of them, one after the other, are a chunk: it is
-read and resampled by a stream of its own that begins at the chunk's first sample, never by going on from the chunk
-before. A shard is a run of whole chunks. What a chunk gives therefore depends on the recording and on its number alone,
-not on shards, processes or machines.
+Windows lie on a grid of the recording (loxo.engine.windows). CHUNK consecutive windows are a chunk. A chunk is read and
+resampled by its own stream, which begins at its first sample; it never continues the stream of the chunk before. A
+shard is a sequence of whole chunks. The result of a chunk depends on the recording and on its number alone, not on
+shards, processes or machines. loxo.detection.scores explains why results are identical to the bit.
 
-What makes that exact to the bit is told in loxo.detection.scores.
-
-A recording ends where decoding ends: in the first shard with a fault. What later shards found is left out, as it would
-be if the recording were read from start to end.
+A recording ends where its audio can no longer be decoded: in the first shard with a fault. Results of later shards are
+dropped, as if the recording had been read from start to end.
 """
 
 from __future__ import annotations
@@ -28,12 +26,12 @@ if TYPE_CHECKING:
     from loxo.engine.engine import Engine
 
 SHARD_MINUTES = 60.0
-Advance = Callable[[float], None]  # is told the seconds of a shard that are done
+Advance = Callable[[float], None]  # receives the finished seconds of a shard
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the windows of a recording lie. Lengths in samples at the model's rate; the last three in steps."""
+    """Positions of the windows of a recording. Lengths are in samples at the model's rate, the last three in steps."""
 
     samples: int  # of the whole recording
     rate: int
@@ -48,18 +46,18 @@ class Grid:
 
     @property
     def chunks(self) -> int:
-        """Chunks of whole windows; a tail too short for another window belongs to the last of them."""
+        """Number of chunks; samples after the last whole window belong to the last chunk."""
         windows = max(self.samples - self.window, 0) // (self.hop * self.step_samples) + 1
         return -(-windows // CHUNK)
 
     def chunk(self, number: int) -> tuple[int, int]:
-        """First sample of a chunk, and the one after its last."""
+        """First sample of a chunk, and the sample after its last."""
         first = number * CHUNK * self.hop * self.step_samples
         end = first + (CHUNK - 1) * self.hop * self.step_samples + self.window
         return first, self.samples if number == self.chunks - 1 else min(end, self.samples)
 
     def shards(self, minutes: float) -> list[range]:
-        """The chunks of every shard: as many as fit into `minutes`, at least one."""
+        """The chunks of each shard: as many as fit into `minutes`, at least one."""
         chunk_s = CHUNK * self.hop * self.step_samples / self.rate
         size = max(int(minutes * 60 / chunk_s), 1)
         return [range(first, min(first + size, self.chunks)) for first in range(0, self.chunks, size)]
@@ -67,19 +65,19 @@ class Grid:
 
 @dataclass(frozen=True)
 class Part:
-    """What a shard gives: sums of weighted logits and of weights over its steps, from `first_step` on."""
+    """The result of a shard: sums of weighted logits and of the taper over its steps, from `first_step` on."""
 
     shard: int
-    of: int  # shards of the recording
+    of: int  # number of shards of the recording
     samples: int  # of the whole recording, as the shard's reader saw it
     first_step: int
     sums: NDArray[np.float64]  # (rows, steps)
     weights: NDArray[np.float64]  # (steps,)
     end: int  # sample up to which the recording is read
-    zeroed: bool  # whether samples that were no finite numbers became silence
-    fault: str | None  # why reading ended before the shard did, one sentence
-    seconds: float  # of the recording that are done with this shard
-    whole_s: float  # of the recording
+    zeroed: bool  # samples that were not finite became silence
+    fault: str | None  # why reading ended before the end of the shard, one sentence
+    seconds: float  # of the recording that this shard covers
+    whole_s: float  # duration of the recording
 
 
 def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:
@@ -104,10 +102,11 @@ def score_shard(
     batch_size: int = 8,
     advance: Advance | None = None,
 ) -> Part:
-    """Scores the shard `number` of `shards`, which are the grid's.
+    """Scores the shard `number` of `shards`, the shards of the grid.
 
-    `advance` is called after every batch with the seconds of the shard that are done. A fault of the recording ends
-    the shard early and is told in the part. Raises LoxoError for a bad option or a model that gives no finite scores.
+    `advance` is called after each group of windows with the finished seconds of the shard. A fault of the recording
+    ends the shard early and is stored in the part. Raises LoxoError for an invalid option, and for a model that
+    returns scores that are not finite.
     """
     chunks = shards[number]
     begin = grid.chunk(chunks[0])[0]
@@ -145,8 +144,8 @@ def score_shard(
 
 
 def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, samples: NDArray[np.float32]) -> None:
-    """The window that ends with the recording, if there are steps that no window holds yet. `samples` are its last
-    ones, from the sample `first` on; what the window holds before them is read again."""
+    """Adds the window at the end of the recording, if some steps lie in no window yet. `samples` are the last samples,
+    from the sample `first` on; earlier samples of the window are read again."""
     total = -(-(first + len(samples)) // grid.step_samples)
     if not len(samples) or total <= sums.covered:
         return
@@ -162,15 +161,15 @@ class Joined:
     """The frame scores of a recording."""
 
     scores: Scores  # (rows, steps)
-    samples: int  # read, at the model's rate
+    samples: int  # samples that were read, at the model's rate
     zeroed: bool
     fault: str | None
 
 
 def join(recording: Recording, grid: Grid, parts: Iterable[Part]) -> Joined:
-    """The parts of all shards, in order, up to the first with a fault.
+    """Joins the parts of all shards, in order, up to the first part with a fault.
 
-    Raises RecordingError when they do not belong to the same recording, or nothing of it could be read.
+    Raises RecordingError when the parts do not belong to one recording, or when nothing could be read.
     """
     parts = list(_until_fault(parts))
     if not parts or any(part.samples != grid.samples for part in parts):
@@ -205,7 +204,7 @@ def score_recording(
     batch_size: int = 8,
     advance: Advance | None = None,
 ) -> Joined:
-    """All shards of a recording here, one after the other. See score_shard."""
+    """Scores all shards of a recording in this process, one after the other. See score_shard."""
     shards = grid.shards(SHARD_MINUTES)
     parts = []
     for number, chunks in enumerate(shards):

@@ -1,16 +1,16 @@
-"""Tasks on a Dask cluster: one that runs already, by the address of its scheduler, or one of N processes here.
+"""Tasks on a Dask cluster: a running one, by the address of its scheduler, or one of N processes on this computer.
 
-The tasks are the same as in worker processes, and so are their results. No more are handed over than the cluster has
-threads, so that a run of 100,000 recordings is never one huge graph, each worker has one task at a time, and workers
-that come later are used. The model is sent to each worker once, those that come later included, and kept there by its
-hash. What is found comes back to this process, which alone writes the run folder; recordings are read by the workers,
-under the same path as here.
+Tasks and results are the same as in worker processes. The run submits at most as many tasks as the cluster has threads:
+a run of 100,000 recordings is never one huge graph, each worker has one task at a time, and workers that join later
+are used. The model is sent to each worker once, also to later ones, and stored there by its hash. Results return to
+this process, which alone writes the run folder. The workers read recordings under the same path as this computer.
 
-Failure policy: as in workers.py. Dask notices workers that die, and does their task again elsewhere a few times before
-it gives up. A worker tells every BEAT_S how far it is, through the scheduler; one that has begun a task and tells
-nothing for `patience_s` hangs, or has lost the network: its nanny restarts it, or the cluster does without it, and the
-task is done elsewhere. A task that nobody begins has far longer, in proportion to its audio: workers may be busy for
-others. What has failed ATTEMPTS times is set aside. When the scheduler is lost, the run ends, and can be resumed.
+Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere a few times.
+A worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports nothing for
+`patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and the task is
+computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because workers may be
+busy for others. A task that has failed ATTEMPTS times is abandoned. If the scheduler is lost, the run ends and can be
+resumed.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LOCAL = "local:"
 
 
 class Cluster:
-    """Does tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
+    """Computes tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
 
     def __init__(self, address: str, load: Load, patience_s: float = PATIENCE_S) -> None:
         load = _portable(load)
@@ -85,7 +85,7 @@ class _Job:
 
 
 class _ClusterTasks:
-    """The tasks under way on a cluster."""
+    """The running tasks of a cluster."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class _ClusterTasks:
         self.threads, self.counted_at, self.none_since = 1, 0.0, 0.0
 
     def fill(self) -> bool:
-        """Hands over as many tasks as there are threads; whether any is under way."""
+        """Submits as many tasks as there are threads; True if any is running."""
         self._count_threads()
         while len(self.running) < self.threads:
             task = self.again.popleft() if self.again else self.source.next()
@@ -200,7 +200,7 @@ class _ClusterTasks:
             self._check_scheduler(error)  # else it is being connected again
 
     def _late(self) -> Iterator[tuple[Task, Result]]:
-        """Gives up tasks of which nothing is heard, and restarts their workers."""
+        """Abandons tasks without progress reports, and restarts their workers."""
         now = time.monotonic()
         late = [key for key, job in self.running.items() if now - job.since > self._limit_s(job)]
         if not late:
@@ -229,7 +229,7 @@ class _ClusterTasks:
                 )
             except Exception as error:  # what cannot be restarted may hang once more, and is then set aside
                 self._check_scheduler(error)
-            yield from self._failed(job.task, "gave no sign of life")
+            yield from self._failed(job.task, "showed no progress")
 
     def _limit_s(self, job: _Job) -> float:
         waiting = not job.begun and job.task.shard != JOIN
@@ -285,7 +285,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Callable[[], None] | None]]:
 
 @dataclass(frozen=True)
 class SentModel:
-    """A model as it travels: a picklable function that makes it, and the hash of that."""
+    """A model as it is sent: a picklable function that loads it, and the hash of that function."""
 
     sha256: str
     load: Load
@@ -296,7 +296,7 @@ class SentModel:
 
 
 def _portable(load: Load) -> Load:
-    """A model that is loaded from a file here travels as the content of that file and of its graph."""
+    """A model that is loaded from a file is sent as the content of that file and of its graph."""
     if isinstance(load, partial) and load.func is load_engine:
         path = Path(load.args[0])
         graph = path.with_suffix(GRAPH_SUFFIX)
@@ -314,7 +314,7 @@ def _load_content(model: bytes, graph: bytes | None, **how: Any) -> Engine:
         return load_engine(path, **how)
 
 
-# What follows runs in the workers.
+# The code below runs in the workers.
 
 _loads: dict[str, Load] = {}
 _models: dict[str, Any] = {}
@@ -322,7 +322,7 @@ _lock = threading.Lock()
 
 
 def _plugin(model: SentModel) -> Any:
-    """What Dask sets up in every worker, whenever it comes."""
+    """The plugin that Dask sets up in every worker, also in later ones."""
     from distributed import WorkerPlugin
 
     class LoxoModel(WorkerPlugin):
@@ -335,7 +335,7 @@ def _plugin(model: SentModel) -> Any:
 
 
 class _NoModel:
-    """What a worker gives instead of a result when it has no model."""
+    """The result of a worker that cannot load the model."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -359,7 +359,7 @@ def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Re
             try:
                 _models.clear()  # of an earlier run
                 _models[sha256] = as_engine(_loads[sha256]())
-                use_one_thread()  # of what the engine has imported too
+                use_one_thread()  # libraries that the engine has imported too
             except KeyError:
                 raise RuntimeError("the model has not been sent to this worker") from None
             except Exception as error:

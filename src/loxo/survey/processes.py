@@ -1,13 +1,13 @@
-"""Tasks on the processor cores of one computer: here, or in processes of their own.
+"""Tasks on the CPU cores of one computer: in this process, or in worker processes.
 
-Every process runs the model with one thread, also when there is one process only, so that the outcome does not depend
-on their number. Processes are never forks of the caller's; where the system has it (Linux), they are forks of a clean
-server process that has done the imports, so that one that has died is replaced in no time. Each loads the model once,
-and is given one task at a time, so that it is known which one a death concerns.
+Every process computes with one thread, also a single one, so that the result does not depend on their number. Workers
+are never forks of the calling process. On Linux they are forks of a clean server process that has finished the
+imports, so a worker that has died is replaced quickly. Each worker loads the model once and receives one task at a
+time, so the task of a dead worker is known.
 
-Failure policy: a process that dies (killed for want of memory, say), or gives no sign of life for a long time, is
-replaced and its task done again by another; the last attempt is made when nothing else runs. A task that has cost
-ATTEMPTS processes has failed, with a sentence that names its recording.
+Failure policy: a worker that dies (for lack of memory, for example), or shows no progress for a long time, is replaced,
+and another worker computes its task again. The last attempt runs when no other task runs. A task that has ended
+ATTEMPTS workers has failed, with a sentence that names its recording.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from loxo.survey.tasks import ATTEMPTS, Load, Options, Result, Task, perform
 if TYPE_CHECKING:
     pass
 
-POLL_S = 0.5  # between two looks at how far the processes are
-PATIENCE_S = 600.0  # without a batch of windows done, or a model loaded: the process hangs. The slowest computers
-# need seconds for a batch; what takes longer is a file server that has gone away.
-STARTS = 3  # processes in a row that may give up before they have loaded the model
-KILLED_STARTS = 20  # or be killed from outside
+POLL_S = 0.5  # between two checks of the progress of the processes
+PATIENCE_S = 600.0  # without a finished group of windows or a loaded model, after which a process counts as hanging.
+# The slowest computers need seconds for a group; only a lost file server takes longer.
+STARTS = 3  # consecutive processes that may end before they have loaded the model
+KILLED_STARTS = 20  # the same for processes that were killed from outside
 
-Seconds = dict[int, tuple[float, float]]  # recording -> seconds done in the tasks under way, seconds it has
+Seconds = dict[int, tuple[float, float]]  # recording -> finished seconds of its running tasks, its duration
 OnSeconds = Callable[[Seconds], None]
 
 
 class Source(Protocol):
-    """Where tasks come from: loxo.survey.tasks.Schedule."""
+    """The source of tasks: loxo.survey.tasks.Schedule."""
 
     def next(self) -> Task | None: ...
 
@@ -48,19 +48,19 @@ class Source(Protocol):
 
 
 class Pool(Protocol):
-    """Something that does tasks."""
+    """Computes tasks."""
 
     def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        """Does tasks until the source has none and none is under way. `on_seconds` is told now and then how far
-        the tasks under way are.
+        """Computes tasks until the source has none and none is running. `on_seconds` receives the progress of running
+        tasks from time to time.
 
-        Whoever takes a result may by that give the source new tasks. Raises LoxoError when nothing can go on.
+        The caller may add tasks to the source after each result. Raises LoxoError when the run cannot continue.
         """
         ...
 
 
 class Here:
-    """Does tasks in this process, one after the other."""
+    """Computes tasks in this process, one after the other."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
@@ -78,8 +78,8 @@ class Here:
 
 
 class Processes:
-    """Does tasks in `workers` processes; `load` must be picklable. They end with the run, however it ends. One that
-    gives no sign of life for `patience_s` is replaced."""
+    """Computes tasks in `workers` processes; `load` must be picklable. The processes end with the run in all cases. A
+    process that shows no progress for `patience_s` is replaced."""
 
     def __init__(self, load: Load, workers: int, patience_s: float = PATIENCE_S) -> None:
         self.load, self.workers, self.patience_s = load, workers, patience_s
@@ -98,7 +98,7 @@ class Processes:
 
 
 def process_context() -> Any:
-    """How worker processes are started: see this module's docstring."""
+    """The way in which worker processes start; see the docstring of this module."""
     import multiprocessing
     import sys
 
@@ -110,7 +110,7 @@ def process_context() -> Any:
 
 
 def start_server() -> None:
-    """Starts the process that workers are forked from, so that it is ready when they are wanted."""
+    """Starts the server process of which workers are forks, so that it is ready when workers are needed."""
     if process_context().get_start_method() == "forkserver":
         from multiprocessing.forkserver import ensure_running
 
@@ -118,7 +118,7 @@ def start_server() -> None:
 
 
 class _ProcessTasks:
-    """The processes of one run and what they are doing."""
+    """The worker processes of one run and their tasks."""
 
     def __init__(self, pool: Processes, source: Source, options: Options) -> None:
         self.context = process_context()
@@ -127,11 +127,11 @@ class _ProcessTasks:
         self.idle: list[_Worker] = []
         self.again: deque[Task] = deque()
         self.alone: deque[Task] = deque()  # for their last attempt
-        self.attempts: dict[tuple[int, int], int] = {}  # failed ones, by recording and shard
+        self.attempts: dict[tuple[int, int], int] = {}  # failed attempts, by recording and shard
         self.lost_starts = 0  # in a row
 
     def fill(self) -> bool:
-        """Gives tasks to idle workers and new ones; whether any is busy then."""
+        """Sends tasks to idle and new workers; True if a worker is busy afterwards."""
         while len(self.busy) < self.pool.workers:
             task = self.again.popleft() if self.again else self.source.next()
             if task is None and self.alone and not self.busy:
@@ -168,7 +168,7 @@ class _ProcessTasks:
                 raise LoxoError(f"A worker process cannot load the model: {message.reason}")
             yield task, message
         elif worker.dead or worker.silent_s() > self.pool.patience_s:
-            how = "ended without a word, perhaps for want of memory" if worker.dead else "gave no sign of life"
+            how = "ended without a message, perhaps for lack of memory" if worker.dead else "showed no progress"
             self.busy.remove(worker)
             ready, code = worker.ready, worker.end()
             if ready:
@@ -204,7 +204,7 @@ class _ProcessTasks:
         return seconds
 
     def end(self) -> None:
-        """Ends all processes at once, busy or not: a shard of an hour is not waited for."""
+        """Ends all processes at once; the run does not wait for a shard of an hour."""
         for worker in [*self.busy, *self.idle]:
             worker.process.kill()
         for worker in [*self.busy, *self.idle]:
@@ -213,15 +213,15 @@ class _ProcessTasks:
 
 
 class _NoModel:
-    """What a process sends instead of a result when it has no model."""
+    """The message of a process that cannot load the model."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 class _Worker:
-    """A process, the pipe to it, and three numbers that it writes and this process reads without a lock: batches done
-    since its start, seconds done in its task, seconds of the task's recording."""
+    """A process, its pipe, and three numbers that it writes and this process reads without a lock: finished groups
+    since its start, finished seconds of its task, duration of the recording."""
 
     def __init__(self, context: Any, load: Load, options: Options) -> None:
         self.pipe, theirs = context.Pipe()
@@ -234,26 +234,26 @@ class _Worker:
             try:
                 self.process.start()
                 break
-            except (OSError, EOFError) as error:  # the server of forks has died; the next attempt starts a new one
+            except (OSError, EOFError) as error:  # the server process has died; the next attempt starts a new one
                 if attempt == KILLED_STARTS - 1:
                     raise LoxoError(f"No worker process can be started ({error}). Use fewer workers.") from error
-                time.sleep(POLL_S)  # until it has gone for good
+                time.sleep(POLL_S)  # until it has ended
         theirs.close()
 
     @property
     def ready(self) -> bool:
-        """Whether it has loaded the model."""
+        """Whether the process has loaded the model."""
         return bool(self.beat[0] > 0)
 
     def give(self, task: Task) -> None:
         self.task = task
         self.beat[1] = self.beat[2] = 0.0
         self._seen_at = time.monotonic()
-        with suppress(OSError):  # dead already: receive finds that out
+        with suppress(OSError):  # the process is dead; receive detects it
             self.pipe.send(task)
 
     def receive(self) -> Result | _NoModel | None:
-        """What the process has sent; None if nothing, and then `dead` tells whether it can send any more."""
+        """The message of the process; None if there is none, and then `dead` is True if none can follow."""
         alive = self.process.is_alive()
         try:
             if self.pipe.poll():
@@ -261,7 +261,7 @@ class _Worker:
                 return message
         except (EOFError, OSError):
             alive = False
-        except Exception:  # a message torn by the end of the process
+        except Exception:  # the process ended within the message
             alive = False
         self.dead = not alive
         return None
@@ -272,7 +272,7 @@ class _Worker:
         return time.monotonic() - self._seen_at
 
     def end(self) -> int | None:
-        """Ends the process, if it has not ended; its exit code."""
+        """Ends the process if it is alive; returns its exit code."""
         self.process.kill()
         self.process.join()
         code: int | None = self.process.exitcode
@@ -282,7 +282,7 @@ class _Worker:
 
 
 def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
-    """In a new process: one thread, the model, no answer to Ctrl-C (the parent decides), no life after the parent."""
+    """Runs in a new process: one thread, one model, ignores Ctrl-C (the parent decides), ends with the parent."""
     import multiprocessing
     import threading
 
@@ -298,7 +298,7 @@ def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
     use_one_thread()
     try:
         engine = as_engine(load())
-        use_one_thread()  # of what the engine has imported too
+        use_one_thread()  # libraries that the engine has imported too
     except Exception as error:
         pipe.recv()
         pipe.send(_NoModel(str(error) if isinstance(error, LoxoError) else f"{type(error).__name__}: {error}"))
@@ -309,7 +309,7 @@ def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
         beat[0] += 1
         beat[1], beat[2] = done, total
 
-    with suppress(EOFError, OSError):  # the parent has gone, or wants no more
+    with suppress(EOFError, OSError):  # the parent has ended, or needs no more results
         while True:
             task = pipe.recv()
             result = perform(task, engine, options, advance)

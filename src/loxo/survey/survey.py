@@ -1,14 +1,13 @@
 """The events of many recordings, in one folder that can be resumed.
 
-Recordings are cut into shards (shards.py, tasks.py), which this process, processes of its own (workers.py) or a cluster
-(cluster.py) does; what comes back goes into the run folder, whose layout runfolder.py describes, on a disk or on object
-storage (remotefolder.py). Nothing in the folder depends on who did the work, on the length of shards, or on the time
-of day.
+Recordings are split into shards (detection/shards.py, tasks.py). This process, worker processes (processes.py) or a
+cluster (dask.py) computes them. Results go into the run folder (runs/folder.py), on a disk or on object storage
+(runs/remote.py). Nothing in the folder depends on the processes, on the length of shards, or on the time of day.
 
-Failure policy: a bad recording never stops the run: it is `failed`, or `truncated` and analysed up to the fault, and
-among the summary's problems. A later call with the same parameters passes over finished recordings whose size and time
-of change are the same, and over the finished shards of others; it does failed ones again, and may bring new ones. Other
-parameters are refused. Ctrl-C, SIGTERM, a full disk: the run ends, and the folder tells what is done.
+Failure policy: a bad recording never stops the run. It is `failed`, or `truncated` and analysed up to the fault, and
+the summary lists it among its problems. A later call with the same parameters skips finished recordings whose size and
+modification time are the same, and finished shards of other recordings. It analyses failed recordings again, and may
+add new ones. Other parameters are refused. After Ctrl-C, SIGTERM or a full disk the folder states what is finished.
 """
 
 from __future__ import annotations
@@ -41,21 +40,21 @@ from loxo.survey.progress import SurveyProgress as SurveyProgress
 from loxo.survey.progress import Tracker
 from loxo.survey.tasks import Count, Load, Options, Schedule, count_shards
 
-WORKER_BYTES = 16 << 20  # of recordings, below which another process is not worth the seconds it takes to start
+WORKER_BYTES = 16 << 20  # of recordings for each process; for less, its start takes longer than it saves
 
 Found = Path | str  # a file, or a URL
 
 
 @dataclass(frozen=True)
 class SurveySummary:
-    """What became of the recordings of a call, those finished by earlier calls included."""
+    """The results of a call, with the recordings that earlier calls finished."""
 
     folder: Path | str
-    recordings: int  # analysed, whole or in part
-    resumed: int  # of these, finished by an earlier call
-    hours: float  # analysed
+    recordings: int  # number that was analysed, whole or in part
+    resumed: int  # number that an earlier call had finished
+    hours: float  # analysed audio
     events: int
-    problems: list[tuple[Found, str]]  # by path: what could not be analysed, or not whole
+    problems: list[tuple[Found, str]]  # recordings that were not analysed, or only in part, by path
 
     def __str__(self) -> str:
         words = [(self.recordings, "recording"), (self.events, "event"), (len(self.problems), "problem")]
@@ -108,7 +107,7 @@ def survey(
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
     own_processes = cluster is None and _worth(workers, len(found), _size(found[0])) > 1
     if own_processes:
-        start_server()  # it imports what this process imports next, on another core
+        start_server()  # imports on another core what this process imports next
     load, engine = _load(model, load, device, runtime, start=not own_processes)
     check_threshold(threshold, engine.config.classes)
     parameters = {
@@ -160,7 +159,7 @@ def _version() -> str:
 
 
 def _size(path: Found) -> int:
-    """0 of a recording elsewhere, or one that is gone by now, which will be told later."""
+    """The size of a local file; 0 for a URL, or for a file that is gone, which is reported later."""
     try:
         return Path(path).stat().st_size
     except OSError:
@@ -168,7 +167,7 @@ def _size(path: Found) -> int:
 
 
 def _worth(workers: int, recordings: int, size: int) -> int:
-    """How many processes are worth their start."""
+    """Number of processes whose start takes less time than they save."""
     return min(workers, max(recordings, size // WORKER_BYTES))
 
 
@@ -193,7 +192,7 @@ def _go(
     count: Count,
     on_progress: Callable[[SurveyProgress], None] | None,
 ) -> None:
-    """Does what is to be done, keeps it, and closes the folder, whatever happens."""
+    """Analyses the recordings in `todo`, stores the results, and closes the folder in all cases."""
     doing = {entry.path for entry in todo}
     earlier = [entry for entry in entries if entry.path not in doing]
     tracker = Tracker(
@@ -216,13 +215,13 @@ def _go(
         if status == "finished":
             folder.close(status, entries)
         else:
-            with suppress(LoxoError):  # a full disk: what has stopped the run is the better message
+            with suppress(LoxoError):  # a full disk: the error that stopped the run is the better message
                 folder.close(status, entries)
 
 
 @contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Queues and service managers end a process with SIGTERM; only the main thread may answer signals."""
+    """Queues and service managers end a process with SIGTERM. Only the main thread may handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,12 +1,12 @@
-"""The pieces of work a run is made of, small enough to be sent anywhere, and in which order they come.
+"""The tasks of a run and their order.
 
-A recording begins with the task of its first shard, which also finds out how many shards there are; when there is
-nothing else to do meanwhile, they are counted at once. A recording of one shard is finished with it. Of a longer one
-the other shards follow, each kept on disk when it is done, and at last the task that joins them and finds the events.
-The same pieces are done whatever does them: this process, worker processes (workers.py) or a cluster (cluster.py).
+A recording begins with the task of its first shard, which also determines the number of shards. If no other task is
+ready meanwhile, the number is determined at once. A recording with one shard is finished with this task. For a longer
+recording the other shards follow, each stored on disk when it is finished. The last task joins them and decodes the
+events. Tasks are the same for this process, worker processes (processes.py) and a cluster (dask.py).
 
-Failure policy: whatever goes wrong with a recording becomes its outcome, one sentence. A fault in a shard ends the
-recording there; shards behind it are not waited for.
+Failure policy: every failure of a recording becomes its outcome, one sentence. A fault in a shard ends the recording
+there; the run does not wait for later shards.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from loxo.errors import LoxoError
 if TYPE_CHECKING:
     from loxo.engine.engine import Engine
 
-ATTEMPTS = 3  # a piece of work that ends its process, or hangs, so many times is given up
-JOIN = -1  # in place of a shard's number
+ATTEMPTS = 3  # a task that ends its process, or hangs, this many times is abandoned
+JOIN = -1  # in place of the number of a shard
 
 Load = Callable[[], "Engine"]
 Result = Outcome | Part
 Advance = Callable[[float, float], None]  # seconds of audio done in this task, seconds of its recording
-Count = Callable[[str], int]  # into how many shards a recording is cut
+Count = Callable[[str], int]  # number of shards of a recording
 
 
 @dataclass(frozen=True)
 class Options:
-    """What finding events needs to know apart from the recording and the model."""
+    """Parameters of detection, apart from the recording and the model."""
 
     threshold: Threshold
     window_overlap: float
@@ -49,7 +49,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Task:
-    """One shard of a recording, or the joining of all."""
+    """One shard of a recording, or the task that joins all shards."""
 
     index: int  # of the recording in the run
     path: str  # as given
@@ -59,17 +59,17 @@ class Task:
 
 
 def count_shards(path: str, config: Any, window_overlap: float, shard_minutes: float) -> int:
-    """Into how many shards a recording is cut. Raises LoxoError where it cannot be read."""
+    """Number of shards of a recording. Raises LoxoError if it cannot be read."""
     return len(make_grid(probe(path), config, window_overlap).shards(shard_minutes))
 
 
 def perform(task: Task, engine: Engine, options: Options, advance: Advance | None = None) -> Result:
-    """Does a task. Never raises: a failure is an outcome."""
+    """Computes a task. Never raises: a failure is an outcome."""
     try:
         result = _perform(task, engine, options, advance)
     except LoxoError as error:
         return str(error)
-    except Exception as error:  # the policy: one recording never stops a run
+    except Exception as error:  # one recording never stops a run
         return f"{task.path}: the analysis failed with {type(error).__name__}: {error}"
     if isinstance(result, Analysis) and not options.keep_scores:
         return replace(result, scores=result.scores[:, :0])
@@ -98,7 +98,7 @@ def _perform(task: Task, engine: Engine, options: Options, advance: Advance | No
 
 
 class PartStore(Protocol):
-    """Where the parts of unfinished recordings are kept."""
+    """Stores the parts of unfinished recordings."""
 
     def known(self, index: int) -> dict[int, Part]: ...
 
@@ -109,16 +109,16 @@ class PartStore(Protocol):
 
 @dataclass
 class _Recording:
-    """A recording of several shards that is under way."""
+    """A recording of several shards that is being analysed."""
 
     of: int
-    faulty: dict[int, bool]  # shards that are done -> whether the recording ends there
-    failed: dict[int, str]  # shards that could not be done -> why
+    faulty: dict[int, bool]  # finished shards -> whether the recording ends there
+    failed: dict[int, str]  # shards that failed -> why
     joining: bool = False
 
     @property
     def last(self) -> int:
-        """The last shard that counts, as far as is known."""
+        """The last shard that is needed, as far as is known."""
         return min([shard for shard, faulty in self.faulty.items() if faulty] + [*self.failed, self.of - 1])
 
     @property
@@ -127,23 +127,23 @@ class _Recording:
 
 
 class Schedule:
-    """Which task is next, and what the results of tasks add up to. Recordings are begun in order.
+    """Chooses the next task and combines the results of tasks. Recordings begin in order.
 
-    `count` raises LoxoError for a recording that cannot be read; without it nothing is counted ahead.
+    `count` raises LoxoError for a recording that cannot be read. Without it, no shards are counted ahead.
     """
 
     def __init__(
         self, paths: Sequence[str], store: PartStore, shard_minutes: float, count: Count | None = None
     ) -> None:
         self.paths, self.store, self.minutes, self.count = paths, store, shard_minutes, count
-        self._uncounted: deque[int] = deque()  # recordings whose first shard is under way
+        self._uncounted: deque[int] = deque()  # recordings whose first shard is being computed
         self._upcoming = 0
         self._ready: deque[tuple[int, int]] = deque()  # recording, shard or JOIN
         self._open: dict[int, _Recording] = {}
         self._notes: dict[int, str] = {}
 
     def next(self) -> Task | None:
-        """None when there is nothing to do until a result has come, or nothing at all any more."""
+        """The next task; None if no task is ready before a result arrives, or if all are finished."""
         while True:
             while self._ready:
                 index, shard = self._ready.popleft()
@@ -164,7 +164,7 @@ class Schedule:
             self._begin(index, _Recording(of, {n: part.fault is not None for n, part in known.items()}, {}))
 
     def take(self, task: Task, result: Result) -> Iterator[tuple[int, Outcome]]:
-        """Takes in what a task gave; yields the recording's outcome when that was the last piece."""
+        """Stores the result of a task; yields the outcome of the recording after its last task."""
         index, shard = task.index, task.shard
         recording = self._open.get(index)
         if shard == 0 and index in self._uncounted:
@@ -173,7 +173,7 @@ class Schedule:
             assert not isinstance(result, Part)
             yield self._finish(index, result)
         elif recording is None and shard > 0:
-            return  # behind the fault that ended the recording
+            return  # after the fault that ended the recording
         elif isinstance(result, Part):
             self.store.keep(index, result)
             if recording is None:
@@ -188,14 +188,14 @@ class Schedule:
             yield from self._close(index, recording)
 
     def note(self, index: int, sentence: str) -> None:
-        """Something to be said of the recording when it is finished."""
+        """Adds a note to the recording when it is finished."""
         self._notes[index] = sentence
 
     def _count_ahead(self) -> bool:
-        """Makes the other shards of a recording ready whose first one is under way; False if there is none such."""
+        """Makes the other shards of a recording ready while its first one is computed; False if there are none."""
         while self.count is not None and self._uncounted:
             index = self._uncounted.popleft()
-            with suppress(LoxoError):  # the task of the first shard will say what is wrong
+            with suppress(LoxoError):  # the task of the first shard reports the fault
                 of = self.count(self.paths[index])
                 if of > 1:
                     self._open[index] = _Recording(of, {}, {})
@@ -206,7 +206,7 @@ class Schedule:
     def _begin(self, index: int, recording: _Recording) -> None:
         self._open[index] = recording
         self._ready.extend((index, shard) for shard in range(recording.last + 1) if shard not in recording.faulty)
-        for _ in self._close(index, recording):  # all there already: to be joined; nothing has failed yet
+        for _ in self._close(index, recording):  # all shards are finished: they are joined
             pass
 
     def _close(self, index: int, recording: _Recording) -> Iterator[tuple[int, Outcome]]:
