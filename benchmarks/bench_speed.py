@@ -97,8 +97,7 @@ def stages(path: Path, engine: GraphEngine, folder: Path) -> tuple[dict[str, Cal
 
     def images_of(levels: Any, group: list[int]) -> Any:
         images = np.zeros((GROUP, config.in_chans, config.n_mels, config.image_frames), np.float32)
-        for image, first in zip(images, group, strict=False):
-            levels.image(first // config.hop_length, image)
+        levels.images([first // config.hop_length for first in group], images[: len(group)])
         return images
 
     images = [images_of(frontend.levels(chunk), group) for chunk, groups in chunks for group in groups]

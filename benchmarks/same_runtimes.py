@@ -2,11 +2,13 @@
 
     python benchmarks/same_runtimes.py [--hours 0.5] [--week-hours 168] [--recordings FOLDER] [--seed 77]
 
-First part: `--hours` of a simulated recording, all events at threshold 0, by PyTorch and by ONNX Runtime. It prints how
-many events have the same times and label, the largest difference of the frame scores in float16 units, as they are
-stored, and the largest difference of the event scores. Second part: `--week-hours` of simulated recordings (or those in
-`--recordings`) at the model's own thresholds, by ONNX Runtime in float32 and by OpenVINO in its fastest precision. It
-prints the fraction of float32's listed events that OpenVINO lists too, one-to-one with the same label at IoU >= 0.8.
+First part: `--hours` of a simulated recording, all events at threshold 0, with PyTorch and with ONNX Runtime. It prints
+how many events have the same times and label, the largest difference of the frame scores in float16 units, as they are
+stored, and the largest difference of the event scores.
+
+Second part: `--week-hours` of simulated recordings (or those in `--recordings`) at the model's own thresholds, with ONNX
+Runtime in float32 and with OpenVINO in its fastest precision. It prints the fraction of float32's listed events that
+OpenVINO lists too, one-to-one with the same label at IoU >= 0.8.
 """
 
 from __future__ import annotations

@@ -58,10 +58,10 @@ def embed(
             last = number == grid.chunks - 1
             count = -(-max(len(waveform) - window, 0) // hop) + 1 if last else (stop - first - window) // hop + 1
             padded = np.pad(waveform, (0, max((count - 1) * hop + window - len(waveform), 0)))
+            source_input = engine.read(padded)  # once: windows share their front end
             for k in range(0, count, engine.group or count):
                 firsts = [n * hop for n in range(k, min(k + (engine.group or count), count))]
-                group = engine.read(padded[firsts[0] : firsts[-1] + window])
-                latent = group.outputs([first - firsts[0] for first in firsts])[1]
+                latent = source_input.outputs(firsts)[1]
                 if latent is None:
                     raise LoxoError("This model has no latent output, so it gives no embeddings.")
                 latents.append(latent)

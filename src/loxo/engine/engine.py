@@ -103,8 +103,7 @@ class _GraphInput:
         logits, latents = [], []
         for k in range(0, len(firsts), GROUP):
             some = firsts[k : k + GROUP]
-            for image, first in zip(images, some, strict=False):
-                self.levels.image(first // config.hop_length, image)
+            self.levels.images([first // config.hop_length for first in some], images[: len(some)])
             group_logits, group_latent = self.engine.network(images)
             logits.append(group_logits[: len(some)])
             latents.append(group_latent[: len(some)])
@@ -118,8 +117,8 @@ def load_engine(
 
     `runtime`: one of RUNTIMES. "auto" takes the fastest that is installed and can compute the model: OpenVINO, ONNX
     Runtime, then PyTorch; on another `device` than the CPU, PyTorch. `start`: the runtime opens the graph now, not when
-    it is used first. Raises LoxoError when the model file or its graph
-    cannot be read, and for a runtime or device that is not available.
+    it is used first. Raises LoxoError when the model file or its graph cannot be read, and for a runtime or device that
+    is not available.
     """
     path = find_model(name_or_path)
     model = read_model_file(path)

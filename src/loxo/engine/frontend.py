@@ -162,6 +162,11 @@ class Levels:
         _scale(level, floor[:, None], PROMINENCE_DB, PROMINENCE_CENTRE_DB, PROMINENCE_UNIT_DB, out[0])
         _scale(level, floor.mean(dtype=np.float32), SHAPE_DB, SHAPE_CENTRE_DB, SHAPE_UNIT_DB, out[1])
 
+    def images(self, first_frames: Sequence[int], out: Floats) -> None:
+        """Writes the images of several windows into out (windows, 2, n_mels, frames); see image."""
+        for image, first_frame in zip(out, first_frames, strict=True):
+            self.image(first_frame, image)
+
     def _floor(self, first: int, end: int) -> Floats:
         """(n_mels,) the low quantile of the blocks that are not silent, in each band; 0 where all are silent."""
         loudness, level = self._loudness[first:end], self._blocks[:, first:end]

@@ -1,4 +1,4 @@
-"""The graph of a model by ONNX Runtime: float32, or int8 where the graph is quantised, on the CPU in one thread."""
+"""Runs the graph of a model with ONNX Runtime on the CPU, in one thread: float32, or int8 in a quantised graph."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ def open_network(graph: bytes, name: str) -> Network:
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common class but this
-        raise LoxoError(f"{name}: ONNX Runtime does not accept this graph ({_first_line(error)}).") from error
+        raise LoxoError(f"{name}: ONNX Runtime does not accept this graph ({first_line(error)}).") from error
 
     def run(images: Floats) -> tuple[Floats, Floats]:
         try:
             logits, latent = session.run(["logits", "latent"], {"image": images})
         except Exception as error:
-            raise LoxoError(f"{name}: ONNX Runtime cannot run this graph ({_first_line(error)}).") from error
+            raise LoxoError(f"{name}: ONNX Runtime cannot run this graph ({first_line(error)}).") from error
         return logits, latent
 
     return run
 
 
-def _first_line(error: Any) -> str:
+def first_line(error: Any) -> str:
+    """The first line of a runtime's error, or the name of its class."""
     return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

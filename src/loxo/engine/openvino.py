@@ -1,4 +1,4 @@
-"""The graph of a model by OpenVINO, the fastest runtime on x86 CPUs, in one thread.
+"""Runs the graph of a model with OpenVINO, the fastest runtime on x86 CPUs, in one thread.
 
 On a CPU that multiplies bfloat16 in hardware its products are computed in bfloat16, elsewhere in float32. The network
 is compiled anew in each process: that takes 0.3 s, as long as reading a compiled one from a cache.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loxo.engine.engine import GraphEngine, Network
 from loxo.engine.graph import precision_of, read_graph
 from loxo.engine.model_file import ModelFile
-from loxo.engine.onnx_runtime import _first_line
+from loxo.engine.onnx_runtime import first_line
 from loxo.errors import LoxoError
 
 Floats = NDArray[np.float32]
@@ -50,7 +50,7 @@ def open_network(graph: bytes, name: str, precision: str) -> Network:
     try:
         compiled = core.compile_model(core.read_model(model=graph, weights=b""), "CPU", options)
     except Exception as error:
-        raise LoxoError(f"{name}: OpenVINO does not accept this graph ({_first_line(error)}).") from error
+        raise LoxoError(f"{name}: OpenVINO does not accept this graph ({first_line(error)}).") from error
     lock = threading.Lock()  # a compiled network has one buffer for its input
 
     def run(images: Floats) -> tuple[Floats, Floats]:

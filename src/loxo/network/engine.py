@@ -89,8 +89,7 @@ class _TorchInput:
         frames = [first // config.hop_length for first in firsts]
         if self.levels is not None:
             out = np.empty((len(firsts), config.in_chans, config.n_mels, config.image_frames), np.float32)
-            for one, first in zip(out, frames, strict=True):
-                self.levels.image(first, one)
+            self.levels.images(frames, out)
             return torch.from_numpy(out).transpose(2, 3)
         assert self.power is not None
         power = torch.stack([self.power[first : first + config.image_frames] for first in frames])
