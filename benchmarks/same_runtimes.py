@@ -6,7 +6,7 @@ First part: `--hours` of a simulated recording, all events at threshold 0, with 
 how many events have the same times and label, the largest difference of the frame scores in float16 units, as they are
 stored, and the largest difference of the event scores.
 
-Second part: `--week-hours` of simulated recordings (or those in `--recordings`) at the model's own thresholds, with ONNX
+Second part: `--week-hours` of simulated recordings (or those in `--recordings`) at the model's thresholds, with ONNX
 Runtime in float32 and with OpenVINO in its fastest precision. It prints the fraction of float32's listed events that
 OpenVINO lists too, one-to-one with the same label at IoU >= 0.8.
 """
