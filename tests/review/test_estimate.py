@@ -7,7 +7,7 @@ import pytest
 
 from loxo.detection.logit import logit
 from loxo.review.agreement import agreements
-from loxo.review.decision_log import Decision
+from loxo.review.decisions import Decision
 from loxo.review.estimate import MIN_DECISIONS, fit
 from loxo.review.results import wilson
 

@@ -51,14 +51,18 @@ def review(
             highlight=False,
             soft_wrap=True,
         )
+        for warning in written.warnings:
+            errors.print(warning, markup=False, highlight=False, soft_wrap=True)
+        if written.warnings:
+            raise typer.Exit(1)
         return
     from loxo.review.guard import is_loopback
     from loxo.review.server import serve
 
     def on_address(address: str) -> None:
         if not is_loopback(host):
-            errors.print("Other computers with the token can open this page. The connection is not encrypted.")
-        console.print(f"Open {address} (Ctrl-C stops)", markup=False, highlight=False, soft_wrap=True)
+            errors.print("Another computer with this address can open the page. The connection is not encrypted.")
+        console.print(f"Open {address} (works once; Ctrl-C stops)", markup=False, highlight=False, soft_wrap=True)
 
     def on_open(session: Session) -> None:
         console.print(

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from loxo.review.decision_log import Decision
+from loxo.review.decisions import Decision
 
 
 @dataclass(frozen=True)

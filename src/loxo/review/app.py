@@ -11,7 +11,9 @@
     POST /api/act                {"changes": [...]}, /api/undo, /api/redo: answered after fsync
     GET  /api/results            counts, fits, estimates, agreement;  POST /api/export writes the reviewed tables
 
-A wrong request and an unreadable recording are answered with status 400 and {"error": one sentence}.
+A wrong request and an unreadable recording are answered with status 400 and {"error": one sentence}. Unreadable frame
+scores are a sentence in the picture (`problem`). `warnings` in the answers of run, results and export are sentences
+about decision logs that cannot be read.
 """
 
 from __future__ import annotations
@@ -41,6 +43,13 @@ MAX_ROWS = 500  # max number of details in one answer
 BEFORE, AFTER = 10, 90  # number of details sent with a list, before and after the first row to show
 
 
+class _Json(JSONResponse):
+    """JSON in ASCII: the name of a recording may have bytes that are not UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: int | None = None) -> Guard:
     """The whole application, protected by a token. `host` is the address to listen on; `sample`: see Front."""
     api: Future[App] = Future()
@@ -50,19 +59,20 @@ def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: in
 
 def create_api(session: Session) -> App:
     """The API of a session."""
-    app = FastAPI(title="Loxo review", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="Loxo review", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=_Json)
     media = Media(session)
 
     @app.exception_handler(LoxoError)
     def fault(request: Request, error: LoxoError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 400)
+        return _Json({"error": str(error)}, 400)
 
     @app.exception_handler(RequestValidationError)
     def misfit(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"error": "The request is not valid."}, 400)
+        return _Json({"error": "The request is not valid."}, 400)
 
     @app.get("/api/run")
     def run() -> dict[str, Any]:
+        session.refresh()
         columns = session.columns
         return {
             "name": session.run.folder.resolve().name,
@@ -79,6 +89,7 @@ def create_api(session: Session) -> App:
             "context": MAX_CONTEXT_S,
             "unmatched": session.unmatched,
             "running": session.run.status == "running",
+            "warnings": session.warnings,
         }
 
     @app.get("/api/queue")
@@ -137,13 +148,18 @@ def create_api(session: Session) -> App:
     @app.get("/api/results")
     def answer() -> dict[str, Any]:
         session.refresh()
-        return results(session.run, session.names, session.people())
+        return results(session.run, session.names, session.people()) | {"warnings": session.warnings}
 
     @app.post("/api/export")
     def export() -> dict[str, Any]:
         session.refresh()
-        written = write_export(session.run, session.names, session.people(), session.places)
-        return {"folder": str(written.folder), "files": len(written.files), "events": written.events}
+        written = write_export(session.run, session.names, session.people(), session.places, session.warnings)
+        return {
+            "folder": str(written.folder),
+            "files": len(written.files),
+            "events": written.events,
+            "warnings": written.warnings,
+        }
 
     return app
 

@@ -8,201 +8,253 @@ A change names an event and sets the fields (FIELDS) that it contains; the other
 events and is undone as one. Undo takes back the last action that is in effect, without limit. Redo restores it until
 a new action is added. Nothing is ever erased.
 
-Failure policy: an action is on the disk (fsync) before `add` returns. A kill at any moment therefore loses no decision
-that the server has answered. An incomplete last line was never answered and is dropped. Any other damaged line raises
-LoxoError, because decisions must not vanish silently.
+Failure policy: a line is on the disk (fsync) in the file that the path names before `add`, `undo` and `redo` return. A
+kill at any moment therefore loses no decision that the server has answered. Programs that synchronise folders replace,
+overwrite and remove files. The file of the path is compared with the open file before and after each line. Another file
+is opened and read, and the lines that it lacks are written again (`missing_lines`). An action that is written again has
+`"again": true`: of the decisions on one event the latest counts, in whatever order the lines are. If that is
+impossible, LoxoError is raised and the line does not count.
+
+An incomplete last line was never answered and is dropped. Any other damaged line raises LoxoError, because decisions
+must not vanish silently.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from loxo.errors import LoxoError
 from loxo.files import lock_file
+from loxo.review.decisions import (
+    MAX_REVIEWER,
+    Change,
+    Decisions,
+    encoded,
+    events_of,
+    is_line,
+    missing_lines,
+    replay,
+    replay_line,
+)
 
 FOLDER, SUFFIX = "review", ".jsonl"
-VERDICTS = ("yes", "no", "unsure", "other")
-FIELDS = ("verdict", "label", "start_s", "end_s", "low_hz", "high_hz", "note", "recording")
-DRAWN = "drawn-"  # prefix of the names of events that a reviewer drew
+MAX_SIZE = 100 << 20  # bytes of a log: more than a million decisions
+TRIES = 5  # a log that is replaced more often while one line is written is a fault
 
-Change = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """The decision of one reviewer on one event. None: as detected, or not decided."""
-
-    verdict: str | None = None  # one of VERDICTS
-    label: str | None = None  # the correct label, with the verdict "other"; the label of a drawn event
-    start_s: float | None = None
-    end_s: float | None = None
-    low_hz: float | None = None
-    high_hz: float | None = None
-    note: str = ""
-    recording: str | None = None  # of a drawn event, as events.csv names it
-    at: str = ""  # when it was last changed, ISO 8601 in UTC
-
-
-@dataclass
-class Decisions:
-    """The decisions in effect after the actions of one decision log, in their order."""
-
-    reviewer: str = ""
-    by_event: dict[str, Decision] = field(default_factory=dict)
-    actions: int = 0  # number of the last action
-    done: list[tuple[int, list[Change]]] = field(default_factory=list)
-    undone: list[tuple[int, list[Change]]] = field(default_factory=list)
-    _history: dict[str, list[Change]] = field(default_factory=lambda: defaultdict(list))
-
-    def act(self, number: int, changes: list[Change]) -> None:
-        self.actions = number
-        self.done.append((number, changes))
-        self.undone.clear()
-        self._apply(changes)
-
-    def undo(self) -> tuple[int, list[Change]]:
-        number, changes = self.done.pop()
-        self.undone.append((number, changes))
-        for change in reversed(changes):
-            event = change["event"]
-            history = self._history[event]
-            history.pop()  # the last change of this event: actions are undone in reverse order
-            decision = Decision()
-            for earlier in history:
-                decision = _changed(decision, earlier)
-            if history:
-                self.by_event[event] = decision
-            else:
-                self.by_event.pop(event, None)
-        return number, changes
-
-    def redo(self) -> tuple[int, list[Change]]:
-        number, changes = self.undone.pop()
-        self.done.append((number, changes))
-        self._apply(changes)
-        return number, changes
-
-    def _apply(self, changes: Iterable[Change]) -> None:
-        for change in changes:
-            event = change["event"]
-            self._history[event].append(change)
-            self.by_event[event] = _changed(self.by_event.get(event, Decision()), change)
-
-
-def _changed(decision: Decision, change: Change) -> Decision:
-    return replace(decision, **{name: change[name] for name in (*FIELDS, "at") if name in change})
+Stamp = tuple[int, int, int, int]  # device, inode, size and time of the last change of a file
 
 
 class DecisionLog:
     """One reviewer's decision log, open for appending. Raises LoxoError when it cannot be opened, or is locked."""
 
     def __init__(self, path: Path, reviewer: str) -> None:
-        self.path = path
+        self.path, self.reviewer = path, reviewer
+        self.decisions = Decisions(reviewer=reviewer)
+        self._lines = [encoded({"journal": 1, "reviewer": reviewer})]  # all lines that the file must contain
+        self._file: int | None = None
+        self._stamp: Stamp | None = None  # of the file after the last line
+        self._end: int | None = None  # where a line that was refused begins, if it could not be removed
+        self.follow()
+
+    def add(self, changes: Sequence[Change]) -> list[str]:
+        """Appends an action. It is on the disk when `add` returns. Returns the events whose decisions changed."""
+        return self._commit(lambda now: {"action": now.actions + 1, "at": _now(), "changes": list(changes)}) or []
+
+    def undo(self) -> list[str] | None:
+        """Takes back the last action in effect. Returns the events that changed, or None if there is no action."""
+        return self._commit(lambda now: {"undo": now.done[-1][0], "at": _now()} if now.done else None)
+
+    def redo(self) -> list[str] | None:
+        """Restores the last action that was undone. Returns the events that changed, or None if there is none."""
+        return self._commit(lambda now: {"redo": now.undone[-1][0], "at": _now()} if now.undone else None)
+
+    def follow(self) -> list[str]:
+        """Opens and reads the file that the path names, if it is another one or was changed by another program, and
+        writes the lines that it lacks. Returns the events whose decisions changed."""
+        before = self.decisions.by_event
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = path.open("a+b")
+            for _ in range(TRIES):
+                if self._is_current():
+                    now = self.decisions.by_event
+                    return [] if now is before else [e for e in before | now if before.get(e) != now.get(e)]
+                self._reopen()
         except OSError as error:
             raise self._fault(error) from error
-        try:
-            self._open(reviewer)
-        except OSError as error:
-            self._file.close()
-            raise self._fault(error) from error
-        except LoxoError:
-            self._file.close()
-            raise
-
-    def _open(self, reviewer: str) -> None:
-        self._lock()
-        self._file.seek(0)
-        content = self._file.read()
-        end = content.rfind(b"\n") + 1
-        self._file.truncate(end)
-        self.decisions = _replay(self.path, content[:end])
-        self.decisions.reviewer = reviewer
-        if not end:
-            self._append({"journal": 1, "reviewer": reviewer})
-            _sync_folder(self.path.parent)
-
-    def add(self, changes: Sequence[Change]) -> None:
-        """Appends an action. It is on the disk when `add` returns."""
-        number, at = self.decisions.actions + 1, _now()
-        self._append({"action": number, "at": at, "changes": list(changes)})
-        self.decisions.act(number, [{**change, "at": at} for change in changes])
-
-    def undo(self) -> list[Change] | None:
-        """Takes back the last action in effect. Returns its changes, or None if there is no action."""
-        if not self.decisions.done:
-            return None
-        self._append({"undo": self.decisions.done[-1][0], "at": _now()})
-        return self.decisions.undo()[1]
-
-    def redo(self) -> list[Change] | None:
-        """Restores the last action that was undone. Returns its changes, or None if there is no action."""
-        if not self.decisions.undone:
-            return None
-        self._append({"redo": self.decisions.undone[-1][0], "at": _now()})
-        return self.decisions.redo()[1]
+        raise self._restless()
 
     def close(self) -> None:
-        self._file.close()
-
-    def _append(self, line: dict[str, Any]) -> None:
-        start = self._file.seek(0, os.SEEK_END)
+        """Closes the file. Raises LoxoError if it was replaced and the decisions cannot be written again."""
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            self._reopen(start)  # the next line must not follow an incomplete one
-            raise self._fault(error) from error
+            self.follow()
+        finally:
+            if self._file is not None:
+                os.close(self._file)
+            self._file = None
 
-    def _lock(self) -> None:
+    def _commit(self, make: Callable[[Decisions], dict[str, Any] | None]) -> list[str] | None:
+        """Writes the line that `make` gives for the present decisions."""
+        changed: dict[str, None] = {}
+        line = None
+        for _ in range(TRIES):
+            changed |= dict.fromkeys(self.follow())
+            if line is not None and line in self._lines:  # the file that replaced the old one is a copy with the line
+                return list(changed)
+            entry = make(self.decisions)
+            if entry is None:
+                return list(changed) or None
+            line = encoded(entry)
+            if self._append(line):
+                events = events_of(entry, self.decisions)
+                replay_line(self.decisions, entry)
+                self._lines.append(line)
+                return list(dict.fromkeys((*events, *changed)))
+        raise self._restless()
+
+    def _append(self, line: bytes) -> bool:
+        """Returns False if another program has replaced or changed the file: the line may be lost."""
+        assert self._file is not None and self._stamp is not None
+        start = self._stamp[2]
+        try:
+            _write(self._file, line + b"\n")
+            stamp = _stamp(os.fstat(self._file))
+            if stamp[2] == start + len(line) + 1 and self._names(stamp):
+                self._stamp = stamp
+                return True
+        except OSError as error:
+            self._cut(start)
+            raise self._fault(error) from error
+        self._stamp = None
+        return False
+
+    def _cut(self, end: int) -> None:
+        """The next line must not follow an incomplete one, and a refused line must not count."""
+        assert self._file is not None
+        self._end, self._stamp = end, None
+        with suppress(OSError):  # else `_reopen` tries again
+            if os.fstat(self._file).st_size > end:
+                os.ftruncate(self._file, end)
+            self._end = None
+
+    def _is_current(self) -> bool:
+        return self._stamp is not None and self._names(self._stamp)
+
+    def _names(self, stamp: Stamp) -> bool:
+        try:
+            return _stamp(self.path.stat()) == stamp
+        except FileNotFoundError:
+            return False
+
+    def _reopen(self) -> None:
+        """Makes the file of the path the open one, with all lines in it. After an error nothing has changed here."""
+        self.path.parent.mkdir(exist_ok=True)  # never the run folder: it may be on a disk that was taken out
+        file, old = self._file, self._file
+        if old is None or not _is_same(old, self.path):
+            file, self._end = _open_regular(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND), None
+        assert file is not None
+        try:
+            if file != old:
+                self._lock(file)
+            content = _content(file, self.path)
+            end = content[: self._end].rfind(b"\n") + 1
+            lines = content[:end].splitlines()
+            decisions = replay(self.path, lines)
+            missing = missing_lines(self._lines, lines, decisions)
+            if end < len(content):
+                os.ftruncate(file, end)
+            self._end = None
+            if missing:
+                try:
+                    _write(file, b"".join(line + b"\n" for line in missing))
+                except OSError:
+                    with suppress(OSError):
+                        os.ftruncate(file, end)
+                    raise
+                _sync_folder(self.path.parent)
+            stamp = _stamp(os.fstat(file))
+        except BaseException:
+            if file != old:
+                os.close(file)
+            raise
+        if old is not None and file != old:
+            os.close(old)
+        decisions.reviewer = self.reviewer
+        self._file, self._stamp, self._lines, self.decisions = file, stamp, [*lines, *missing], decisions
+
+    def _lock(self, file: int) -> None:
         """Two servers must not write one decision log."""
         try:
-            lock_file(self._file.fileno())
+            lock_file(file)
         except BlockingIOError:
             raise LoxoError(
                 f"{self.path}: another `loxo review` has this decision log open. Use its page, stop it first, or give "
                 "another name with --reviewer."
             ) from None
 
-    def _reopen(self, end: int) -> None:
-        with suppress(OSError):  # closing writes the rest of the buffer, which fails again
-            self._file.close()
-        self._file = self.path.open("a+b")
-        self._file.truncate(end)
-        self._lock()
-
     def _fault(self, error: OSError) -> LoxoError:
         return LoxoError(
-            f"{self.path}: the decision cannot be stored ({error.strerror or error}). May you write there, and is "
-            "there room on the disk?"
+            f"{self.path}: the decision cannot be stored ({error.strerror or error}). Is the run folder there, may you "
+            "write there, and is there room on the disk? Then decide again."
+        )
+
+    def _restless(self) -> LoxoError:
+        return LoxoError(
+            f"{self.path}: the decision cannot be stored, because another program replaces the file again and again. "
+            "Stop that program, then decide again."
         )
 
 
 def read_decision_log(path: Path) -> Decisions:
     """The decisions in a log that another server may be writing. Raises LoxoError as DecisionLog does."""
     try:
-        content = path.read_bytes()
+        file = _open_regular(path, os.O_RDONLY)
+        try:
+            content = _content(file, path)
+        finally:
+            os.close(file)
     except OSError as error:
         raise LoxoError(
             f"{path}: the decision log cannot be read ({error.strerror or error}). May you read the file?"
         ) from error
-    return _replay(path, content[: content.rfind(b"\n") + 1])
+    return replay(path, content[: content.rfind(b"\n") + 1].splitlines())
+
+
+Logs = dict[Path, tuple[Stamp | None, Decisions | str]]
+
+
+def read_decision_logs(paths: Iterable[Path], known: Logs | None = None) -> Logs:
+    """The stamp and the decisions of each log, or the reason why it cannot be read. A log is read again only if its
+    stamp differs from that in `known`. A log that no longer exists is left out."""
+    logs: Logs = {}
+    for path in paths:
+        stamp = None
+        try:
+            with suppress(OSError):
+                stamp = _stamp(path.stat())
+            if known and path in known and stamp is not None and known[path][0] == stamp:
+                logs[path] = known[path]
+            else:
+                logs[path] = (stamp, read_decision_log(path))
+        except LoxoError as error:
+            if os.path.lexists(path):
+                logs[path] = (stamp, f"{error} Until then its decisions do not count.")
+    return logs
 
 
 def decision_log_path(run: Path, reviewer: str) -> Path:
-    """The path of a reviewer's decision log. Raises LoxoError for a name without a letter or digit."""
+    """The path of a reviewer's decision log. Raises LoxoError for a name without a letter or digit, or of several
+    lines."""
+    if not is_line(reviewer, MAX_REVIEWER):
+        raise LoxoError(
+            f"The reviewer's name {reviewer!r} must have at most {MAX_REVIEWER} characters, in one line. Give another "
+            "with --reviewer."
+        )
     name = re.sub(r"[^\w.-]+", "-", reviewer.strip().casefold()).strip("-.")
     if not name:
         raise LoxoError(f"The reviewer's name {reviewer!r} has no letter or digit. Give another with --reviewer.")
@@ -214,37 +266,43 @@ def decision_logs(run: Path) -> list[Path]:
     return sorted((run / FOLDER).glob("*" + SUFFIX))
 
 
-def _replay(path: Path, content: bytes) -> Decisions:
-    decisions = Decisions(reviewer=path.stem)
-    for number, line in enumerate(content.splitlines(), 1):
-        try:
-            _replay_line(decisions, json.loads(line))
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise LoxoError(
-                f"{path}, line {number}: the decision log is damaged in this line. Remove the line, or put back a "
-                "copy of the file."
-            ) from error
-    return decisions
+def _open_regular(path: Path, flags: int) -> int:
+    """Opens a regular file of the run folder: no link to elsewhere, no pipe."""
+    if path.resolve() != path.parent.parent.resolve().joinpath(*path.parts[-2:]):
+        raise LoxoError(f"{path}: the file is behind a symbolic link, which Loxo does not follow. Put the file there.")
+    file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise LoxoError(f"{path}: this is not a file, so it cannot be a decision log. Remove it.")
+    return file
 
 
-def _replay_line(decisions: Decisions, line: dict[str, Any]) -> None:
-    if "journal" in line:
-        decisions.reviewer = str(line["reviewer"])
-    elif "action" in line:
-        at = str(line["at"])
-        decisions.act(int(line["action"]), [_checked({**change, "at": at}) for change in line["changes"]])
-    elif "undo" in line:
-        if decisions.undo()[0] != line["undo"]:
-            raise ValueError("another action is the last one in effect")
-    elif decisions.redo()[0] != line["redo"]:
-        raise ValueError("another action was undone last")
+def _content(file: int, path: Path) -> bytes:
+    if os.fstat(file).st_size > MAX_SIZE:
+        raise LoxoError(
+            f"{path}: the file is larger than {MAX_SIZE >> 20} MiB, so it cannot be a decision log. Remove it."
+        )
+    with open(file, "rb", closefd=False) as opened:
+        opened.seek(0)
+        return opened.read(MAX_SIZE)
 
 
-def _checked(change: dict[str, Any]) -> dict[str, Any]:
-    """Returns the change. Raises ValueError if `Session` cannot have written it."""
-    if not isinstance(change["event"], str) or change.get("verdict") not in (None, *VERDICTS):
-        raise ValueError("no such change")
-    return change
+def _write(file: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    os.fsync(file)
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _is_same(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,12 +1,15 @@
-"""Access control of the page's server: no requests without the token, from other web pages, or to foreign host names.
+"""Access control of the page's server: no requests without a key, from other web pages, or to foreign host names.
+
+An address `/?token=...` works once: the token is exchanged for a cookie with the key, which no page and no script can
+read. The browser that has the cookie may open any number of tabs. When a token is used again by a browser without the
+cookie, a page says how to go on, and `renewed` receives another token.
 
 A request is refused before it is processed if
 
 - its Host is neither a loopback name, nor an IP address, nor the host that the user gave (DNS rebinding: a foreign name
   that resolves to this computer);
 - its Origin differs from its Host, or the browser marks it as sent by another site (cross-site requests);
-- it has no token: in the cookie, or once in the address `/?token=...`, which sets the cookie. Tokens are compared in
-  constant time;
+- it has neither the cookie nor an unused token. Both are compared in constant time;
 - its body is larger than MAX_BODY, declared or not, or is not JSON.
 
 The headers of every answer forbid the browser to load anything from other servers, to guess content types, and to show
@@ -17,7 +20,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import html
 import ipaddress
+import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -35,6 +40,14 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+HTML = "text/html; charset=utf-8"
+PAGE = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Loxo review</title><p>{}</p></html>\n'
+FORWARD = '<!doctype html>\n<meta http-equiv="refresh" content="0;url={}"><title>Loxo review</title>\n'
+AGAIN = (
+    "This address works once, and it was used before. In the browser that used it, open http://{}/ instead. For "
+    "another browser, open the new address that loxo review has printed in its terminal just now."
+)
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -46,13 +59,32 @@ class Refused(Exception):
     """A refused request: status, sentence."""
 
 
-class Guard:
-    """ASGI middleware that requires `token`. `host` is the address that the user gave to listen on."""
+def new_token() -> str:
+    return secrets.token_urlsafe(24)
 
-    def __init__(self, app: App, token: str, host: str = "127.0.0.1") -> None:
-        self.app, self.token, self.host = app, token.encode(), host
+
+class Guard:
+    """ASGI middleware that requires `token` once, and its cookie afterwards.
+
+    `host` is the address that the user gave to listen on. `used` is called when a token was exchanged, `renewed` with
+    another token when a used token was given again.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        token: str,
+        host: str = "127.0.0.1",
+        *,
+        used: Callable[[], None] = lambda: None,
+        renewed: Callable[[str], None] = lambda token: None,
+    ) -> None:
+        self.app, self.host, self.used, self.renewed = app, host, used, renewed
+        self.token: str | None = token  # the unused one
+        self._spent: list[str] = []
+        self._key = new_token()
         # Cookies are shared between ports: two servers on one computer must not overwrite each other's cookie.
-        self.cookie = "loxo_" + hashlib.sha256(self.token).hexdigest()[:8]
+        self.cookie = "loxo_" + hashlib.sha256(self._key.encode()).hexdigest()[:8]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -66,11 +98,14 @@ class Guard:
             fresh = self._check(scope, headers)
             body = await _body(scope, headers, receive)
         except Refused as refusal:
-            await _answer(send, *refusal.args)
+            await _answer(send, *refusal.args, page=scope["path"] == "/")
             return
         if fresh:  # removes the token from the address bar, the history and screenshots
-            cookie = f"{self.cookie}={self.token.decode()}; Path=/; HttpOnly; SameSite=Strict"
-            await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
+            cookie = f"{self.cookie}={self._key}; Path=/; HttpOnly; SameSite=Strict"
+            if headers.get("sec-fetch-site", "none") == "none":
+                await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
+            else:  # opened by a local file: browsers send the cookie only to an address that this server's page opens
+                await _answer(send, 200, FORWARD.format("/"), {"set-cookie": cookie, "content-type": HTML})
             return
 
         async def guarded(message: Message) -> None:
@@ -83,26 +118,41 @@ class Guard:
         await self.app(scope, body, guarded)
 
     def _check(self, scope: Scope, headers: dict[str, str]) -> bool:
-        """Raises Refused for a request that is not allowed. Returns True if its address contains the token."""
+        """Raises Refused for a request that is not allowed. Returns True if its address contains a token to remove."""
         host = headers.get("host", "")
         if not self._is_own(host):
             raise Refused(403, "This is not the address of loxo review. Open the address that it has printed.")
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and scope["method"] == "GET" and given:
-            if not self._is_token(given):
-                raise Refused(401, "The token is wrong. Open the address that loxo review has printed.")
+            self._exchange(given, headers)
             return True
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Refused(403, "Other web pages may not send requests to loxo review.")
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             raise Refused(403, "Other web pages may not send requests to loxo review.")
-        if not self._is_token(_cookie(headers.get("cookie", ""), self.cookie)):
+        if not self._has_cookie(headers):
             raise Refused(401, "The token is missing. Open the whole address that loxo review has printed.")
         return False
 
-    def _is_token(self, given: str) -> bool:
-        return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token)
+    def _exchange(self, given: str, headers: dict[str, str]) -> None:
+        """Accepts an unused token, or a used one from the browser that has used it. Raises Refused for all others."""
+        if self.token is not None and _is_equal(given, self.token):
+            self._spent.append(self.token)
+            self.token = None
+            self.used()
+            return
+        if not any(_is_equal(given, token) for token in self._spent):
+            raise Refused(401, "The token is wrong. Open the address that loxo review has printed last.")
+        if self._has_cookie(headers):
+            return
+        if self.token is None:
+            self.token = new_token()
+            self.renewed(self.token)
+        raise Refused(401, AGAIN.format(headers.get("host", "")))
+
+    def _has_cookie(self, headers: dict[str, str]) -> bool:
+        return _is_equal(_cookie(headers.get("cookie", ""), self.cookie), self._key)
 
     def _is_own(self, host: str) -> bool:
         try:
@@ -117,6 +167,10 @@ class Guard:
             return False
         # An IP address cannot be rebound. On a loopback host only loopback addresses are allowed.
         return address.is_loopback or not is_loopback(self.host)
+
+
+def _is_equal(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
 
 
 def is_loopback(host: str) -> bool:
@@ -161,7 +215,11 @@ async def _body(scope: Scope, headers: dict[str, str], receive: Receive) -> Rece
     return replay
 
 
-async def _answer(send: Send, status: int, sentence: str, extra: dict[str, str] | None = None) -> None:
+async def _answer(
+    send: Send, status: int, sentence: str, extra: dict[str, str] | None = None, page: bool = False
+) -> None:
+    if page:
+        sentence, extra = PAGE.format(html.escape(sentence)), {"content-type": HTML} | (extra or {})
     headers = HEADERS | {"content-type": "text/plain; charset=utf-8", "connection": "close"} | (extra or {})
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})

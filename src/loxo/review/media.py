@@ -24,7 +24,7 @@ from loxo.errors import LoxoError
 from loxo.review.audio import sound
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, LEVEL_DB, picture, thumbnail
-from loxo.runs.scores import KeptScores, read_scores
+from loxo.runs.scores import KeptScores, find_scores
 
 MAX_CONTEXT_S = 60.0  # max length of a picture, except of longer events
 HOP_S = 0.04  # seconds per column
@@ -63,8 +63,12 @@ class Media:
     def _picture(self, row: int, band: str, start: float, end: float) -> bytes:
         shown = picture(self._recording(row), _band(band), start, end, HOP_S)
         header: dict[str, Any] = {"start": shown.start_s, "hop": shown.hop_s, "row_hz": shown.row_hz, "db": LEVEL_DB}
-        kept = self._kept_scores(row)
         scores = np.zeros((0, 0), np.uint8)
+        kept = None
+        try:
+            kept = self._kept_scores(row)
+        except LoxoError as error:  # the picture is shown without its scores
+            header["problem"] = str(error)
         if kept is not None:
             first = max(int(start / kept.hop_s), 0)
             classes = [k for k, label in enumerate(kept.labels) if not label.endswith(OVERLAP_SUFFIX)]
@@ -114,13 +118,7 @@ class Media:
     def _kept_scores(self, row: int) -> KeptScores | None:
         name = self.session.recording_of(row)
 
-        def read() -> KeptScores | None:
-            try:
-                return read_scores(self.session.run.folder, name)
-            except LoxoError:  # a run without --keep-scores: the picture has no frame scores
-                return None
-
-        return self._scores.get(name, read)
+        return self._scores.get(name, lambda: find_scores(self.session.run.folder, name))
 
 
 def _band(name: str) -> Any:

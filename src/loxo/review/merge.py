@@ -7,17 +7,28 @@ event "disputed"; it then counts neither as correct nor as wrong until a reviewe
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loxo.review.agreement import category
-from loxo.review.decision_log import Decision, Decisions
+from loxo.review.decisions import Decision, Decisions
 
 DISPUTED = "disputed"
 BOUNDS = ("start_s", "end_s", "low_hz", "high_hz")
 SAME_EVENT_IOU = 0.5  # at this IoU or above, two drawn events are the same
+
+
+def bounds_fault(bounds: Mapping[str, float | None], duration_s: float) -> str | None:
+    """Why no event of a recording can have these bounds, as a sentence; None if one can. NaN: unknown frequencies."""
+    start, end, low, high = (math.nan if (value := bounds.get(name)) is None else value for name in BOUNDS)
+    if not 0 <= start < end <= duration_s + 0.01:
+        return f"An event must be within its recording (0 to {duration_s:.1f} s) and must end after it starts."
+    if low < 0 or high <= low:
+        return "The upper frequency of an event must be above the lower one, and both must be at least 0 Hz."
+    return None
 
 
 @dataclass(frozen=True)

@@ -18,22 +18,24 @@ contain the present paths of the recordings.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from loxo.audio.filenames import parse_name
+from loxo.audio.filenames import base_name, parse_name
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
 from loxo.files import atomic_file, write_atomically
-from loxo.review.decision_log import Decision, decision_logs, read_decision_log
-from loxo.review.merge import Final, by_reviewer, finals, without_repeats
+from loxo.review.decision_log import decision_logs, read_decision_logs
+from loxo.review.decisions import Decision, Decisions
+from loxo.review.merge import BOUNDS, Final, bounds_fault, by_reviewer, finals, without_repeats
 from loxo.review.results import results
 from loxo.review.session import open_run
 from loxo.runs.read import Places, Run
@@ -64,25 +66,37 @@ class Export:
     events: int  # number of true events
     decided: int  # number of events with a verdict, including drawn events
     results: dict[str, Any]
+    warnings: list[str]  # decision logs and events that could not be used
 
 
 def export(run_folder: str | Path, recordings: str | Path | None = None) -> Export:
     """Writes the results of all decision logs of a run. `recordings` as in serve.
 
-    Raises LoxoError when the folder is not a run, a decision log is damaged, or a file cannot be written.
+    A decision log that cannot be read does not count and becomes one of the `warnings`. Raises LoxoError when the
+    folder is not a run, or a file cannot be written.
     """
     run, names = open_run(run_folder)
-    people = by_reviewer(map(read_decision_log, decision_logs(run.folder)))
-    return write_export(run, names, people, Places(run, recordings))
+    logs = [found for _, found in read_decision_logs(decision_logs(run.folder)).values()]
+    people = by_reviewer(found for found in logs if isinstance(found, Decisions))
+    return write_export(
+        run, names, people, Places(run, recordings), [found for found in logs if isinstance(found, str)]
+    )
 
 
-def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decision]], places: Places) -> Export:
-    """export, for a run that is already open."""
+def write_export(
+    run: Run,
+    names: list[str],
+    people: Mapping[str, Mapping[str, Decision]],
+    places: Places,
+    warnings: Sequence[str] = (),
+) -> Export:
+    """export, for a run that is already open; `warnings` are those of its decision logs."""
     folder = run.folder / FOLDER
-    answers = finals(people)
+    answers, impossible = _possible(run, names, finals(people))
+    warnings = [*warnings, *impossible]
     table = _answered(run, names, answers)
     true = table[table["verdict"].isin(("yes", "other", "drawn"))]
-    found = results(run, names, people)
+    found = results(run, names, people) | {"warnings": warnings}
     paths = {name: str(places.find(name) or name) for name in run.recordings["recording"]}
     paths = {name: path if "://" in path else str(Path(path).absolute()) for name, path in paths.items()}
     files: list[str] = []
@@ -123,7 +137,34 @@ def write_export(run: Run, names: list[str], people: Mapping[str, Mapping[str, D
     for old in folder.rglob("*" + TABLE_SUFFIX):
         if old.relative_to(folder).as_posix() not in files:
             old.unlink()
-    return Export(folder, files, len(true), int((table["verdict"] != "").sum()), found)
+    return Export(folder, files, len(true), int((table["verdict"] != "").sum()), found, warnings)
+
+
+def _possible(run: Run, names: list[str], answers: Mapping[str, Final]) -> tuple[dict[str, Final], list[str]]:
+    """The answers without impossible bounds, and a sentence for each change: two reviewers may have moved the edges of
+    one event past each other, or an event was drawn for a recording of other length. A detected event keeps its
+    bounds; a drawn event is left out."""
+    kept, warnings = dict(answers), []
+    durations = dict(zip(run.recordings["recording"], run.recordings["duration_s"], strict=True))
+    rows = dict(zip(names, range(len(names)), strict=True))
+    for name, answer in answers.items():
+        row = rows.get(name)
+        recording = answer.recording if row is None else str(run.events["recording"].iloc[row])
+        if recording not in durations or not (answer.bounds or answer.recording):
+            continue  # an event that the run does not contain, or unmoved edges
+        bounds = {} if row is None else {bound: float(run.events[bound].iloc[row]) for bound in BOUNDS}
+        fault = bounds_fault(bounds | answer.bounds, durations[recording])
+        if fault is None and (row is not None or answer.label):
+            continue
+        if row is None:
+            del kept[name]
+        else:
+            kept[name] = dataclasses.replace(answer, bounds={})
+        warnings.append(
+            f"{base_name(recording)}: the bounds or the label of a decision ({answer.reviewers}) are impossible. "
+            + ("The drawn event is left out." if row is None else "The event keeps its detected bounds.")
+        )
+    return kept, warnings
 
 
 def _tables(run: Run) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.review.agreement import agreements
-from loxo.review.decision_log import Decision
+from loxo.review.decisions import Decision
 from loxo.review.estimate import MIN_DECISIONS, PRECISIONS, Count, Fit, fit
 from loxo.review.merge import Final, finals
 from loxo.runs.read import Run

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import gc
 import getpass
-import secrets
+import html
 import socket
+import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loxo.errors import LoxoError
 from loxo.review.decision_log import decision_log_path
 from loxo.review.front import Front
-from loxo.review.guard import App, Guard
+from loxo.review.guard import FORWARD, App, Guard, new_token
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def serve(
     `host` is the address to listen on, `port` the port (None: PORT, or any free one). Moved recordings are found by
     their names in the folder `recordings`. `reviewer` is the name of the reviewer (None: that of the user's account).
     `sample` is the number of events of each class in the first list of the page. `on_address` receives the address with
-    the token while the run is read; `on_open` receives the session afterwards.
+    the token while the run is read, and another one when that address is opened again; `on_open` receives the session.
     Raises LoxoError when the run or the port cannot be opened.
     """
     import uvicorn
@@ -53,14 +55,19 @@ def serve(
     check_run(run)  # quick checks come before the browser opens
     check_root(recordings)
     decision_log_path(Path(run), reviewer)
-    token = secrets.token_urlsafe(24)
+    token = new_token()
     api: Future[App] = Future()
-    with _listen(host, port) as listener:
+    with _listen(host, port) as listener, ExitStack() as door:
         shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
+        page = f"http://{shown}:{listener.getsockname()[1]}/?token="
+
+        def renewed(token: str) -> None:
+            if on_address is not None:
+                on_address(page + token)
+
         server = uvicorn.Server(
             uvicorn.Config(
-                Guard(Front(api, sample), token, host),
+                Guard(Front(api, sample), token, host, used=door.close, renewed=renewed),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -71,11 +78,11 @@ def serve(
         )
         opening = _Opening(api, server, (run, reviewer, recordings), on_open)
         try:
-            if on_address is not None:
-                on_address(address)
+            renewed(token)
             if browser:
                 # The port is already open: the browser waits until the first request is answered.
-                threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+                file = _door(page + token, door)
+                threading.Thread(target=webbrowser.open, args=(file.as_uri(),), daemon=True).start()
             opening.start()
             server.run(sockets=[listener])
         except KeyboardInterrupt:
@@ -127,6 +134,16 @@ class _Opening(threading.Thread):
             self.join()
         if self.session is not None:
             self.session.close()
+
+
+def _door(address: str, door: ExitStack) -> Path:
+    """A file that forwards to the address, removed with `door`. Every account can read the command line of a browser,
+    but only this one the file."""
+    folder = Path(door.enter_context(tempfile.TemporaryDirectory(prefix="loxo-", ignore_cleanup_errors=True)))
+    file = folder / "review.html"
+    file.touch(0o600)
+    file.write_text(FORWARD.format(html.escape(address)), encoding="utf-8")
+    return file
 
 
 def _listen(host: str, port: int | None) -> socket.socket:

@@ -28,22 +28,13 @@ from numpy.typing import NDArray
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.review.agreement import category
-from loxo.review.decision_log import (
-    DRAWN,
-    VERDICTS,
-    Decision,
-    DecisionLog,
-    Decisions,
-    decision_log_path,
-    decision_logs,
-    read_decision_log,
-)
+from loxo.review.decision_log import DecisionLog, Logs, decision_log_path, decision_logs, read_decision_logs
+from loxo.review.decisions import DRAWN, VERDICTS, Decision, Decisions, check_change
 from loxo.review.estimate import Fit, fit
-from loxo.review.merge import BOUNDS, by_reviewer, finals
+from loxo.review.merge import BOUNDS, bounds_fault, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
 from loxo.runs.read import Places, Run, read_run
 
-MAX_LABEL, MAX_NOTE = 60, 2000  # characters
 MAX_CHANGES = 2000  # in one action
 
 
@@ -125,8 +116,9 @@ class Session:
         self.verdict = np.zeros(len(events), np.int8)  # 0: none, else 1 + the index in VERDICTS
         self.noted = np.zeros(len(events), bool)
         self.drawn: list[str] = []
-        self.unmatched = 0
-        self._others: dict[Path, tuple[tuple[int, int], Decisions]] = {}
+        self.warnings: list[str] = []  # of refresh
+        self._unmatched: set[str] = set()
+        self._others: Logs = {}
         self._theirs: dict[str, dict[str, Decision]] = {}  # decisions of the other reviewers, by name and event
         self._fits: dict[str, Fit] | None = None
         self._lock = threading.RLock()
@@ -134,7 +126,7 @@ class Session:
         self.refresh()
 
     def close(self) -> None:
-        """Closes the decision log."""
+        """Closes the decision log. Raises LoxoError as DecisionLog.close."""
         self.log.close()
 
     # -- decisions
@@ -143,8 +135,13 @@ class Session:
     def decisions(self) -> dict[str, Decision]:
         return self.log.decisions.by_event
 
+    @property
+    def unmatched(self) -> int:
+        return len(self._unmatched)
+
     def act(self, changes: Sequence[dict[str, Any]]) -> list[int]:
-        """Writes an action to the disk and returns the rows that it changed.
+        """Writes an action to the disk and returns the rows that it changed, and then those that changed because
+        another program has replaced the decision log.
 
         A change is {"row": r, field: value ...}, or {"beside": r, ...} for a missed event that was drawn in the
         recording of row r. If a change is wrong, raises LoxoError and writes nothing.
@@ -153,18 +150,17 @@ class Session:
             if not 0 < len(changes) <= MAX_CHANGES:
                 raise LoxoError(f"One action can change 1 to {MAX_CHANGES} events, not {len(changes)}.")
             ready = [self._ready(change) for change in changes]
-            self.log.add(ready)
-            return self._update(change["event"] for change in ready)
+            return self._update(self.log.add(ready))
 
     def undo(self) -> list[int]:
         """Undoes the last action. Returns the rows that it had changed."""
         with self._lock:
-            return self._update(change["event"] for change in self.log.undo() or ())
+            return self._update(self.log.undo() or ())
 
     def redo(self) -> list[int]:
         """Restores the last undone action. Returns the rows that it changes."""
         with self._lock:
-            return self._update(change["event"] for change in self.log.redo() or ())
+            return self._update(self.log.redo() or ())
 
     def _update(self, events: Iterable[str]) -> list[int]:
         """Updates the arrays from the decisions on these events. Returns their rows."""
@@ -176,7 +172,7 @@ class Session:
                 self.drawn.append(event)
                 row = self.row_of[event] = len(self.names) + len(self.drawn) - 1
             if row is None:
-                self.unmatched += 1
+                self._unmatched.add(event)
                 continue
             rows.append(row)
             if row < len(self.names):
@@ -199,30 +195,36 @@ class Session:
         for name in ("label", "note"):
             if ready.get(name) is not None:
                 ready[name] = str(ready[name]).strip()
-        label, note = ready.get("label"), ready.get("note") or ""
-        if (drawing or ready.get("verdict") == "other") and not label:
+        if (drawing or ready.get("verdict") == "other") and not ready.get("label"):
             raise LoxoError("The label is missing. Give the label of the event.")
-        if label is not None and (len(label) > MAX_LABEL or not label.isprintable()):
-            raise LoxoError(f"A label must have at most {MAX_LABEL} characters, in one line.")
-        if len(note) > MAX_NOTE:
-            raise LoxoError(f"A note must have at most {MAX_NOTE} characters.")
-        self._check_bounds(ready, {} if drawing else self._bounds_of(row), self._durations[recording])
+        ready = check_change(ready)
+        drawn = ready["event"].startswith(DRAWN)
+        before = Decision() if drawing else self.decisions.get(ready["event"], Decision())
+        if (
+            drawn
+            and ready.get("verdict") != "other"
+            and ready.get("label", before.label) not in (*self.run.labels, before.label)
+        ):
+            raise LoxoError(f"The label of a drawn event must be a label of this run: {', '.join(self.run.labels)}.")
+        if any(name in ready for name in BOUNDS) or drawn:
+            self._check_bounds(ready, {} if drawn else self._detected(row), before, self._durations[recording])
         return ready
 
     @staticmethod
-    def _check_bounds(ready: dict[str, Any], now: dict[str, float], duration_s: float) -> None:
-        changed = [name for name in BOUNDS if ready.get(name) is not None]
-        for name in changed:
-            ready[name] = round(float(ready[name]), 6)
-        start, end, low, high = (float(ready.get(name, now.get(name, math.nan))) for name in BOUNDS)
-        if changed and not 0 <= start < end <= duration_s + 0.01:
-            raise LoxoError(
-                f"An event must be within its recording (0 to {duration_s:.1f} s) and must end after it starts."
-            )
-        if changed and (low < 0 or high <= low):
-            raise LoxoError(
-                "The upper frequency of an event must be above the lower one, and both must be at least 0 Hz."
-            )
+    def _check_bounds(ready: dict[str, Any], detected: dict[str, float], before: Decision, duration_s: float) -> None:
+        """Raises LoxoError if the event would have impossible bounds, or a drawn event would lack one."""
+        bounds = {}
+        for name in BOUNDS:
+            if ready.get(name) is not None:
+                ready[name] = round(ready[name], 6)
+            moved = ready.get(name, getattr(before, name))
+            bounds[name] = detected.get(name) if moved is None else moved
+        missing = [name for name, value in bounds.items() if value is None]
+        if missing:
+            raise LoxoError(f"A drawn event needs a start, an end and two frequencies. Missing: {', '.join(missing)}.")
+        fault = bounds_fault(bounds, duration_s)
+        if fault is not None:
+            raise LoxoError(fault)
 
     # -- rows
 
@@ -252,11 +254,13 @@ class Session:
         bounds = self._bounds_of(row)
         return bounds["start_s"], bounds["end_s"]
 
+    def _detected(self, row: int) -> dict[str, float]:
+        return {name: float(self.bounds[name][row]) for name in BOUNDS} if row < len(self.names) else {}
+
     def _bounds_of(self, row: int) -> dict[str, float]:
         """The current bounds: as detected, or as this reviewer moved them."""
         decision = self.decisions.get(self.name_of(row), Decision())
-        found = {name: float(self.bounds[name][row]) for name in BOUNDS} if row < len(self.names) else {}
-        return found | {name: value for name in BOUNDS if (value := getattr(decision, name)) is not None}
+        return self._detected(row) | {name: value for name in BOUNDS if (value := getattr(decision, name)) is not None}
 
     def detail(self, row: int) -> dict[str, Any]:
         """The data of an event for the page."""
@@ -379,21 +383,27 @@ class Session:
     # -- other reviewers
 
     def refresh(self) -> None:
-        """Reads the decision logs of other reviewers that have changed."""
+        """Reads the decision logs that have changed, and forgets those that are gone. `warnings` gets a sentence for
+        each log that cannot be read: its decisions do not count."""
         with self._lock:
-            for path in decision_logs(self.run.folder):
-                if path == self.log.path:
-                    continue
-                stat = path.stat()
-                stamp = (stat.st_size, stat.st_mtime_ns)
-                if path not in self._others or self._others[path][0] != stamp:
-                    self._others[path] = (stamp, read_decision_log(path))
-                    people = by_reviewer(decisions for _, decisions in self._others.values())
-                    self._theirs = {name: theirs for name, theirs in people.items() if name != self.reviewer}
+            self.warnings = []
+            try:
+                self._update(self.log.follow())
+            except LoxoError as error:  # the decisions stay in memory, and the next decision is refused
+                self.warnings.append(str(error))
+            paths = [path for path in decision_logs(self.run.folder) if path != self.log.path]
+            self._others = read_decision_logs(paths, self._others)
+            self.warnings += [found for _, found in self._others.values() if isinstance(found, str)]
+            people = by_reviewer(self._readable())
+            self._theirs = {name: theirs for name, theirs in people.items() if name != self.reviewer}
+
+    def _readable(self) -> list[Decisions]:
+        return [found for _, found in self._others.values() if isinstance(found, Decisions)]
 
     def people(self) -> dict[str, dict[str, Decision]]:
         """The decisions of all reviewers by event."""
-        return by_reviewer([self.log.decisions, *(decisions for _, decisions in self._others.values())])
+        with self._lock:
+            return by_reviewer([self.log.decisions, *self._readable()])
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

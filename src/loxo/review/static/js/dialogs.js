@@ -24,10 +24,12 @@ export function help(dialog) {
   dialog.showModal();
 }
 
-// Asks for a label; null if cancelled. A digit selects the choice with that number.
-export function askLabel(dialog, title, choices) {
+// Asks for a label; null if cancelled. A digit selects the choice with that number. `free`: other labels are allowed.
+export function askLabel(dialog, title, choices, free = true) {
   return new Promise((resolve) => {
-    const input = element('input', { type: 'text', maxlength: 60, placeholder: 'another label', 'aria-label': 'label' });
+    const input = element('input', free
+      ? { type: 'text', maxlength: 60, placeholder: 'another label', 'aria-label': 'label' }
+      : { type: 'text', readonly: '', value: '', placeholder: 'Enter: the first label; Esc: none', 'aria-label': 'label' });
     const done = (label) => { answer = label; dialog.close(); };
     let answer = null;
     const buttons = choices.map((label, k) =>
@@ -43,14 +45,16 @@ export function askLabel(dialog, title, choices) {
   });
 }
 
-export async function results(dialog, fail) {
+export async function results(dialog, fail, warn) {
   const found = await getJson('/api/results');
+  warn(found.warnings);
   const exported = element('p', { id: 'exported' });
   const button = element('button', { type: 'button', id: 'export-button', onclick: async () => {
     button.disabled = true;
     try {
-      const { folder, files, events } = await post('/api/export');
-      exported.replaceChildren(`${count(events, 'true event')} in ${count(files, 'file')}: `, element('strong', {}, folder));
+      const { folder, files, events, warnings } = await post('/api/export');
+      exported.replaceChildren(`${count(events, 'true event')} in ${count(files, 'file')}: `, element('strong', {}, folder),
+        ...warnings.map((sentence) => element('span', { class: 'fault' }, ` ${sentence}`)));
     } catch (error) { fail(error); }
     button.disabled = false;
   } }, 'Write reviewed tables');
@@ -60,6 +64,7 @@ export async function results(dialog, fail) {
   dialog.replaceChildren(
     element('h2', {}, 'Results'),
     element('p', {}, `Decided: ${reviewers || 'no event'}. ${count(found.drawn, 'missed event')} drawn.${disputed}${unmatched}`),
+    ...found.warnings.map((sentence) => element('p', { class: 'fault' }, sentence)),
     ...found.classes.flatMap(ofClass),
     ...(found.agreement.length ? [element('h3', {}, 'Agreement'), ...found.agreement.map(agreement)] : []),
     element('h3', {}, 'Export'), button, exported,

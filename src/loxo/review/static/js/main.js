@@ -57,6 +57,10 @@ function tell(text, fault = false) {
   silence = setTimeout(() => { $('message').className = ''; }, fault ? 7000 : 2500);
 }
 function fail(error) { tell(error.message, true); }
+function warn(sentences) { // about decision logs that cannot be read
+  $('warnings').replaceChildren(...sentences.map((sentence) => element('p', {}, sentence)));
+  $('warnings').hidden = !sentences.length;
+}
 window.addEventListener('offline-server', () => { $('offline').hidden = false; });
 window.addEventListener('online-server', () => { $('offline').hidden = true; });
 
@@ -76,6 +80,7 @@ async function show(row, started = performance.now()) {
     view.show(event, picture, failure);
     describe();
     sections();
+    if (picture?.problem) tell(picture.problem, true);
     history.replaceState(null, '', `#${event.name}`);
     requestAnimationFrame(() => {
       document.body.dataset.shown = row;
@@ -217,7 +222,7 @@ function setDrawing(on) {
 
 async function drawn(bounds) {
   setDrawing(false);
-  const label = await askLabel($('naming'), 'Label of the missed event', [current.label, ...run.labels.filter((l) => l !== current.label)]);
+  const label = await askLabel($('naming'), 'Label of the missed event', [...run.labels].sort((a, b) => (b === current.label) - (a === current.label)), false);
   if (!label) return;
   const rounded = Object.fromEntries(Object.entries(bounds).map(([name, value]) => [name, Number(value.toFixed(3))]));
   if (await act([{ beside: current.row, label, ...rounded }])) view.setOthers(await store.around(current.row));
@@ -284,7 +289,7 @@ function setLevels() {
   view.draw();
 }
 
-const openResults = () => busy.then(() => results($('results'), fail)).catch(fail);
+const openResults = () => busy.then(() => results($('results'), fail, warn)).catch(fail);
 
 function toggleFilters(open = $('filters').hidden) {
   $('filters').hidden = !open;
@@ -349,6 +354,7 @@ document.title = `${run.name} – Loxo review`;
 filters();
 tools(page);
 listen(page);
+warn(run.warnings);
 if (run.running) tell('The run is in progress. Start loxo review again later to see its new events.');
 if (run.unmatched) tell(`${count(run.unmatched, 'earlier decision')} on events that this run no longer contains.`, true);
 const restored = JSON.stringify(Object.fromEntries(new FormData(form)));
