@@ -98,7 +98,8 @@ class Guard:
             fresh = self._check(scope, headers)
             body = await _body(scope, headers, receive)
         except Refused as refusal:
-            await _answer(send, *refusal.args, page=scope["path"] == "/")
+            status, sentence = refusal.args
+            await _answer(send, status, sentence, page=scope["path"] == "/")
             return
         if fresh:  # removes the token from the address bar, the history and screenshots
             cookie = f"{self.cookie}={self._key}; Path=/; HttpOnly; SameSite=Strict"

@@ -149,7 +149,7 @@ def _possible(run: Run, names: list[str], answers: Mapping[str, Final]) -> tuple
     rows = dict(zip(names, range(len(names)), strict=True))
     for name, answer in answers.items():
         row = rows.get(name)
-        recording = answer.recording if row is None else str(run.events["recording"].iloc[row])
+        recording = (answer.recording or "") if row is None else str(run.events["recording"].iloc[row])
         if recording not in durations or not (answer.bounds or answer.recording):
             continue  # an event that the run does not contain, or unmoved edges
         bounds = {} if row is None else {bound: float(run.events[bound].iloc[row]) for bound in BOUNDS}
