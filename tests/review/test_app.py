@@ -1,6 +1,8 @@
 """The page's server: what it answers to the reviewer, and what it refuses to everybody else."""
 
+import json
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from loxo.review.session import Session
 
 TOKEN = "a-token-of-the-test"
 HOST = "http://127.0.0.1:8750"
+BOX = {"beside": 0, "label": "rumble", "start_s": 95.0, "end_s": 99.0, "low_hz": 10.0, "high_hz": 90.0}
 
 
 @pytest.fixture
@@ -103,8 +106,7 @@ def test_decisions_on_many_events_are_one_action(page):
 
 
 def test_a_missed_event_is_drawn_shown_and_undone(page):
-    box = {"beside": 0, "label": "rumble", "start_s": 95.0, "end_s": 99.0, "low_hz": 10.0, "high_hz": 90.0}
-    drawn = page.post("/api/act", json={"changes": [box]}).json()[0]
+    drawn = page.post("/api/act", json={"changes": [BOX]}).json()[0]
     assert drawn["row"] == 8 and drawn["verdict"] == "yes" and drawn["detected"] is None
     assert rows(page, status="drawn") == [8] and rows(page, status="all")[-1] == 8
     assert 8 in [event["row"] for event in page.get("/api/around/2").json()]
@@ -131,13 +133,26 @@ def test_a_missed_event_is_drawn_shown_and_undone(page):
         {"row": 0, "low_hz": 500.0},
         {"row": 0, "event": "drawn-x"},
         {"row": 0, "recording": "/etc/passwd"},
+        {"row": 0, "note": "half a character: \ud83d"},
+        {"row": 0, "note": "a\0b"},
+        {"row": 0, "verdict": "other", "label": "\udc80"},
+        {"row": 0, "start_s": 16.0, "end_s": None, "low_hz": 200.0},
+        {"row": 0, "start_s": 1e300, "end_s": 1e301},
+        {"beside": 0, "label": "x"},
+        {"beside": 0, "label": "rumble"},
         {"beside": 0, "label": "rumble", "start_s": 1.0},
         {"beside": 0, "start_s": 1.0, "end_s": 2.0, "low_hz": 1.0, "high_hz": 2.0},
+        *({**BOX, name: value} for name in ("start_s", "end_s", "low_hz", "high_hz") for value in (None, -1.0, 1e9)),
+        *({**BOX, "label": label} for label in (None, "", "frog", "a\tb", "\ud800")),
+        {**BOX, "end_s": BOX["start_s"]},
+        {**BOX, "high_hz": BOX["low_hz"]},
+        {**BOX, "row": 0, "beside": None},
     ],
 )
 def test_an_action_with_one_wrong_change_is_refused_as_a_whole(page, session, change):
     before = session.log.path.read_bytes()
-    answer = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "yes"}, change]})
+    body = json.dumps({"changes": [{"row": 1, "verdict": "yes"}, change]})  # ASCII: halves of characters are escaped
+    answer = page.post("/api/act", content=body, headers={"content-type": "application/json"})
     assert answer.status_code == 400 and answer.json()["error"]
     assert session.log.path.read_bytes() == before
 
@@ -170,6 +185,113 @@ def test_a_second_reviewer_sees_other_decisions_only_after_deciding(run, page, s
     assert (found["agreement"][0]["events"], found["agreement"][0]["agreed"]) == (2, 1)
 
 
+@pytest.mark.parametrize("change", [{"start_s": None}, {"label": None}, {"label": "frog"}, {"high_hz": 5.0}])
+def test_a_drawn_event_keeps_its_bounds_and_a_label(page, change):
+    row = page.post("/api/act", json={"changes": [BOX]}).json()[0]["row"]
+    assert page.post("/api/act", json={"changes": [{"row": row, **change}]}).status_code == 400
+    for allowed in ({"verdict": None}, {"verdict": "other", "label": "frog"}, {"end_s": 100.0}, {"note": "far"}):
+        assert page.post("/api/act", json={"changes": [{"row": row, **allowed}]}).status_code == 200, allowed
+    assert page.post("/api/export", json={}).json()["warnings"] == []
+
+
+def test_moved_edges_go_back_to_those_of_detection(page):
+    moved = page.post("/api/act", json={"changes": [{"row": 0, "start_s": 13.0, "end_s": 16.0}]}).json()[0]
+    assert (moved["start_s"], moved["end_s"]) == (13.0, 16.0)
+    back = page.post("/api/act", json={"changes": [{"row": 0, "start_s": None, "end_s": 18.0}]}).json()[0]
+    assert (back["start_s"], back["end_s"]) == (12.0, 18.0)
+
+
+BEN = (
+    '{"journal":1,"reviewer":"Ben"}\n{"action":1,"at":"2026","changes":[{"event":"0","verdict":"yes","start_s":"abc"}]}'
+)
+
+
+@pytest.mark.parametrize("content", [BEN + "\n", "[" * 100_000 + "\n", None], ids=["types", "deep", "folder"])
+def test_a_log_of_another_reviewer_that_cannot_be_read_is_named_until_it_is_gone(page, session, content):
+    page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes"}]})
+    bad = session.log.path.with_name("ben.jsonl")
+    bad.mkdir() if content is None else bad.write_text(content)
+    for method, path in (("get", "run"), ("get", "results"), ("post", "export")):
+        answer = page.request(method, f"/api/{path}", **({"json": {}} if method == "post" else {}))
+        (warning,) = answer.json()["warnings"]
+        assert answer.status_code == 200 and str(bad) in warning and "do not count" in warning
+    assert rows(page, status="second") == [] and page.post("/api/export", json={}).json()["events"] == 1
+    assert json.loads((session.run.folder / "reviewed" / "results.json").read_text())["warnings"] == [warning]
+    bad.rmdir() if content is None else bad.unlink()
+    assert page.post("/api/export", json={}).json()["warnings"] == page.get("/api/run").json()["warnings"] == []
+
+
+def test_a_log_of_another_reviewer_is_forgotten_when_it_is_taken_away(run, page, session):
+    ben = Session(run, "Ben")
+    ben.act([{"row": row, "verdict": "no"} for row in (0, 1)])
+    ben.close()
+    assert rows(page, status="second", sort="time", falling=False) == [0, 1]
+    ben.log.path.unlink()
+    assert rows(page, status="second") == [] and page.get("/api/results").json()["reviewers"] == {"Ana": 0}
+
+
+def test_impossible_events_of_other_reviewers_are_left_out_with_a_warning(run, page, session):
+    page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes", "start_s": 16.0}]})  # of 12 to 17 s
+    changes = [
+        {"event": session.names[0], "verdict": "yes", "end_s": 14.0},
+        {"event": "drawn-1", "verdict": "yes", "label": "rumble", "recording": session.recording_of(0)},
+        {"event": "drawn-2", "verdict": "yes", "label": "rumble", "recording": "elsewhere.wav", "start_s": 9.0},
+    ]
+    bounds = {"start_s": 1.0, "end_s": 200.0, "low_hz": 1.0, "high_hz": 2.0}
+    changes.append({"event": "drawn-3", "verdict": "yes", **bounds, "recording": session.recording_of(0), "label": "x"})
+    line = json.dumps({"action": 1, "at": "2999-01-01", "changes": changes})
+    session.log.path.with_name("ben.jsonl").write_text('{"journal":1,"reviewer":"Ben"}\n' + line + "\n")
+    written = page.post("/api/export", json={}).json()
+    assert written["events"] == 1 and len(written["warnings"]) == 3
+    assert "nn01a_20180126_030000.wav" in written["warnings"][0] and "Ana: yes; Ben: yes" in written["warnings"][0]
+    assert ",12.0,17.0," in (run / "reviewed" / "events.csv").read_text().replace(",12,17,", ",12.0,17.0,")
+
+
+def test_the_page_shows_decisions_of_a_log_that_was_replaced(page, session):
+    page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes"}]})
+    path = session.log.path
+    there = {"action": 1, "at": "2999-01-01", "changes": [{"event": session.names[5], "verdict": "no"}]}
+    copy = path.with_name("copy")
+    copy.write_text('{"journal":1,"reviewer":"Ana"}\n' + json.dumps(there) + "\n")
+    copy.replace(path)
+    done = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "unsure"}]}).json()
+    assert [(event["row"], event["verdict"]) for event in done] == [(1, "unsure"), (5, "no")]
+    assert page.get("/api/queue", params={"status": "decided", "sort": "time"}).json()["verdicts"] == "nuy"
+    path.unlink()
+    assert page.get("/api/results").json()["reviewers"] == {"Ana": 3} and len(path.read_text().splitlines()) == 4
+
+
+def test_a_decision_that_cannot_be_stored_is_refused_with_a_sentence(page, session, monkeypatch):
+    def full(handle, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        answer = page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes"}]})
+        assert answer.status_code == 400 and "No space left on device" in answer.json()["error"]
+        assert rows(page, status="yes") == []
+    assert page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes"}]}).status_code == 200
+
+
+def test_frame_scores_and_recordings_that_cannot_be_read_are_a_sentence(run, page, session):
+    scores = run / "scores" / "nn01a_20180126_030000.npz"
+    scores.write_bytes(scores.read_bytes()[:200])
+    answer = page.get("/api/picture/0")
+    header = json.loads(answer.content[4 : 4 + struct.unpack("<I", answer.content[:4])[0]])
+    assert answer.status_code == 200 and str(scores) in header["problem"] and "scores" not in header
+    session.places.find = lambda name: run / "events.csv"
+    answer = page.get("/api/picture/4")
+    assert answer.status_code == 400 and "events.csv" in answer.json()["error"]
+
+
+def test_a_name_that_is_not_utf_8_is_answered(page, session):
+    session.recording = np.array(["caf\udce9.wav"] * 8, object)
+    session._durations["caf\udce9.wav"] = 150.0
+    assert page.get("/api/events?rows=0").json()[0]["recording"] == "caf\udce9.wav"
+    assert page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes"}, BOX]}).status_code == 200
+    assert page.get("/api/around/0").status_code == page.get("/api/results").status_code == 200
+
+
 # -- what everybody else asks
 
 PATHS = ["/", "/api/run", "/api/queue", "/api/picture/0", "/api/sound/0?start=0&end=5", "/static/style.css", "/nowhere"]
@@ -190,9 +312,38 @@ def test_the_token_is_accepted_only_as_a_cookie_and_leaves_the_address_bar(stran
     answer = stranger.get("/", params={"token": TOKEN}, follow_redirects=False)
     assert answer.status_code == 303 and answer.headers["location"] == "/"
     cookie = answer.headers["set-cookie"]
-    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and TOKEN not in cookie
     stranger.cookies.clear()
     assert stranger.get("/api/run", params={"token": TOKEN}).status_code == 401
+
+
+def test_an_address_works_once_and_a_page_says_how_to_go_on(session):
+    used, renewed = [], []
+    guard = create_app(session, TOKEN)
+    guard.used, guard.renewed = lambda: used.append(1), renewed.append
+    first, second = (TestClient(guard, base_url=HOST) for _ in range(2))
+    assert first.get("/", params={"token": TOKEN}).status_code == 200 and used == [1]
+    for _ in range(2):  # other tabs and reloads of the first browser
+        assert first.get("/").status_code == first.get("/api/run").status_code == 200
+        assert first.get("/", params={"token": TOKEN}).status_code == 200
+    for _ in range(3):
+        refused = second.get("/", params={"token": TOKEN})
+        assert refused.status_code == 401 and refused.headers["content-type"].startswith("text/html")
+        assert "works once" in refused.text and f"{HOST}/ instead" in refused.text and not second.cookies
+    assert second.get("/").status_code == 401 and "Open the whole address" in second.get("/").text
+    assert len(renewed) == 1  # one new address, not one for each attempt
+    assert second.get("/", params={"token": renewed[0]}).status_code == 200
+    assert second.get("/api/run").status_code == first.get("/api/run").status_code == 200
+    third = TestClient(guard, base_url=HOST)
+    assert third.get("/", params={"token": renewed[0]}).status_code == 401 and len(renewed) == 2
+    assert third.get("/", params={"token": "wrong"}).status_code == 401 and len(renewed) == 2
+
+
+def test_an_address_opened_by_a_local_file_is_forwarded_by_a_page(stranger):
+    """A browser sends the cookie only to an address that a page of this server opens."""
+    answer = stranger.get("/", params={"token": TOKEN}, headers={"sec-fetch-site": "cross-site"})
+    assert answer.status_code == 200 and 'http-equiv="refresh" content="0;url=/"' in answer.text
+    assert stranger.get("/api/run").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ def test_faults_are_one_sentence(loxo, run, tmp_path):
             ((run, "--recordings", tmp_path / "nowhere"), "Give the folder that contains the recordings"),
             ((run, "--reviewer", "Ana"), "another `loxo review` has this decision log open"),
             ((run, "--reviewer", "///"), "no letter or digit"),
+            ((run, "--reviewer", "a\tb"), "in one line"),
+            ((run, "--reviewer", "a" * 101), "at most 100 characters"),
         ):
             code, _, err = loxo("review", *args, "--no-browser")
             assert code == 2 and words in err and "Traceback" not in err, args
@@ -29,3 +31,8 @@ def test_the_command_exports_without_a_browser(loxo, run):
     session.close()
     code, out, _ = loxo("review", run, "--export")
     assert code == 0 and out.startswith("1 true event of 2 reviewed:") and (run / "reviewed" / "events.csv").is_file()
+    (run / "review" / "ben.jsonl").write_text(
+        '{"action": 1, "at": "", "changes": [{"event": "a", "start_s": "abc"}]}\n'
+    )
+    code, out, err = loxo("review", run, "--export")
+    assert code == 1 and out.startswith("1 true event of 2 reviewed:") and "ben.jsonl, line 1" in err

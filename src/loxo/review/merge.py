@@ -18,6 +18,7 @@ from loxo.review.decisions import Decision, Decisions
 
 DISPUTED = "disputed"
 BOUNDS = ("start_s", "end_s", "low_hz", "high_hz")
+MAX_HZ = 1e6  # above every recorder's range
 SAME_EVENT_IOU = 0.5  # at this IoU or above, two drawn events are the same
 
 
@@ -26,8 +27,8 @@ def bounds_fault(bounds: Mapping[str, float | None], duration_s: float) -> str |
     start, end, low, high = (math.nan if (value := bounds.get(name)) is None else value for name in BOUNDS)
     if not 0 <= start < end <= duration_s + 0.01:
         return f"An event must be within its recording (0 to {duration_s:.1f} s) and must end after it starts."
-    if low < 0 or high <= low:
-        return "The upper frequency of an event must be above the lower one, and both must be at least 0 Hz."
+    if low < 0 or high <= low or high > MAX_HZ:
+        return "The upper frequency of an event must be above the lower one, and both between 0 Hz and 1 MHz."
     return None
 
 
