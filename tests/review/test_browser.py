@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -255,3 +256,56 @@ def test_filters_and_bands_work_and_a_missing_recording_is_reported(page, server
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("?")
     page.wait_for_selector("#help[open]")
+
+
+def test_the_page_opens_through_the_private_file_and_its_address_works_once(browser, run, tmp_path):
+    script, uri = tmp_path / "browser.sh", tmp_path / "uri"
+    script.write_text(f'#!/bin/sh\necho "$1" > {uri}.new; mv {uri}.new {uri}\n')
+    script.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BROWSER", f"{script} %s")
+        server = Server(run, "--browser")
+    for _ in range(300):
+        if uri.exists():
+            break
+        time.sleep(0.1)
+    first, second = browser.new_context(), browser.new_context()
+    page = first.new_page()
+    page.goto(uri.read_text().strip())  # a page on the disk: browsers call the request a foreign one
+    shown(page, 0)
+    home = server.address.partition("?")[0]
+    assert page.url.partition("#")[0] == home
+    page.reload()
+    shown(page, 0)
+    tab = first.new_page()
+    tab.goto(server.address)  # another tab of the same browser
+    shown(tab, 0)
+    page = second.new_page()
+    page.goto(server.address)
+    assert f"In the browser that used it, open {home} instead" in page.locator("p").inner_text()
+    again = re.search(r"http://\S+", server.process.stdout.readline())[0]
+    page.goto(again)
+    shown(page, 0)
+    first.close()
+    second.close()
+    server.stop()
+
+
+@pytest.fixture
+def damaged(run):
+    bad = run / "review" / "ben.jsonl"
+    bad.parent.mkdir()
+    bad.write_text("no line of a decision log\n")
+    (run / "scores" / f"{NAMES[0]}.npz").write_bytes(b"PK damaged")
+    return bad
+
+
+def test_a_log_that_cannot_be_read_and_damaged_scores_are_shown(damaged, page):
+    page.locator("#warnings").filter(has_text="ben.jsonl, line 1: the decision log is damaged").wait_for()
+    page.locator("#message.fault").filter(has_text=f"{NAMES[0]}.npz").wait_for()
+    page.keyboard.press("r")
+    page.locator("#results p.fault").filter(has_text="ben.jsonl").wait_for()
+    damaged.unlink()
+    page.locator("#export-button").click()
+    page.wait_for_selector("#exported strong")
+    assert page.locator("#exported .fault").count() == 0
