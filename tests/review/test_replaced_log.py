@@ -237,6 +237,31 @@ def test_a_folder_that_cannot_be_written_refuses_decisions_until_it_can(path, lo
     assert verdicts(read_decision_log(path)) == {"a": "yes", "b": "yes", "d": "yes"}
 
 
+def full(handle, content):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_events_of_a_replaced_log_are_returned_after_a_refused_decision(path, log, monkeypatch):
+    replaced(path, elsewhere(path, 7))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(LoxoError):
+            log.add([{"event": "a", "verdict": "yes"}])
+    assert log.add([{"event": "b", "verdict": "yes"}]) == ["b", "there7"] and log.follow() == []
+
+
+def test_the_log_of_another_reviewer_is_not_continued(path, log):
+    log.add([{"event": "a", "verdict": "yes"}])
+    content = path.read_bytes()
+    replaced(path, b'{"journal":1,"reviewer":"Ben"}\n')
+    with pytest.raises(LoxoError, match="the decision log of 'Ben', not of 'Ana'"):
+        log.add([{"event": "b", "verdict": "yes"}])
+    assert path.read_bytes() == b'{"journal":1,"reviewer":"Ben"}\n'
+    replaced(path, content.replace(b'"Ana"', b'"ANA"'))  # the same name for the file
+    log.add([{"event": "c", "verdict": "yes"}])
+    assert verdicts(read_decision_log(path)) == {"a": "yes", "c": "yes"}
+
+
 def test_a_run_folder_that_was_taken_away_is_not_made_again(path, log):
     run = path.parent.parent
     log.add([{"event": "a", "verdict": "yes"}])
@@ -339,11 +364,12 @@ def test_logs_that_cannot_be_read_are_named_and_forgotten_when_they_are_gone(pat
     os.mkfifo(folder / "pipe.jsonl")
     (folder / "zero.jsonl").symlink_to("/dev/zero")
     (folder / "gone.jsonl").symlink_to("nowhere")
+    (folder / "loop.jsonl").symlink_to("loop.jsonl")
     with (folder / "huge.jsonl").open("wb") as file:
         file.truncate(MAX_SIZE + 1)
     paths = sorted(folder.glob("*.jsonl"))
     logs = read_decision_logs(paths)
-    assert len(logs) == 7 and [type(found) for _, found in logs.values()].count(str) == 6
+    assert len(logs) == 8 and [type(found) for _, found in logs.values()].count(str) == 7
     for bad in paths[1:]:
         assert str(bad) in logs[bad][1] and "decisions do not count" in logs[bad][1]
         bad.rmdir() if bad.is_dir() else bad.unlink()

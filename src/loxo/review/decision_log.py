@@ -61,6 +61,7 @@ class DecisionLog:
         self._file: int | None = None
         self._stamp: Stamp | None = None  # of the file after the last line
         self._end: int | None = None  # where a line that was refused begins, if it could not be removed
+        self._changed: dict[str, None] = {}  # events whose decisions changed since the last answer
         self.follow()
 
     def add(self, changes: Sequence[Change]) -> list[str]:
@@ -78,16 +79,22 @@ class DecisionLog:
     def follow(self) -> list[str]:
         """Opens and reads the file that the path names, if it is another one or was changed by another program, and
         writes the lines that it lacks. Returns the events whose decisions changed."""
-        before = self.decisions.by_event
+        self._follow()
+        return self._take_changed()
+
+    def _follow(self) -> None:
         try:
             for _ in range(TRIES):
                 if self._is_current():
-                    now = self.decisions.by_event
-                    return [] if now is before else [e for e in before | now if before.get(e) != now.get(e)]
+                    return
                 self._reopen()
         except OSError as error:
             raise self._fault(error) from error
-        raise self._restless()
+        raise self._replaced_again()
+
+    def _take_changed(self) -> list[str]:
+        changed, self._changed = list(self._changed), {}
+        return changed
 
     def close(self) -> None:
         """Closes the file. Raises LoxoError if it was replaced and the decisions cannot be written again."""
@@ -100,22 +107,21 @@ class DecisionLog:
 
     def _commit(self, make: Callable[[Decisions], dict[str, Any] | None]) -> list[str] | None:
         """Writes the line that `make` gives for the present decisions."""
-        changed: dict[str, None] = {}
         line = None
         for _ in range(TRIES):
-            changed |= dict.fromkeys(self.follow())
+            self._follow()
             if line is not None and line in self._lines:  # the file that replaced the old one is a copy with the line
-                return list(changed)
+                return self._take_changed()
             entry = make(self.decisions)
             if entry is None:
-                return list(changed) or None
+                return self._take_changed() or None
             line = encoded(entry)
             if self._append(line):
                 events = events_of(entry, self.decisions)
                 replay_line(self.decisions, entry)
                 self._lines.append(line)
-                return list(dict.fromkeys((*events, *changed)))
-        raise self._restless()
+                return list(dict.fromkeys((*events, *self._take_changed())))
+        raise self._replaced_again()
 
     def _append(self, line: bytes) -> bool:
         """Returns False if another program has replaced or changed the file: the line may be lost."""
@@ -165,6 +171,11 @@ class DecisionLog:
             end = content[: self._end].rfind(b"\n") + 1
             lines = content[:end].splitlines()
             decisions = replay(self.path, lines)
+            if lines and _file_name(decisions.reviewer) != _file_name(self.reviewer):
+                raise LoxoError(
+                    f"{self.path}: this is the decision log of {decisions.reviewer!r}, not of {self.reviewer!r}. Give "
+                    "that name with --reviewer, or put back the other log."
+                )
             missing = missing_lines(self._lines, lines, decisions)
             if end < len(content):
                 os.ftruncate(file, end)
@@ -184,6 +195,8 @@ class DecisionLog:
             raise
         if old is not None and file != old:
             os.close(old)
+        before, now = self.decisions.by_event, decisions.by_event
+        self._changed |= dict.fromkeys(event for event in before | now if before.get(event) != now.get(event))
         decisions.reviewer = self.reviewer
         self._file, self._stamp, self._lines, self.decisions = file, stamp, [*lines, *missing], decisions
 
@@ -203,7 +216,7 @@ class DecisionLog:
             "write there, and is there room on the disk? Then decide again."
         )
 
-    def _restless(self) -> LoxoError:
+    def _replaced_again(self) -> LoxoError:
         return LoxoError(
             f"{self.path}: the decision cannot be stored, because another program replaces the file again and again. "
             "Stop that program, then decide again."
@@ -230,15 +243,16 @@ Logs = dict[Path, tuple[Stamp | None, Decisions | str]]
 
 def read_decision_logs(paths: Iterable[Path], known: Logs | None = None) -> Logs:
     """The stamp and the decisions of each log, or the reason why it cannot be read. A log is read again only if its
-    stamp differs from that in `known`. A log that no longer exists is left out."""
+    stamp differs from that in `known`, or it could not be read. A log that no longer exists is left out."""
     logs: Logs = {}
     for path in paths:
         stamp = None
         try:
             with suppress(OSError):
                 stamp = _stamp(path.stat())
-            if known and path in known and stamp is not None and known[path][0] == stamp:
-                logs[path] = known[path]
+            before = known.get(path) if known else None
+            if before and stamp and before[0] == stamp and isinstance(before[1], Decisions):
+                logs[path] = before
             else:
                 logs[path] = (stamp, read_decision_log(path))
         except LoxoError as error:
@@ -255,10 +269,14 @@ def decision_log_path(run: Path, reviewer: str) -> Path:
             f"The reviewer's name {reviewer!r} must have at most {MAX_REVIEWER} characters, in one line. Give another "
             "with --reviewer."
         )
-    name = re.sub(r"[^\w.-]+", "-", reviewer.strip().casefold()).strip("-.")
+    name = _file_name(reviewer)
     if not name:
         raise LoxoError(f"The reviewer's name {reviewer!r} has no letter or digit. Give another with --reviewer.")
     return run / FOLDER / (name + SUFFIX)
+
+
+def _file_name(reviewer: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", reviewer.strip().casefold()).strip("-.")
 
 
 def decision_logs(run: Path) -> list[Path]:
@@ -268,8 +286,10 @@ def decision_logs(run: Path) -> list[Path]:
 
 def _open_regular(path: Path, flags: int) -> int:
     """Opens a regular file of the run folder: no link to elsewhere, no pipe."""
-    if path.resolve() != path.parent.parent.resolve().joinpath(*path.parts[-2:]):
-        raise LoxoError(f"{path}: the file is behind a symbolic link, which Loxo does not follow. Put the file there.")
+    if Path(os.path.realpath(path)) != Path(os.path.realpath(path.parent.parent), *path.parts[-2:]):
+        raise LoxoError(
+            f"{path}: the file is behind a symbolic link, which Loxo does not follow. Replace the link by the file."
+        )
     file = os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0), 0o666)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
