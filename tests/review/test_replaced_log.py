@@ -1,7 +1,6 @@
 """Acknowledged = on the disk, in the file that the path names, while other programs replace the decision log."""
 
 import errno
-import itertools
 import json
 import os
 import random
@@ -348,12 +347,12 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize("line", LINES, ids=itertools.count())
-def test_a_line_that_no_session_has_written_is_named(path, line):
+def test_a_line_that_no_session_has_written_is_named(path):
     path.parent.mkdir()
-    path.write_bytes(b'{"journal":1,"reviewer":"Ben"}\n' + line.encode("utf-8", "surrogatepass") + b"\n")
-    with pytest.raises(LoxoError, match=r"ana\.jsonl, line 2: the decision log is damaged"):
-        read_decision_log(path)
+    for line in LINES:
+        path.write_bytes(b'{"journal":1,"reviewer":"Ben"}\n' + line.encode("utf-8", "surrogatepass") + b"\n")
+        with pytest.raises(LoxoError, match=r"ana\.jsonl, line 2: the decision log is damaged"):
+            print(line[:200], read_decision_log(path))
 
 
 def test_logs_that_cannot_be_read_are_named_and_forgotten_when_they_are_gone(path, monkeypatch):
