@@ -141,29 +141,30 @@ def write_export(
 
 
 def _possible(run: Run, names: list[str], answers: Mapping[str, Final]) -> tuple[dict[str, Final], list[str]]:
-    """The answers without impossible bounds, and a sentence for each change: two reviewers may have moved the edges of
-    one event past each other, or an event was drawn for a recording of other length. A detected event keeps its
-    bounds; a drawn event is left out."""
+    """The answers without impossible bounds, and a sentence for each change. Two reviewers may have moved the edges of
+    one event past each other: it keeps its detected bounds. An impossible drawn event is left out."""
     kept, warnings = dict(answers), []
     durations = dict(zip(run.recordings["recording"], run.recordings["duration_s"], strict=True))
     rows = dict(zip(names, range(len(names)), strict=True))
     for name, answer in answers.items():
         row = rows.get(name)
-        recording = (answer.recording or "") if row is None else str(run.events["recording"].iloc[row])
-        if recording not in durations or not (answer.bounds or answer.recording):
-            continue  # an event that the run does not contain, or unmoved edges
-        bounds = {} if row is None else {bound: float(run.events[bound].iloc[row]) for bound in BOUNDS}
-        fault = bounds_fault(bounds | answer.bounds, durations[recording])
-        if fault is None and (row is not None or answer.label):
-            continue
-        if row is None:
-            del kept[name]
-        else:
-            kept[name] = dataclasses.replace(answer, bounds={})
-        warnings.append(
-            f"{base_name(recording)}: the bounds or the label of a decision ({answer.reviewers}) are impossible. "
-            + ("The drawn event is left out." if row is None else "The event keeps its detected bounds.")
-        )
+        if row is not None and answer.bounds:
+            recording = str(run.events["recording"].iloc[row])
+            bounds = {bound: float(run.events[bound].iloc[row]) for bound in BOUNDS} | answer.bounds
+            if bounds_fault(bounds, durations[recording]) is not None:
+                kept[name] = dataclasses.replace(answer, bounds={})
+                warnings.append(
+                    f"{base_name(recording)}: the moved edges of an event ({answer.reviewers}) contradict each other. "
+                    "The event keeps its detected bounds."
+                )
+        elif row is None and answer.recording and answer.is_event:
+            duration_s = durations.get(answer.recording)
+            if duration_s is None or not answer.label or bounds_fault(answer.bounds, duration_s) is not None:
+                del kept[name]
+                warnings.append(
+                    f"{base_name(answer.recording)}: a drawn event ({answer.reviewers}) has no label, impossible "
+                    "bounds, or a recording that this run does not contain. It is left out."
+                )
     return kept, warnings
 
 

@@ -168,7 +168,9 @@ class Session:
         for event in events:
             decision = self.decisions.get(event)
             row = self.row_of.get(event)
-            if row is None and event.startswith(DRAWN):
+            if row is None and decision is None:
+                continue  # undone before it had a row
+            if row is None and decision and self._is_drawing(event, decision):
                 self.drawn.append(event)
                 row = self.row_of[event] = len(self.names) + len(self.drawn) - 1
             if row is None:
@@ -181,6 +183,13 @@ class Session:
                 self.noted[row] = bool(decision and decision.note)
         self._fits = None
         return rows
+
+    def _is_drawing(self, event: str, decision: Decision) -> bool:
+        """Whether this is a drawn event of this run that the page can show."""
+        bounds = {name: getattr(decision, name) for name in BOUNDS}
+        duration_s = self._durations.get(decision.recording or "")
+        complete = event.startswith(DRAWN) and duration_s is not None and decision.label and None not in bounds.values()
+        return bool(complete and bounds_fault(bounds, duration_s or 0.0) is None)
 
     def _ready(self, change: dict[str, Any]) -> dict[str, Any]:
         """A checked change for the decision log."""
