@@ -8,6 +8,7 @@
     ParquetRun       events.parquet, with the run's parameters in its metadata under the key `loxo`
 
 The events of a recording are passed as CSV cells (writers.csv_row, without the recording), as in a run's journal.
+Names of recordings are written with loxo.files.escape, as in all tables.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import COLUMNS
-from loxo.files import atomic_file, atomic_path
+from loxo.files import atomic_file, atomic_path, escape
 
 EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording
 START, END, LABEL, SCORE, LOW, HIGH, SITE, TIME = range(len(COLUMNS) - 1)
@@ -90,16 +91,16 @@ class RavenRun(_TextFiles):
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         table, listed = self.files
-        _check_no_separators(recording.path)
-        listed.write(recording.path + "\n")
+        path = escape(recording.path)
+        listed.write(path + "\n")
         for cells in events:
             self.selections += 1
             begin, end = (_seconds(self.before_ns + round(float(cells[k]) * 1e9)) for k in (START, END))
             row = (
-                *(str(self.selections), "Spectrogram 1", "1", begin, end),
+                *(str(self.selections), "Spectrogram 1", channel_cell(cells), begin, end),
                 *(frequency_cell(float(cells[k])) if cells[k] else "" for k in (LOW, HIGH)),
-                *(cells[LABEL], cells[LABEL], cells[SCORE], recording.path, f"{float(cells[START]):.6f}"),
-                base_name(recording.path),
+                *(cells[LABEL], cells[LABEL], cells[SCORE], path, f"{float(cells[START]):.6f}"),
+                escape(base_name(recording.path)),
             )
             table.write("\t".join(row) + "\n")
         self.before_ns += round(recording.seconds * 1e9)
@@ -115,7 +116,7 @@ class CsvRun(_TextFiles):
         self.csv.writerow(COLUMNS)
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
-        self.csv.writerows([recording.recording, *cells] for cells in events)
+        self.csv.writerows([escape(recording.recording), *cells] for cells in events)
 
 
 class KaleidoscopeRun(_TextFiles):
@@ -129,14 +130,15 @@ class KaleidoscopeRun(_TextFiles):
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         name = base_name(recording.path)
-        folder = recording.path[: -len(name)].rstrip("/\\")
+        folder = escape(recording.path[: -len(name)].rstrip("/\\"))
+        name = escape(name)
         for cells in events:
             time = datetime.fromisoformat(cells[TIME]) if cells[TIME] else None
             clock = (f"{time:%Y-%m-%d}", f"{time:%H:%M:%S}", f"{time:%H}") if time else ("", "", "")
             duration = f"{float(cells[END]) - float(cells[START]):.6f}"
             self.csv.writerow(
                 (
-                    *(folder, "", name, "0", f"{float(cells[START]):.6f}", duration, *clock),
+                    *(folder, "", name, str(int(channel_cell(cells)) - 1), f"{float(cells[START]):.6f}", duration, *clock),
                     *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
                 )
             )
@@ -194,7 +196,7 @@ class ParquetRun:
             offset = time.utcoffset() if time else None
             self.rows.append(
                 {
-                    "recording": recording.recording,
+                    "recording": escape(recording.recording),
                     **{
                         name: _parse_number(cells[k])
                         for k, name in enumerate(COLUMNS[1:TIME])
@@ -225,10 +227,3 @@ def _seconds(nanoseconds: int) -> str:
 
 def _parse_number(cell: str) -> float | None:
     return float(cell) if cell else None
-
-
-def _check_no_separators(path: str) -> None:
-    if any(mark in path for mark in "\t\r\n"):
-        raise LoxoError(
-            f"{path!r} has a TAB or line end in its name, which a selection table cannot contain. Rename it."
-        )

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, check_events, sort_events
-from loxo.files import atomic_file, write_atomically
+from loxo.files import atomic_file, escape, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class AudacityWriter:
     def write(self, events: pd.DataFrame, path: str | Path) -> None:
         check_events(events)
         rows = sort_events(events)[["start_s", "end_s", "label", "score"]].itertuples(index=False)
-        lines = [f"{start:.6f}\t{end:.6f}\t{label} {score:.2f}\n" for start, end, label, score in rows]
+        lines = [f"{start:.6f}\t{end:.6f}\t{escape(label)} {score:.2f}\n" for start, end, label, score in rows]
         write_atomically(path, "".join(lines).encode())
 
 
@@ -75,4 +75,4 @@ def _csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return repr(round(value, 6)).removesuffix(".0") if math.isfinite(value) else ""
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else escape(str(value))

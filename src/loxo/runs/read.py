@@ -16,6 +16,7 @@ from loxo.audio.filenames import Names, base_name
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS, DTYPES
+from loxo.files import unescape, walk_files
 from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
 from loxo.runs.tables import EVENTS, table_name
 
@@ -145,6 +146,8 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
         ) from error
     events = events[list(wanted)].astype({"recording": "object", "label": "object"})
     events["label"] = events["label"].where(events["label"].notna(), "")
+    for name in ("recording", "label"):
+        events[name] = events[name].map(unescape)
     bad = ~(events["start_s"].ge(0) & events["end_s"].ge(events["start_s"]) & events["end_s"].lt(1e12))
     bad |= ~(events["score"].isna() | events["score"].between(0, 1))
     if bad.any():
@@ -172,7 +175,7 @@ class Places:
             return None
         if self._below is None:
             self._below = {}
-            for path in sorted(self.root.rglob("*")):
+            for path in walk_files(self.root):
                 self._below.setdefault(path.name, []).append(path)
         found = [path for path in self._below.get(base_name(recording), []) if path.is_file()]
         # Among several files with that name: the one whose path ends with the most folders of the recording's path.
@@ -187,7 +190,7 @@ class Places:
         try:
             with (self.run.folder / table).open(encoding="utf-8") as file:
                 header, row = file.readline().rstrip("\n").split("\t"), file.readline().rstrip("\n").split("\t")
-            return Path(row[header.index("Begin Path")])
+            return Path(unescape(row[header.index("Begin Path")]))
         except (OSError, ValueError, IndexError):
             return None
 
