@@ -32,7 +32,7 @@ RESERVED_NAMES = {
 
 # What a line of a table or UTF-8 cannot hold: control characters, line separators, halves of surrogate pairs. A byte of
 # a file name that is not UTF-8 is such a half in Python.
-_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]|<(?=[0-9A-F]{2,4}>)")
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPED = re.compile("<([0-9A-F]{2}|[0-9A-F]{4})>")
 _NOT_PORTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\\\]')
 
@@ -100,7 +100,8 @@ def escape(text: str) -> str:
     """The text as it is written into a table or printed: characters that a line or UTF-8 cannot hold become codes.
 
     A code is the hexadecimal number of the byte or character in angle brackets: <09> for TAB, <0A> for a line feed,
-    <E9> for a byte E9 that is not UTF-8. `unescape` returns the original text.
+    <E9> for a byte E9 that is not UTF-8. `unescape` returns the original text, if it contained no such code. A second
+    call changes nothing.
     """
     return _UNWRITABLE.sub(lambda found: f"<{_code(found[0]):02X}>", text)
 
@@ -111,7 +112,7 @@ def unescape(text: str) -> str:
     def original(found: re.Match[str]) -> str:
         number = int(found[1], 16)
         character = chr(0xDC00 + number if 0xA0 <= number <= 0xFF else number)
-        return character if _UNWRITABLE.match(character) or character == "<" else found[0]
+        return character if _UNWRITABLE.match(character) else found[0]
 
     return _ESCAPED.sub(original, text) if "<" in text else text
 
@@ -129,7 +130,9 @@ def portable_name(name: str) -> str:
     its suffix.
     """
     *folders, last = name.split("/")
-    return "/".join([*(_portable(folder, folder.rstrip(". ")) for folder in folders), _portable(last, last)])
+    # Windows drops dots and spaces at the end of a folder. A table and a folder must not have the same name.
+    stems = [re.sub(r"\.(txt|npz)$", r"_\1", folder.rstrip(". "), flags=re.IGNORECASE) for folder in folders]
+    return "/".join([*map(_portable, folders, stems), _portable(last, last)])
 
 
 def _portable(original: str, stem: str) -> str:

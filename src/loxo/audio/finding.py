@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loxo.audio.remote import StorageError
 from loxo.audio.storage import WILDCARD, glob_to_regex, is_url, list_names, read_bytes
+from loxo.errors import with_path
 from loxo.files import walk
 
 WAVE_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf")
@@ -61,7 +62,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[RecordingPath], l
     for given, path in folders.items():
         if given not in used:
             problems.append((path, f"{path}: the folder contains no recordings ({', '.join(SUFFIXES)})."))
-    return [*sorted(found.values()), *sorted(urls)], problems
+    return [*sorted(found.values()), *sorted(urls)], [(path, with_path(path, sentence)) for path, sentence in problems]
 
 
 def _add_with_parents(folder: str, used: set[str]) -> None:

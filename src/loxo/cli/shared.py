@@ -10,6 +10,7 @@ import typer
 
 from loxo.cli.app import console, errors
 from loxo.errors import LoxoError
+from loxo.files import escape
 
 TABLES, THRESHOLDS, COMPUTATION = "Tables", "Thresholds", "Computation"  # headings in the help
 
@@ -119,7 +120,7 @@ def thresholds(
 def finish(summary: object, problems: Sequence[str], out: object) -> None:
     """Prints the problems, then the summary with the place of the output; exit code 1 if there are problems."""
     for sentence in problems:
-        errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{summary}: {out}", highlight=False, soft_wrap=True)
+        errors.print(escape(f"problem: {sentence}"), style="yellow", markup=False, highlight=False, soft_wrap=True)
+    console.print(escape(f"{summary}: {out}"), markup=False, highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)

@@ -26,6 +26,7 @@ from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.events.table import events_frame
+from loxo.files import escape
 from loxo.machine import one_thread
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def conclude(
     if joined.zeroed:
         notes.append(f"{path}: samples that were infinite or not a number became silence.")
     return Analysis(
-        events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records"), names),
+        events=events_frame(found.assign(recording=escape(os.fspath(path))).to_dict("records"), names),
         rows=tuple(config.rows),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,

@@ -26,10 +26,10 @@ from typing import IO, Any, Protocol, Self
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.raven import HEADER, frequency_cell
-from loxo.events.table import COLUMNS
+from loxo.events.table import CHANNEL, COLUMNS
 from loxo.files import atomic_file, atomic_path, escape
 
-EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording
+EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording, then the channel if it has one
 START, END, LABEL, SCORE, LOW, HIGH, SITE, TIME = range(len(COLUMNS) - 1)
 PARQUET_ROWS = 20_000  # rows of a row group
 
@@ -97,7 +97,7 @@ class RavenRun(_TextFiles):
             self.selections += 1
             begin, end = (_seconds(self.before_ns + round(float(cells[k]) * 1e9)) for k in (START, END))
             row = (
-                *(str(self.selections), "Spectrogram 1", channel_cell(cells), begin, end),
+                *(str(self.selections), "Spectrogram 1", _channel(cells), begin, end),
                 *(frequency_cell(float(cells[k])) if cells[k] else "" for k in (LOW, HIGH)),
                 *(cells[LABEL], cells[LABEL], cells[SCORE], path, f"{float(cells[START]):.6f}"),
                 escape(base_name(recording.path)),
@@ -107,13 +107,17 @@ class RavenRun(_TextFiles):
 
 
 class CsvRun(_TextFiles):
-    """The events table, with recordings as given."""
+    """The events table, with recordings as given; with `channels`, the channel of each event as the last column."""
 
     names = ("events.csv",)
 
+    def __init__(self, folder: str | Path, channels: bool = False) -> None:
+        super().__init__(folder)
+        self.header = (*COLUMNS, CHANNEL) if channels else COLUMNS
+
     def begin(self) -> None:
         self.csv = csv.writer(self.files[0], lineterminator="\n")
-        self.csv.writerow(COLUMNS)
+        self.csv.writerow(self.header)
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         self.csv.writerows([escape(recording.recording), *cells] for cells in events)
@@ -138,7 +142,7 @@ class KaleidoscopeRun(_TextFiles):
             duration = f"{float(cells[END]) - float(cells[START]):.6f}"
             self.csv.writerow(
                 (
-                    *(folder, "", name, str(int(channel_cell(cells)) - 1), f"{float(cells[START]):.6f}", duration, *clock),
+                    *(folder, "", name, str(int(_channel(cells)) - 1), f"{float(cells[START]):.6f}", duration, *clock),
                     *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
                 )
             )
@@ -217,6 +221,11 @@ class ParquetRun:
         if self.rows:
             self.writer.write_table(pyarrow.Table.from_pylist(self.rows, self.schema))
         self.rows.clear()
+
+
+def _channel(cells: EventCells) -> str:
+    """The channel of an event, from 1; "1" where the mean of the channels was searched."""
+    return cells[TIME + 1] if len(cells) > TIME + 1 else "1"
 
 
 def _seconds(nanoseconds: int) -> str:

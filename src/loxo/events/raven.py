@@ -4,8 +4,7 @@ Written tables are TAB separated UTF-8. They have the twelve columns of BirdNET-
 scripts of many laboratories expect, and then `Begin File`. Every row contains both positions of an event. Raven uses
 `Begin Path` and `File Offset (s)` when it opens a *sound selection table*. It uses `Begin Time (s)`, which is
 cumulative over all recordings, when it opens a *selection table*. A table without events has only the header.
-Characters that a table cannot hold, such as a TAB in the name of a recording, are written as codes (loxo.files.escape),
-and read back.
+Characters that a table cannot hold, such as a TAB in the name of a recording, are written as codes (loxo.files.escape).
 
 Read tables may have columns in any order and case, duplicate or blank. Encodings are UTF-8, UTF-16 and Latin-1, with
 any line ends and with Windows paths (`cells.py`). A file offset is used before a begin time, because begin times are

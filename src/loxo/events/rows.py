@@ -24,7 +24,6 @@ from loxo.audio.filenames import base_name, parse_name
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, normalise_header, to_number
 from loxo.events.table import events_frame
-from loxo.files import unescape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +110,7 @@ def events_from_table(
             "recording": name,
             "start_s": start,
             "end_s": end,
-            "label": unescape(table.text(cells, "label")) or label or "",
+            "label": table.text(cells, "label") or label or "",
             **_parse_score_and_bounds(table, line, cells, problems),
             **_parse_site_and_time(table, cells, name),
             **{column: cells[index] for column, index in kept.items()},
@@ -156,7 +155,7 @@ def events_from_table(
 
 def _recording(table: ParsedTable, cells: list[str]) -> str:
     name, folder = table.text(cells, "recording"), table.text(cells, "folder")
-    return unescape(f"{folder}/{name}" if folder and name and base_name(name) == name else name)
+    return f"{folder}/{name}" if folder and name and base_name(name) == name else name
 
 
 def _parse_number(table: ParsedTable, cells: list[str], field: str) -> float:

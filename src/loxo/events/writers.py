@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from loxo.events.raven import write_raven
-from loxo.events.table import COLUMNS, check_events, sort_events
+from loxo.events.table import CHANNEL, COLUMNS, check_events, sort_events
 from loxo.files import atomic_file, escape, write_atomically
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ class CsvWriter:
 
     def write(self, events: pd.DataFrame, path: str | Path) -> None:
         check_events(events)
+        header = (*COLUMNS, CHANNEL) if CHANNEL in events.columns else COLUMNS
         with atomic_file(path) as file:
-            write_csv_rows(file, [COLUMNS, *map(csv_row, sort_events(events).to_dict("records"))])
+            write_csv_rows(file, [header, *map(csv_row, sort_events(events).to_dict("records"))])
 
 
 class AudacityWriter:
@@ -59,8 +60,11 @@ WRITERS: dict[str, Writer] = {"raven": RavenWriter(), "csv": CsvWriter(), "audac
 
 
 def csv_row(event: Mapping[Any, Any]) -> list[str]:
-    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown."""
-    return [_csv_cell(event[name]) for name in COLUMNS]
+    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown.
+
+    The channel is the last cell, for events that have one.
+    """
+    return [_csv_cell(event[name]) for name in (*COLUMNS, CHANNEL) if name in event]
 
 
 def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:

@@ -32,7 +32,7 @@ from loxo.audio.filenames import base_name, parse_name
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
-from loxo.files import atomic_file, write_atomically
+from loxo.files import atomic_file, escape, write_atomically
 from loxo.review.decision_log import decision_logs, read_decision_logs
 from loxo.review.decisions import Decision, Decisions
 from loxo.review.merge import BOUNDS, Final, bounds_fault, by_reviewer, finals, without_repeats
@@ -98,7 +98,7 @@ def write_export(
     true = table[table["verdict"].isin(("yes", "other", "drawn"))]
     found = results(run, names, people) | {"warnings": warnings}
     paths = {name: str(places.find(name) or name) for name in run.recordings["recording"]}
-    paths = {name: path if "://" in path else str(Path(path).absolute()) for name, path in paths.items()}
+    paths = {name: path if "://" in path else escape(str(Path(path).absolute())) for name, path in paths.items()}
     files: list[str] = []
 
     def raven(events: pd.DataFrame, name: str, durations: dict[str, float] | None = None) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
+from loxo.files import escape
 from loxo.review.agreement import category
 from loxo.review.decision_log import DecisionLog, Logs, decision_log_path, decision_logs, read_decision_logs
 from loxo.review.decisions import DRAWN, VERDICTS, Decision, Decisions, check_change
@@ -287,7 +288,7 @@ class Session:
         return {
             "row": row,
             "name": self.name_of(row),
-            "recording": base_name(recording),
+            "recording": escape(base_name(recording)),
             "label": str(self.columns.label[row]) if detected else (decision.label if decision else ""),
             "site": str(self.columns.site[row]) if detected else "",
             "time": None if time is None or pd.isna(time) else time.isoformat(timespec="seconds"),

@@ -16,7 +16,7 @@ from loxo.audio.filenames import Names, base_name
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS, DTYPES
-from loxo.files import unescape, walk_files
+from loxo.files import escape, unescape, walk_files
 from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
 from loxo.runs.tables import EVENTS, table_name
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 class Run:
     """One run.
 
-    `recordings` has one row per recording: recording, status (done, truncated, failed), duration_s (from the file's
-    header), analysed_s, reason (why truncated or failed, or ""), table (path in the folder, or None), site ("" if the
-    name contains none), start (datetime64, wall clock, NaT if the name contains none). `events` is an events table
-    whose `site` and `start_time` come from the recordings.
+    Names of recordings are those of tables (loxo.files.escape). `recordings` has one row per recording: recording,
+    status (done, truncated, failed), duration_s (from the file's header), analysed_s, reason (why truncated or failed,
+    or ""), table (path in the folder, or None), site ("" if the name contains none), start (datetime64, wall clock, NaT
+    if the name contains none). `events` is an events table whose `site` and `start_time` come from the recordings.
     """
 
     folder: Path
@@ -68,11 +68,11 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
     files = record.recordings
     table = pd.DataFrame(
         {
-            "recording": pd.Series([file.recording for file in files], dtype="object"),
+            "recording": pd.Series([escape(file.recording) for file in files], dtype="object"),
             "status": pd.Series([file.status for file in files], dtype="object"),
             "duration_s": pd.Series([file.duration_s for file in files], dtype="float64"),
             "analysed_s": pd.Series([file.analysed_s for file in files], dtype="float64"),
-            "reason": pd.Series([file.reason or "" for file in files], dtype="object"),
+            "reason": pd.Series([escape(file.reason or "") for file in files], dtype="object"),
             "table": pd.Series([_table(file) for file in files], dtype="object"),
         }
     )
@@ -146,8 +146,6 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
         ) from error
     events = events[list(wanted)].astype({"recording": "object", "label": "object"})
     events["label"] = events["label"].where(events["label"].notna(), "")
-    for name in ("recording", "label"):
-        events[name] = events[name].map(unescape)
     bad = ~(events["start_s"].ge(0) & events["end_s"].ge(events["start_s"]) & events["end_s"].lt(1e12))
     bad |= ~(events["score"].isna() | events["score"].between(0, 1))
     if bad.any():
@@ -168,7 +166,7 @@ class Places:
     def find(self, recording: str) -> Path | None:
         """The file, or None if it is not found. For a URL, a copy in the root folder."""
         if not is_url(recording):
-            for path in (Path(recording), self._from_table(recording)):
+            for path in (Path(recording), Path(unescape(recording)), self._from_table(recording)):
                 if path is not None and path.is_file():
                     return path
         if self.root is None:
@@ -176,7 +174,7 @@ class Places:
         if self._below is None:
             self._below = {}
             for path in walk_files(self.root):
-                self._below.setdefault(path.name, []).append(path)
+                self._below.setdefault(escape(path.name), []).append(path)
         found = [path for path in self._below.get(base_name(recording), []) if path.is_file()]
         # Among several files with that name: the one whose path ends with the most folders of the recording's path.
         parts = Path(recording).parts[::-1]

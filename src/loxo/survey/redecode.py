@@ -25,6 +25,7 @@ from loxo.detection.detect import Analysis
 from loxo.detection.frequency import measure
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
+from loxo.files import escape
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
 from loxo.runs.remote import check_place, open_run
@@ -121,7 +122,7 @@ def _again(
     found = decode(kept.scores, config, threshold=threshold, total_samples=samples)
     found, note = _with_frequencies(found, entry, rows, config, samples)
     return Analysis(
-        events=events_frame(found.assign(recording=entry.recording).to_dict("records"), names),
+        events=events_frame(found.assign(recording=escape(entry.recording)).to_dict("records"), names),
         rows=kept.labels,
         scores=kept.scores,
         hop_s=kept.hop_s,
