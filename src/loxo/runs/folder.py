@@ -50,7 +50,7 @@ from loxo.runs.tables import FOLDERS, Finished, table_name, write_run
 # rounding errors, or change only the format of the output.
 MUST_AGREE = (
     *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
-    *("keep_scores", "names", "from_scores"),
+    *("keep_scores", "names", "channel", "from_scores"),
 )
 FSYNC_INTERVAL_S = 0.2  # at least this long between two recordings whose files are written with fsync
 # Faults of a single name, not of the disk: it is too long, or a character or a word is refused, or a file has the name

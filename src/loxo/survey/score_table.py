@@ -38,6 +38,7 @@ from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
 from loxo.events.rows import events_from_table
+from loxo.files import escape, unescape
 from loxo.runs.remote import check_place
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ class _Finder:
         self.folder = folder
         self.named: dict[str, list[str]] = {}
         for path in find_recordings(recordings)[0]:
-            self.named.setdefault(base_name(str(path)).casefold(), []).append(str(path))
+            self.named.setdefault(base_name(escape(str(path))).casefold(), []).append(str(path))
 
     def __call__(self, name: str) -> Recording:
         """Raises LoxoError if there is no such recording, if there are several, or if it cannot be read."""
@@ -239,6 +240,7 @@ class _Finder:
             )
         if named:
             return probe(named[0])
+        name = unescape(name)
         local = Path(name.replace("\\", "/"))
         beside = [path for path in (self.folder / local, self.folder / local.name) if path.is_file()]
         return probe(beside[0] if beside and not local.is_file() else name)

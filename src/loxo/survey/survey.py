@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from loxo.audio.channels import MIX, Channel, parse_channel
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
 from loxo.detection.decode import Threshold, check_threshold
@@ -70,6 +71,7 @@ def survey(
     threshold: Threshold = None,
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
+    channel: Channel = MIX,
     workers: int = 1,
     cluster: str | None = None,
     shard_minutes: float = SHARD_MINUTES,
@@ -86,7 +88,8 @@ def survey(
     """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`, which
     may be an s3:// address: then `work` is the working folder on this computer (remotefolder.py).
 
-    `model` is a bundled model's name or a path. `threshold`, `window_overlap` and `batch_size` as in loxo.detect.
+    `model` is a bundled model's name or a path. `threshold`, `window_overlap`, `batch_size` and
+    `channel` as in loxo.detect.
     `workers` processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for
     N processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
@@ -99,7 +102,7 @@ def survey(
     """
     check_place(out, work)
     threshold = float(threshold) if isinstance(threshold, int) else threshold
-    options = Options(threshold, float(window_overlap), batch_size, keep_scores, names)
+    options = Options(threshold, float(window_overlap), batch_size, keep_scores, names, parse_channel(channel))
     formats = parse_formats(formats)
     _check(options, workers, shard_minutes, patience_minutes)
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
