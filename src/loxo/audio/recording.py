@@ -47,8 +47,8 @@ BLOCK_S = 30.0
 CONTEXT_SAMPLES = 1024  # length of one side of the resampling filter, in output samples
 RETRY_BLOCK_FRAMES = 256  # a block that cannot be decoded is read again in blocks of this length
 
-# A sample is wild beyond MAX_SAMPLE, or beyond WILD_RATIO times the level that 99 % of the other samples in its block do
-# not exceed (at least 1, full scale). Floats may be scaled as integers of 16, 24 or 32 bits: none is wild up to 2^31.
+# A sample is wild if it exceeds MAX_SAMPLE, or WILD_RATIO times the level that 99 % of the samples in its block do not
+# exceed (at least 1, full scale). Floats may be scaled as integers of up to 32 bits, so the limit follows the level.
 MAX_SAMPLE, WILD_RATIO = 2.0**32, 1e5
 
 Samples = NDArray[np.float32]
@@ -234,8 +234,9 @@ class Stream:
     excerpt is resampled with the samples around it. It equals the same samples of the whole recording, except for
     float rounding.
 
-    After the iteration, `samples` is the number of samples and `zeroed` the number of frames with samples that are not
-    finite, or wild (see WILD_RATIO), and were replaced by zero. `check`, if any, has compared the channels. `fault` is a sentence if decoding stopped early, after the last block, else None. The iteration
+    After the iteration, `samples` is the number of samples. `zeroed` is the number of frames with samples that are not
+    finite, or wild (see WILD_RATIO), and were replaced by zero. `check`, if any, has compared the channels. `fault` is
+    a sentence if decoding stopped early, after the last block, else None. The iteration
     raises RecordingError, with `transient` set, if a server no longer answers.
     """
 

@@ -71,8 +71,8 @@ def analyse(
 
     `window_overlap` (at least 0, below 1) is the overlap of consecutive windows as a fraction, `batch_size` the
     number of windows that a GPU computes at once. For `threshold` see decode. `channel` is "mix" (the mean of all
-    channels), a number from 1, or "each"; except with "mix", events have a further column `channel`. `names` defines how site and start are
-    read from the path. `progress` receives the finished seconds and the duration.
+    channels), a number from 1, or "each"; except with "mix", events have a further column `channel`. `names` defines
+    how site and start are read from the path. `progress` receives the finished seconds and the duration.
     The readable part of a damaged recording is analysed; `fault` states what is missing.
     Raises RecordingError when nothing can be read, LoxoError for an invalid option.
     """

@@ -80,9 +80,7 @@ class Part:
     fault: str | None  # why reading ended before the end of the shard, one sentence
     seconds: float  # of the recording that this shard covers
     whole_s: float  # duration of the recording
-    channels: Counts = field(
-        default_factory=lambda: np.zeros(0, np.int64)
-    )  # comparison of the channels that were mixed
+    channels: Counts = field(default_factory=lambda: np.zeros(0, np.int64))  # comparison of the mixed channels
 
 
 def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:

@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
+from loxo.audio.channels import MIX
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.raven import HEADER, frequency_cell
@@ -171,6 +172,7 @@ class ParquetRun:
                 ("site", pyarrow.string()),
                 ("start_time", pyarrow.timestamp("us")),
                 ("utc_offset_s", pyarrow.int32()),
+                *([(CHANNEL, pyarrow.int32())] if has_channels(provenance) else []),
             ],
             metadata={"loxo": json.dumps(provenance)},
         )
@@ -210,6 +212,7 @@ class ParquetRun:
                     "site": cells[SITE] or None,
                     "start_time": time.replace(tzinfo=None) if time else None,
                     "utc_offset_s": round(offset.total_seconds()) if offset is not None else None,
+                    **({CHANNEL: int(_channel(cells))} if CHANNEL in self.schema.names else {}),
                 }
             )
             if len(self.rows) == PARQUET_ROWS:
@@ -221,6 +224,11 @@ class ParquetRun:
         if self.rows:
             self.writer.write_table(pyarrow.Table.from_pylist(self.rows, self.schema))
         self.rows.clear()
+
+
+def has_channels(provenance: Mapping[str, Any]) -> bool:
+    """Whether the events of a run with these parameters have a channel."""
+    return bool(provenance.get(CHANNEL, MIX) != MIX)
 
 
 def _channel(cells: EventCells) -> str:

@@ -23,7 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
-from loxo.events.combined import AnalysedRecording, CsvRun, EventCells, KaleidoscopeRun, ParquetRun, RavenRun, RunWriter
+from loxo.events.combined import (
+    AnalysedRecording,
+    CsvRun,
+    EventCells,
+    KaleidoscopeRun,
+    ParquetRun,
+    RavenRun,
+    RunWriter,
+    has_channels,
+)
 from loxo.events.table import CHANNEL, COLUMNS, NUMBERS, events_frame
 from loxo.events.writers import WRITERS
 from loxo.files import escape
@@ -85,7 +94,7 @@ def write_run(
     table, by its path relative to the folder, need not be written; without it, existing files are not written.
     Raises LoxoError if it cannot; then the tables of the run stay as they were.
     """
-    writers: list[RunWriter] = [CsvRun(folder, channels=provenance.get("channel", "mix") != "mix")]
+    writers: list[RunWriter] = [CsvRun(folder, channels=has_channels(provenance))]
     if "raven" in formats:
         writers.append(RavenRun(folder))
     if "kaleidoscope" in formats:

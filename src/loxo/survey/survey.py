@@ -30,7 +30,7 @@ from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.engine.engine import Engine, as_engine, choose_runtime, load_engine
 from loxo.engine.model_file import find_model, read_model_file
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
-from loxo.errors import LoxoError
+from loxo.errors import LoxoError, with_path
 from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
@@ -56,6 +56,7 @@ class SurveySummary:
     hours: float  # analysed audio
     events: int
     problems: list[tuple[Found, str]]  # recordings that were not analysed, or only in part, by path
+    notes: list[str] = dataclasses.field(default_factory=list)  # remarks on analysed recordings, which are no problems
 
     def __str__(self) -> str:
         words = [(self.recordings, "recording"), (self.events, "event"), (len(self.problems), "problem")]
@@ -254,5 +255,6 @@ def _summary(
         resumed=resumed,
         hours=sum(entry.analysed_s for entry in entries) / 3600,
         events=sum(entry.events for entry in entries),
+        notes=[with_path(entry.recording, note) for entry in entries for note in entry.notes],
         problems=sorted([*problems, *faults], key=lambda problem: (str(problem[0]), problem[1])),
     )
