@@ -1,5 +1,6 @@
 """One channel, the mean of all channels, or each channel of the recordings of a run."""
 
+import csv
 import json
 
 import numpy as np
@@ -8,7 +9,12 @@ import soundfile
 from fakes import CHUNK_S, RATE, FakeModel
 
 import loxo
+from loxo.detection.detect import RecordingWarning
 from loxo.errors import LoxoError
+from loxo.report.report import report
+from loxo.review.media import Media
+from loxo.review.output import export
+from loxo.review.session import Session
 from loxo.runs.read import read_run
 from loxo.runs.scores import read_scores
 from loxo.survey.redecode import redecode
@@ -101,6 +107,34 @@ def test_kept_scores_of_channels_give_the_same_events(card, tmp_path, channel):
     redecode(tmp_path / "a", tmp_path / "b", formats=FORMATS)
     for name in ("events.csv", "events.selections.txt", "kaleidoscope.csv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_review_and_report_use_the_channel_of_an_event(card, tmp_path):
+    run(card, tmp_path / "run", "each")
+    session = Session(tmp_path / "run", "ann")
+    media = Media(session)
+    detail = [session.detail(row) | {"channel": session.channel_of(row)} for row in range(len(session.names))]
+    rows = {(one["recording"], round(one["start_s"]), one["channel"]): one["row"] for one in detail}
+    first, second = rows["other.wav", 1, 0], rows["other.wav", 5, 1]
+    for row in (first, second):
+        assert media.picture(row, "250") == media.picture(row, "250")
+        session.act([{"row": row, "verdict": "yes"}])
+    with pytest.warns(RecordingWarning, match="opposite polarity"):
+        assert loxo.detect(card / "opposite.wav", FakeModel()).empty  # the mean of the two channels is silent
+    sound = np.frombuffer(media.sound(rows["opposite.wav", 1, 1], 1.0, 2.0, 1, False)[44:], np.int16)
+    assert np.abs(sound).max() > 1000
+    head = media.picture(second, "250")
+    assert b'"labels": ["rumble", "gunshot"]' in head[: 4 + int.from_bytes(head[:4], "little")]
+    session.act([{"beside": first, "label": "rumble", "start_s": 12.0, "end_s": 13.0, "low_hz": 20, "high_hz": 60}])
+    session.close()
+    export(tmp_path / "run")
+    reviewed = loxo.read_raven(tmp_path / "run/reviewed/tables/other.selections.txt", extra={"c": "Channel"})
+    assert list(reviewed["c"]) == [1, 2, 1]
+    for name in ("events.csv", "decisions.csv"):
+        lines = list(csv.DictReader((tmp_path / "run/reviewed" / name).open()))
+        assert {line["channel"] for line in lines} == {"1", "2"} and all(None not in line for line in lines)
+    report(tmp_path / "run", tmp_path / "report.html")
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_a_run_is_not_resumed_with_another_channel(card, tmp_path):

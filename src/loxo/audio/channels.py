@@ -65,6 +65,12 @@ def channel_rows(rows: Sequence[str], count: int) -> tuple[str, ...]:
     return tuple(f"channel {number}: {row}" for number in range(1, count + 1) for row in rows)
 
 
+def channel_prefix(rows: Sequence[str], channel: int | None) -> str:
+    """The prefix of a channel (from 0) in the names of channel_rows; "" if they have none."""
+    prefix = f"channel {(channel or 0) + 1}: "
+    return prefix if any(row.startswith(prefix) for row in rows) else ""
+
+
 class ChannelCheck:
     """Compares the channels of one chunk of a recording. Integer counts: their sums do not depend on the order."""
 

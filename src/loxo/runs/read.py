@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loxo.audio.filenames import Names, base_name
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
-from loxo.events.table import COLUMNS, DTYPES
+from loxo.events.table import CHANNEL, COLUMNS, DTYPES
 from loxo.files import escape, unescape, walk_files
 from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
 from loxo.runs.tables import EVENTS, table_name
@@ -122,7 +122,7 @@ def _read_events(path: Path, recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_events_csv(path: str | Path) -> pd.DataFrame:
-    """The columns of an events.csv up to high_hz, checked, without site and start_time.
+    """The columns of an events.csv up to high_hz and, if any, the channel, checked, without site and start_time.
 
     Raises LoxoError when it cannot be read or is not an events table.
     """
@@ -132,6 +132,9 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
     # Categories: each name is converted to a str once, not once per event.
     kinds = {name: ("category" if DTYPES[name] == "object" else "float64") for name in wanted}
     try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            if CHANNEL in file.readline().rstrip("\n").split(","):
+                wanted, kinds = (*wanted, CHANNEL), {**kinds, CHANNEL: "int64"}
         events = pd.read_csv(
             path, usecols=list(wanted), dtype=kinds, keep_default_na=False, na_values={n: [""] for n in wanted[1:]}
         )
