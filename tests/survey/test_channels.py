@@ -131,7 +131,7 @@ def test_review_and_report_use_the_channel_of_an_event(card, tmp_path):
     reviewed = loxo.read_raven(tmp_path / "run/reviewed/tables/other.selections.txt", extra={"c": "Channel"})
     assert list(reviewed["c"]) == [1, 2, 1]
     for name in ("events.csv", "decisions.csv"):
-        lines = list(csv.DictReader((tmp_path / "run/reviewed" / name).open()))
+        lines = list(csv.DictReader((tmp_path / "run/reviewed" / name).read_text().splitlines()))
         assert {line["channel"] for line in lines} == {"1", "2"} and all(None not in line for line in lines)
     report(tmp_path / "run", tmp_path / "report.html")
     assert (tmp_path / "report.html").is_file()

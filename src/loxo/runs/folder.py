@@ -34,6 +34,7 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from loxo.audio.channels import MIX
 from loxo.audio.storage import is_url, size_and_version
 from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError, with_path
@@ -115,12 +116,11 @@ class RunFolder:
         """Raises LoxoError when the folder contains a run with other parameters."""
         if not is_run(self.folder):
             return
-        before = read_record(self.folder).parameters
+        # Earlier versions always read the mean of the channels.
+        before, now = ({"channel": MIX, **each} for each in (read_record(self.folder).parameters, self.parameters))
         try:
             differences = [
-                difference
-                for name in MUST_AGREE
-                for difference in _differences(name, before.get(name), self.parameters.get(name))
+                difference for name in MUST_AGREE for difference in _differences(name, before.get(name), now.get(name))
             ]
         except FIELD_ERRORS as error:
             raise foreign_record(self.folder, error) from error

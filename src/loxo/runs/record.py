@@ -22,7 +22,6 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-from loxo.audio.channels import MIX
 from loxo.engine.config import current_names, decoding_with_current_names
 from loxo.errors import LoxoError
 from loxo.files import escape, write_atomically
@@ -163,7 +162,7 @@ def _files(rows: Iterable[Mapping[str, Any]]) -> Iterable[RecordedFile]:
 
 def _current_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters under their current names, also where an earlier version wrote them."""
-    current = {"channel": MIX, **current_names("run", parameters)}  # earlier versions always read the mean
+    current = current_names("run", parameters)
     if isinstance(current.get("decoding"), Mapping):
         current["decoding"] = decoding_with_current_names(current["decoding"])
     return current

@@ -97,7 +97,7 @@ def redecode(
             done = len(entries) - len(todo)
             for entry, rows in read_run_journal(source):
                 if entry.path in todo:
-                    outcome = _again(entry, rows, source, config, threshold, names, parameters["channel"])
+                    outcome = _again(entry, rows, source, config, threshold, names, parameters.get("channel", MIX))
                     folder.keep(dataclasses.replace(entry, files=()), outcome)
                     done += 1
                     if on_progress is not None:
