@@ -252,3 +252,13 @@ def test_loud_samples_of_any_scale_are_no_wild_ones(tmp_path, scale, background)
     blocks = stream(probe(path), RATE)
     given = np.concatenate(list(blocks))
     assert blocks.zeroed == 0 and np.array_equal(given, (samples[:, 0] * scale).astype(np.float32))
+
+
+def test_the_recording_with_one_sample_of_1e20_is_read_whole(shared):
+    path = shared / "cases/recordings/one-sample-1e20.wav"
+    if not path.is_file():
+        pytest.skip("this input is not in ../shared/cases")
+    expected, rate = soundfile.read(path, dtype="float32")
+    expected[np.abs(expected) > 1e19] = 0
+    blocks = stream(probe(path), rate)
+    assert np.array_equal(np.concatenate(list(blocks)), expected) and blocks.zeroed == 1 and blocks.fault is None
