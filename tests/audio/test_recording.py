@@ -232,6 +232,14 @@ def test_recordings_behind_links_are_found_once(tmp_path):
     assert path == tmp_path / "r/gone" and "leads nowhere" in sentence
 
 
+def test_two_names_with_the_same_code_in_tables_are_a_problem(tmp_path):
+    for name in ("a\tb.wav", "a<09>b.wav", "a<09>c.wav"):
+        (tmp_path / name).touch()
+    found, ((path, sentence),) = find_recordings([tmp_path])
+    assert [path.name for path in found] == ["a\tb.wav", "a<09>c.wav"] and path.name == "a<09>b.wav"
+    assert sentence.startswith(f"{path}: in tables, this name is the same")
+
+
 @pytest.mark.parametrize("value", [1e6, 1e10, 1e19, 1e20, 3e38, -1e12, np.nan, np.inf])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_wild_sample_is_silence(tmp_path, value, channels):

@@ -10,7 +10,7 @@ from pathlib import Path
 from loxo.audio.remote import StorageError
 from loxo.audio.storage import WILDCARD, glob_to_regex, is_url, list_names, read_bytes
 from loxo.errors import with_path
-from loxo.files import walk
+from loxo.files import escape, walk
 
 WAVE_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf")
 COMPRESSED_SUFFIXES = (".flac", ".ogg", ".oga", ".opus", ".mp3")
@@ -62,7 +62,12 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[RecordingPath], l
     for given, path in folders.items():
         if given not in used:
             problems.append((path, f"{path}: the folder contains no recordings ({', '.join(SUFFIXES)})."))
-    return [*sorted(found.values()), *sorted(urls)], [(path, with_path(path, sentence)) for path, sentence in problems]
+    named: dict[str, Path] = {}
+    for path in sorted(found.values()):
+        if named.setdefault(escape(str(path)), path) != path:
+            sentence = "in tables, this name is the same as that of another recording. Rename one of the two"
+            problems.append((path, f"{path}: {sentence}."))
+    return [*named.values(), *sorted(urls)], [(path, with_path(path, sentence)) for path, sentence in problems]
 
 
 def _add_with_parents(folder: str, used: set[str]) -> None:
