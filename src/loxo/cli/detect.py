@@ -124,4 +124,4 @@ def detect(
             work=work,
             on_progress=on_progress,
         )
-    finish(summary, [sentence for _, sentence in summary.problems], out)
+    finish(summary, [sentence for _, sentence in summary.problems], out, summary.notes)

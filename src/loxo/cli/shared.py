@@ -116,8 +116,10 @@ def thresholds(
     return choice.thresholds
 
 
-def finish(summary: object, problems: Sequence[str], out: object) -> None:
-    """Prints the problems, then the summary with the place of the output; exit code 1 if there are problems."""
+def finish(summary: object, problems: Sequence[str], out: object, notes: Sequence[str] = ()) -> None:
+    """Prints notes and problems, then the summary with the place of the output; exit code 1 if there are problems."""
+    for sentence in notes:
+        errors.print(f"note: {sentence}", highlight=False, soft_wrap=True)
     for sentence in problems:
         errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     console.print(f"{summary}: {out}", highlight=False, soft_wrap=True)
