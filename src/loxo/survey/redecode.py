@@ -88,7 +88,7 @@ def redecode(
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}
     problems = _damaged_lines(source, kept)
     with one_interruption(), open_run(out, parameters, problems, work) as folder:
-        entries = [dataclasses.replace(entry, files=()) for entry in kept.values()]
+        entries = [_to_decode(entry) for entry in kept.values()]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         status = "interrupted"
         try:
@@ -96,7 +96,7 @@ def redecode(
             for entry, rows in read_run_journal(source):
                 if entry.path in todo:
                     outcome = _again(entry, rows, source, config, threshold, names)
-                    folder.keep(dataclasses.replace(entry, files=()), outcome)
+                    folder.keep(_to_decode(entry), outcome)
                     done += 1
                     if on_progress is not None:
                         on_progress(done, len(entries))
@@ -105,6 +105,18 @@ def redecode(
             with nullcontext() if status == "finished" else suppress(LoxoError):  # the first error is the message
                 folder.close(status, entries)
         return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
+
+
+def _to_decode(entry: Entry) -> Entry:
+    """The entry in the new run before its scores are decoded."""
+    return Entry(
+        path=entry.path,
+        recording=entry.recording,
+        name=entry.name,
+        size=entry.size,
+        version=entry.version,
+        status=FAILED,
+    )
 
 
 def _damaged_lines(source: Path, kept: Mapping[str, Entry]) -> list[tuple[Path | str, str]]:
