@@ -124,7 +124,7 @@ def processes_of(run: int) -> list[int]:
 def progress_of(out: Path) -> tuple[int, int]:
     """Two counts that change when a shard or a recording is finished."""
     with suppress(FileNotFoundError):
-        lines = (out / "journal.jsonl").read_bytes().count(b"\n")
+        lines = (out / "journal.jsonl").read_bytes().count(b'\n{"path"')
         return lines, len(list(out.glob("parts/*/*.npz")))
     return 0, 0
 
