@@ -101,6 +101,7 @@ class RunFolder:
             self._check_parameters()
             self._record("running")  # before the journal: a folder with a run record is always accepted
             self.journal.open(self.parameters)
+            self._held.callback(self.journal.close)
             self._merge()
         except OSError as error:
             self._held.close()
@@ -117,7 +118,6 @@ class RunFolder:
         if not self._is_closed:
             with suppress(LoxoError):
                 self._record("interrupted")
-        self.journal.close()
         self._held.close()
 
     def _check_contents(self) -> None:
@@ -291,7 +291,7 @@ class RunFolder:
             reason=outcome.fault,
             notes=outcome.notes,
             files=tuple(files),
-            checksums=tuple(checksum((self.folder / name).read_bytes()) for name, _ in files),
+            checksums=self._checksums(files),
         )
         rows = [csv_row(event)[1:] for event in outcome.events.to_dict("records")] if len(outcome.events) else []
         self.journal.add(entry, rows, to_disk=to_disk)
@@ -332,6 +332,13 @@ class RunFolder:
             score_name(entry.name),
             lambda path: write_scores(path, analysis.rows, analysis.scores, analysis.hop_s),
         )
+
+    def _checksums(self, files: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+        """The checksums of files that were written just now."""
+        try:
+            return tuple(checksum((self.folder / name).read_bytes()) for name, _ in files)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:
         """Writes a file. Returns its path relative to the folder and its size in bytes, for the journal."""
