@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,11 +58,30 @@ class Grid:
         end = first + (CHUNK - 1) * self.hop * self.step_samples + self.window
         return first, self.samples if number == self.chunks - 1 else min(end, self.samples)
 
-    def shards(self, minutes: float) -> list[range]:
+    def shards(self, minutes: float) -> Sequence[range]:
         """The chunks of each shard: as many as fit into `minutes`, at least one."""
         chunk_s = CHUNK * self.hop * self.step_samples / self.rate
-        size = max(int(minutes * 60 / chunk_s), 1)
-        return [range(first, min(first + size, self.chunks)) for first in range(0, self.chunks, size)]
+        return Shards(self.chunks, max(int(minutes * 60 / chunk_s), 1))
+
+
+class Shards(Sequence[range]):
+    """The chunks of each shard of a recording. They are computed one by one: a header may state any length."""
+
+    def __init__(self, chunks: int, size: int) -> None:
+        self.chunks, self.size = chunks, size
+
+    def __len__(self) -> int:
+        return -(-self.chunks // self.size)
+
+    @overload
+    def __getitem__(self, number: int) -> range: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[range]: ...
+    def __getitem__(self, number: int | slice) -> range | Sequence[range]:
+        if isinstance(number, slice):
+            return [self[k] for k in range(len(self))[number]]
+        first = range(0, self.chunks, self.size)[number]
+        return range(first, min(first + self.size, self.chunks))
 
 
 @dataclass(frozen=True)
