@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from loxo.detection.logit import from_logit, logit
 from loxo.detection.overlaps import Event, OverlapSpan, split_overlaps
+from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.config import OVERLAP_SUFFIX, Calibration, Decoding
 from loxo.errors import LoxoError
 
@@ -57,9 +58,6 @@ SCORE_DIGITS = 9  # smoothed scores are rounded, so that rounding errors do not 
 Piece = tuple[
     int, int, float, float
 ]  # first step, stop step, peak, valley between it and a higher piece (0: no valley)
-Threshold = float | Mapping[str, float] | None  # one for all classes, by class, or the model's own
-
-
 def decode(
     scores: NDArray[np.floating[Any]],
     config: Any,
@@ -103,16 +101,6 @@ def decode(
                 events.append((start, end, label, score, decoding.low_hz, decoding.high_hz))
     events.sort(key=lambda event: event[:3])
     return pd.DataFrame(events, columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"])
-
-
-def check_threshold(threshold: Threshold, classes: Sequence[str]) -> None:
-    """Raises LoxoError for a threshold outside 0 to 1, and for a threshold of an unknown class."""
-    given = threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"": threshold}
-    for label, value in given.items():
-        if label and label not in classes:
-            raise LoxoError(f"A threshold is given for {label!r}, but the model's classes are {', '.join(classes)}.")
-        if not 0 <= value <= 1:
-            raise LoxoError(f"The threshold must be between 0 and 1, not {value}.")
 
 
 def calibrated_score(score: float, calibration: Calibration | None) -> float:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
 from loxo.detection.arrays import ARRAY, as_file
-from loxo.detection.decode import Threshold, check_threshold, decode
+from loxo.detection.decode import decode
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
+from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.events.table import events_frame

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
+from loxo.detection.part import SHARD_MINUTES, Part
 from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
 from loxo.engine.windows import hop_steps
 
 if TYPE_CHECKING:
     from loxo.engine.engine import Engine
 
-SHARD_MINUTES = 60.0
 Advance = Callable[[float], None]  # receives the finished seconds of a shard
 
 
@@ -61,23 +61,6 @@ class Grid:
         chunk_s = CHUNK * self.hop * self.step_samples / self.rate
         size = max(int(minutes * 60 / chunk_s), 1)
         return [range(first, min(first + size, self.chunks)) for first in range(0, self.chunks, size)]
-
-
-@dataclass(frozen=True)
-class Part:
-    """The result of a shard: sums of weighted logits and of the taper over its steps, from `first_step` on."""
-
-    shard: int
-    of: int  # number of shards of the recording
-    samples: int  # of the whole recording, as the shard's reader saw it
-    first_step: int
-    sums: NDArray[np.float64]  # (rows, steps)
-    weights: NDArray[np.float64]  # (steps,)
-    end: int  # sample up to which the recording is read
-    zeroed: bool  # samples that were not finite became silence
-    fault: str | None  # why reading ended before the end of the shard, one sentence
-    seconds: float  # of the recording that this shard covers
-    whole_s: float  # duration of the recording
 
 
 def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:

@@ -31,14 +31,14 @@ from pathlib import Path
 from typing import Any
 
 from loxo.audio.storage import is_url, size_and_version
-from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import without_fsync, write_atomically
 from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal
 from loxo.runs.lock import folder_lock
 from loxo.runs.record import FIELD_ERRORS, RecordedFile, RunRecord, foreign_record, is_run, read_record, write_record
-from loxo.runs.scores import score_name, write_scores
+from loxo.runs.result import Outcome, RecordingResult
+from loxo.runs.scores import score_name
 from loxo.runs.shard_store import Parts
 from loxo.runs.tables import FOLDERS, Finished, table_name, write_run
 
@@ -48,6 +48,7 @@ MUST_AGREE = (
     *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
     *("keep_scores", "names", "from_scores"),
 )
+MAX_CRASHES = 2  # worker processes that one version of a recording may crash
 FSYNC_INTERVAL_S = 0.2  # at least this long between two recordings whose files are written with fsync
 PARTS = "parts"  # folder of the finished shards
 Found = Path | str
@@ -67,7 +68,6 @@ class RunFolder:
         self._to_disk_at = 0.0
         self._unsynced = 0  # recordings whose files were written without fsync
         self._made: set[Path] = set()  # folders
-        self._empty: dict[str, bytes] = {}  # content of a table without events, by format
 
     def __enter__(self) -> RunFolder:
         try:
@@ -145,14 +145,28 @@ class RunFolder:
                 size, version = size_and_version(recording)
             except LoxoError:  # the analysis reports the reason
                 size, version = 0, ""
-            entries.append(Entry(path=path, recording=recording, name=name, size=size, version=version, status=FAILED))
+            is_same = before is not None and (before.size, before.version) == (size, version)
+            entries.append(
+                Entry(
+                    path=path,
+                    recording=recording,
+                    name=name,
+                    size=size,
+                    version=version,
+                    status=FAILED,
+                    crashes=before.crashes if before is not None and is_same else 0,
+                )
+            )
         return entries
 
     def finished(self, entry: Entry) -> bool:
-        """Whether a recording was analysed, its size and version have not changed, and its files exist."""
+        """Whether a recording was analysed, its size and version have not changed, and its files exist. A recording that
+        has crashed MAX_CRASHES workers is not analysed again either."""
         before = self.journal.entries.get(entry.path)
-        if before is None or before.status == FAILED or (before.size, before.version) != (entry.size, entry.version):
+        if before is None or (before.size, before.version) != (entry.size, entry.version):
             return False
+        if before.status == FAILED:
+            return before.crashes >= MAX_CRASHES
         return all(self._exists(name, size) for name, size in before.files)
 
     def _exists(self, name: str, size: int | None = None) -> bool:
@@ -189,8 +203,8 @@ class RunFolder:
             files = [
                 self._keep_table(entry, outcome, format) for format in self.parameters["formats"] if format in FOLDERS
             ]
-            if self.parameters["keep_scores"]:
-                files.append(self._keep_scores(entry, outcome))
+            if outcome.score_file is not None:
+                files.append(self._keep_scores(entry, outcome.score_file))
         entry = dataclasses.replace(
             entry,
             status=TRUNCATED if outcome.fault else DONE,
@@ -201,7 +215,7 @@ class RunFolder:
             notes=outcome.notes,
             files=tuple(files),
         )
-        rows = [csv_row(event)[1:] for event in outcome.events.to_dict("records")] if len(outcome.events) else []
+        rows = [csv_row(event)[1:] for event in outcome.events]
         self.journal.add(entry, rows, to_disk=to_disk)
         self._unsynced += not to_disk
         if to_disk:
@@ -220,23 +234,29 @@ class RunFolder:
                 "and is there room on the disk?"
             ) from error
 
-    def _keep_table(self, entry: Entry, analysis: Analysis, format: str) -> tuple[str, int]:
-        writer = WRITERS[format]
-        name = table_name(entry.name, format)
-        if len(analysis.events):
-            return self._write(name, lambda path: writer.write(analysis.events.assign(recording=entry.path), path))
-        # Most short recordings hold no event, and their tables are all the same.
-        if format not in self._empty:
-            written = self._write(name, lambda path: writer.write(analysis.events, path))
-            self._empty[format] = (self.folder / name).read_bytes()
-            return written
-        return self._write(name, lambda path: write_atomically(path, self._empty[format]))
+    def lose_worker(self, entry: Entry, crashed: bool, hung: bool) -> Entry:
+        """Stores that a worker crashed or hung in a recording, which is analysed again. Returns the new entry."""
+        if crashed or hung:
+            crashes = entry.crashes + 1 if crashed else max(entry.crashes, 1)
+            entry = dataclasses.replace(entry, crashes=crashes)
+            before = self.journal.entries.get(entry.path)
+            self.journal.add(
+                dataclasses.replace(
+                    entry,
+                    reason=f"{entry.recording}: a worker process crashed or hung. Give the same command again.",
+                    files=() if before is None else before.files,
+                ),
+                [],
+            )
+        return entry
 
-    def _keep_scores(self, entry: Entry, analysis: Analysis) -> tuple[str, int]:
-        return self._write(
-            score_name(entry.name),
-            lambda path: write_scores(path, analysis.rows, analysis.scores, analysis.hop_s),
-        )
+    def _keep_table(self, entry: Entry, result: RecordingResult, format: str) -> tuple[str, int]:
+        writer = WRITERS[format]
+        events = [{**event, "recording": entry.path} for event in result.events]
+        return self._write(table_name(entry.name, format), lambda path: writer.write_rows(events, path))
+
+    def _keep_scores(self, entry: Entry, content: bytes) -> tuple[str, int]:
+        return self._write(score_name(entry.name), lambda path: write_atomically(path, content))
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:
         """Writes a file. Returns its path relative to the folder and its size in bytes, for the journal."""

@@ -42,6 +42,7 @@ class Entry:
     reason: str | None = None  # why truncated or failed
     notes: tuple[str, ...] = ()
     files: tuple[tuple[str, int], ...] = ()  # paths relative to the run folder, and sizes in bytes
+    crashes: int = 0  # worker processes that this recording has crashed; a process that hung counts once
 
 
 class Journal:

@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
-from loxo.detection.shards import Part
+from loxo.detection.part import Part
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 
@@ -42,6 +40,8 @@ class Parts:
 
     def keep(self, index: int, part: Part) -> None:
         """Stores a part. Raises LoxoError when it cannot be written."""
+        import numpy as np
+
         buffer = io.BytesIO()
         np.savez(
             buffer,
@@ -71,6 +71,8 @@ class Parts:
 
 
 def _read(path: Path) -> Part:
+    import numpy as np
+
     try:
         with np.load(path, allow_pickle=False) as file:
             shard, of, samples, first_step, end, zeroed = (int(number) for number in file["numbers"])
