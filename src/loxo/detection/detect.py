@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
 from loxo.detection.arrays import ARRAY, as_file
-from loxo.detection.decode import decode
+from loxo.detection.decode import decode_rows
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
-from loxo.events.table import events_frame
+from loxo.events.table import event_rows, events_frame
 from loxo.machine import one_thread
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class RecordingWarning(UserWarning):
 class Analysis:
     """The result of one recording. Times are in seconds."""
 
-    events: pd.DataFrame
+    event_rows: list[dict[str, Any]]  # of the events table, in its order; numbers and times as in plain Python
     rows: tuple[str, ...]  # outputs of the model (config.rows): its classes, then overlap outputs if it has any
     scores: Scores  # (rows, steps), as they are stored
     hop_s: float  # length of a step
@@ -51,8 +51,9 @@ class Analysis:
     fault: str | None  # why the recording was not analysed whole, one sentence
     notes: tuple[str, ...]  # flaws that lose nothing, a sentence each
 
-
-Outcome = Analysis | str  # or why the recording has failed
+    @property
+    def events(self) -> pd.DataFrame:
+        return events_frame(self.event_rows)
 
 
 def analyse(
@@ -104,13 +105,13 @@ def conclude(
     The scores are rounded as they are stored, so that decoding kept scores again gives the same events.
     """
     scores = rounded(joined.scores)
-    found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
+    found = decode_rows(scores, config, threshold=threshold, total_samples=joined.samples)
     found, unmeasured = measure(found, recording, config, joined.samples)
     notes = [note for note in (recording.note, unmeasured) if note]
     if joined.zeroed:
         notes.append(f"{path}: samples that were infinite or not a number became silence.")
     return Analysis(
-        events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records"), names),
+        event_rows=event_rows(({"recording": os.fspath(path), **event} for event in found), names),
         rows=tuple(config.rows),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,

@@ -31,13 +31,8 @@ def recording_result(analysis: Analysis, keep_scores: bool = False) -> Recording
     """The results to write. Raises LoxoError when the frame scores cannot be stored."""
     from loxo.runs.scores import score_file
 
-    events = analysis.events
-    if events["start_time"].dtype != object:  # pandas' own times need pandas to be read
-        times = [time.to_pydatetime() if time == time else None for time in events["start_time"]]
-        events = events.assign(start_time=None).astype({"start_time": object})
-        events["start_time"] = times
     return RecordingResult(
-        events=[{str(name): value for name, value in row.items()} for row in events.to_dict("records")],
+        events=analysis.event_rows,
         score_file=score_file(analysis.rows, analysis.scores, analysis.hop_s) if keep_scores else None,
         duration_s=analysis.duration_s,
         analysed_s=analysis.analysed_s,

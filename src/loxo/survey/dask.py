@@ -5,7 +5,8 @@ a run of 100,000 recordings is never one huge graph, each worker has one task at
 are used. The model is sent to each worker once, also to later ones, and stored there by its hash. Results return to
 this process, which alone writes the run folder. The workers read recordings under the same path as this computer.
 
-Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere a few times.
+Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere. Each begin of
+a task is reported, so that a task that begins again counts as a failed attempt, whatever the scheduler allows.
 A worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports nothing for
 `patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and the task is
 computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because workers may be
@@ -27,17 +28,31 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loxo.engine.engine import as_engine, load_engine
-from loxo.engine.model_file import GRAPH_SUFFIX
+from loxo.engine.engine import as_engine, choose_runtime, load_engine
+from loxo.engine.model_file import GRAPH_SUFFIX, read_model_file
 from loxo.errors import LoxoError
 from loxo.machine import use_one_thread
-from loxo.survey.processes import PATIENCE_S, POLL_S, OnSeconds, Seconds, Source
-from loxo.survey.tasks import ATTEMPTS, JOIN, Load, Options, Result, Task, perform
+from loxo.survey.processes import ATTEMPTS, PATIENCE_S, POLL_S, Source
+from loxo.survey.schedule import (
+    JOIN,
+    Counted,
+    EngineFacts,
+    Load,
+    LoadModel,
+    Lost,
+    OnSeconds,
+    Options,
+    Result,
+    Seconds,
+    SetAside,
+    Task,
+)
+from loxo.survey.tasks import perform
 
 if TYPE_CHECKING:
     from loxo.engine.engine import Engine
@@ -53,15 +68,21 @@ LOCAL = "local:"
 class Cluster:
     """Computes tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
 
-    def __init__(self, address: str, load: Load, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, address: str, load: Load, options: Options, patience_s: float = PATIENCE_S) -> None:
+        if isinstance(load, LoadModel):  # the runtime of this computer for all workers
+            load = replace(load, runtime=choose_runtime(load.runtime, load.device, read_model_file(load.path)))
+        self.load, self.options = load, options
         load = _portable(load)
         self.address, self.model = address, SentModel(hashlib.sha256(pickle.dumps(load)).hexdigest(), load)
         self.patience_s = patience_s
 
-    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+    def facts(self) -> EngineFacts:
+        return EngineFacts.of(as_engine(self.load()))
+
+    def run(self, source: Source, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
         with _connected(self.address) as (client, revive):
             client.register_plugin(_plugin(self.model), name=self.model.name)
-            run = _ClusterTasks(client, revive, self.model, source, options, self.patience_s)
+            run = _ClusterTasks(client, revive, self.model, source, self.options, self.patience_s)
             client.subscribe_topic(run.topic, run.beat)
             try:
                 while run.fill() or run.running:
@@ -79,7 +100,7 @@ class _Job:
     task: Task
     future: Any
     since: float  # it was handed over, or gave a sign of life
-    begun: bool = False
+    begun: int = 0  # times: more than once if its worker has died
     done_s: float = 0.0  # seconds of audio
     whole_s: float = 0.0  # of its recording
 
@@ -100,7 +121,7 @@ class _ClusterTasks:
         self.patience_s, self.topic = patience_s, f"loxo-{uuid.uuid4()}"
         self.running: dict[str, _Job] = {}  # by Dask's key
         self.numbers = itertools.count()
-        self.done: queue.Queue[str] = queue.Queue()
+        self.news: queue.Queue[tuple[str, Counted | Lost | None]] = queue.Queue()  # None: it has ended
         self.again: deque[Task] = deque()
         self.alone: deque[Task] = deque()  # for their last attempt
         self.attempts: dict[tuple[int, int], int] = {}
@@ -124,14 +145,21 @@ class _ClusterTasks:
             _work, self.model.sha256, task, self.options, self.topic, key, key=key, pure=False, retries=0
         )
         self.running[key] = _Job(task, future, time.monotonic())
-        future.add_done_callback(lambda future: self.done.put(future.key))
+        future.add_done_callback(lambda future: self.news.put((future.key, None)))
 
-    def beat(self, event: tuple[float, tuple[str, float, float]]) -> None:
-        """Takes in a task's sign of life: its key, seconds done, seconds of its recording. In a thread of Dask's."""
-        key, done_s, whole_s = event[1]
+    def beat(self, event: tuple[float, tuple[str, bool, float, float, int]]) -> None:
+        """Takes in a task's sign of life: its key, whether it begins, seconds done, seconds of its recording, number of
+        shards. In a thread of Dask's."""
+        key, begins, done_s, whole_s, shards = event[1]
         job = self.running.get(key)
-        if job is not None:
-            job.since, job.begun, job.done_s, job.whole_s = time.monotonic(), True, done_s, whole_s
+        if job is None:
+            return
+        job.since, job.done_s, job.whole_s = time.monotonic(), done_s, whole_s
+        job.begun += begins
+        if begins and job.begun > 1:
+            self.news.put((key, Lost(hung=True)))
+        if shards > 1 and done_s == 0:
+            self.news.put((key, Counted(shards)))
 
     def seconds(self) -> Seconds:
         seconds: Seconds = {}
@@ -143,14 +171,31 @@ class _ClusterTasks:
     def wait(self) -> Iterator[tuple[Task, Result]]:
         """The results that come within POLL_S."""
         with suppress(queue.Empty):
-            keys = [self.done.get(timeout=POLL_S)]
-            while not self.done.empty():
-                keys.append(self.done.get())
-            for key in keys:
-                job = self.running.pop(key, None)  # None: given up before, as hung
+            received = [self.news.get(timeout=POLL_S)]
+            while not self.news.empty():
+                received.append(self.news.get())
+            for key, news in received:
+                job = self.running.get(key)  # None: given up before, as hung
                 if job is not None:
-                    yield from self._result(job)
+                    yield from self._take(key, job, news)
         yield from self._late()
+
+    def _take(self, key: str, job: _Job, news: Counted | Lost | None) -> Iterator[tuple[Task, Result]]:
+        if isinstance(news, Counted):
+            yield job.task, news
+        elif news is None:
+            del self.running[key]
+            yield from self._result(job)
+        else:  # Dask has begun the task again, after its worker has died
+            place = (job.task.index, job.task.shard)
+            self.attempts[place] = self.attempts.get(place, job.task.crashes) + 1
+            if self.attempts[place] < ATTEMPTS:
+                yield job.task, news
+                return
+            del self.running[key]
+            self.attempts[place] -= 1
+            self.client.cancel([job.future], force=True)
+            yield from self._failed(job.task, "ended or was lost")
 
     def _result(self, job: _Job) -> Iterator[tuple[Task, Result]]:
         task = job.task
@@ -162,18 +207,25 @@ class _ClusterTasks:
             return
         if isinstance(result, _NoModel):
             raise LoxoError(f"A worker of the cluster cannot load the model: {result.reason}")
-        attempts = self.attempts.pop((task.index, task.shard), 0)
-        if attempts:
-            again = "the second" if attempts == 1 else "the third"
-            self.source.note(task.index, f"{task.path}: done at {again} attempt; a worker of the cluster had ended.")
+        if self.attempts.pop((task.index, task.shard), 0):
+            self.source.note(
+                task.index, f"{task.path}: done at the second attempt; a worker of the cluster had ended."
+            )
         yield task, result
 
     def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:
         key = (task.index, task.shard)
-        attempts = self.attempts[key] = self.attempts.get(key, 0) + 1
+        attempts = self.attempts[key] = self.attempts.get(key, task.crashes) + 1
+        yield task, Lost(hung=True)  # Dask does not report why a worker has died
         if attempts >= ATTEMPTS:
             del self.attempts[key]
-            yield task, f"{task.path}: set aside, because its worker of the cluster {how} {ATTEMPTS} times."
+            yield (
+                task,
+                SetAside(
+                    f"{task.path}: set aside, because its worker of the cluster {how} {ATTEMPTS} times. Convert it to "
+                    "WAV or FLAC, give the workers more memory, or leave the recording out."
+                ),
+            )
         else:
             (self.alone if attempts == ATTEMPTS - 1 else self.again).append(task)
 
@@ -297,11 +349,10 @@ class SentModel:
 
 def _portable(load: Load) -> Load:
     """A model that is loaded from a file is sent as the content of that file and of its graph."""
-    if isinstance(load, partial) and load.func is load_engine:
-        path = Path(load.args[0])
-        graph = path.with_suffix(GRAPH_SUFFIX)
-        content = path.read_bytes(), graph.read_bytes() if graph.is_file() else None
-        return partial(_load_content, *content, **load.keywords)
+    if isinstance(load, LoadModel):
+        graph = load.path.with_suffix(GRAPH_SUFFIX)
+        content = load.path.read_bytes(), graph.read_bytes() if graph.is_file() else None
+        return partial(_load_content, *content, device=load.device, runtime=load.runtime)
     return load
 
 
@@ -346,13 +397,13 @@ def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Re
 
     worker, told_at = get_worker(), 0.0
 
-    def advance(done_s: float, whole_s: float) -> None:
+    def advance(done_s: float, whole_s: float, shards: int) -> None:
         nonlocal told_at
-        if time.monotonic() - told_at >= BEAT_S:
+        if done_s == 0 or time.monotonic() - told_at >= BEAT_S:
             told_at = time.monotonic()
-            worker.log_event(topic, (key, done_s, whole_s))
+            worker.log_event(topic, (key, False, done_s, whole_s, shards))
 
-    advance(0.0, 0.0)
+    worker.log_event(topic, (key, True, 0.0, 0.0, 0))
     use_one_thread()
     with _lock:
         if sha256 not in _models:

@@ -172,11 +172,12 @@ class Processes:
                 pass
         return self._ready.facts
 
-    def run(self, source: Source, on_seconds: OnSeconds) -> Iterator[tuple[Any, Any]]:
+    def run(self, source: Source, on_seconds: OnSeconds | None = None) -> Iterator[tuple[Any, Any]]:
         self.source = source
         while self._fill():
             yield from self._listen()
-            on_seconds(self._seconds())
+            if on_seconds is not None:
+                on_seconds(self._seconds())
 
     def _fill(self) -> bool:
         """Gives tasks to idle and new workers; True if a worker is busy afterwards."""

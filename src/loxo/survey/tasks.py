@@ -42,8 +42,8 @@ class Durations:
 
     def __call__(self, task: Any, report: Report) -> float | str:
         try:
-            return probe(task.path).duration_s
-        except LoxoError as error:
+            return float(probe(task.path).duration_s)
+        except Exception as error:  # the analysis reports it
             return str(error)
 
 
