@@ -17,8 +17,8 @@ from fakes import CHUNK_S, DeadlyModel, FakeModel, HangingModel, write
 
 from loxo.errors import LoxoError
 from loxo.survey import dask as cluster
+from loxo.survey.schedule import Task
 from loxo.survey.survey import survey
-from loxo.survey.tasks import Task
 
 distributed = pytest.importorskip("distributed")
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
@@ -173,9 +173,9 @@ def test_the_patience_with_a_task_that_nobody_begins_goes_with_its_audio():
     job = cluster._Job(Task(0, "a.wav", 0, 60.0), None, 0.0)
     run.running["key"] = job
     assert run._limit_s(job) == 600 + 8 * 3600
-    run.beat((0.0, ("key", 30.0, 7200.0)))
+    run.beat((0.0, ("key", True, 30.0, 7200.0, 1)))
     assert run._limit_s(job) == 600 and run.seconds() == {0: (30.0, 7200.0)} and job.since > 0
-    run.beat((0.0, ("of a task that was given up", 1.0, 1.0)))
+    run.beat((0.0, ("of a task that was given up", True, 1.0, 1.0, 1)))
 
 
 def test_what_is_no_cluster_is_told():

@@ -60,6 +60,8 @@ Row = dict[str, Any]  # an event, by field
 Piece = tuple[
     int, int, float, float
 ]  # first step, stop step, peak, valley between it and a higher piece (0: no valley)
+
+
 def decode(
     scores: NDArray[np.floating[Any]],
     config: Any,

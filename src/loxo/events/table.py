@@ -82,15 +82,15 @@ def event_rows(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) ->
 
 def _complete(rows: Iterable[Mapping[Any, Any]], names: Names) -> list[dict[Any, Any]]:
     """The rows with sites and start times from the names of their recordings, where they have none."""
-    rows = [dict(row) for row in rows]
-    parsed = {name: names.parse(name) for name in {str(row.get("recording", "")) for row in rows}}
-    for row in rows:
+    complete = [dict(row) for row in rows]
+    parsed = {name: names.parse(name) for name in {str(row.get("recording", "")) for row in complete}}
+    for row in complete:
         site, start = parsed[str(row.get("recording", ""))]
         if row.get("site") is None:
             row["site"] = site
         if row.get("start_time") is None and start is not None and row.get("start_s") is not None:
             row["start_time"] = add_seconds(start, float(row["start_s"]))
-    return rows
+    return complete
 
 
 def _times(values: Sequence[datetime | None]) -> pd.Series:

@@ -18,7 +18,7 @@ Row = Mapping[Any, Any]  # of the events table, by column
 
 
 class Writer:
-    """A writer of one format with the file suffix `suffix`. Its methods raise LoxoError if the file cannot be written."""
+    """A writer of one format with the file suffix `suffix`. It raises LoxoError if the file cannot be written."""
 
     suffix: str
 

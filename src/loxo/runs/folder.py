@@ -160,8 +160,8 @@ class RunFolder:
         return entries
 
     def finished(self, entry: Entry) -> bool:
-        """Whether a recording was analysed, its size and version have not changed, and its files exist. A recording that
-        has crashed MAX_CRASHES workers is not analysed again either."""
+        """Whether a recording was analysed, its size and version have not changed, and its files exist; or whether it
+        has crashed MAX_CRASHES workers."""
         before = self.journal.entries.get(entry.path)
         if before is None or (before.size, before.version) != (entry.size, entry.version):
             return False

@@ -146,7 +146,7 @@ def read_run_journal(run: str | Path) -> Iterator[tuple[Entry, list[Row]]]:
 
 def _line(entry: Entry, rows: list[Row]) -> bytes:
     # dataclasses.asdict would copy every value, which is slow for many recordings.
-    values = {field: getattr(entry, field) for field in _FIELDS}
+    values = {field: getattr(entry, field) for field in _FIELDS if field != "crashes" or entry.crashes}
     return json.dumps({**values, "rows": rows}).encode() + b"\n"
 
 

@@ -5,9 +5,9 @@ a run of 100,000 recordings is never one huge graph, each worker has one task at
 are used. The model is sent to each worker once, also to later ones, and stored there by its hash. Results return to
 this process, which alone writes the run folder. The workers read recordings under the same path as this computer.
 
-Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere. Each begin of
-a task is reported, so that a task that begins again counts as a failed attempt, whatever the scheduler allows.
-A worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports nothing for
+Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere. Each begin
+of a task is reported, so that a task that begins again counts as a failed attempt, whatever the scheduler allows. A
+worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports nothing for
 `patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and the task is
 computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because workers may be
 busy for others. A task that has failed ATTEMPTS times is abandoned. If the scheduler is lost, the run ends and can be
@@ -208,9 +208,7 @@ class _ClusterTasks:
         if isinstance(result, _NoModel):
             raise LoxoError(f"A worker of the cluster cannot load the model: {result.reason}")
         if self.attempts.pop((task.index, task.shard), 0):
-            self.source.note(
-                task.index, f"{task.path}: done at the second attempt; a worker of the cluster had ended."
-            )
+            self.source.note(task.index, f"{task.path}: done at the second attempt; a worker of the cluster had ended.")
         yield task, result
 
     def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:

@@ -371,6 +371,7 @@ def _setup(work: str, arguments: tuple[Any, ...]) -> Setup:
         from multiprocessing import spawn
 
         script = spawn.get_preparation_data("loxo worker")
+        script.pop("authkey", None)  # cannot be pickled, and no worker needs it
     return Setup(module, name, content, script)
 
 

@@ -5,10 +5,10 @@ the new run.json is the path of the folder that contains them, and read_scores r
 and faults of each recording are copied from the old run. With the parameters of the old run, the new tables and
 events.csv are identical to the old ones, byte for byte.
 
-Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the recording, by a worker process
-(processes.py).
-Failure policy: if the recording cannot be read any more, or ends its worker, these events get the bounds of their class,
-and run.json gets a note.
+Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the
+recording, by a worker process (processes.py).
+Failure policy: if the recording cannot be read any more, or ends its worker, these events get the bounds of their
+class, and run.json gets a note.
 """
 
 from __future__ import annotations
@@ -200,6 +200,6 @@ def _set_frequencies(found: list[dict[str, Any]], kept: _Kept, config: RunConfig
         measured, note = measure(new, probe(recording), config, samples)
     except RecordingError as error:
         return f"{unmeasured} {error}"
-    for event, bounds in zip(new, measured, strict=True):
-        event |= bounds
+    for event, with_bounds in zip(new, measured, strict=True):
+        event.update(with_bounds)
     return note

@@ -1,14 +1,16 @@
 """The events of many recordings, in one folder that can be resumed.
 
 Recordings are split into shards (detection/shards.py, schedule.py). Worker processes (processes.py) or a cluster
-(dask.py) compute them; this process opens no recording. Results go into the run folder (runs/folder.py), on a disk or on object storage
-(runs/remote.py). Nothing in the folder depends on the processes, on the length of shards, or on the time of day.
+(dask.py) compute them; this process opens no recording. Results go into the run folder (runs/folder.py), on a disk or
+on object storage (runs/remote.py). Nothing in the folder depends on the processes, on the length of shards, or on the
+time of day.
 
 Failure policy: a bad recording never stops the run. It is `failed`, or `truncated` and analysed up to the fault, and
 the summary lists it among its problems. A later call with the same parameters skips finished recordings whose size and
 modification time are the same, and finished shards of other recordings. It analyses failed recordings again, and may
-add new ones. A recording that has crashed two workers is analysed again only after it has changed; one that has crashed
-or stopped a worker comes after all others. Other parameters are refused. After Ctrl-C, SIGTERM or a full disk the folder states what is finished.
+add new ones. A recording that has crashed two workers is analysed again only after its file has changed. One that has
+crashed or stopped one worker has one attempt, after all others. Other parameters are refused. After Ctrl-C, SIGTERM or
+a full disk the folder states what is finished.
 """
 
 from __future__ import annotations
@@ -165,7 +167,7 @@ def _pool(load: Load, options: Options, cluster: str | None, patience_s: float) 
     if cluster is not None:
         from loxo.survey.dask import Cluster
 
-        yield Cluster(cluster, load, options, patience_s)
+        yield Cluster(cluster, load, options, patience_s=patience_s)
         return
     try:
         processes = Processes("loxo.survey.tasks:Detector", (load, options), patience_s=patience_s)

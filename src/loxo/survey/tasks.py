@@ -47,9 +47,7 @@ class Durations:
             return str(error)
 
 
-def perform(
-    task: Task, engine: Engine, options: Options, report: Report = no_report
-) -> RecordingResult | Part | str:
+def perform(task: Task, engine: Engine, options: Options, report: Report = no_report) -> RecordingResult | Part | str:
     """Computes a task. Never raises: a failure is an outcome."""
     try:
         return _perform(task, engine, options, report)
