@@ -5,13 +5,13 @@ a run of 100,000 recordings is never one huge graph, each worker has one task at
 are used. The model is sent to each worker once, also to later ones, and stored there by its hash. Results return to
 this process, which alone writes the run folder. The workers read recordings under the same path as this computer.
 
-Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere. Each begin
-of a task is reported, so that a task that begins again counts as a failed attempt, whatever the scheduler allows. A
-worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports nothing for
-`patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and the task is
-computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because workers may be
-busy for others. A task that has failed ATTEMPTS times is abandoned. If the scheduler is lost, the run ends and can be
-resumed.
+Failure policy: as in processes.py. Dask detects workers that die, and begins their task again elsewhere. Such a task
+computes nothing and reports that it began again: the run decides whether it is tried again, whatever the scheduler
+allows. A worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports
+nothing for `patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and
+the task is computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because
+workers may be busy for others. A task that has failed ATTEMPTS times is abandoned. If the scheduler is lost, the run
+ends and can be resumed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class _Job:
     task: Task
     future: Any
     since: float  # it was handed over, or gave a sign of life
-    begun: int = 0  # times: more than once if its worker has died
+    begun: bool = False
     done_s: float = 0.0  # seconds of audio
     whole_s: float = 0.0  # of its recording
 
@@ -121,7 +121,7 @@ class _ClusterTasks:
         self.patience_s, self.topic = patience_s, f"loxo-{uuid.uuid4()}"
         self.running: dict[str, _Job] = {}  # by Dask's key
         self.numbers = itertools.count()
-        self.news: queue.Queue[tuple[str, Counted | Lost | None]] = queue.Queue()  # None: it has ended
+        self.news: queue.Queue[tuple[str, Counted | None]] = queue.Queue()  # None: it has ended
         self.again: deque[Task] = deque()
         self.alone: deque[Task] = deque()  # for their last attempt
         self.attempts: dict[tuple[int, int], int] = {}
@@ -147,17 +147,14 @@ class _ClusterTasks:
         self.running[key] = _Job(task, future, time.monotonic())
         future.add_done_callback(lambda future: self.news.put((future.key, None)))
 
-    def beat(self, event: tuple[float, tuple[str, bool, float, float, int]]) -> None:
-        """Takes in a task's sign of life: its key, whether it begins, seconds done, seconds of its recording, number of
-        shards. In a thread of Dask's."""
-        key, begins, done_s, whole_s, shards = event[1]
+    def beat(self, event: tuple[float, tuple[str, float, float, int]]) -> None:
+        """Takes in a task's sign of life: its key, seconds done, seconds of its recording, number of shards. In a
+        thread of Dask's."""
+        key, done_s, whole_s, shards = event[1]
         job = self.running.get(key)
         if job is None:
             return
-        job.since, job.done_s, job.whole_s = time.monotonic(), done_s, whole_s
-        job.begun += begins
-        if begins and job.begun > 1:
-            self.news.put((key, Lost(hung=True)))
+        job.since, job.begun, job.done_s, job.whole_s = time.monotonic(), True, done_s, whole_s
         if shards > 1 and done_s == 0:
             self.news.put((key, Counted(shards)))
 
@@ -176,26 +173,12 @@ class _ClusterTasks:
                 received.append(self.news.get())
             for key, news in received:
                 job = self.running.get(key)  # None: given up before, as hung
-                if job is not None:
-                    yield from self._take(key, job, news)
+                if job is not None and news is not None:
+                    yield job.task, news
+                elif job is not None:
+                    del self.running[key]
+                    yield from self._result(job)
         yield from self._late()
-
-    def _take(self, key: str, job: _Job, news: Counted | Lost | None) -> Iterator[tuple[Task, Result]]:
-        if isinstance(news, Counted):
-            yield job.task, news
-        elif news is None:
-            del self.running[key]
-            yield from self._result(job)
-        else:  # Dask has begun the task again, after its worker has died
-            place = (job.task.index, job.task.shard)
-            self.attempts[place] = self.attempts.get(place, job.task.crashes) + 1
-            if self.attempts[place] < ATTEMPTS:
-                yield job.task, news
-                return
-            del self.running[key]
-            self.attempts[place] -= 1
-            self.client.cancel([job.future], force=True)
-            yield from self._failed(job.task, "ended or was lost")
 
     def _result(self, job: _Job) -> Iterator[tuple[Task, Result]]:
         task = job.task
@@ -204,6 +187,9 @@ class _ClusterTasks:
         except Exception as error:
             self._check_scheduler(error)
             yield from self._failed(task, f"ended or was lost ({type(error).__name__})")
+            return
+        if isinstance(result, _Died):
+            yield from self._failed(task, "ended or was lost")
             return
         if isinstance(result, _NoModel):
             raise LoxoError(f"A worker of the cluster cannot load the model: {result.reason}")
@@ -390,7 +376,24 @@ class _NoModel:
         self.reason = reason
 
 
-def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel:
+class _Died:
+    """The result of a task in which a worker has died before."""
+
+
+def _has_died(key: str) -> bool:
+    """Whether a worker has died in a task, as the scheduler has counted."""
+    from distributed import get_client
+
+    def deaths(dask_scheduler: Any) -> int:
+        return int(dask_scheduler.tasks[key].suspicious)
+
+    try:
+        return bool(get_client().run_on_scheduler(deaths))
+    except Exception:  # the scheduler runs no functions: it gives up by its own rule
+        return False
+
+
+def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel | _Died:
     from distributed import get_worker
 
     worker, told_at = get_worker(), 0.0
@@ -399,9 +402,11 @@ def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Re
         nonlocal told_at
         if done_s == 0 or time.monotonic() - told_at >= BEAT_S:
             told_at = time.monotonic()
-            worker.log_event(topic, (key, False, done_s, whole_s, shards))
+            worker.log_event(topic, (key, done_s, whole_s, shards))
 
-    worker.log_event(topic, (key, True, 0.0, 0.0, 0))
+    if _has_died(key):
+        return _Died()
+    advance(0.0, 0.0, 0)
     use_one_thread()
     with _lock:
         if sha256 not in _models:
