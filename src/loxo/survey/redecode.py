@@ -87,7 +87,7 @@ def redecode(
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}.values()
     pool = Processes("loxo.survey.redecode:Redecoder", (source, config, threshold, names))
     with pool, open_run(out, parameters, [], work) as folder:
-        entries = [dataclasses.replace(entry, files=()) for entry in kept]
+        entries = [dataclasses.replace(entry, files=(), crashes=0) for entry in kept]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         jobs = _Jobs((entry, rows) for entry, rows in read_run_journal(source) if entry.path in todo)
         status = "interrupted"
@@ -97,7 +97,7 @@ def redecode(
                 if isinstance(outcome, SetAside) and job.content.lost is None:
                     jobs.again.append(dataclasses.replace(job, content=dataclasses.replace(job.content, lost=outcome)))
                 elif not isinstance(outcome, Counted | Lost):
-                    folder.keep(dataclasses.replace(job.content.entry, files=()), outcome)
+                    folder.keep(dataclasses.replace(job.content.entry, files=(), crashes=0), outcome)
                     done += 1
                     if on_progress is not None:
                         on_progress(done, len(entries))
