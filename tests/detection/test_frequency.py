@@ -101,9 +101,9 @@ def test_only_the_middle_of_a_long_event_is_read(tmp_path, monkeypatch):
     recording = written(tmp_path / "a.wav", samples)
     spans = []
 
-    def counting(recording, sample_rate, start, stop):
+    def counting(recording, sample_rate, start, stop, channel):
         spans.append((start, stop))
-        return stream(recording, sample_rate, start=start, stop=stop)
+        return stream(recording, sample_rate, start=start, stop=stop, channel=channel)
 
     monkeypatch.setattr("loxo.detection.frequency.stream", counting)
     ((low, high),) = measured(recording, (10, 390, "rumble"))

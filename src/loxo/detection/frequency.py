@@ -48,14 +48,15 @@ Samples = NDArray[np.float32]
 
 
 def measure(
-    found: Sequence[dict[str, Any]], recording: Recording, config: Any, samples: int
+    found: Sequence[dict[str, Any]], recording: Recording, config: Any, samples: int, channel: int | None = None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """The events of decode_rows() with measured `low_hz` and `high_hz`, and a sentence if some could not be measured.
 
     `samples` is the length of the analysed part of the recording, at the model's sample rate; only this part is read.
+    `channel` counts from 0; None is the mean of all channels.
     Failure policy: an event whose samples cannot be read keeps the bounds of its class.
     """
-    blocks = _Blocks(recording, config.sample_rate, samples)
+    blocks = _Blocks(recording, config.sample_rate, samples, channel)
     measured, fault = [dict(event) for event in found], None
     for event in measured:
         start, end = (round(event[name] * config.sample_rate) for name in ("start_s", "end_s"))
@@ -144,8 +145,8 @@ class _Blocks:
     """Reads excerpts of a recording from blocks on a fixed grid, so that an excerpt always has the same samples, also
     where the recording is resampled. Keeps only the blocks of the last excerpt in memory."""
 
-    def __init__(self, recording: Recording, sample_rate: int, samples: int) -> None:
-        self.recording, self.sample_rate, self.samples = recording, sample_rate, samples
+    def __init__(self, recording: Recording, sample_rate: int, samples: int, channel: int | None) -> None:
+        self.recording, self.sample_rate, self.samples, self.channel = recording, sample_rate, samples, channel
         self.length = BLOCK_S * sample_rate
         self.held: dict[int, Samples] = {}
 
@@ -158,7 +159,7 @@ class _Blocks:
     def _block(self, number: int) -> Samples:
         start = number * self.length
         stop = min(start + self.length, self.samples)
-        stored = stream(self.recording, self.sample_rate, start=start, stop=stop)
+        stored = stream(self.recording, self.sample_rate, start=start, stop=stop, channel=self.channel)
         samples = list(stored)
         if stored.samples < stop - start:
             raise RecordingError(stored.fault or f"{self.recording.path}: the recording ends before {stop} samples.")

@@ -2,7 +2,8 @@
 
 | column       | dtype          | content                                                                        |
 |--------------|----------------|--------------------------------------------------------------------------------|
-| `recording`  | object (str)   | path or URL as given                                                           |
+| `recording`  | object (str)   | path or URL as given; characters that a table cannot hold are codes            |
+|              |                | (loxo.files.escape)                                                            |
 | `start_s`    | float64        | seconds from the start of that recording                                       |
 | `end_s`      | float64        | seconds from the start of that recording; never before `start_s`               |
 | `label`      | object (str)   | class of the event; "" if a table has no label                                 |
@@ -40,6 +41,7 @@ DTYPES = {
     "start_time": "datetime64[us]",
 }
 COLUMNS = tuple(DTYPES)
+CHANNEL = "channel"  # further column: the channel of the event, from 1; only where one channel was searched
 NUMBERS = tuple(name for name, dtype in DTYPES.items() if dtype == "float64")
 
 
@@ -75,7 +77,10 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
 def event_rows(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) -> list[dict[str, Any]]:
     """The rows of a table of events_frame, without pandas, for rows with recording, start_s, end_s, label, score and
     frequencies that need no check."""
-    complete = [{name: row.get(name) for name in COLUMNS} for row in _complete(rows, names)]
+    complete = [
+        {name: row.get(name) for name in (*COLUMNS, CHANNEL) if name in row or name in DTYPES}
+        for row in _complete(rows, names)
+    ]
     keys = ("recording", "start_s", "end_s", "label")
     return sorted(complete, key=lambda row: (*(row[name] for name in keys), -row["score"]))
 

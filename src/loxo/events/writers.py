@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from loxo.events.raven import write_raven_rows
-from loxo.events.table import COLUMNS, check_events, sort_events
-from loxo.files import atomic_file, write_atomically
+from loxo.events.table import CHANNEL, COLUMNS, check_events, sort_events
+from loxo.files import atomic_file, escape, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,9 @@ class CsvWriter(Writer):
     suffix = ".csv"
 
     def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
+        header = (*COLUMNS, CHANNEL) if any(CHANNEL in row for row in rows) else COLUMNS
         with atomic_file(path) as file:
-            write_csv_rows(file, [COLUMNS, *map(csv_row, rows)])
+            write_csv_rows(file, [header, *map(csv_row, rows)])
 
 
 class AudacityWriter(Writer):
@@ -57,7 +58,8 @@ class AudacityWriter(Writer):
     suffix = ".labels.txt"
 
     def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
-        lines = [f"{row['start_s']:.6f}\t{row['end_s']:.6f}\t{row['label']} {row['score']:.2f}\n" for row in rows]
+        cells = [(row["start_s"], row["end_s"], escape(row["label"]), row["score"]) for row in rows]
+        lines = [f"{start:.6f}\t{end:.6f}\t{label} {score:.2f}\n" for start, end, label, score in cells]
         write_atomically(path, "".join(lines).encode())
 
 
@@ -65,8 +67,11 @@ WRITERS: dict[str, Writer] = {"raven": RavenWriter(), "csv": CsvWriter(), "audac
 
 
 def csv_row(event: Mapping[Any, Any]) -> list[str]:
-    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown."""
-    return [_csv_cell(event[name]) for name in COLUMNS]
+    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown.
+
+    The channel is the last cell, for events that have one.
+    """
+    return [_csv_cell(event[name]) for name in (*COLUMNS, CHANNEL) if name in event]
 
 
 def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:
@@ -81,4 +86,4 @@ def _csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return repr(round(value, 6)).removesuffix(".0") if math.isfinite(value) else ""
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else escape(str(value))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
-from loxo.files import write_atomically
+from loxo.files import escape, write_atomically
 from loxo.runs.record import read_record
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def read_scores(run: str | Path, recording: str | Path) -> KeptScores:
     scores of the run that it decoded are read.
     Raises LoxoError when the folder is not a run, does not list the recording, or has no scores of it.
     """
-    name = read_record(run).names.get(str(recording))
+    name = read_record(run).names.get(escape(str(recording)))
     if name is None:
         raise LoxoError(f"{run}: the run contains no recording {str(recording)!r} that could be analysed.")
     return read_score_file(score_path(run, name))
@@ -97,7 +97,7 @@ def read_scores(run: str | Path, recording: str | Path) -> KeptScores:
 
 def find_scores(run: str | Path, recording: str | Path) -> KeptScores | None:
     """As read_scores, but None where the run has kept no scores of the recording."""
-    name = read_record(run).names.get(str(recording))
+    name = read_record(run).names.get(escape(str(recording)))
     path = None if name is None else score_path(run, name)
     return read_score_file(path) if path is not None and path.is_file() else None
 

@@ -20,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loxo.audio.channels import MIX, Channel, channel_rows
 from loxo.audio.filenames import Names
 from loxo.detection.threshold import Threshold, check_threshold
 from loxo.errors import LoxoError
-from loxo.events.table import event_rows
+from loxo.events.table import CHANNEL, event_rows
+from loxo.files import escape
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
 from loxo.runs.remote import check_place, open_run
@@ -85,7 +87,9 @@ def redecode(
         "formats": list(parse_formats(formats)),
     }
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}.values()
-    pool = Processes("loxo.survey.redecode:Redecoder", (source, config, threshold, names))
+    pool = Processes(
+        "loxo.survey.redecode:Redecoder", (source, config, threshold, names, parameters.get("channel", MIX))
+    )
     with pool, open_run(out, parameters, [], work) as folder:
         entries = [dataclasses.replace(entry, files=(), crashes=0) for entry in kept]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
@@ -140,8 +144,11 @@ class Redecoder:
 
     facts = None
 
-    def __init__(self, source: Path, config: RunConfig, threshold: Threshold, names: Names) -> None:
+    def __init__(
+        self, source: Path, config: RunConfig, threshold: Threshold, names: Names, channel: Channel = MIX
+    ) -> None:
         self.source, self.config, self.threshold, self.names = source, config, threshold, names
+        self.channel = channel
 
     def __call__(self, job: Job, report: object) -> Outcome:
         kept: _Kept = job.content
@@ -154,6 +161,8 @@ class Redecoder:
 
     def _decode(self, kept: _Kept) -> Outcome:
         """The new outcome of one recording, with the faults of the old run."""
+        import numpy as np
+
         from loxo.detection.decode import decode_rows
 
         entry, config = kept.entry, self.config
@@ -161,29 +170,40 @@ class Redecoder:
             return entry.reason or f"{entry.recording}: the recording could not be read."
         path = score_path(self.source, entry.name)
         scores = read_score_file(path)
-        if scores.labels != config.rows:
+        count = max(len(scores.labels) // len(config.rows), 1)
+        if scores.labels != channel_rows(config.rows, count):
             return f"{path}: its rows are {', '.join(scores.labels)}, not those of the run."
         samples = round(entry.analysed_s * config.sample_rate)
-        found = decode_rows(scores.scores, config, threshold=self.threshold, total_samples=samples)
-        note = _set_frequencies(found, kept, config, samples)
+        events, notes = [], list(entry.notes)
+        first = self.channel if isinstance(self.channel, int) else 1
+        for number, values in enumerate(np.split(scores.scores, count), first):
+            channel = None if self.channel == MIX else number
+            found = decode_rows(values, config, threshold=self.threshold, total_samples=samples)
+            note = _set_frequencies(found, kept, config, samples, channel)
+            of_channel = {} if channel is None else {CHANNEL: channel}
+            events += [{"recording": escape(entry.recording), **event, **of_channel} for event in found]
+            notes += [note] if note else []
         return RecordingResult(
-            events=event_rows(({"recording": entry.recording, **event} for event in found), self.names),
+            events=event_rows(events, self.names),
             score_file=None,
             duration_s=entry.duration_s,
             analysed_s=entry.analysed_s,
             fault=entry.reason,
-            notes=entry.notes if note is None else (*entry.notes, note),
+            notes=tuple(dict.fromkeys(notes)),
         )
 
 
-def _set_frequencies(found: list[dict[str, Any]], kept: _Kept, config: RunConfig, samples: int) -> str | None:
+def _set_frequencies(
+    found: list[dict[str, Any]], kept: _Kept, config: RunConfig, samples: int, channel: int | None
+) -> str | None:
     """Sets the frequency bounds of the events, copied where the old run has the same event; returns a note on events
-    that could not be measured."""
+    that could not be measured. `channel` counts from 1; None is the mean of all channels."""
     from loxo.audio.recording import RecordingError, probe
     from loxo.detection.frequency import measure
 
     recording = kept.entry.recording
-    old = {(round(float(row[0]) * 1e6), round(float(row[1]) * 1e6), row[2]): row[4:6] for row in kept.rows}
+    rows = [row for row in kept.rows if channel is None or row[-1] == str(channel)]
+    old = {(round(float(row[0]) * 1e6), round(float(row[1]) * 1e6), row[2]): row[4:6] for row in rows}
     new = []
     for event in found:
         bounds = old.get((round(event["start_s"] * 1e6), round(event["end_s"] * 1e6), event["label"]))
@@ -197,7 +217,7 @@ def _set_frequencies(found: list[dict[str, Any]], kept: _Kept, config: RunConfig
     if kept.lost is not None:
         return f"{unmeasured} {kept.lost}"
     try:
-        measured, note = measure(new, probe(recording), config, samples)
+        measured, note = measure(new, probe(recording), config, samples, None if channel is None else channel - 1)
     except RecordingError as error:
         return f"{unmeasured} {error}"
     for event, with_bounds in zip(new, measured, strict=True):

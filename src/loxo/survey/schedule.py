@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loxo.audio.channels import MIX, Channel
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.detection.part import Part
 from loxo.detection.threshold import Threshold
@@ -57,6 +58,7 @@ class Options:
     batch_size: int
     keep_scores: bool
     names: Names = USUAL_NAMES
+    channel: Channel = MIX
 
 
 @dataclass(frozen=True)

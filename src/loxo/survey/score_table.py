@@ -42,6 +42,7 @@ from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
 from loxo.events.rows import events_from_table
+from loxo.files import escape, unescape
 from loxo.runs.remote import check_place
 from loxo.survey.processes import Here, Job, Jobs, Pool, Processes
 from loxo.survey.schedule import EngineFacts, Load, LoadModel
@@ -226,7 +227,7 @@ class _Finder:
         self.folder = folder
         self.named: dict[str, list[str]] = {}
         for path in find_recordings(recordings)[0]:
-            self.named.setdefault(base_name(str(path)).casefold(), []).append(str(path))
+            self.named.setdefault(base_name(escape(str(path))).casefold(), []).append(str(path))
 
     def __call__(self, name: str) -> str:
         """The path. Raises LoxoError if there are several recordings of this name."""
@@ -240,6 +241,7 @@ class _Finder:
             )
         if named:
             return named[0]
+        name = unescape(name)
         local = Path(name.replace("\\", "/"))
         beside = [path for path in (self.folder / local, self.folder / local.name) if path.is_file()]
         return str(beside[0]) if beside and not local.is_file() else name

@@ -71,10 +71,27 @@ def _perform(task: Task, engine: Engine, options: Options, report: Report) -> Re
         def advance(done: float) -> None:
             report(done, seconds, len(shards))
 
-        part = score_shard(engine, recording, grid, shards, task.shard, batch_size=options.batch_size, advance=advance)
+        part = score_shard(
+            engine,
+            recording,
+            grid,
+            shards,
+            task.shard,
+            batch_size=options.batch_size,
+            channel=options.channel,
+            advance=advance,
+        )
         if part.of > 1:
             return part
         parts = (part,)
     joined = join(recording, grid, parts)
-    analysis = conclude(task.path, recording, engine.config, joined, threshold=options.threshold, names=options.names)
+    analysis = conclude(
+        task.path,
+        recording,
+        engine.config,
+        joined,
+        threshold=options.threshold,
+        channel=options.channel,
+        names=options.names,
+    )
     return recording_result(analysis, options.keep_scores)
