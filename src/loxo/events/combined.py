@@ -156,6 +156,8 @@ class ParquetRun:
     null if unknown.
     """
 
+    names = ("events.parquet",)
+
     def __init__(self, folder: str | Path, provenance: Mapping[str, Any]) -> None:
         try:
             import pyarrow
@@ -176,7 +178,7 @@ class ParquetRun:
             ],
             metadata={"loxo": json.dumps(provenance)},
         )
-        self.path = Path(folder, "events.parquet")
+        self.path = Path(folder, self.names[0])
         self.stack = ExitStack()
         self.rows: list[dict[str, Any]] = []
 

@@ -27,7 +27,8 @@ from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL, event_rows
 from loxo.files import escape
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
-from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
+from loxo.runs.journal import FAILED, JOURNAL, Entry, Row, read_parameters, read_run_journal
+from loxo.runs.record import read_record
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.result import Outcome, RecordingResult
 from loxo.runs.scores import read_score_file, score_path
@@ -63,7 +64,7 @@ def redecode(
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
     Raises LoxoError if `run` is not a run, has no kept scores, or is `out`; otherwise as survey does.
     """
-    from loxo.survey.survey import _summary
+    from loxo.survey.survey import _summary, one_interruption
 
     check_place(out, work)
     source = Path(run).absolute()
@@ -86,12 +87,13 @@ def redecode(
         "names": dataclasses.asdict(names),
         "formats": list(parse_formats(formats)),
     }
-    kept = {entry.path: entry for entry, _ in read_run_journal(source)}.values()
+    kept = {entry.path: entry for entry, _ in read_run_journal(source)}
+    problems = _damaged_lines(source, kept)
     pool = Processes(
         "loxo.survey.redecode:Redecoder", (source, config, threshold, names, parameters.get("channel", MIX))
     )
-    with pool, open_run(out, parameters, [], work) as folder:
-        entries = [dataclasses.replace(entry, files=(), crashes=0) for entry in kept]
+    with one_interruption(), pool, open_run(out, parameters, problems, work) as folder:
+        entries = [_to_decode(entry) for entry in kept.values()]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         jobs = _Jobs((entry, rows) for entry, rows in read_run_journal(source) if entry.path in todo)
         status = "interrupted"
@@ -101,7 +103,7 @@ def redecode(
                 if isinstance(outcome, SetAside) and job.content.lost is None:
                     jobs.again.append(dataclasses.replace(job, content=dataclasses.replace(job.content, lost=outcome)))
                 elif not isinstance(outcome, Counted | Lost):
-                    folder.keep(dataclasses.replace(job.content.entry, files=(), crashes=0), outcome)
+                    folder.keep(_to_decode(job.content.entry), outcome)
                     done += 1
                     if on_progress is not None:
                         on_progress(done, len(entries))
@@ -109,7 +111,42 @@ def redecode(
         finally:
             with nullcontext() if status == "finished" else suppress(LoxoError):  # the first error is the message
                 folder.close(status, entries)
-        return _summary(folder, entries, resumed=len(entries) - len(todo), problems=[])
+        return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
+
+
+def _to_decode(entry: Entry) -> Entry:
+    """The entry in the new run before its scores are decoded."""
+    return Entry(
+        path=entry.path,
+        recording=entry.recording,
+        name=entry.name,
+        size=entry.size,
+        version=entry.version,
+        status=FAILED,
+    )
+
+
+def _damaged_lines(source: Path, kept: Mapping[str, Entry]) -> list[tuple[Path | str, str]]:
+    """A problem for each recording of the run whose line in the journal is damaged.
+
+    Raises LoxoError when run.json and the journal have different parameters: one of them is damaged.
+    """
+    record, stored = read_record(source), read_parameters(source / JOURNAL)
+    if stored is not None and stored != record.parameters:
+        raise LoxoError(
+            f"{source}: run.json and {JOURNAL} contain different parameters, so one of them is damaged. Give the same "
+            "`loxo detect` command again, then decode again."
+        )
+    whole = {entry.recording for entry in kept.values()}
+    return [
+        (
+            file.recording,
+            f"{file.recording}: its line in {source / JOURNAL} is damaged. Give the same `loxo detect` command again, "
+            "then decode again.",
+        )
+        for file in record.recordings
+        if file.recording not in whole
+    ]
 
 
 @dataclass(frozen=True)
