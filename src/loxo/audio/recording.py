@@ -132,6 +132,8 @@ def probe(path: str | Path) -> Recording:
     path = str(path) if is_url(path) else Path(path)
     if isinstance(path, Path) and path.is_dir():
         raise RecordingError(f"{path}: this is a folder, not a recording. Give a recording in it.")
+    if isinstance(path, Path) and path.exists() and not path.is_file():  # opening it may wait for ever
+        raise RecordingError(f"{path}: this is a named pipe, a socket or a device, not a file. Leave it out.")
     try:
         with open_binary(path) as file:
             known = file.info if isinstance(file, RangeFile) else None
