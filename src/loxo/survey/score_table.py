@@ -41,7 +41,7 @@ from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
-from loxo.events.rows import events_from_table
+from loxo.events.rows import AMBIGUOUS, events_from_table
 from loxo.files import escape, unescape
 from loxo.runs.remote import check_place
 from loxo.survey.processes import Here, Job, Jobs, Pool, Processes
@@ -217,7 +217,8 @@ def _places(cells: ParsedTable) -> _Places:
     for event in events.to_dict("records"):
         place = (event["start_s"], event["end_s"])
         by_recording.setdefault(event["recording"], []).append((int(event["row"]), place))
-    return _Places(by_recording, [sentence for sentence in events.attrs["problems"] if "left out" in sentence])
+    told = [one for one in events.attrs["problems"] if "left out" in one or AMBIGUOUS in one]
+    return _Places(by_recording, told)
 
 
 class _Finder:
