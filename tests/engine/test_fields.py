@@ -126,7 +126,7 @@ def test_the_command_line_refuses_a_field(loxo):
 def test_the_keys_of_training_are_checked_in_python_too():
     for make, sentence in (
         (lambda: TrainingConfig(iterations=0), "iterations: 0 is too small; the minimum is 1"),
-        (lambda: TrainingConfig(learning_rate=0), "learning_rate: 0.0 is too small; it must be above 0"),
+        (lambda: TrainingConfig(learning_rate=-1), "learning_rate: -1.0 is too small; the minimum is 0"),
         (lambda: DataConfig(split="sites"), "data.split: 'sites' is not one of"),
         (lambda: AugmentConfig(background_snr_db=(20, 0)), "augment.background_snr_db: 20 is above 0"),
         (lambda: dataclasses.replace(TrainingConfig(), batch_size=-1), "batch_size: -1 is too small"),

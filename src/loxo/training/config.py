@@ -181,7 +181,7 @@ class TrainingConfig:
     iterations: int = key(5600, "number of training iterations (updates of the weights)", min=1)
     batch_size: int = key(16, "windows in a batch, per device", min=1)
     accumulate: int = key(1, "batches per iteration: their gradients are added", min=1)
-    learning_rate: float = key(1.5e-3, "highest learning rate, after the warm-up; then cosine decay to 0", above=0)
+    learning_rate: float = key(1.5e-3, "highest learning rate, after the warm-up; then cosine decay to 0", min=0)
     optimiser: str = key(
         "muon", "optimiser for hidden weight matrices; all other parameters use AdamW", choices=OPTIMISERS
     )
