@@ -157,8 +157,11 @@ ELEPHANT_FRONTEND: dict[str, Any] = {
     "clip_pooling": "max",
 }
 # The front ends (loxo.network.frontend.FRONTENDS), and the number of channels of their images.
-FRONTEND_CHANNELS = {"mel": 1, "pcen": 1, "kaldi": 1, "two-resolution": 2}
+FRONTEND_CHANNELS = {"mel": 1, "mel-htk": 1, "pcen": 1, "kaldi": 1, "two-resolution": 2}
 TWO_RESOLUTION = "; only for two-resolution"
+# Fields of every architecture that describe its output. All other fields of a ModelConfig define the front end.
+OUTPUT_FIELDS = {"architecture", "classes", "output_frames", "clip_pooling", "decoding", "calibration", "curves"}
+TWO_RESOLUTION_FIELDS = {"low_bands", "split_hz", "long_every", "short_n_fft", "short_fmin", "floor_quantile"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +185,8 @@ class ModelConfig:
     )
     frontend: str = key(
         "mel",
-        "front end. mel: the paper's, log-mel bands; pcen: mel bands with per-channel energy normalisation; kaldi: "
-        "AST's; two-resolution: a long window for low bands and a short one for the others",
+        "front end. mel: the paper's, log-mel bands; mel-htk: those of CLAP's fusion models; pcen: mel bands with "
+        "per-channel energy normalisation; kaldi: AST's; two-resolution: a long window for low bands and a short one for the others",
         choices=FRONTEND_CHANNELS,
     )
     n_fft: int = key(
