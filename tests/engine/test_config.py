@@ -78,5 +78,7 @@ def test_a_wrong_field_is_refused_in_one_sentence(changes, words):
 
 
 def test_an_unknown_preset_names_those_that_exist():
-    with pytest.raises(LoxoError, match="audioset, clap-base, clap-large, clap-tiny, default, elephants-4k"):
+    with pytest.raises(
+        LoxoError, match="audioset, clap-base, clap-fused, clap-large, clap-tiny, default, elephants-4k"
+    ):
         HTSATConfig.preset("large")

@@ -44,8 +44,8 @@ def mel_to_hertz(mel: Doubles) -> Doubles:
 
 def htk_mel_edges(bands: int, low: float, high: float) -> Doubles:
     """bands + 2 frequencies that are equally far apart on the mel scale of HTK, 2595 log10(1 + f / 700)."""
-    mels = np.linspace(*(2595.0 * math.log10(1.0 + hertz / 700.0) for hertz in (low, high)), bands + 2)
-    return np.asarray(700.0 * (10.0 ** (mels / 2595.0) - 1.0))
+    first, last = (2595.0 * math.log10(1.0 + hertz / 700.0) for hertz in (low, high))
+    return np.asarray(700.0 * (10.0 ** (np.linspace(first, last, bands + 2) / 2595.0) - 1.0))
 
 
 def triangles(edges: Doubles, frequencies: Doubles) -> Doubles:

@@ -178,7 +178,7 @@ def _read_former(path: Path) -> Any:
         for name in names:
             values = unpickler.storages[name]
             count = int.from_bytes(file.read(8), "little")
-            if count != len(values) or file.readinto(values.view(torch.uint8).numpy()) != values.nbytes:
+            if count != len(values) or file.readinto(memoryview(values.view(torch.uint8).numpy())) != values.nbytes:
                 raise EOFError
         return content
 
