@@ -51,6 +51,7 @@ class LoadReport:
     shapes: dict[str, Shape]  # of every name above
     notes: list[str] = field(default_factory=list)
     new_classes: tuple[str, ...] = ()  # classes of the model whose rows of the head are not in the file
+    config: ModelConfig | None = None  # of a Loxo file
 
     def __str__(self) -> str:
         lines = [f"{self.layout} checkpoint: {len(self.found)} weights found", *self.notes]
@@ -112,7 +113,8 @@ def _load(model: FrameModel, path: Path, content: Content, layout: Layout) -> Lo
     shapes = {name: tuple(tensors[name].shape) for name in (*unused, *renamed.constants)}
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()} | shapes
     found, unfound = [n for n in own if n in weights], [n for n in own if n not in weights]
-    return LoadReport(layout.name, found, unfound, unused, renamed.constants, shapes, notes, heads.new_classes)
+    constants, new, config = renamed.constants, heads.new_classes, layout.config
+    return LoadReport(layout.name, found, unfound, unused, constants, shapes, notes, new, config)
 
 
 def _adapt(model: FrameModel, weights: dict[str, Tensor], own: dict[str, Tensor]) -> list[str]:

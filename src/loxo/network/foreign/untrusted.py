@@ -17,7 +17,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import torch
 from safetensors import safe_open
@@ -177,8 +177,8 @@ def _read_former(path: Path) -> Any:
             raise LoxoError("its list of storages does not fit its tensors")
         for name in names:
             values = unpickler.storages[name]
-            count = int.from_bytes(file.read(8), "little")
-            if count != len(values) or file.readinto(memoryview(values.view(torch.uint8).numpy())) != values.nbytes:
+            count, octets = int.from_bytes(file.read(8), "little"), cast(Any, values.view(torch.uint8).numpy())
+            if count != len(values) or file.readinto(octets) != values.nbytes:
                 raise EOFError
         return content
 
