@@ -305,7 +305,7 @@ def _finish(loop: Loop, path: Path, report: LoadReport | None) -> dict[str, Any]
     provenance = {
         "training": _with_file_names(config_to_dict(config)),
         "iteration": loop.best_iteration,
-        "weights": model.provenance["weights"],
+        "weights": model.provenance.get("weights", "average"),
         "validation": {k: round(v, 4) for k, v in validated.items()},
         "decoding": {
             "data": "smooth_s, edge_ratio, valley_ratio, threshold and calibration fitted on the "

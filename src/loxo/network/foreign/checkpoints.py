@@ -8,6 +8,7 @@ classes: its rows are loaded by the name of their class, and the report states t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,8 @@ from loxo.network.loading import save_model
 from loxo.network.registry import ARCHITECTURES, build
 
 Shape = tuple[int, ...]
-MAX_NAMES = 20  # of each list in the text of a report
+MAX_NAMES = 20  # of each list of weights in the text of a report
+MAX_NAMED = 5  # classes in a note
 BIAS_TABLE = "attn.relative_position_bias_table"
 SWIN_WINDOW = 8
 SWIN = "HTS-AT needs Swin-T/C24 with windows of 8, trained on 256 x 256 pixels: swin_tiny_c24_patch4_window8_256.pth."
@@ -54,7 +56,9 @@ class LoadReport:
     config: ModelConfig | None = None  # of a Loxo file
 
     def __str__(self) -> str:
-        lines = [f"{self.layout} checkpoint: {len(self.found)} weights found", *self.notes]
+        parts = Counter(name.split(".")[0] for name in self.found)
+        found = ", ".join(f"{part} {count}" for part, count in parts.items())
+        lines = [f"{self.layout} checkpoint: {len(self.found)} weights found ({found})", *self.notes]
         for title, names in (("unfound, so they start anew", self.unfound), ("unused", self.unused)):
             if names:
                 lines.append(f"{len(names)} {title}:")
@@ -192,7 +196,8 @@ def _assumed_classes(model: FrameModel, rows: int) -> tuple[str, ...]:
 def _class_notes(layout: Layout, file_classes: tuple[str, ...], classes: tuple[str, ...]) -> list[str]:
     """A note if the class lists differ, or if the file does not name its classes."""
     if layout.config is None:
-        return [f"The file does not name its classes: its outputs are taken in order as {', '.join(classes)}."]
+        names = ", ".join(classes[:MAX_NAMED]) + (", ..." if len(classes) > MAX_NAMED else "")
+        return [f"The file does not name its classes: its outputs are taken in order as {names}."]
     if file_classes == classes:
         return []
     groups = {
