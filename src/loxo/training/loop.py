@@ -156,7 +156,8 @@ class Loop:
             number = (self.iteration * config.accumulate + k) * fabric.world_size + fabric.global_rank
             torch.manual_seed(config.seed * 1_000_003 + number)  # for stochastic depth, the same after a resume
             rng = augment.generator(config.seed, "batch", number)
-            self.occurred |= (batch[1][:, : len(self.occurred)] >= OCCURS).any(2).any(0)
+            if not self.occurred.all():
+                self.occurred |= (batch[1][:, : len(self.occurred)] >= OCCURS).any(2).any(0)
             waveform, targets = fabric.to_device(batch)
             more = k + 1 < config.accumulate and fabric.world_size > 1
             with fabric.no_backward_sync(self.module) if more else nullcontext():

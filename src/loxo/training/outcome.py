@@ -38,8 +38,8 @@ def doubts(
     more = "more recordings for validation (data.validation_share), " if config.data.tables else ""
     if absent:
         sentences.append(
-            f"No training window contained a {' or a '.join(absent)}, so that the model did not learn it. Train for "
-            "more iterations, annotate more calls, or add simulated ones (data.simulated=0.5)."
+            f"No training window contained a {' or a '.join(absent)}, so that this run did not train it. Use more "
+            "iterations, annotate more calls, or add simulated ones (data.simulated=0.5)."
         )
     for label, count in events.items():
         ap = figures[f"event_ap_{label}"]

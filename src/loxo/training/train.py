@@ -36,7 +36,7 @@ import torch
 from lightning.fabric import Fabric
 
 import loxo
-from loxo.engine.config import ModelConfig
+from loxo.engine.config import ModelConfig, frontend_fields
 from loxo.engine.model_file import find_model, hash_model
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
@@ -294,10 +294,11 @@ def _finish(loop: Loop, path: Path, report: LoadReport | None) -> dict[str, Any]
     scores, _ = loop.scores(model)
     model.config, metrics = fit_decoding(scores, validation, model.config)
     kept: list[str] = []
-    if loop.best_iteration == 0 and report is not None and report.config is not None:
-        kept = [label for label in model.config.classes if label in report.config.calibration]
+    start = None if report is None or loop.best_iteration else report.config
+    if start is not None and frontend_fields(start) == frontend_fields(model.config):
+        kept = [label for label in model.config.classes if label in start.calibration]
         parts = ("calibration", "curves") if "decoding" in config.model else ("decoding", "calibration", "curves")
-        model.config = _with_parts_of_start(model.config, report.config, kept, *parts)
+        model.config = _with_parts_of_start(model.config, start, kept, *parts)
         metrics = {label: figures for label, figures in metrics.items() if label not in kept}
     validated = model.provenance["validation"]
     events = ", ".join(f"{truth.events} {label}s" for label, truth in validation.truth.items())

@@ -313,8 +313,8 @@ def convert_checkpoint(
     The shapes of the weights give the sizes of the model.
     `preset`: the source of the front end. Default: "clap-fused" for a fusion model of CLAP; otherwise the preset with
     the file's mel filters; if the file has none, "audioset" for HTS-AT and Swin, "clap-tiny" for CLAP, "ast" for AST.
-    `classes`: names of the classes. Default: the
-    classes of the file's head with numbers as names; for a file without a head, rumble and gunshot.
+    `classes`: names of the classes. Default: the classes of the file's head with numbers as names; for a file without a
+    head, rumble and gunshot.
     """
     path = Path(path)
     content = read_tensors(path)
