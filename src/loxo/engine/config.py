@@ -186,7 +186,8 @@ class ModelConfig:
     frontend: str = key(
         "mel",
         "front end. mel: the paper's, log-mel bands; mel-htk: those of CLAP's fusion models; pcen: mel bands with "
-        "per-channel energy normalisation; kaldi: AST's; two-resolution: a long window for low bands and a short one for the others",
+        "per-channel energy normalisation; kaldi: AST's; two-resolution: a long window for low bands and a short one "
+        "for the others",
         choices=FRONTEND_CHANNELS,
     )
     n_fft: int = key(
@@ -409,6 +410,12 @@ def changed(name: str, default: Any) -> Any:
     """A shared field with another default, for the config of an architecture."""
     item = next(item for item in dataclasses.fields(ModelConfig) if item.name == name)
     return dataclasses.field(default=default, metadata=item.metadata)
+
+
+def frontend_fields(config: ModelConfig) -> dict[str, Any]:
+    """The fields that define the image of a window: those of the front end and of the window."""
+    unused = OUTPUT_FIELDS if config.frontend == "two-resolution" else OUTPUT_FIELDS | TWO_RESOLUTION_FIELDS
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(ModelConfig) if f.name not in unused}
 
 
 def current_names(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
