@@ -215,3 +215,33 @@ def test_windows_that_cannot_be_drawn_are_an_error(folder, annotations):
 def test_an_event_in_two_tables_counts_once(folder):
     twice = match(folder, [event("a.wav", 1, 2), event("/elsewhere/a.wav", 1, 2)])
     assert twice.recordings[0].events == (("rumble", RATE, 2 * RATE),)
+
+
+def test_short_recordings_are_joined_with_their_events(tmp_path):
+    """Each clip is noise at its own level, with a loud tone where its event is: the targets lie on the tones."""
+    rows = []
+    for k in range(4):
+        sound = np.random.default_rng(k).normal(0, 0.001 * 4**k, 5 * RATE)
+        if k % 2:
+            sound[RATE : 2 * RATE] += 0.02 * 4**k * np.sin(2 * np.pi * 400 * np.arange(RATE) / RATE)
+            rows.append(event(f"{k}.wav", 1, 2, "gunshot"))
+        soundfile.write(tmp_path / f"{k}.wav", sound, RATE, "FLOAT")
+    clips = match(tmp_path, rows, without=["0.wav", "2.wav"])
+    windows = RecordingWindows(CONFIG, clips, 40, 7)
+    joined = [
+        (waveform.numpy(), targets[1].numpy())
+        for waveform, targets in map(windows.__getitem__, range(40))
+        if waveform[-RATE:].any()
+    ]
+    assert 20 <= len(joined) < 40
+    loud = 0
+    for waveform, targets in joined:
+        power = np.square(waveform).reshape(-1, STEP).mean(1)
+        noise = np.median(power)
+        assert ((power > 10 * noise) != (targets == 1)).sum() <= 8  # a step at each border
+        quiet = power[(targets == 0) & (power > 0)]
+        assert np.median(quiet) / noise == pytest.approx(1, rel=0.2) and quiet.min() > 0.2 * noise
+        loud += int((targets == 1).any())
+    assert loud > 15
+    again = RecordingWindows(CONFIG, clips, 40, 7)[3]
+    assert torch.equal(again[0], windows[3][0]) and torch.equal(again[1], windows[3][1])

@@ -1,13 +1,16 @@
 """Training and validation windows from long recordings, read and resampled only when they are used.
 
 A window depends only on the seed and its number. Order and content therefore never depend on the number of loader
-processes, and a resumed run continues with exactly the window it had reached. Only the lists of
-events and of spans without events are in memory, so that memory does not grow with the length of the recordings. Every
-window has the targets of all events of all classes in it.
+processes, and a resumed run continues with exactly the window it had reached. Only the lists of events and of spans
+without events are in memory, so that memory does not grow with the length of the recordings. Every window has the
+targets of all events of all classes in it.
 
-Failure policy: a window that extends beyond a short recording ends in silence, as in detection. A window that cannot be
-decoded is replaced by another random one, and the log names its recording once. After REDRAWS failures in a row
-RecordingError is raised. It is raised at once when the connection to a server failed.
+Recordings shorter than a window are joined, so that a window of short clips also contains what precedes and follows an
+event. A fraction JOINED_SHARE of the training windows of such recordings is joined. The others end in silence, as in
+detection and validation.
+
+Failure policy: a window that cannot be decoded is replaced by another random one, and the log names its recording once.
+After REDRAWS failures in a row RecordingError is raised. It is raised at once when the connection to a server failed.
 """
 
 from __future__ import annotations
@@ -27,7 +30,13 @@ from loxo.errors import LoxoError
 from loxo.training.annotations import AnnotatedRecording, Annotations
 from loxo.training.targets import IGNORED, EventSpan, bin_targets, merge_spans, training_targets, with_overlap_rows
 
+Samples = NDArray[np.float32]
+
 REDRAWS = 8
+JOINED_SHARE = 0.75
+FADE_S = 0.1  # of the cross-fades between joined recordings
+JOINED = 1  # the random generator of joined windows: appended to the seed of the window
+LEVEL_S = 0.1  # blocks whose median power is the level of a joined recording
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +81,11 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
 
         IGNORED where an annotator was not sure, PAUSE where `pause` removed part of a call.
         """
-        events, ignored = self.events_in_window(number, start)
+        return self._targets(*self.events_in_window(number, start), bins, edges)
+
+    def _targets(
+        self, events: list[EventSpan], ignored: list[EventSpan], bins: int | None = None, edges: str | None = None
+    ) -> Tensor:
         shape = self.config.classes, bins or self.bins, self.config.window_samples
         rate = self.config.sample_rate
         targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
@@ -144,6 +157,14 @@ class RecordingWindows(_Windows):
         self.events = [found for found in self.events if len(found)]
         self.hard_negatives = _spans(self.recordings, None)
         self.free = _free_spans(self.recordings, config.window_samples)
+        min_joined = 4 * round(FADE_S * config.sample_rate)  # shorter recordings would consist of cross-fades
+        self.short = np.array(
+            [
+                number
+                for number, one in enumerate(self.recordings)
+                if one.searched and min_joined <= one.samples < config.window_samples
+            ]
+        )
         if background_share + hard_negative_share < 1 and not self.events:
             raise LoxoError(
                 "There are no events to draw windows with: set background_share to 1, or give tables with events."
@@ -163,15 +184,42 @@ class RecordingWindows(_Windows):
         for attempt in range(REDRAWS):
             number, start = self.draw(index, attempt)
             try:
-                targets = self.targets(number, start).numpy()
-                rows = with_overlap_rows(targets, self.events_in_window(number, start)[0], self.config)
-                return self.waveform(number, start), torch.from_numpy(rows)
+                waveform, events, ignored = self._window(number, start, (self.seed, index, attempt))
+                rows = with_overlap_rows(self._targets(events, ignored).numpy(), events, self.config)
+                return waveform, torch.from_numpy(rows)
             except RecordingError as error:
                 if error.transient:  # a replacement would give a resumed run other windows
                     raise
                 self._log_once(error, number)
                 fault = error
         raise fault
+
+    def _window(
+        self, number: int, start: int, seed: tuple[int, ...]
+    ) -> tuple[Tensor, list[EventSpan], list[EventSpan]]:
+        """The samples of a window, its events and its ignored events. A short recording may be joined with others."""
+        samples, size = self.recordings[number].samples, self.config.window_samples
+        rng = np.random.default_rng((*seed, JOINED))
+        if samples >= size or len(self.short) < 2 or rng.random() >= JOINED_SHARE:
+            return self.waveform(number, start), *self.events_in_window(number, start)
+        fade = round(FADE_S * self.config.sample_rate)
+        pieces = [(number, int(rng.integers(-samples // 2, size - samples // 2)))]  # recordings and their first samples
+        while pieces[0][1] > 0:
+            other = int(rng.choice(self.short))
+            pieces.insert(0, (other, pieces[0][1] + fade - self.recordings[other].samples))
+        while (stop := pieces[-1][1] + self.recordings[pieces[-1][0]].samples) < size:
+            pieces.append((int(rng.choice(self.short)), stop - fade))
+        events: list[EventSpan] = []
+        ignored: list[EventSpan] = []
+        out, level = np.zeros(size, np.float32), 0.0
+        for piece, at in pieces:
+            sound = self.waveform(piece, 0).numpy()[: self.recordings[piece].samples]
+            own = _level(sound, round(LEVEL_S * self.config.sample_rate))
+            level = level or own
+            _add_piece(out, sound * np.float32(level / own if own else 1.0), at, fade)
+            for found, spans in zip((events, ignored), self.events_in_window(piece, 0), strict=True):
+                found += [(label, a + at, b + at) for label, a, b in spans if a + at < size and b + at > 0]
+        return torch.from_numpy(out), events, ignored
 
     def draw(self, index: int, attempt: int = 0) -> tuple[int, int]:
         """The recording's number and the first sample of a window."""
@@ -258,6 +306,25 @@ class FixedWindows(_Windows):
     def window_targets(self, index: int, bins: int | None = None, edges: str | None = None) -> Tensor:
         """The targets of a window without its waveform, (classes, bins)."""
         return self.targets(*self.windows[index], bins, edges)
+
+
+def _level(sound: Samples, block: int) -> float:
+    """The root of the median power of blocks: the level between the calls. 0 for silence."""
+    count = len(sound) // block
+    blocks = sound[: count * block].reshape(count, block) if count else sound[None]
+    return float(np.sqrt(np.median(np.square(blocks - blocks.mean(1, keepdims=True)).mean(1))))
+
+
+def _add_piece(out: Samples, sound: Samples, at: int, fade: int) -> None:
+    """Adds a recording to a window at sample `at`, with equal-power fades at its ends that lie within the window."""
+    rise = np.sin(0.5 * np.pi * (np.arange(fade) + 0.5) / fade).astype(np.float32)
+    if at > 0:
+        sound[:fade] *= rise
+    if at + len(sound) < len(out):
+        sound[-fade:] *= rise[::-1]
+    first, stop = max(at, 0), min(at + len(sound), len(out))
+    if first < stop:
+        out[first:stop] += sound[first - at : stop - at]
 
 
 def _spans(recordings: Iterable[AnnotatedRecording], label: str | None) -> NDArray[np.int64]:
