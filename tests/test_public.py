@@ -17,6 +17,7 @@ def test_exported_names():
         "CRNNConfig",
         "HTSATConfig",
         "LoxoError",
+        "adapt",
         "calibrate",
         "detect",
         "embed",

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from loxo.network.loading import load_model, save_model
     from loxo.simulation.simulate import simulate
     from loxo.survey.survey import survey
+    from loxo.training.adapt import adapt
     from loxo.training.train import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "adapt": "loxo.training.adapt",
     "AST": "loxo.network.ast",
     "ASTConfig": "loxo.engine.architectures",
     "CRNN": "loxo.network.crnn",
@@ -60,6 +62,7 @@ __all__ = [
     "CRNNConfig",
     "HTSATConfig",
     "LoxoError",
+    "adapt",
     "calibrate",
     "detect",
     "embed",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from loxo.cli import (  # noqa: F401 (the import registers the command)
+    adapt,
     calibrate,
     convert,
     decode,

@@ -16,13 +16,14 @@ AFTER_CTRL_C = {
     "decode": ": the same command resumes the run",
     "fetch": ": the same command resumes the fetch",
     "train": ": the same command with --resume resumes the training",
+    "adapt": ": the same command with --resume resumes the adaptation",
     "simulate": ": empty the folder before you start again",
 }
 
 
 ORDER = (  # order of the commands in the help, as users need them
     *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
-    *("train", "calibrate", "embed", "fetch", "simulate", "info", "export", "convert"),
+    *("train", "adapt", "calibrate", "embed", "fetch", "simulate", "info", "export", "convert"),
 )
 
 

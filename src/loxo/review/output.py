@@ -9,6 +9,8 @@
                                  rest of these recordings is background
     training/incomplete/         true events of the other recordings, whose undecided events may be calls
     training/hard_negatives.selections.txt   rejected events: similar to calls, but not calls
+    training/searched.csv                    for `loxo adapt`: the spans in which every call is known, which are these
+                                             recordings completely, and the confirmed and rejected events of the others
     training/undecided.selections.txt        unsure, disputed and unreviewed events of recordings with a decision:
                                              neither calls nor background
 
@@ -44,6 +46,8 @@ from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 FOLDER = "reviewed"
 EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes"}
 UNDECIDED = "undecided"
+SEARCHED = "training/searched.csv"
+KNOWN = ("yes", "other", "drawn", "no")  # verdicts of events that are certainly calls, or certainly not
 HARD_NEGATIVE = "none"  # label of a rejected event
 DECISION_COLUMNS = (
     "verdict",
@@ -135,10 +139,25 @@ def write_export(
     raven(rejected, f"training/hard_negatives{TABLE_SUFFIX}", durations)
     undecided = of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))].assign(label=UNDECIDED)
     raven(undecided, f"training/undecided{TABLE_SUFFIX}", durations)
+    with atomic_file(folder / SEARCHED) as file:
+        write_csv_rows(
+            file, [("recording", "start_s", "end_s"), *_searched_rows(of_touched, complete, durations, paths)]
+        )
+    files.append(SEARCHED)
     for old in folder.rglob("*" + TABLE_SUFFIX):
         if old.relative_to(folder).as_posix() not in files:
             old.unlink()
     return Export(folder, files, len(true), int((table["verdict"] != "").sum()), found, warnings)
+
+
+def _searched_rows(
+    events: pd.DataFrame, complete: set[str], durations: Mapping[str, float], paths: Mapping[str, str]
+) -> list[list[str]]:
+    """The rows of SEARCHED, from the events of the recordings with a decision."""
+    decided = events[events["verdict"].isin(KNOWN) & ~events["recording"].isin(complete)]
+    spans = [(name, 0.0, durations[paths[name]]) for name in sorted(complete)]
+    spans += zip(decided["recording"], decided["start_s"], decided["end_s"], strict=True)
+    return [[paths[name], f"{start:.6f}", f"{end:.6f}"] for name, start, end in spans]
 
 
 def _possible(run: Run, names: list[str], answers: Mapping[str, Final]) -> tuple[dict[str, Final], list[str]]:

@@ -59,13 +59,25 @@ class Backgrounds:
             paths = [(path, site_of(path.name)) for path in _paths(source)]
         self._load(paths, str(source) if isinstance(source, str | Path) else "the list of backgrounds")
 
+    @classmethod
+    def from_sounds(cls, sounds: Iterable[tuple[str, str, Samples]], sample_rate: int) -> Backgrounds:
+        """Backgrounds from sounds in memory: (name, site, samples at `sample_rate`)."""
+        backgrounds = cls.__new__(cls)
+        backgrounds.sample_rate, backgrounds.recordings, backgrounds.origin = sample_rate, [], "sounds in memory"
+        for name, site, samples in sounds:
+            backgrounds._add(name, site, _scaled(samples))
+        backgrounds._set_probabilities(backgrounds.origin)
+        return backgrounds
+
     def _load(self, paths: Sequence[tuple[Path, str]], origin: str) -> None:
         for path, site in paths:
-            samples = _read(path, self.sample_rate)
-            if len(samples) >= MIN_RECORDING_S * self.sample_rate and samples.any():
-                self.recordings.append(Background(str(path), site, samples))
+            self._add(str(path), site, _read(path, self.sample_rate))
         self.origin = origin
         self._set_probabilities(origin)
+
+    def _add(self, path: str, site: str, samples: NDArray[np.int16]) -> None:
+        if len(samples) >= MIN_RECORDING_S * self.sample_rate and samples.any():
+            self.recordings.append(Background(path, site, samples))
 
     def _set_probabilities(self, origin: str) -> None:
         if not self.recordings:
@@ -233,7 +245,7 @@ def _manifest(path: Path) -> list[tuple[Path, str]]:
 
 
 def _read(path: Path, sample_rate: int) -> NDArray[np.int16]:
-    """The first channel, resampled, and scaled to a peak of 32000 to use the range of 16 bits."""
+    """The first channel, resampled and scaled."""
     try:
         audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (OSError, RuntimeError) as error:
@@ -241,6 +253,11 @@ def _read(path: Path, sample_rate: int) -> NDArray[np.int16]:
     mono = np.nan_to_num(audio[:, 0])
     if rate != sample_rate:
         mono = soxr.resample(mono, rate, sample_rate).astype(np.float32)
+    return _scaled(mono)
+
+
+def _scaled(mono: Samples) -> NDArray[np.int16]:
+    """The samples with a peak of 32000, to use the range of 16 bits."""
     peak = float(np.abs(mono).max()) if len(mono) else 0.0
     scaled: NDArray[np.int16] = np.round(mono * (32000 / peak if peak > 0 else 0.0)).astype(np.int16)
     return scaled

@@ -26,7 +26,7 @@ from loxo.errors import LoxoError
 from loxo.events.table import check_events
 from loxo.training.config import MARGINAL
 from loxo.training.lookup import Lookup
-from loxo.training.targets import EventSpan, Span
+from loxo.training.targets import EventSpan, Span, merge_spans
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ class AnnotatedRecording:
     site: str | None
     day: str | None  # as 2018-01-26
     events: tuple[EventSpan, ...] = ()  # events of the model's classes
-    ignored: tuple[EventSpan, ...] = ()  # marginal events: neither positive nor negative in training
+    ignored: tuple[EventSpan, ...] = ()  # marginal events and unsearched time: neither positive nor negative
     other_labels: tuple[Span, ...] = ()  # events of other labels: negative, but not part of a background
     hard_negatives: tuple[Span, ...] = ()  # spans without a call that a detector took for a call
     searched: bool = True  # False: only hard negatives are known, so the rest may contain calls
@@ -64,6 +64,7 @@ class Annotations:
     sample_rate: int
     recordings: tuple[AnnotatedRecording, ...]  # sorted by path
     problems: tuple[str, ...] = ()
+    unknown_classes: tuple[str, ...] = ()  # classes that the tables do not annotate: neither positive nor negative
 
     def counts(self) -> dict[str, int]:
         """The number of events of each class."""
@@ -85,6 +86,8 @@ def match_recordings(
     rename: Mapping[str, str] | None = None,
     marginal: str = "keep",
     hard_negatives: pd.DataFrame | None = None,
+    searched: pd.DataFrame | None = None,
+    annotated: Sequence[str] = (),
     names: Names = USUAL_NAMES,
 ) -> Annotations:
     """The recordings that a table of events names, found under `roots` (as for `find_recordings`).
@@ -95,6 +98,9 @@ def match_recordings(
     marginal: use of events that the table marks as marginal. "keep": as other events; "ignore": excluded from loss and
     metrics; "drop": removed, so that their time is background.
     hard_negatives: table of spans that a detector took for calls; its labels are not used.
+    searched: table of the spans that were searched for events; its labels are not used. The time outside them becomes
+    ignored spans of every class. None: all recordings in `events` were searched completely.
+    annotated: the classes that the tables annotate; empty for all. Events of other classes are used as other labels.
     names: pattern of the file names, from which sites and days are read.
 
     Raises LoxoError when no recording is found or readable, or no event has one of the classes. Also when a server does
@@ -104,19 +110,22 @@ def match_recordings(
     if marginal not in MARGINAL:
         raise LoxoError(f"marginal is {marginal!r}, but it must be one of {', '.join(MARGINAL)}.")
     class_of_label = _class_of_label(classes, labels or {})
+    if absent := [label for label in annotated if label not in classes]:
+        raise LoxoError(f"{', '.join(absent)}: this is no class of the model, which has {', '.join(classes)}.")
+    unknown = tuple(label for label in classes if annotated and label not in annotated)
     entries: dict[str, _TableEntries] = {}
-    for table, hard in ((events, False), (hard_negatives, True)):
+    for table, kind in ((events, "events"), (hard_negatives, "hard_negatives"), (searched, "searched_spans")):
         if table is not None:
             check_events(table)
             for row in table.to_dict("records"):
                 entry = entries.setdefault(row["recording"], _TableEntries())
-                (entry.hard_negatives if hard else entry.events).append(row)
-                entry.searched |= not hard
+                getattr(entry, kind).append(row)
+                entry.searched |= kind != "hard_negatives"
     for name in events.attrs.get("without_events", ()):
         entries.setdefault(name, _TableEntries()).searched = True
     if not entries:
         raise LoxoError("The tables contain no events and name no recordings: there is nothing to train on.")
-    tables = [events] if hard_negatives is None else [events, hard_negatives]
+    tables = [table for table in (events, hard_negatives, searched) if table is not None]
     problems = _Problems([sentence for table in tables for sentence in table.attrs.get("problems", ())])
     recordings = []
     for path, recording, found in _find_and_probe(entries, roots, rename or {}, problems):
@@ -127,9 +136,11 @@ def match_recordings(
         spans = _RecordingSpans(recording.samples_at(sample_rate), sample_rate, basename(path))
         for entry in found:
             for row in entry.events:
-                spans.add_event(row, class_of_label, marginal, problems)
+                spans.add_event(row, class_of_label, marginal, problems, unknown)
             for row in entry.hard_negatives:
                 spans.add_hard_negative(row, problems)
+        if searched is not None:
+            spans.ignore_outside([row for entry in found for row in entry.searched_spans], classes)
         recordings.append(
             AnnotatedRecording(
                 recording=recording,
@@ -145,7 +156,10 @@ def match_recordings(
         )
     problems.report_labels(classes)
     annotations = Annotations(
-        classes=classes, sample_rate=sample_rate, recordings=tuple(sorted(recordings, key=lambda one: one.path))
+        classes=classes,
+        sample_rate=sample_rate,
+        recordings=tuple(sorted(recordings, key=lambda one: one.path)),
+        unknown_classes=unknown,
     )
     counts = annotations.counts()
     if not any(counts.values()):
@@ -153,7 +167,7 @@ def match_recordings(
             f"The {len(recordings)} recording(s) that were found contain no event of the class(es) "
             f"{', '.join(classes)}. {' '.join(problems.sentences())}".rstrip()
         )
-    for label in (label for label, count in counts.items() if not count):
+    for label in (label for label, count in counts.items() if not count and label not in unknown):
         problems.report(
             f"No event has the label {label}: these recordings contain only negatives for this class. If they contain "
             "such calls, add the tables of these calls, or give `labels` if the tables use another label."
@@ -167,6 +181,7 @@ class _TableEntries:
 
     events: list[dict[Any, Any]] = field(default_factory=list)
     hard_negatives: list[dict[Any, Any]] = field(default_factory=list)
+    searched_spans: list[dict[Any, Any]] = field(default_factory=list)
     searched: bool = False
 
 
@@ -238,7 +253,12 @@ class _RecordingSpans:
     hard_negatives: list[Span] = field(default_factory=list)
 
     def add_event(
-        self, row: dict[Any, Any], class_of_label: Mapping[str, str], marginal: str, problems: _Problems
+        self,
+        row: dict[Any, Any],
+        class_of_label: Mapping[str, str],
+        marginal: str,
+        problems: _Problems,
+        unknown: Sequence[str],
     ) -> None:
         label = class_of_label.get(row["label"].strip().casefold())
         if label is None:
@@ -246,7 +266,7 @@ class _RecordingSpans:
         span = self._span(row, problems)
         if span is None:
             return
-        if label is None:
+        if label is None or label in unknown:
             self.other_labels.append(span)
         elif marginal == "keep" or row.get("marginal") is not True:
             self.events.append((label, *span))
@@ -256,6 +276,14 @@ class _RecordingSpans:
     def add_hard_negative(self, row: dict[Any, Any], problems: _Problems) -> None:
         if (span := self._span(row, problems)) is not None:
             self.hard_negatives.append(span)
+
+    def ignore_outside(self, rows: Iterable[dict[Any, Any]], classes: Iterable[str]) -> None:
+        """Ignores the time outside the searched spans, for every class."""
+        inside = [(max(round(row["start_s"] * self.rate), 0), round(row["end_s"] * self.rate)) for row in rows]
+        searched = merge_spans((start, min(stop, self.samples)) for start, stop in inside)
+        borders = [0, *(sample for span in searched for sample in span), self.samples]
+        outside = [(a, b) for a, b in zip(borders[::2], borders[1::2], strict=True) if a < b]
+        self.ignored += [(label, *span) for label in classes for span in outside]
 
     def _span(self, row: dict[Any, Any], problems: _Problems) -> Span | None:
         """The span of a row in samples, cut at the end of the recording; None if nothing of it is left."""

@@ -15,7 +15,7 @@ from typing import Any
 from loxo.engine.fields import check_fields, key
 from loxo.errors import LoxoError
 
-SPLITS = ("recording", "site", "day")
+SPLITS = ("recording", "site", "day", "time")
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
 OPTIMISERS = ("muon", "adamw")
 MARGINAL = ("keep", "ignore", "drop")
@@ -72,7 +72,25 @@ class DataConfig:
         0.0, "fraction of windows from recordings that contain a hard negative", min=0, max=1
     )
     channel: int | None = key(None, "channel of the recordings, from 0; null: the mean of all channels", min=0)
-    split: str = key("recording", "unit that the training and validation split never divides", choices=SPLITS)
+    searched: tuple[str, ...] = key(
+        (),
+        "tables of the spans that were searched for events (recording, start_s, end_s): the time outside them is "
+        "excluded from loss and metrics, except annotated events; empty: the recordings in the tables were searched "
+        "completely",
+    )
+    annotated: tuple[str, ...] = key(
+        (),
+        "classes that the tables annotate: in windows from recordings, the other classes are excluded from loss and "
+        "metrics; empty: all classes",
+    )
+    own_backgrounds: bool = key(
+        False, "simulated windows have spans without events of your recordings as backgrounds (with data.tables)"
+    )
+    split: str = key(
+        "recording",
+        "unit that the training and validation split never divides; time: the end of each recording is for validation",
+        choices=SPLITS,
+    )
     split_seed: int = key(
         3, "random seed of the split; independent of `seed`, so that later runs can keep the same split", min=0
     )

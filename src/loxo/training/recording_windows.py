@@ -56,6 +56,7 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             )
         self.config, self.recordings = config, annotations.recordings
         self.bins, self.edges, self.channel = bins or config.steps, edges, channel
+        self.unknown_classes = annotations.unknown_classes
         self._logged: set[str] = set()  # paths of recordings that the log names already
 
     def waveform(self, number: int, start: int) -> Tensor:
@@ -103,7 +104,7 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             [(label, a - start, b - start) for label, a, b in spans if a < stop and b > start]
             for spans in (one.events, one.ignored)
         )
-        return events, ignored
+        return events, ignored + [(label, 0, self.config.window_samples) for label in self.unknown_classes]
 
     def _log_once(self, fault: RecordingError, number: int) -> None:
         if (path := self.recordings[number].path) not in self._logged:
@@ -156,7 +157,7 @@ class RecordingWindows(_Windows):
         self.events = [_spans(self.recordings, label) for label in config.classes]
         self.events = [found for found in self.events if len(found)]
         self.hard_negatives = _spans(self.recordings, None)
-        self.free = _free_spans(self.recordings, config.window_samples)
+        self.free = free_spans(self.recordings, config.window_samples)
         min_joined = 4 * round(FADE_S * config.sample_rate)  # shorter recordings would consist of cross-fades
         self.short = np.array(
             [
@@ -267,7 +268,7 @@ class FixedWindows(_Windows):
     ) -> None:
         super().__init__(config, annotations, bins, edges, channel)
         rng = np.random.default_rng((seed, length))
-        free = _free_spans(self.recordings, config.window_samples)
+        free = free_spans(self.recordings, config.window_samples)
         by_class = [self._grid_windows(label) for label in config.classes]
         with_events = sorted(set().union(*by_class))
         backgrounds = round(background_share * length) if len(free) else 0
@@ -339,10 +340,10 @@ def _spans(recordings: Iterable[AnnotatedRecording], label: str | None) -> NDArr
     return np.array(found, np.int64).reshape(-1, 3)
 
 
-def _free_spans(recordings: Iterable[AnnotatedRecording], size: int) -> NDArray[np.int64]:
+def free_spans(recordings: Iterable[AnnotatedRecording], size: int, *, whole: bool = True) -> NDArray[np.int64]:
     """(spans, 3): recording's number, start, stop of the spans without labels in searched recordings.
 
-    A span must be as long as a window, or be a whole recording that is shorter.
+    A span has at least `size` samples. With `whole` it may also be a whole recording that is shorter.
     """
     found = []
     for number, one in enumerate(recordings):
@@ -351,7 +352,7 @@ def _free_spans(recordings: Iterable[AnnotatedRecording], size: int) -> NDArray[
         labelled = merge_spans([*((a, b) for _, a, b in (*one.events, *one.ignored)), *one.other_labels])
         borders = [0, *(sample for span in labelled for sample in span), one.samples]
         for start, stop in zip(borders[::2], borders[1::2], strict=True):
-            if stop - start >= min(size, one.samples):
+            if stop - start >= (min(size, one.samples) if whole else size):
                 found.append((number, start, stop))
     return np.array(found, np.int64).reshape(-1, 3)
 

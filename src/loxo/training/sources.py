@@ -16,6 +16,7 @@ from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
 from loxo.simulation.background import Backgrounds
 from loxo.training.annotations import Annotations, match_recordings
+from loxo.training.backgrounds import own_backgrounds
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.dataset import AugmentedWindows, MixedWindows, SimulatedWindows, Windows
 from loxo.training.recording_windows import FixedWindows, RecordingWindows
@@ -34,6 +35,7 @@ class Sources:
     validation: ValidationWindows
     about: dict[str, Any]  # the split, for run.json
     problems: list[str] = field(default_factory=list)  # one sentence for each kind of data that cannot be used
+    simulated: int = 0  # number of simulated windows at the beginning of `validation`
 
 
 def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sources:
@@ -41,21 +43,23 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
     data, changes = config.data, config.augment
     edges = data.edges or default_edges(model)
     share = simulated_share(data)
-    training_backgrounds, validation_backgrounds = _backgrounds(config, model.sample_rate)
+    sides = read_sides(config, model) if share < 1 else None
+    training_backgrounds, validation_backgrounds = _backgrounds(config, model.sample_rate, sides)
     about: dict[str, Any] = {"simulated": share}
     problems: list[str] = []
     fixed: list[ValidationWindow] = []
     training: Windows | None = None
     if training_backgrounds is not None and validation_backgrounds is not None:
-        sides = {"training": training_backgrounds, "validation": validation_backgrounds}
-        about["backgrounds"] = {name: sorted(item.path for item in side.recordings) for name, side in sides.items()}
+        both = {"training": training_backgrounds, "validation": validation_backgrounds}
+        about["backgrounds"] = {name: sorted({item.path for item in side.recordings}) for name, side in both.items()}
     if share > 0:
         count = max(1, round(share * data.validation_windows))
         training = SimulatedWindows(model, training_backgrounds, total, config.seed, edges=edges, pause=data.pause)
         simulated = SimulatedWindows(model, validation_backgrounds, count, config.seed + VALIDATION_SEED, edges=edges)
         fixed += _simulated_validation(simulated)
-    if share < 1:
-        annotations, held_out = _annotations(config, model)
+    simulated_windows = len(fixed)
+    if sides is not None:
+        annotations, held_out = sides
         problems += annotations.problems
         about["recordings"] = {
             "training": sorted(item.path for item in annotations.recordings),
@@ -82,7 +86,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
     validation = stack_windows(model, fixed)
     check_classes(validation, _remedy(data))
     augmented = AugmentedWindows(training, model, changes, training_backgrounds, config.seed)
-    return Sources(augmented, validation, about, problems)
+    return Sources(augmented, validation, about, problems, simulated_windows)
 
 
 def simulated_share(data: DataConfig) -> float:
@@ -101,21 +105,32 @@ def simulated_share(data: DataConfig) -> float:
     return share
 
 
-def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds | None, Backgrounds | None]:
+def _backgrounds(
+    config: TrainingConfig, sample_rate: int, sides: tuple[Annotations, Annotations] | None
+) -> tuple[Backgrounds | None, Backgrounds | None]:
     """The backgrounds for training and those for validation; None without background recordings."""
-    if config.data.backgrounds is None:
+    data = config.data
+    if data.own_backgrounds:
+        if sides is None or data.backgrounds is not None:
+            raise LoxoError(
+                "data.own_backgrounds takes the backgrounds from your recordings, so that it needs data.tables and no "
+                "data.backgrounds."
+            )
+        training, validation = (own_backgrounds(side, data.channel, data.split_seed) for side in sides)
+        return training, validation
+    if data.backgrounds is None:
         return None, None
-    everything = Backgrounds(config.data.backgrounds, sample_rate)
-    return everything.split(config.data.validation_share, config.data.split_seed)
+    everything = Backgrounds(data.backgrounds, sample_rate)
+    return everything.split(data.validation_share, data.split_seed)
 
 
-def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
-    """The annotated recordings for training and those for validation."""
+def read_annotations(config: TrainingConfig, model: ModelConfig) -> Annotations:
+    """The annotated recordings of a config."""
     from loxo.events.reader import read_tables
 
     data = config.data
     hard_negatives = read_tables(data.hard_negatives, label="hard negative") if data.hard_negatives else None
-    everything = match_recordings(
+    return match_recordings(
         read_tables(data.tables, data.label_column, label=data.label),
         data.recordings,
         classes=model.classes,
@@ -124,7 +139,15 @@ def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotation
         rename=data.rename or None,
         marginal=data.marginal,
         hard_negatives=hard_negatives,
+        searched=read_tables(data.searched, label="searched") if data.searched else None,
+        annotated=data.annotated,
     )
+
+
+def read_sides(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
+    """The annotated recordings for training and those for validation."""
+    data = config.data
+    everything = read_annotations(config, model)
     return split_annotations(everything, data.validation_share, by=data.split, seed=data.split_seed)
 
 
@@ -149,6 +172,7 @@ def _recorded_validation(
 def _refuse_missing_classes(annotations: Annotations) -> None:
     counts = annotations.counts()
     absent = [label for label in annotations.classes if not counts.get(label)]
+    absent = [label for label in absent if label not in annotations.unknown_classes]
     if absent:
         present = [label for label in annotations.classes if counts.get(label)]
         raise LoxoError(

@@ -20,6 +20,7 @@ def split_annotations(
 ) -> tuple[Annotations, Annotations]:
     """The recordings for training and those for validation. The split depends only on its arguments.
 
+    With `by` "time", validation is the end of each recording (`_split_by_time`). For all others:
     Validation has about `share` of the total time. Recordings of one site or day (`by`) stay on one side. The split is
     the best of many random ones: each class occurs on both sides if that is possible, and validation's fractions of the
     time and of each class's events are nearest to `share`. A recording whose site or day is not known is a group of its
@@ -29,6 +30,8 @@ def split_annotations(
     """
     if by not in SPLITS:
         raise LoxoError(f"The split is by {by!r}, but it must be by one of {', '.join(SPLITS)}.")
+    if by == "time":
+        return _checked(*_split_by_time(annotations, share), by)
     groups: dict[str, list[AnnotatedRecording]] = defaultdict(list)
     for one in annotations.recordings:
         key = {"recording": one.path, "site": one.site, "day": one.day}[by]
@@ -76,10 +79,56 @@ def split_annotations(
         )
         for validation in (False, True)
     ]
-    for side, purpose in zip(sides, ("training", "validation"), strict=True):
+    return _checked(sides[0], sides[1], by)
+
+
+def _checked(training: Annotations, validation: Annotations, by: str) -> tuple[Annotations, Annotations]:
+    for side, purpose in ((training, "training"), (validation, "validation")):
         if not any(side.counts().values()):
             raise LoxoError(
                 f"The {len(side.recordings)} recording(s) for {purpose} contain no event of {', '.join(side.classes)}. "
-                f"All events are of one {by}; " + ("add recordings." if by == "recording" else "split by recording.")
+                + ("Annotate more events." if by == "time" else f"All events are of one {by}; ")
+                + {"recording": "add recordings.", "time": ""}.get(by, "split by recording.")
             )
-    return sides[0], sides[1]
+    return training, validation
+
+
+def _split_by_time(annotations: Annotations, share: float) -> tuple[Annotations, Annotations]:
+    """Divides each recording: validation has the end of it, with about `share` of the events of all recordings.
+
+    The other part is ignored on each side, and so is an event that lasts from one part into the other. A recording
+    without events is divided by its length.
+    """
+    sides: tuple[list[AnnotatedRecording], list[AnnotatedRecording]] = ([], [])
+    seen = held_out = 0
+    for one in annotations.recordings:
+        seen += len(one.events)
+        cut = _cut(one, min(max(int(share * seen + 0.5) - held_out, 0), len(one.events)), share)
+        held_out += sum(start >= cut for _, start, _ in one.events)
+        across = [event for event in one.events if event[1] < cut < event[2]]
+        for side, first, stop in ((0, 0, cut), (1, cut, one.samples)):
+            other_part = (cut, one.samples) if side == 0 else (0, cut)
+            ignored = [(label, *other_part) for label in annotations.classes if other_part[0] < other_part[1]]
+            part = dataclasses.replace(
+                one,
+                events=tuple(event for event in one.events if first <= event[1] and event[2] <= stop),
+                ignored=tuple(sorted([*one.ignored, *ignored, *across], key=lambda span: (span[1], span[2], span[0]))),
+                hard_negatives=tuple(span for span in one.hard_negatives if first <= span[0] and span[1] <= stop),
+            )
+            if first < stop:
+                sides[side].append(part)
+    return (
+        dataclasses.replace(annotations, recordings=tuple(sides[0])),
+        dataclasses.replace(annotations, recordings=tuple(sides[1])),
+    )
+
+
+def _cut(one: AnnotatedRecording, held_out: int, share: float) -> int:
+    """The sample before the last `held_out` events of a recording, if possible half way between two events."""
+    events = sorted((start, stop) for _, start, stop in one.events)
+    if not events:
+        return round((1 - share) * one.samples)
+    if held_out in (0, len(events)):
+        return 0 if held_out else one.samples
+    last_stop, next_start = max(stop for _, stop in events[:-held_out]), events[-held_out][0]
+    return max(last_stop, (last_stop + next_start) // 2)

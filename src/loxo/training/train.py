@@ -97,8 +97,8 @@ def train(
         _check_unchanged(config, teacher_hashes, out)
         state = load_checkpoint(out)
     elif first:
-        _refuse_other_content(out)
-    _configure_threads(config.workers)
+        refuse_other_content(out)
+    configure_threads(config.workers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on workers and strategies is not meant for our users
         for name in ("lightning.fabric", "lightning.pytorch"):
@@ -183,7 +183,7 @@ def _launch_fabric(config: TrainingConfig) -> Fabric:
     return fabric
 
 
-def _configure_threads(workers: int) -> None:
+def configure_threads(workers: int) -> None:
     """Leaves one core for each loader process, and keeps freed memory in the process.
 
     More threads than free cores are slower, because threads wait for each other. OMP_NUM_THREADS overrides the number.
@@ -197,7 +197,7 @@ def _configure_threads(workers: int) -> None:
 # ---------------------------------------------------------------- the beginning
 
 
-def _refuse_other_content(out: Path) -> None:
+def refuse_other_content(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir())):
         raise LoxoError(f"{out}: this already exists. Give a new folder, or --resume to continue the run in it.")
 
@@ -332,7 +332,7 @@ def _finish(loop: Loop, path: Path, report: LoadReport | None) -> dict[str, Any]
 def _with_file_names(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings with file names in place of paths: model files are used on other computers."""
     data = dict(settings["data"])
-    for key in ("tables", "recordings", "hard_negatives"):
+    for key in ("tables", "recordings", "hard_negatives", "searched"):
         data[key] = [Path(path).name for path in data[key]]
     data["backgrounds"] = data["backgrounds"] and Path(data["backgrounds"]).name
     distil = {**settings["distil"], "teachers": [Path(path).name for path in settings["distil"]["teachers"]]}
