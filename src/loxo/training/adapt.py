@@ -1,12 +1,13 @@
 """Adapts a model to a new site with a few annotated calls.
 
 A TrainingConfig defines the training: half of the windows are simulated calls in spans without events of the user's
-recordings, half are windows from these recordings. The training starts from the model, and its result contains a part
-of the start weights. Classes that the tables do not annotate have no loss in windows from recordings.
+recordings, half are windows from these recordings. The training starts from the model. Its result is the mean of the
+average weights at the end and the start weights (START_SHARE), with decoding and calibration of the start model. Both
+come from far more data than a few calls. Classes that the tables do not annotate have no loss in windows from recordings.
 
 Some annotated calls are held back: by recording if at least MIN_RECORDINGS contain calls, else the last ones of each
 recording. Both models are compared on the same held-back windows: windows from recordings, and simulated calls in
-held-back backgrounds. There is no choice between iterations on these windows.
+held-back backgrounds. No iteration and no parameter is chosen on these windows.
 
 **Rule.** The adapted model is used if all three hold; otherwise the start model is kept:
 
@@ -47,12 +48,12 @@ from loxo.evaluation.matching import Matching
 from loxo.files import write_atomically
 from loxo.network.fast import training as fast_training
 from loxo.network.graph import write_graph
-from loxo.network.loading import load_model
+from loxo.network.loading import load_model, save_model
 from loxo.network.registry import build
 from loxo.training.config import DataConfig, LogConfig, TrainingConfig
 from loxo.training.config_io import config_to_dict, model_config, read_config
-from loxo.training.loop import BEST, TrainingProgress
-from loxo.training.module import FrameTraining
+from loxo.training.loop import LAST, TrainingProgress
+from loxo.training.module import FrameTraining, interpolated
 from loxo.training.recording_windows import free_spans
 from loxo.training.sources import build_sources, read_annotations
 from loxo.training.split import split_annotations
@@ -69,6 +70,7 @@ MIN_RECORDINGS = 4  # with calls: with fewer, each recording is divided in time
 HARD_NEGATIVE_SHARE = 0.2
 MIN_ITERATIONS = 20
 TRAINING_SHARE = 0.7  # of the time of an adaptation, when `minutes` are given
+CANDIDATE = Path("checkpoints", "candidate.safetensors")
 REVIEW_TABLES = ("tables", "incomplete")  # of `loxo review --export`
 
 ROWS = {  # data of a comparison, in the order of the table
@@ -126,7 +128,6 @@ def adapt(
     """
     started, out = time.perf_counter(), Path(out)
     run, notes = out / "training", on_note or _silent
-    problems: list[str] = []
     given, roots = _paths(tables), _paths(recordings)
     stored = read_config(base=read_run_config(run)) if resume else None
     if not resume:
@@ -150,7 +151,6 @@ def adapt(
         start = TrainingConfig(
             **_preset(read_model_file(model).config),
             init_from=str(model),
-            start_share=START_SHARE,
             data=settings,
             batch_size=BATCH_SIZE,
             learning_rate=LEARNING_RATE,
@@ -169,10 +169,13 @@ def adapt(
     else:
         config = stored
     model_path = find_model(config.init_from or model)
-    train(config, run, resume=resume, on_progress=on_progress, on_problems=problems.extend)
-    figures, counts = compare(config, run)
+    train(config, run, resume=resume, on_progress=on_progress)
+    candidate = run / CANDIDATE
+    write_candidate(model_path, run / LAST, candidate)
+    figures, data = compare(config, candidate)
+    counts, problems = data["events"], list(data["problems"])
     adapted, decision = decide(figures, config.data.annotated)
-    source = read_model_file(run / "model.safetensors" if adapted else model_path)
+    source = read_model_file(candidate if adapted else model_path)
     about = {
         "start": {"model": model_path.stem, "sha256": hash_model(model_path)},
         "classes": list(config.data.annotated),
@@ -316,15 +319,27 @@ def _iterations_in(minutes: float, config: TrainingConfig) -> int:
 # ---------------------------------------------------------------- before and after
 
 
-def compare(config: TrainingConfig, run: Path) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
-    """The event AP of the start and of the trained weights on the held-back windows; the numbers of annotated calls.
+def write_candidate(start: Path, last: Path, path: Path) -> None:
+    """Writes the mean of the start weights and the last weights of the training, with the config of the start model.
+
+    Its curves are left out: the false positives per hour in them were counted with the start weights.
+    """
+    own = load_model(start)
+    mean = interpolated(load_model(last), own.state_dict(), START_SHARE)
+    mean.config = replace(own.config, curves={})
+    save_model(mean, path, own.provenance)
+
+
+def compare(config: TrainingConfig, candidate: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The event AP of the start model and of the candidate on the held-back windows. Also what `build_sources` reports
+    about the recordings: numbers of events, problems.
 
     Both models are decoded with the parameters of the start model.
     """
     network = model_config(config)
     sources = build_sources(config, network, 1)
     validation, count = sources.validation, len(sources.validation)
-    start, trained = load_model(config.init_from or ""), load_model(run / BEST)
+    start, trained = load_model(config.init_from or ""), load_model(candidate)
     before, after = (_scores(model, validation, config.batch_size) for model in (start, trained))
 
     def pairs(labels: Iterable[str]) -> list[tuple[Matching, Matching]]:
@@ -343,7 +358,7 @@ def compare(config: TrainingConfig, run: Path) -> tuple[dict[str, Any], dict[str
         "all": paired_bootstrap(adapted, np.arange(count)),
         "other_classes": paired_bootstrap(others, simulated) if others else None,
     }
-    return figures, sources.about["recordings"]["events"]
+    return figures, sources.about["recordings"]
 
 
 def _scores(model: Any, validation: ValidationWindows, batch_size: int) -> Floats:
@@ -418,7 +433,8 @@ def _card(about: Mapping[str, Any], config: TrainingConfig, problems: Sequence[s
         f"- Start model: {about['start']['model']} (SHA-256 {about['start']['sha256']}).",
         f"- Annotated calls: {numbers}. Split by {about['held_back_by']}.",
         f"- Training: {config.iterations} iterations of {config.batch_size} windows, half of them simulated calls in "
-        f"the backgrounds of the site. The weights contain {100 * config.start_share:.0f} % of the start weights.",
+        f"the backgrounds of the site. The weights contain {100 * START_SHARE:.0f} % of the start weights. Decoding "
+        "and calibration are those of the start model.",
         "- Intervals: bootstrap over windows. The held-back windows contain more calls than a survey. Choose "
         "thresholds on a survey (`loxo calibrate`, `loxo evaluate`).",
         *(f"- {sentence}" for sentence in problems),

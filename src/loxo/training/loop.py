@@ -39,6 +39,7 @@ MAX_GRADIENT_NORM = 1.0
 PREFETCHED_BATCHES = 4  # per loader process
 OCCURS = 0.5  # target of a step in which a class occurs
 BEST = Path("checkpoints", "best.safetensors")
+LAST = Path("checkpoints", "last.safetensors")  # the average of the weights at the end
 
 TrainingProgress = Callable[[int, int, dict[str, float]], None]  # finished iterations, all iterations, latest metrics
 

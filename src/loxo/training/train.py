@@ -53,7 +53,7 @@ from loxo.training.config import TrainingConfig
 from loxo.training.config_io import config_to_dict, flatten, model_config, resumable_keys, with_present_names
 from loxo.training.curves import check_wandb
 from loxo.training.fit_decoding import fit_decoding
-from loxo.training.loop import BEST, Loop, TrainingProgress
+from loxo.training.loop import BEST, LAST, Loop, TrainingProgress
 from loxo.training.outcome import doubts, result_in_words
 from loxo.training.sources import Sources, build_sources, simulated_share
 from loxo.training.teachers import Teachers, load_teachers
@@ -289,7 +289,7 @@ def _finish(loop: Loop, path: Path, report: LoadReport | None) -> dict[str, Any]
     better, keep the decoding and calibration of their file: those may come from far more data.
     """
     out, config, validation = loop.out, loop.config, loop.sources.validation
-    save_model(loop.average.model, out / "checkpoints" / "last.safetensors", {"iteration": loop.iteration})
+    save_model(loop.average.model, out / LAST, {"iteration": loop.iteration})
     model = load_model(out / BEST, loop.fabric.device)
     scores, _ = loop.scores(model)
     model.config, metrics = fit_decoding(scores, validation, model.config)
