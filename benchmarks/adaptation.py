@@ -8,7 +8,8 @@ and machines. `loxo adapt` adapts the bundled model, in one command. Beside it: 
 adaptation without a decision would give, and `loxo train` with as many simulated windows alone.
 
 Printed: event AP and recall at 1 false positive per hour on the test day with 95 % intervals, detections and false
-positives at the default threshold, CPU minutes, and the decision. A result in the folder of --work is not computed again.
+positives at the default threshold, CPU minutes, and the decision. Results in the folder of --work are not computed
+again.
 """
 
 from __future__ import annotations

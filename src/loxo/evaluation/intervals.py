@@ -90,26 +90,31 @@ def bootstrap(
 
 
 def paired_bootstrap(
-    pairs: Sequence[tuple[Matching, Matching]], units: Ints, draws: int = DRAWS, seed: int = 0
+    pairs: Sequence[tuple[Matching, Matching]], strata: Sequence[Ints], draws: int = DRAWS, seed: int = 0
 ) -> dict[str, Any]:
     """The AP of two detectors on the same recordings, with 95 % intervals, and that of their difference.
 
-    pairs: for each class the matchings of the first and the second detector; units: the recordings that are evaluated,
-    drawn with replacement and the same for both detectors. Returns a dict with events, first, second and difference;
-    the last three are [value, low, high], means over the classes with events. None without events.
+    pairs: for each class the matchings of the first and the second detector; strata: groups of recordings. The
+    recordings of each stratum are drawn with replacement, the same for both detectors. Returns a dict with events,
+    first, second and difference; the last three are [value, low, high], means over the classes and strata with events.
+    They are None without events.
     """
     rng = np.random.default_rng(seed)
-    size = max([int(units.max(initial=-1)) + 1, *(_max_recording(m) + 1 for pair in pairs for m in pair)])
-    drawn = np.stack([np.bincount(rng.choice(units, len(units)), minlength=size) for _ in range(draws)], axis=1)
-    once = np.bincount(units, minlength=size)[:, None]
-    multiplicity = np.concatenate([once, drawn], axis=1).astype(float)
-    events = sum(int(once[first.event_recording[first.counted], 0].sum()) for first, _ in pairs)
+    first, second, events = [], [], 0
+    for units in strata:
+        size = max([int(units.max(initial=-1)) + 1, *(_max_recording(m) + 1 for pair in pairs for m in pair)])
+        drawn = [np.bincount(rng.choice(units, len(units)), minlength=size) for _ in range(draws if len(units) else 0)]
+        multiplicity = np.stack([np.bincount(units, minlength=size), *drawn], axis=1).astype(float)
+        for one, other in pairs:
+            count = int(multiplicity[one.event_recording[one.counted], 0].sum())
+            if count:
+                events += count
+                first.append(_ap_of_draws(one, multiplicity))
+                second.append(_ap_of_draws(other, multiplicity))
     if not events:
         return {"events": 0, "first": None, "second": None, "difference": None}
-    first, second = (
-        _mean_over_classes(np.stack([_ap_of_draws(pair[k], multiplicity) for pair in pairs])) for k in (0, 1)
-    )
-    named = {"first": first, "second": second, "difference": second - first}
+    means = _mean(np.stack(first)), _mean(np.stack(second))
+    named = {"first": means[0], "second": means[1], "difference": means[1] - means[0]}
     return {
         "events": events,
         **{name: [float(values[0]), *(_interval([values[1:]]) or [])] for name, values in named.items()},
@@ -120,8 +125,8 @@ def _max_recording(matching: Matching) -> int:
     return int(max(matching.recording.max(initial=-1), matching.event_recording.max(initial=-1)))
 
 
-def _mean_over_classes(values: Floats) -> Floats:
-    """The mean of (classes, draws) over the classes that have events in a draw; NaN if none has."""
+def _mean(values: Floats) -> Floats:
+    """The mean of (rows, draws) over the rows that have events in a draw; NaN if none has."""
     known = np.isfinite(values)
     with np.errstate(invalid="ignore"):
         mean: Floats = np.where(known, values, 0.0).sum(0) / known.sum(0)

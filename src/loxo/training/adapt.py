@@ -3,7 +3,8 @@
 A TrainingConfig defines the training: half of the windows are simulated calls in spans without events of the user's
 recordings, half are windows from these recordings. The training starts from the model. Its result is the mean of the
 average weights at the end and the start weights (START_SHARE), with decoding and calibration of the start model. Both
-come from far more data than a few calls. Classes that the tables do not annotate have no loss in windows from recordings.
+come from far more data than a few calls. Classes that the tables do not annotate have no loss in windows from
+recordings.
 
 Some annotated calls are held back: by recording if at least MIN_RECORDINGS contain calls, else the last ones of each
 recording. Both models are compared on the same held-back windows: windows from recordings, and simulated calls in
@@ -11,8 +12,8 @@ held-back backgrounds. No iteration and no parameter is chosen on these windows.
 
 **Rule.** The adapted model is used if all three hold; otherwise the start model is kept:
 
-1. The 95 % bootstrap interval of the difference of event AP over all held-back windows is above 0. Windows are drawn,
-   the same for both models.
+1. The 95 % bootstrap interval of the difference of event AP is above 0. The AP is the mean of two: that on the windows
+   from recordings and that on the simulated windows. Windows are drawn, the same for both models.
 2. Event AP on the windows from recordings alone is not lower.
 3. For classes without annotations, that interval on the simulated windows is not below 0.
 
@@ -76,7 +77,7 @@ REVIEW_TABLES = ("tables", "incomplete")  # of `loxo review --export`
 ROWS = {  # data of a comparison, in the order of the table
     "annotations": "held-back annotations",
     "simulated": "simulated calls in held-back backgrounds",
-    "all": "both",
+    "both": "both, with equal weights",
     "other_classes": "other classes, simulated",
 }
 
@@ -353,10 +354,10 @@ def compare(config: TrainingConfig, candidate: Path) -> tuple[dict[str, Any], di
     others = pairs(label for label in network.classes if label not in config.data.annotated)
     simulated, recorded = np.arange(sources.simulated), np.arange(sources.simulated, count)
     figures = {
-        "annotations": paired_bootstrap(adapted, recorded),
-        "simulated": paired_bootstrap(adapted, simulated),
-        "all": paired_bootstrap(adapted, np.arange(count)),
-        "other_classes": paired_bootstrap(others, simulated) if others else None,
+        "annotations": paired_bootstrap(adapted, [recorded]),
+        "simulated": paired_bootstrap(adapted, [simulated]),
+        "both": paired_bootstrap(adapted, [recorded, simulated]),
+        "other_classes": paired_bootstrap(others, [simulated]) if others else None,
     }
     return figures, sources.about["recordings"]
 
@@ -370,17 +371,17 @@ def _scores(model: Any, validation: ValidationWindows, batch_size: int) -> Float
 
 def decide(figures: Mapping[str, Any], classes: Sequence[str]) -> tuple[bool, str]:
     """Whether the adapted model is used, and why, in one sentence. The rule is in the docstring of this module."""
-    everything, annotations, others = figures["all"], figures["annotations"], figures["other_classes"]
+    both, annotations, others = figures["both"], figures["annotations"], figures["other_classes"]
     name = " and ".join(classes)
     gain = (
-        f"event AP of {name} changed from {everything['first'][0]:.3f} to {everything['second'][0]:.3f} on all "
-        f"held-back windows (difference {_interval(everything['difference'], '+.3f')})"
+        f"event AP of {name} changed from {both['first'][0]:.3f} to {both['second'][0]:.3f} on the "
+        f"held-back windows (difference {_interval(both['difference'], '+.3f')})"
     )
     kept, more = "The start model is kept", "More annotated calls may help."
     if annotations["events"] < MIN_HELD_BACK:
         missing = MIN_HELD_BACK - annotations["events"]
         return False, f"{kept}: {missing} more held-back call(s) are needed for a decision."
-    if everything["difference"][1] <= 0:
+    if both["difference"][1] <= 0:
         return False, f"{kept}, because no gain is certain: {gain}. {more}"
     if annotations["difference"][0] < 0:
         first, second = annotations["first"][0], annotations["second"][0]
