@@ -44,7 +44,7 @@ def adapt(
     minutes: Annotated[
         float | None, typer.Option(help="Time on this machine, about; replaces --iterations.", min=0.1)
     ] = None,
-    iterations: Annotated[int, typer.Option(help="Number of training iterations.", min=1)] = 300,
+    iterations: Annotated[int, typer.Option(help="Number of training iterations.", min=1)] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the windows.", min=0)] = 3,
     workers: Annotated[int, typer.Option(help="Number of processes that create windows.", min=0)] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the adaptation in --out with its settings.")] = False,

@@ -61,9 +61,9 @@ from loxo.training.split import split_annotations
 from loxo.training.train import configure_threads, read_run_config, refuse_other_content, train
 from loxo.training.validation import Floats, ValidationWindows, match_class, score_windows
 
-ITERATIONS, BATCH_SIZE = 300, 8
-LEARNING_RATE = 5e-4
-START_SHARE = 0.3
+ITERATIONS, BATCH_SIZE = 400, 16
+LEARNING_RATE = 2e-4
+START_SHARE = 0.2
 VALIDATION_WINDOWS = 256  # half of them simulated
 MIN_TRAINING, MIN_HELD_BACK = 2, 3  # calls of a class
 HELD_BACK_SHARE = 0.4
