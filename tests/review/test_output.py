@@ -75,6 +75,8 @@ def test_training_tables_separate_calls_background_and_undecided_events(reviewed
     negatives = read_raven(folder / "hard_negatives.selections.txt")
     assert [path.rpartition("/")[2][:5] for path in negatives["recording"]] == ["nn01a", "nn02b"]
     assert negatives["start_s"].tolist() == [110.0, 8.0]
+    spans = [(row["recording"].rpartition("/")[2][:5], row["start_s"]) for row in csv_rows(folder / "searched.csv")]
+    assert spans == [("nn01a", "0.000000"), ("nn02b", "8.000000")]  # one complete, one with a rejected event only
     undecided = read_raven(folder / "undecided.selections.txt")
     assert undecided["start_s"].tolist() == [30.0, 66.0, 120.0]
 

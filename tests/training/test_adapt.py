@@ -22,6 +22,7 @@ from loxo.review.output import export
 from loxo.review.session import Session
 from loxo.simulation.simulate import simulate
 from loxo.training import adapt as adaptation
+from loxo.training import train as training
 from loxo.training.adapt import adapt, decide
 from loxo.training.annotations import match_recordings
 from loxo.training.backgrounds import own_backgrounds
@@ -204,11 +205,19 @@ def run_of(out):
     return record["config"], record["result"]
 
 
+@pytest.fixture
+def no_graph(monkeypatch):
+    """Training without the export of graphs, which takes longer than a tiny training."""
+    monkeypatch.setattr(training, "write_graph", lambda path: None)
+    monkeypatch.setattr(adaptation, "write_graph", lambda path: None)
+
+
 @pytest.fixture(scope="module")
 def adapted(site, start):
     out = site.parent / "adapted"
-    result = adapt(site / "calls.csv", site, out, model=start, searched=site / "searched", **QUICK)
-    return out, result
+    with pytest.MonkeyPatch.context() as patch:  # the graph of the result is enough
+        patch.setattr(training, "write_graph", lambda path: None)
+        return out, adapt(site / "calls.csv", site, out, model=start, searched=site / "searched", **QUICK)
 
 
 def test_one_recording_and_one_class_are_enough(site, start, adapted, loxo, tmp_path):
@@ -247,7 +256,7 @@ def test_the_start_of_an_adaptation_gives_exactly_the_outputs_of_the_start_model
     assert {name: float(first[name]) for name in metrics} == pytest.approx(metrics, abs=1e-6)
 
 
-def test_an_adapted_model_is_shipped_with_its_figures(site, start, tmp_path, monkeypatch):
+def test_an_adapted_model_is_shipped_with_its_figures(site, start, tmp_path, monkeypatch, no_graph):
     monkeypatch.setattr(adaptation, "decide", lambda figures, classes: (True, "The adapted model is used."))
     result = adapt(site / "calls.csv", site, tmp_path / "run", model=start, **QUICK)
     shipped, trained = (
@@ -257,7 +266,7 @@ def test_an_adapted_model_is_shipped_with_its_figures(site, start, tmp_path, mon
     assert result.adapted and shipped.provenance["adaptation"]["calls"]["training"]["rumble"] == 4
 
 
-def test_an_interrupted_adaptation_resumes_to_the_same_model(site, start, adapted, tmp_path):
+def test_an_interrupted_adaptation_resumes_to_the_same_model(site, start, adapted, tmp_path, no_graph):
     def stop(iteration, iterations, figures):
         if iteration == 2:
             raise KeyboardInterrupt
@@ -285,10 +294,10 @@ def test_too_few_calls_are_refused_with_the_number_that_is_missing(site, start, 
     assert not (tmp_path / "run").exists()
 
 
-def test_the_time_sets_the_number_of_iterations(site, start, tmp_path):
-    options = {**QUICK, "minutes": 0.001, "validation_windows": 8}
-    adapt(site / "calls.csv", site, tmp_path / "run", model=start, **options)
-    assert run_of(tmp_path / "run")[0]["iterations"] == adaptation.MIN_ITERATIONS
+def test_the_time_sets_the_number_of_iterations(adapted):
+    config = adaptation.read_config(base=run_of(adapted[0])[0])
+    few, many = (adaptation._iterations_in(minutes, config) for minutes in (1e-4, 10))
+    assert few == adaptation.MIN_ITERATIONS < many
 
 
 # ---------------------------------------------------------------- the worked example of docs/training.md
@@ -307,6 +316,7 @@ def test_review_export_adapt_detect_and_evaluate(loxo, start, tmp_path, monkeypa
     written = export("runs/march")
     assert "training/searched.csv" in written.files
     options = ("--model", start, "--recordings", "recordings", "--iterations", 2, "--workers", 0)
+    monkeypatch.setattr(training, "write_graph", lambda path: None)
     monkeypatch.setattr(adaptation, "adapt", partial(adapt, validation_windows=16))
     code, out, err = loxo("adapt", "runs/march/reviewed", *options, "--out", "runs/site")
     assert code == 0 and "held-back annotations" in out and "The start model is kept" in out, err

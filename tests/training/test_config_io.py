@@ -71,7 +71,7 @@ def test_every_key_is_documented_and_shown():
         (["augment.mixup=2"], "augment.mixup: 2.0 is too large; the maximum is 1"),
         (["augment.mixup=.nan"], "augment.mixup: nan is too small"),
         (["iterations=0"], "iterations: 0 is too small; the minimum is 1"),
-        (["data.split=sites"], "'sites' is not one of recording, site, day; the nearest is 'site'"),
+        (["data.split=sites"], "'sites' is not one of recording, site, day, time; the nearest is 'site'"),
         (["data.tables={a: 1}"], "data.tables: {'a': 1} is a mapping, but a list of text is expected"),
         (["data.tables=[1]"], "data.tables: 1 is a whole number, but text is expected"),
         (["data.rename=[a]"], "data.rename: ['a'] is a list, but a mapping is expected"),

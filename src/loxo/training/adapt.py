@@ -157,7 +157,7 @@ def adapt(
             learning_rate=LEARNING_RATE,
             seed=seed,
             workers=workers,
-            log=LogConfig(tensorboard=False),
+            log=LogConfig(plots=0, tensorboard=False),
         )
         config, sentences = _with_annotations(start, classes)
         for sentence in sentences:
