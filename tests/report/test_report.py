@@ -10,6 +10,7 @@ from pages import assert_self_contained
 from report_runs import event, recording, season, write_run
 
 from loxo import cli
+from loxo.audio.roots import remember
 from loxo.errors import LoxoError
 from loxo.report.report import report
 from loxo.runs.read import Places, read_run
@@ -72,6 +73,8 @@ def test_recordings_on_a_web_server_are_read_by_range_and_an_unreachable_server_
     urls = [f"{server.url}/{name}", *gone]
     events = [event(url, 600.0 + start, score=start / 100) for url in urls for start in (20.0, 60.0)]
     run = write_run(tmp_path / "run", [recording(url, 1200 / 3600) for url in urls], events)
+    assert "no request was sent to it" in report(run, tmp_path / "page.html").page.read_text() and not server.requests
+    remember(urls)
     made = report(run, tmp_path / "page.html")
     text = made.page.read_text()
     assert f"· {name}" in text and server.bytes_sent < len(data) / 2

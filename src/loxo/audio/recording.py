@@ -27,6 +27,7 @@ from loxo.audio.headers import DataChunk, ogg_duration_s, ogg_end_missing, read_
 from loxo.audio.mpeg import mp3_duration_s
 from loxo.audio.remote import Info, StorageError
 from loxo.audio.storage import RangeFile, is_url, open_binary
+from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
 
 BYTES_PER_SAMPLE = {
@@ -108,7 +109,7 @@ class Recording:
 
 def probe(path: str | Path) -> Recording:
     """Reads the header of a recording. Raises RecordingError if the file is missing, empty or not readable as audio."""
-    path = str(path) if is_url(path) else Path(path)
+    path = hide_secrets(str(path)) if is_url(path) else Path(path)
     if isinstance(path, Path) and path.is_dir():
         raise RecordingError(f"{path}: this is a folder, not a recording. Give a recording in it.")
     try:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
+from loxo.audio.urls import public_url
 from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.frequency import measure
@@ -98,10 +99,11 @@ def conclude(
     threshold: Threshold = None,
     names: Names = USUAL_NAMES,
 ) -> Analysis:
-    """The events of a recording from its frame scores. `path` is its name as given.
+    """The events of a recording from its frame scores. `path` is its name as given; a URL is stored without secrets.
 
     The scores are rounded as they are stored, so that decoding kept scores again gives the same events.
     """
+    path = public_url(os.fspath(path))
     scores = rounded(joined.scores)
     found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
     found, unmeasured = measure(found, recording, config, joined.samples)
@@ -109,7 +111,7 @@ def conclude(
     if joined.zeroed:
         notes.append(f"{path}: samples that were infinite or not a number became silence.")
     return Analysis(
-        events=events_frame(found.assign(recording=os.fspath(path)).to_dict("records"), names),
+        events=events_frame(found.assign(recording=path).to_dict("records"), names),
         rows=tuple(config.rows),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,

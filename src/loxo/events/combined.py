@@ -12,7 +12,6 @@ The events of a recording are passed as CSV cells (writers.csv_row, without the 
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +23,10 @@ from typing import IO, Any, Protocol, Self
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
+from loxo.events.cells import safe_cell
 from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import COLUMNS
+from loxo.events.writers import write_csv_rows
 from loxo.files import atomic_file, atomic_path
 
 EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording
@@ -101,7 +102,7 @@ class RavenRun(_TextFiles):
                 *(cells[LABEL], cells[LABEL], cells[SCORE], recording.path, f"{float(cells[START]):.6f}"),
                 base_name(recording.path),
             )
-            table.write("\t".join(row) + "\n")
+            table.write("\t".join(map(safe_cell, row)) + "\n")
         self.before_ns += round(recording.seconds * 1e9)
 
 
@@ -111,11 +112,10 @@ class CsvRun(_TextFiles):
     names = ("events.csv",)
 
     def begin(self) -> None:
-        self.csv = csv.writer(self.files[0], lineterminator="\n")
-        self.csv.writerow(COLUMNS)
+        write_csv_rows(self.files[0], [COLUMNS])
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
-        self.csv.writerows([recording.recording, *cells] for cells in events)
+        write_csv_rows(self.files[0], ([recording.recording, *cells] for cells in events))
 
 
 class KaleidoscopeRun(_TextFiles):
@@ -124,8 +124,7 @@ class KaleidoscopeRun(_TextFiles):
     names = ("kaleidoscope.csv",)
 
     def begin(self) -> None:
-        self.csv = csv.writer(self.files[0], lineterminator="\n")
-        self.csv.writerow(KALEIDOSCOPE_HEADER)
+        write_csv_rows(self.files[0], [KALEIDOSCOPE_HEADER])
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         name = base_name(recording.path)
@@ -134,12 +133,11 @@ class KaleidoscopeRun(_TextFiles):
             time = datetime.fromisoformat(cells[TIME]) if cells[TIME] else None
             clock = (f"{time:%Y-%m-%d}", f"{time:%H:%M:%S}", f"{time:%H}") if time else ("", "", "")
             duration = f"{float(cells[END]) - float(cells[START]):.6f}"
-            self.csv.writerow(
-                (
-                    *(folder, "", name, "0", f"{float(cells[START]):.6f}", duration, *clock),
-                    *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
-                )
+            row = (
+                *(folder, "", name, "0", f"{float(cells[START]):.6f}", duration, *clock),
+                *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
             )
+            write_csv_rows(self.files[0], [row])
 
 
 class ParquetRun:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
+from loxo.events.cells import safe_cell
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, check_events, sort_events
 from loxo.files import atomic_file, write_atomically
@@ -51,7 +52,7 @@ class AudacityWriter:
     def write(self, events: pd.DataFrame, path: str | Path) -> None:
         check_events(events)
         rows = sort_events(events)[["start_s", "end_s", "label", "score"]].itertuples(index=False)
-        lines = [f"{start:.6f}\t{end:.6f}\t{label} {score:.2f}\n" for start, end, label, score in rows]
+        lines = [f"{start:.6f}\t{end:.6f}\t{safe_cell(label)} {score:.2f}\n" for start, end, label, score in rows]
         write_atomically(path, "".join(lines).encode())
 
 
@@ -64,10 +65,10 @@ def csv_row(event: Mapping[Any, Any]) -> list[str]:
 
 
 def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:
-    """Writes rows of cells to an open CSV file, with line feeds as line ends."""
+    """Writes rows of cells to an open CSV file, with line feeds as line ends. No cell starts a formula (safe_cell)."""
     import csv
 
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    csv.writer(file, lineterminator="\n").writerows(map(safe_cell, row) for row in rows)
 
 
 def _csv_cell(value: Any) -> str:

@@ -34,13 +34,23 @@ from loxo.audio.storage import is_url, size_and_version
 from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError
 from loxo.events.writers import WRITERS, csv_row
-from loxo.files import without_fsync, write_atomically
+from loxo.files import inside, without_fsync, write_atomically
 from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal
 from loxo.runs.lock import folder_lock
-from loxo.runs.record import FIELD_ERRORS, RecordedFile, RunRecord, foreign_record, is_run, read_record, write_record
+from loxo.runs.record import (
+    FIELD_ERRORS,
+    RECORD,
+    RecordedFile,
+    RunRecord,
+    foreign_record,
+    is_run,
+    read_record,
+    write_record,
+)
+from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import score_name, write_scores
 from loxo.runs.shard_store import Parts
-from loxo.runs.tables import FOLDERS, Finished, table_name, write_run
+from loxo.runs.tables import EVENTS, FOLDERS, Finished, table_name, write_run
 
 # Two calls may share a folder only if these parameters are equal. Other parameters change the results at most by
 # rounding errors, or change only the format of the output.
@@ -95,7 +105,9 @@ class RunFolder:
         self._held.close()
 
     def _check_contents(self) -> None:
-        """Raises LoxoError when the folder contains files, but no run."""
+        """Raises LoxoError when the folder contains files, but no run, or links that lead out of it."""
+        for name in (RECORD, JOURNAL, EVENTS, PARTS, SCORES, *FOLDERS.values()):
+            inside(self.folder, name)
         if is_run(self.folder) or not self.folder.is_dir():
             return
         if any(not path.name.startswith(".") for path in self.folder.iterdir()):
@@ -124,7 +136,7 @@ class RunFolder:
         """Downloads the record of a run on object storage (remote.py)."""
 
     def _open_journal(self) -> None:
-        self.journal = Journal(self.folder / JOURNAL)
+        self.journal = Journal(inside(self.folder, JOURNAL))
 
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
         """A journal entry for each recording, each with a different name; names of earlier calls stay. `given` are the
@@ -158,12 +170,12 @@ class RunFolder:
     def _exists(self, name: str, size: int | None = None) -> bool:
         """Whether a file of the run exists, with this size if one is given."""
         try:
-            return (self.folder / name).stat().st_size == size or size is None
-        except OSError:
+            return inside(self.folder, name).stat().st_size == size or size is None
+        except (OSError, LoxoError):
             return False
 
     def _remove(self, name: str) -> None:
-        (self.folder / name).unlink(missing_ok=True)
+        inside(self.folder, name).unlink(missing_ok=True)
 
     def parts(self, entries: Sequence[Entry], shard_minutes: float) -> Parts:
         """The store of the finished shards of these recordings."""
@@ -173,7 +185,7 @@ class RunFolder:
             ).hexdigest()[:24]
             for entry in entries
         ]
-        return Parts(self.folder / PARTS, keys)
+        return Parts(inside(self.folder, PARTS), keys)
 
     def keep(self, entry: Entry, outcome: Outcome) -> None:
         """Writes a recording's files, then its line in the journal, which marks the files as complete."""
@@ -240,7 +252,7 @@ class RunFolder:
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:
         """Writes a file. Returns its path relative to the folder and its size in bytes, for the journal."""
-        path = self.folder / name
+        path = inside(self.folder, name)
         write(path)
         return name, path.stat().st_size
 

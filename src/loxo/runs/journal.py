@@ -18,7 +18,7 @@ from typing import Any
 
 from loxo.audio.storage import RangeFile, is_url
 from loxo.errors import LoxoError
-from loxo.files import atomic_file
+from loxo.files import atomic_file, inside, leads_out, parse_json
 
 JOURNAL = "journal.jsonl"
 DONE, TRUNCATED, FAILED = "done", "truncated", "failed"
@@ -62,7 +62,7 @@ class Journal:
         with self.path.open("rb") as file:
             for line in file:
                 try:
-                    entry = _entry(json.loads(line)) if line.endswith(b"\n") else None
+                    entry = _entry(parse_json(line)) if line.endswith(b"\n") else None
                 except (ValueError, TypeError, KeyError):
                     entry = None
                 if entry is None:
@@ -92,7 +92,7 @@ class Journal:
 
     def rows(self, path: str) -> list[Row]:
         """The events of a recording, which is given by its absolute path."""
-        rows: list[Row] = json.loads(self._text(path))["rows"]
+        rows: list[Row] = parse_json(self._text(path))["rows"]
         return rows
 
     def _text(self, path: str) -> bytes:
@@ -127,7 +127,7 @@ def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
         with io.BufferedReader(RangeFile(str(path))) if is_url(path) else Path(path).open("rb") as file:
             for line in file:
                 try:
-                    values = json.loads(line)
+                    values = parse_json(line)
                     rows = values["rows"]
                     yield _entry(values), rows
                 except (ValueError, TypeError, KeyError):
@@ -140,7 +140,7 @@ def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
 
 def read_run_journal(run: str | Path) -> Iterator[tuple[Entry, list[Row]]]:
     """read_journal for a run folder on a disk."""
-    return read_journal(Path(run, JOURNAL))
+    return read_journal(inside(run, JOURNAL))
 
 
 def _line(entry: Entry, rows: list[Row]) -> bytes:
@@ -156,4 +156,7 @@ def _entry(values: dict[str, Any]) -> Entry:
     del values["rows"]
     values["notes"] = tuple(values["notes"])
     values["files"] = tuple((str(name), int(size)) for name, size in values["files"])
-    return Entry(**values)
+    entry = Entry(**values)
+    if any(map(leads_out, (entry.name, *(name for name, _ in entry.files)))):
+        raise ValueError("a name leads out of the run folder")
+    return entry

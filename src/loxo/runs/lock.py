@@ -37,7 +37,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 def _hold(path: Path) -> int:
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        # A link of this name may lead to any file, which would be overwritten.
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             lock_file(handle)
         except BlockingIOError:

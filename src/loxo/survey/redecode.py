@@ -1,8 +1,9 @@
 """Decodes the kept frame scores of a run again, with other parameters, in seconds.
 
-The events are written into a new run folder; the old run is not changed. The scores are not copied: `from_scores` in
-the new run.json is the path of the folder that contains them, and read_scores reads them there. Sites, times, status
-and faults of each recording are copied from the old run. With the parameters of the old run, the new tables and
+The events are written into a new run folder; the old run is not changed. The new run has the same score files, as hard
+links where the disk has them; on object storage it has none. `from_scores` in the new run.json names the old run, but
+is never followed: a run folder may come from another person. Sites, times, status and faults of each recording are
+copied from the old run. With the parameters of the old run, the new tables and
 events.csv are identical to the old ones, byte for byte.
 
 Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the recording.
@@ -20,15 +21,18 @@ from typing import TYPE_CHECKING
 
 from loxo.audio.filenames import Names
 from loxo.audio.recording import RecordingError, probe
+from loxo.audio.roots import Roots
 from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.detect import Analysis
 from loxo.detection.frequency import measure
 from loxo.errors import LoxoError
 from loxo.events.table import events_frame
+from loxo.files import inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
 from loxo.runs.remote import check_place, open_run
-from loxo.runs.scores import read_score_file, score_path
+from loxo.runs.scores import FOLDER as SCORES
+from loxo.runs.scores import read_score_file, score_path, share_scores
 from loxo.runs.tables import parse_formats
 
 if TYPE_CHECKING:
@@ -51,13 +55,15 @@ def redecode(
     changes: Mapping[str, ByClass] | None = None,
     formats: Sequence[str] | str = ("raven",),
     names: Names | None = None,
+    recordings: str | Path | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SurveySummary:
     """Decodes the kept scores of the run folder `run` into the run folder `out`; see the module's docstring.
 
     `threshold` is as in loxo.detect. `changes` are decoding parameters that differ from those of the old run, see
-    `with_changes`. `names` is as in analyse; None uses the patterns of the old run. `out` and `work` are as in survey.
+    `with_changes`. `names` is as in analyse; None uses the patterns of the old run.
+    `recordings` is a folder or a server whose recordings may be opened, beside the known ones (loxo.audio.roots). `out` and `work` are as in survey.
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
     Raises LoxoError if `run` is not a run, has no kept scores, or is `out`; otherwise as survey does.
     """
@@ -66,11 +72,15 @@ def redecode(
     check_place(out, work)
     source = Path(run).absolute()
     config, parameters = read_run_config(source)
-    source = Path(parameters.get("from_scores") or source)  # where `run` itself was decoded from scores
     if source.resolve() == Path(out).resolve():
         raise LoxoError(f"{out}: this is the run itself. Give another folder, so that the run is not replaced.")
     if not parameters.get("keep_scores") and not parameters.get("from_scores"):
         raise LoxoError(f"{run}: this run has no kept scores. Run `loxo detect` with --keep-scores.")
+    if parameters.get("from_scores") and not inside(source, SCORES).is_dir():
+        raise LoxoError(
+            f"{run}: this run was decoded from the scores of {parameters['from_scores']} and has none itself. Give "
+            "that run, if you trust it."
+        )
     config = with_changes(config, changes or {})
     check_threshold(threshold, config.classes)
     if names is None:
@@ -84,6 +94,7 @@ def redecode(
         "names": dataclasses.asdict(names),
         "formats": list(parse_formats(formats)),
     }
+    roots = Roots([source.parent, *([] if recordings is None else [recordings])])
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}.values()
     with open_run(out, parameters, [], work) as folder:
         entries = [dataclasses.replace(entry, files=()) for entry in kept]
@@ -93,7 +104,9 @@ def redecode(
             done = len(entries) - len(todo)
             for entry, rows in read_run_journal(source):
                 if entry.path in todo:
-                    outcome = _again(entry, rows, source, config, threshold, names)
+                    outcome = _again(entry, rows, source, config, threshold, names, roots)
+                    if isinstance(outcome, Analysis) and folder.place == folder.folder:
+                        share_scores(source, folder.folder, entry.name)
                     folder.keep(dataclasses.replace(entry, files=()), outcome)
                     done += 1
                     if on_progress is not None:
@@ -106,7 +119,13 @@ def redecode(
 
 
 def _again(
-    entry: Entry, rows: Sequence[Row], source: Path, config: RunConfig, threshold: Threshold, names: Names
+    entry: Entry,
+    rows: Sequence[Row],
+    source: Path,
+    config: RunConfig,
+    threshold: Threshold,
+    names: Names,
+    roots: Roots,
 ) -> Analysis | str:
     """The new outcome of one recording, with the faults of the old run."""
     if entry.status == FAILED:
@@ -119,7 +138,7 @@ def _again(
         return f"{score_path(source, entry.name)}: its rows are {', '.join(kept.labels)}, not those of the run."
     samples = round(entry.analysed_s * config.sample_rate)
     found = decode(kept.scores, config, threshold=threshold, total_samples=samples)
-    found, note = _with_frequencies(found, entry, rows, config, samples)
+    found, note = _with_frequencies(found, entry, rows, config, samples, roots)
     return Analysis(
         events=events_frame(found.assign(recording=entry.recording).to_dict("records"), names),
         rows=kept.labels,
@@ -133,7 +152,7 @@ def _again(
 
 
 def _with_frequencies(
-    found: pd.DataFrame, entry: Entry, rows: Sequence[Row], config: RunConfig, samples: int
+    found: pd.DataFrame, entry: Entry, rows: Sequence[Row], config: RunConfig, samples: int, roots: Roots
 ) -> tuple[pd.DataFrame, str | None]:
     """The events with frequency bounds, copied where the old run has the same event; and a note on unmeasured ones."""
     import pandas as pd
@@ -146,6 +165,8 @@ def _with_frequencies(
     note = None
     if len(new):
         try:
+            if entry.recording not in roots:
+                raise RecordingError("It lies outside the known folders of recordings. Give --recordings.")
             new, note = measure(new, probe(entry.recording), config, samples)
         except RecordingError as error:
             note = f"{entry.recording}: the frequencies of some events could not be measured. {error}"

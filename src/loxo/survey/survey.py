@@ -24,6 +24,7 @@ from typing import Any
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
+from loxo.audio.roots import remember
 from loxo.detection.decode import Threshold, check_threshold
 from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.engine.engine import Engine, as_engine, choose_runtime, load_engine
@@ -105,6 +106,7 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
+    remember(found)
     own_processes = cluster is None and _worth(workers, len(found), _size(found[0])) > 1
     if own_processes:
         start_server()  # imports on another core what this process imports next

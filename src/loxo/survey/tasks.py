@@ -14,11 +14,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import probe
+from loxo.audio.urls import hide_secrets, request_url
 from loxo.detection.decode import Threshold
 from loxo.detection.detect import Analysis, Outcome, conclude
 from loxo.detection.shards import Part, join, make_grid, score_shard
@@ -56,6 +57,7 @@ class Task:
     shard: int  # or JOIN
     shard_minutes: float
     parts: tuple[Part, ...] = ()  # to join
+    source: str = field(default="", repr=False)  # the path, or its URL with secrets, which other processes need
 
 
 def count_shards(path: str, config: Any, window_overlap: float, shard_minutes: float) -> int:
@@ -77,6 +79,7 @@ def perform(task: Task, engine: Engine, options: Options, advance: Advance | Non
 
 
 def _perform(task: Task, engine: Engine, options: Options, advance: Advance | None) -> Result:
+    hide_secrets(task.source)
     recording = probe(task.path)
     grid = make_grid(recording, engine.config, options.window_overlap)
     parts = task.parts
@@ -229,4 +232,5 @@ class Schedule:
         parts: tuple[Part, ...] = ()
         if shard == JOIN:
             parts = tuple(self.store.load(index, n) for n in range(self._open[index].last + 1))
-        return Task(index, self.paths[index], shard, self.minutes, parts)
+        path = self.paths[index]
+        return Task(index, path, shard, self.minutes, parts, request_url(path))

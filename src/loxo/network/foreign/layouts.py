@@ -5,7 +5,6 @@ A layout is recognised by the names in the file. Loxo's names are those of the o
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from loxo.engine.model_file import HEADER
 from loxo.errors import LoxoError
+from loxo.files import parse_json
 
 # Loxo's name, and the part 0, 1, 2 (query, key, value) if three tensors of the file become one; otherwise -1
 Place = tuple[str, int]
@@ -144,7 +144,7 @@ LAYOUTS = (
 def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Layout:
     if HEADER in metadata:
         try:
-            architecture = json.loads(metadata[HEADER])["config"]["architecture"]
+            architecture = parse_json(metadata[HEADER])["config"]["architecture"]
         except (ValueError, KeyError, TypeError) as error:
             raise LoxoError(
                 f"{path}: the config in its header cannot be read ({error!r}). Fetch or save the file again."

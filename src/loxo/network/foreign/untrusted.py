@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -40,6 +41,7 @@ DTYPES = {
 }
 PLACEHOLDERS = ("numpy", "_codecs", "pytorch_lightning", "lightning", "argparse")  # packages whose objects are skipped
 TENSORS_ONLY = "Request a file that contains only tensors."
+LEGACY_PICKLES = 5  # a number, the protocol, the system, the content, the keys of the tensors
 PURE_BUILTINS = ("bytearray", "complex", "dict", "float", "frozenset", "int", "list", "set", "slice", "tuple")
 
 
@@ -93,6 +95,21 @@ class _TensorUnpickler(pickle.Unpickler):
         return data
 
 
+def _check_sizes(path: Path) -> None:
+    """Raises LoxoError for a pickle that asks for memory by a number: `bytearray(2**31)` takes 2 GiB from 30 bytes.
+
+    A file from before PyTorch 1.6 begins with LEGACY_PICKLES pickles. The data of the tensors follow.
+    """
+    with path.open("rb") as file:
+        for _ in range(LEGACY_PICKLES):
+            try:
+                for _, value, _ in pickletools.genops(file):
+                    if isinstance(value, str) and value.split()[-1:] == ["bytearray"]:
+                        raise LoxoError("it contains code (builtins.bytearray), not only tensors")
+            except ValueError:  # damaged here: torch.load stops at the same place and names the fault
+                return
+
+
 def _stored(archive: zipfile.ZipFile, name: str) -> bytes:
     if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:  # PyTorch never compresses: no zip bombs
         raise LoxoError("it is a compressed archive")
@@ -123,6 +140,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about the pickle's protocol
+                _check_sizes(path)
                 content = torch.load(path, map_location="cpu", weights_only=True)
         return _tensors_in(content), {}
     except LoxoError as error:
