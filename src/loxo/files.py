@@ -130,7 +130,7 @@ def inside(folder: str | Path, name: str) -> Path:
                 f"{path}: a symbolic link leads out of {folder}, so it is not followed. Replace the link by the files "
                 "themselves."
             )
-        mode = os.stat(real).st_mode
+        mode = Path(real).stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return path
     except (OSError, ValueError) as error:  # a name that this system cannot hold

@@ -138,7 +138,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """Returns the message of an error in one line of at most 200 characters, without secrets of URLs, or else its type."""
+    """Returns the message of an error in one line of at most 200 characters, or else its type; no secrets of URLs."""
     return " ".join(without_secrets(str(error)).split())[:200] or type(error).__name__
 
 

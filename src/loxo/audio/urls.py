@@ -16,8 +16,11 @@ SCHEMES = ("s3://", "https://", "http://")
 # Fields of a query that name an object. All other fields are removed from a URL that is stored or shown, because the
 # names of signatures and tokens differ from server to server.
 PUBLIC_FIELDS = frozenset(
-    ("id", "file", "fileid", "filename", "name", "path", "object", "item", "recording", "media", "uuid", "version")
-    + ("versionid", "generation", "rev", "revision", "ref", "v", "dl", "download", "raw", "format", "alt", "export")
+    (
+        *("id", "file", "fileid", "filename", "name", "path", "object", "item", "recording", "media", "uuid"),
+        *("version", "versionid", "generation", "rev", "revision", "ref", "v"),
+        *("dl", "download", "raw", "format", "alt", "export"),
+    )
 )
 # A password may contain any letter, also "/" and "?" that should have been escaped. A colon before digits is a port.
 _LOGIN = re.compile(r"[^/?#@\[]*:(?!\d*(?:[/?#]|$))[^@]*@|[^/?#]*@")
@@ -68,7 +71,7 @@ def hide_secrets(path: str) -> str:
 
 
 def request_url(public: str) -> str:
-    """The URL for a request, or a local path unchanged: with the secrets that hide_secrets has kept for it, or the login for its server."""
+    """The URL for a request: with the secrets that hide_secrets has kept for it. A local path is returned unchanged."""
     if not is_url(public):
         return public
     known = _secret_urls.get(public)

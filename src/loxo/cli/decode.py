@@ -79,7 +79,7 @@ def decode(
     recordings: Annotated[
         str | None,
         typer.Option(
-            help="Folder or server of the recordings, if this computer does not know it: new events are measured there.",
+            help="Folder or server of the recordings, if this computer does not know it. New events are measured.",
         ),
     ] = None,
     format: Format = "raven",

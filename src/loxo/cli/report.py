@@ -30,9 +30,7 @@ def report(
     ] = None,
     recordings: Annotated[
         str | None,
-        typer.Option(
-            help="Folder to search for recordings that were moved, or the address of a server that may be asked for them."
-        ),
+        typer.Option(help="Folder to search for recordings that were moved, or the address of a server that has them."),
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for all figures as SVG and PNG.")] = None,
 ) -> None:

@@ -26,9 +26,7 @@ def review(
     ] = ("127.0.0.1"),
     recordings: Annotated[
         str | None,
-        typer.Option(
-            help="Folder to search for recordings that were moved, or the address of a server that may be asked for them."
-        ),
+        typer.Option(help="Folder to search for recordings that were moved, or the address of a server that has them."),
     ] = None,
     reviewer: Annotated[str | None, typer.Option(help="Your name in the decision log; default: the account name.")] = (
         None

@@ -154,12 +154,9 @@ def _split_tabs(text: str) -> list[tuple[int, list[str]]]:
 
 def _split_csv(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = ([cell.strip() for cell in row] for row in reader)
     try:
-        lines = [
-            (reader.line_num, [original_cell(cell.strip()) for cell in row])
-            for row in reader
-            if any(map(str.strip, row))
-        ]
+        lines = [(reader.line_num, list(map(original_cell, row))) for row in rows if any(row)]
     except csv.Error as error:
         raise LoxoError(
             f"{path}, line {reader.line_num}: this is not a line of a table ({error}). Correct it."

@@ -10,8 +10,8 @@ any line ends and with Windows paths (`cells.py`). A file offset is used before 
 cumulative over the recordings of a table. The rows of one selection in several views or channels are one event. Rows
 that mark a recording without calls (`DUMMY_NoEles`, BirdNET's `nocall`) are not events; their recordings are listed in
 `events.attrs["without_events"]`. Text that a spreadsheet would read as a formula is written with an apostrophe before
-it, which reading removes (`cells.safe_cell`). No row is dropped silently: a row without a valid position raises LoxoError with its
-line number, or is reported in `events.attrs["problems"]` (`rows.py`).
+it, which reading removes (`cells.safe_cell`). No row is dropped silently: a row without a valid position raises
+LoxoError with its line number, or is reported in `events.attrs["problems"]` (`rows.py`).
 """
 
 from __future__ import annotations

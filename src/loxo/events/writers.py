@@ -52,7 +52,7 @@ class AudacityWriter:
     def write(self, events: pd.DataFrame, path: str | Path) -> None:
         check_events(events)
         rows = sort_events(events)[["start_s", "end_s", "label", "score"]].itertuples(index=False)
-        lines = [f"{start:.6f}\t{end:.6f}\t{safe_cell(label)} {score:.2f}\n" for start, end, label, score in rows]
+        lines = [f"{start:.6f}\t{end:.6f}\t{safe_cell(f'{label} {score:.2f}')}\n" for start, end, label, score in rows]
         write_atomically(path, "".join(lines).encode())
 
 

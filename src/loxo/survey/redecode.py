@@ -63,7 +63,8 @@ def redecode(
 
     `threshold` is as in loxo.detect. `changes` are decoding parameters that differ from those of the old run, see
     `with_changes`. `names` is as in analyse; None uses the patterns of the old run.
-    `recordings` is a folder or a server whose recordings may be opened, beside the known ones (loxo.audio.roots). `out` and `work` are as in survey.
+    `recordings` is a folder or a server whose recordings may be opened, beside the known ones (loxo.audio.roots).
+    `out` and `work` are as in survey.
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
     Raises LoxoError if `run` is not a run, has no kept scores, or is `out`; otherwise as survey does.
     """

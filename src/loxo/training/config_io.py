@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
 from loxo.training.config import FORMER_NAMES, TrainingConfig
 
@@ -217,7 +218,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _type_error(name, value, kind)
-    return value
+    return hide_secrets(value) if isinstance(value, str) else value  # configs are stored
 
 
 def _type_error(name: str, value: Any, kind: Any) -> LoxoError:
