@@ -68,7 +68,7 @@ def changed_record(run, change) -> None:
 
 def in_each_row(**values):
     def way(run, outside):
-        texts = {key: text.replace("OUTSIDE", str(outside)) for key, text in values.items()}
+        texts = {key: text and text.replace("OUTSIDE", str(outside)) for key, text in values.items()}
         changed_record(run, lambda record: [row.update(texts) for row in record["recordings"]])
 
     return way
@@ -147,7 +147,7 @@ WAYS = {
     "table with backslashes": in_each_row(table="tables\\..\\..\\..\\home\\outside\\victim.txt"),
     "table with a drive letter": in_each_row(table="C:victim.txt"),
     "table with NUL": in_each_row(table="tables/a\0b"),
-    "name in the record with dots": in_each_row(name="../../../home/outside/tables/../../outside/victim"),
+    "name in the record with dots": in_each_row(table=None, name="../../../home/outside/tables/../../outside/victim"),
     "scores of another folder": scores_elsewhere,
     "another recording of the user": another_recording,
     "another recording in a table": another_begin_path,

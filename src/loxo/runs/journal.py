@@ -63,7 +63,7 @@ class Journal:
             for line in file:
                 try:
                     entry = _entry(parse_json(line)) if line.endswith(b"\n") else None
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, OverflowError):
                     entry = None
                 if entry is None:
                     break
@@ -130,7 +130,7 @@ def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
                     values = parse_json(line)
                     rows = values["rows"]
                     yield _entry(values), rows
-                except (ValueError, TypeError, KeyError):
+                except (ValueError, TypeError, KeyError, OverflowError):
                     return  # incomplete, after an interruption
     except OSError as error:
         raise LoxoError(

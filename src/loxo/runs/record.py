@@ -30,7 +30,7 @@ from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 RECORD = "run.json"
 
 # What a wrong value in a run record raises while it is read
-FIELD_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
+FIELD_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
