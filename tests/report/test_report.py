@@ -159,3 +159,14 @@ def test_the_command_writes_a_report_or_one_sentence_about_a_fault(tmp_path, mon
             raise SystemExit(0)
         captured = capsys.readouterr()
         assert (stopped.value.code or 0) == code and words in captured.out + captured.err
+
+
+def test_labels_of_a_stranger_start_no_formula_in_the_tables(tmp_path):
+    name, label = "=x_20200101_000000.wav", "=1+1"
+    run = write_run(tmp_path / "run", [recording(name)], [event(name, 1.0, label)])
+    assert "'=1+1" not in read_run(run).labels
+    report(run)
+    tables = list(run.glob("report.*.csv"))
+    assert len(tables) > 3
+    for path in tables:
+        assert not any(cell.startswith("=") for line in path.read_text().splitlines() for cell in line.split(",")), path

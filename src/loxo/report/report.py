@@ -182,9 +182,8 @@ def write_table(out: Path, name: str, table: pd.DataFrame) -> Path:
     with atomic_file(path) as file:
         text = table.select_dtypes(["object", "string"]).columns
         safe = {name: table[name].map(lambda cell: safe_cell(cell) if isinstance(cell, str) else cell) for name in text}
-        table.assign(**safe).to_csv(
-            file, index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S", float_format="%.6g"
-        )
+        table = table.assign(**safe).rename(columns=safe_cell)  # some columns have the name of a label
+        table.to_csv(file, index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S", float_format="%.6g")
     return path
 
 

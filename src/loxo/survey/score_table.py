@@ -288,7 +288,7 @@ def _with_scores(
         rows.append((line, row, [f"{score:.6f}" for score in scores[k]] if k in scores else [""] * len(classes)))
     if delimiter == "\t":  # the lines stay as they are, except for formulas: quotes have no meaning in Raven tables
         lines = ["\t".join(safe_cell(original_cell(cell)) for cell in line.split("\t")) for line in text.split("\n")]
-        lines[0] = first_line(text)
+        lines[0] = next(line for line in lines if line.strip())
         width = len(cells.header)
         return "".join(
             "\t".join([lines[line - 1] + "\t" * max(width - 1 - lines[line - 1].count("\t"), 0), *more]) + "\n"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import probe
-from loxo.audio.urls import hide_secrets, request_url
+from loxo.audio.urls import hide_secrets, request_url, without_secrets
 from loxo.detection.decode import Threshold
 from loxo.detection.detect import Analysis, Outcome, conclude
 from loxo.detection.shards import Part, join, make_grid, score_shard
@@ -72,7 +72,7 @@ def perform(task: Task, engine: Engine, options: Options, advance: Advance | Non
     except LoxoError as error:
         return str(error)
     except Exception as error:  # one recording never stops a run
-        return f"{task.path}: the analysis failed with {type(error).__name__}: {error}"
+        return f"{task.path}: the analysis failed with {type(error).__name__}: {without_secrets(str(error))}"
     if isinstance(result, Analysis) and not options.keep_scores:
         return replace(result, scores=result.scores[:, :0])
     return result
