@@ -43,7 +43,7 @@ COLUMN_NAMES = {
     "notes": ("notes", "note", "comments", "comment", "tag1", "tag2", "tag3", "tags"),
 }
 # Spreadsheets remove quotes, and some of them spaces. The last four letters are full-width =, +, - and @.
-_FORMULA = re.compile("(?:[\\s'\"]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]).", re.DOTALL)
+_FORMULA = re.compile("[\\s'\"]*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20].", re.DOTALL)
 UNITS = ("s", "sec", "secs", "second", "seconds", "hz")
 
 
