@@ -1,11 +1,26 @@
-"""Files are written whole or not at all, and are on the disk when the call returns."""
+"""Files are written whole or not at all, and are on the disk when the call returns. Names of files, links."""
 
 import os
+import re
 
 import pytest
 
 from loxo.errors import LoxoError
-from loxo.files import atomic_file, inside, leads_out, lock_file, parse_json, without_fsync, write_atomically
+from loxo.files import (
+    RESERVED_NAMES,
+    atomic_file,
+    escape,
+    inside,
+    leads_out,
+    lock_file,
+    parse_json,
+    portable_name,
+    unescape,
+    walk,
+    walk_files,
+    without_fsync,
+    write_atomically,
+)
 
 
 @pytest.fixture
@@ -66,6 +81,71 @@ def test_a_write_error_leaves_the_old_file(tmp_path):
         file.write("new")
         raise OSError(28, "No space left on device")
     assert path.read_text() == "old" and [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("a\tb\r\nc", "a<09>b<0D><0A>c"),
+        ("caf\udce9", "caf<E9>"),  # a byte that is not UTF-8
+        ("\udc85\x85\u2028\ud83d", "<DC85><85><2028><D83D>"),
+        ("caf\u00e9 \u6f22 a<b <41>", "caf\u00e9 \u6f22 a<b <41>"),
+    ],
+)
+def test_characters_that_a_table_cannot_hold_become_codes(text, written):
+    assert escape(text) == escape(written) == written
+    assert unescape(written) == text
+    assert written.encode().decode().splitlines() == [written]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a\tb", "a\nb", "a\rb", "a:b", 'a"<>|?*b', "a\\b", "caf\udce9", "CON", "con.2020", "com1 ", "..", ""),
+        *("x" * 249, "\u6f22" * 78, "x./a", "x /a", "NUL/a", "y" * 255 + "/a", "a.selections.txt/b", "a.npz/b"),
+    ],
+)
+def test_a_name_that_some_disk_refuses_is_changed_and_stays_unique(name):
+    portable = portable_name(name)
+    for part in portable.split("/"):
+        assert part and len(f"{part}.selections.txt".encode()) <= 255 and not part.endswith((".", " "))
+        assert not set(part) & set('\t\r\n<>:"|?*\\') and part.split(".")[0].upper() not in RESERVED_NAMES
+    assert portable != name and re.search("-[0-9a-f]{8}(/|$)", portable)
+    assert portable_name(f"{name}_") != portable and portable_name(name) == portable
+    assert not {part for part in portable.split("/")[:-1] if part.endswith((".txt", ".npz"))}
+
+
+@pytest.mark.parametrize("name", ["a", "nn01/2020-01-01 00.00.00", "caf\u00e9", "x" * 220, ".a", "a.txt", "CONGO"])
+def test_usual_names_stay(name):
+    assert portable_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "\u6f22" * 85, "x" * 251 + ".txt"])
+def test_a_file_may_have_the_longest_name_of_the_disk(tmp_path, name):
+    write_atomically(tmp_path / name, b"1")
+    assert list(tmp_path.iterdir()) == [tmp_path / name]
+
+
+def test_a_walk_follows_links_and_searches_each_folder_once(tmp_path):
+    for name in ("r/sub/b", "r/a", "other/deep/d", "other/c", "r/.hidden/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    links = {
+        "r/0": "../other",
+        "r/1": "../other",
+        "r/up": "..",
+        "r/sub/loop": ".",
+        "r/gone": "nowhere",
+        "r/self": "self",
+    }
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    faults = []
+    found = dict(walk([tmp_path / "r"], lambda path, error: faults.append(path.name)))
+    names = {folder.relative_to(tmp_path).as_posix(): names for folder, names in found.items() if names is not None}
+    assert names == {"r": ["a"], "r/sub": ["b"], "r/0": ["c"], "r/0/deep": ["d"], "r/up": []}
+    assert faults == ["gone", "self"]
+    assert len(list(walk_files(tmp_path / "r"))) == 4
 
 
 def test_a_draft_does_not_follow_a_link_of_its_name(tmp_path):

@@ -1,16 +1,18 @@
-"""Atomic writing of files, paths that stay inside a folder, and JSON from outside.
+"""Files: writing them completely or not at all, names that disks and tables can hold, the search through folders.
 
-A file is written completely or not at all. A name in a file that another person may have written is used as a path only
-through `inside`, and such JSON is read only with `parse_json`.
+A name in a file that another person may have written is used as a path only through `inside`, and such JSON is read
+only with `parse_json`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -22,6 +24,22 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+MAX_NAME_BYTES = 255  # of a file name, on the usual file systems
+MAX_STEM_BYTES = 220  # leaves room for the suffixes of tables
+RESERVED_NAMES = {
+    "CON",
+    "PRN",
+    "AUX",
+    "NUL",
+    *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)),
+}  # Windows
+
+# What a line of a table or UTF-8 cannot hold: control characters, line separators, halves of surrogate pairs. A byte of
+# a file name that is not UTF-8 is such a half in Python.
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ESCAPED = re.compile("<([0-9A-F]{2}|[0-9A-F]{4})>")
+_NOT_PORTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\\\]')
 
 _use_fsync: ContextVar[bool] = ContextVar("_use_fsync", default=True)
 
@@ -49,7 +67,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     LoxoError if the file cannot be written.
     """
     path = Path(path)
-    draft = path.with_name(f".{path.name[:200]}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{shorten(path.name, MAX_NAME_BYTES - 20)}.{os.getpid()}.tmp")
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,6 +100,120 @@ def write_atomically(path: str | Path, content: bytes) -> None:
     """Writes `content` to a file with atomic_file."""
     with atomic_file(path, "wb") as file:
         file.write(content)
+
+
+def escape(text: str) -> str:
+    """The text as it is written into a table or printed: characters that a line or UTF-8 cannot hold become codes.
+
+    A code is the hexadecimal number of the byte or character in angle brackets: <09> for TAB, <0A> for a line feed,
+    <E9> for a byte E9 that is not UTF-8. `unescape` returns the original text, if it contained no such code. A second
+    call changes nothing.
+    """
+    return _UNWRITABLE.sub(lambda found: f"<{_code(found[0]):02X}>", text)
+
+
+def unescape(text: str) -> str:
+    """The text that `escape` has converted. A text without such codes is returned as it is."""
+
+    def original(found: re.Match[str]) -> str:
+        number = int(found[1], 16)
+        character = chr(0xDC00 + number if 0xA0 <= number <= 0xFF else number)
+        return character if _UNWRITABLE.match(character) else found[0]
+
+    return _ESCAPED.sub(original, text) if "<" in text else text
+
+
+def _code(character: str) -> int:
+    number = ord(character)
+    return number - 0xDC00 if 0xDCA0 <= number <= 0xDCFF else number
+
+
+def portable_name(name: str) -> str:
+    """A name for files, with "/" between folders, that Linux, macOS, Windows and exFAT disks accept.
+
+    In each part, refused characters become "_", and a part longer than MAX_STEM_BYTES is shortened. A changed part ends
+    with -xxxxxxxx, from the SHA-256 of the original part, so different names stay different. The last part is without
+    its suffix.
+    """
+    *folders, last = name.split("/")
+    # Windows drops dots and spaces at the end of a folder. A table and a folder must not have the same name.
+    stems = [re.sub(r"\.(txt|npz)$", r"_\1", folder.rstrip(". "), flags=re.IGNORECASE) for folder in folders]
+    return "/".join([*map(_portable, folders, stems), _portable(last, last)])
+
+
+def _portable(original: str, stem: str) -> str:
+    clean = _NOT_PORTABLE.sub("_", stem)
+    if not clean.strip(". ") or clean.split(".")[0].strip().upper() in RESERVED_NAMES:
+        clean = "_" + clean.strip(". ")
+    if clean == original and len(_utf8(clean)) <= MAX_STEM_BYTES:
+        return original
+    return f"{_cut(clean, MAX_STEM_BYTES - 9)}-{_hash(original)}"
+
+
+def shorten(name: str, limit: int) -> str:
+    """A file name of at most `limit` bytes; a shortened name ends with a hash of the original one."""
+    return name if len(_utf8(name)) <= limit else f"{_cut(name, limit - 9)}-{_hash(name)}"
+
+
+def _cut(name: str, limit: int) -> str:
+    """The beginning of a name, at most `limit` bytes, without a part of a character."""
+    return _utf8(name)[:limit].decode(errors="ignore")
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(_utf8(name)).hexdigest()[:8]
+
+
+def _utf8(name: str) -> bytes:
+    return name.encode(errors="surrogatepass")
+
+
+def walk(
+    folders: Iterable[Path], on_fault: Callable[[Path, OSError], None] = lambda path, error: None
+) -> Iterator[tuple[Path, list[str] | None]]:
+    """The folders and all their subfolders, each with the names of its files, or with None if it was searched already.
+
+    Symbolic links to folders are followed after all other folders, so the result does not depend on the names of
+    links. A folder that several links or several of the given folders reach is searched once; loops therefore end.
+    Hidden files and folders are skipped. `on_fault` receives each folder that cannot be read, and each link that leads
+    nowhere.
+    """
+    searched: set[str] = set()
+    todo = deque((folder, os.path.realpath(folder)) for folder in folders)
+    links: deque[tuple[Path, str]] = deque()
+    while todo or links:
+        folder, real = (todo or links).popleft()
+        if real in searched:
+            yield folder, None
+            continue
+        searched.add(real)
+        try:
+            with os.scandir(folder) as entries:
+                found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda e: e.name)
+        except OSError as error:
+            on_fault(folder, error)
+            continue
+        names = []
+        for entry in found:
+            path = folder / entry.name
+            try:
+                if stat.S_ISDIR(entry.stat().st_mode):
+                    if entry.is_symlink():
+                        links.append((path, os.path.realpath(path)))
+                    else:
+                        todo.append((path, os.path.join(real, entry.name)))  # noqa: PTH118 (text)
+                    continue
+            except OSError as error:
+                if entry.is_symlink():
+                    on_fault(path, error)
+                    continue
+            names.append(entry.name)
+        yield folder, names
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """All files of `walk`, sorted by path. Faults are skipped."""
+    return iter(sorted(inside / name for inside, names in walk([folder]) for name in names or ()))
 
 
 def lock_file(handle: int) -> None:

@@ -208,3 +208,65 @@ def test_find_recordings_searches_folders_and_reports_problems(tmp_path):
     assert found == [tmp_path / "a/y.flac", tmp_path / "b/x.WAV", tmp_path / "odd.dat"]
     assert [path.name for path, _ in problems] == ["no", "c"]
     assert "no such file" in problems[0][1] and "contains no recordings" in problems[1][1]
+
+
+def test_recordings_behind_links_are_found_once(tmp_path):
+    for name in ("r/a.wav", "r/sub/b.wav", "other/c.wav", "empty/x.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    links = {"r/card2": "../other", "r/again": "../other", "r/up": "..", "r/sub/loop": ".", "r/gone": "nowhere"}
+    links |= {"r/x.wav": "nowhere.wav", "only": "r", "empty/link": "../other"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    own = [tmp_path / "r/a.wav", tmp_path / "r/sub/b.wav"]
+    found, problems = find_recordings([tmp_path / "r"])
+    assert found == [own[0], tmp_path / "r/again/c.wav", own[1]]
+    assert [path.name for path, _ in problems] == ["gone", "x.wav"]
+    assert all(sentence.startswith(f"{path}: this link leads nowhere") for path, sentence in problems)
+    assert find_recordings([tmp_path / "r", tmp_path / "other"])[0] == [tmp_path / "other/c.wav", *own]
+    assert find_recordings([str(tmp_path / "r/**/*.wav")])[0] == found  # a pattern does not run in circles either
+    assert find_recordings([tmp_path / "only/a.wav", tmp_path / "r"])[0][0] == tmp_path / "only/a.wav"
+    assert len(find_recordings([tmp_path / "only/a.wav", tmp_path / "r"])[0]) == 3
+    assert find_recordings([tmp_path / "empty"])[0] == [tmp_path / "empty/link/c.wav"]
+    (path, sentence) = find_recordings([tmp_path / "r/gone"])[1][0]
+    assert path == tmp_path / "r/gone" and "leads nowhere" in sentence
+
+
+def test_two_names_with_the_same_code_in_tables_are_a_problem(tmp_path):
+    for name in ("a\tb.wav", "a<09>b.wav", "a<09>c.wav"):
+        (tmp_path / name).touch()
+    found, ((path, sentence),) = find_recordings([tmp_path])
+    assert [path.name for path in found] == ["a\tb.wav", "a<09>c.wav"] and path.name == "a<09>b.wav"
+    assert sentence.startswith(f"{path}: in tables, this name is the same")
+
+
+@pytest.mark.parametrize("value", [1e6, 1e10, 1e19, 1e20, 3e38, -1e12, np.nan, np.inf])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wild_sample_is_silence(tmp_path, value, channels):
+    samples = noise(3.0, RATE, channels)
+    wild = samples.copy()
+    samples[5000, -1], wild[5000, -1] = 0.0, value
+    blocks = stream(probe(write(tmp_path / "a.wav", wild, RATE, subtype="FLOAT")), RATE)
+    given = np.concatenate(list(blocks))
+    assert blocks.zeroed == 1 and np.array_equal(given, samples.mean(axis=1, dtype=np.float32))
+
+
+@pytest.mark.parametrize("scale", [1, 2.0**15, 2.0**23, 2.0**31])
+@pytest.mark.parametrize("background", [0.0, 1e-5, 0.3])
+def test_loud_samples_of_any_scale_are_no_wild_ones(tmp_path, scale, background):
+    samples = background * noise(10.0, RATE)
+    samples[20000:21000] = np.random.default_rng(1).uniform(-1, 1, (1000, 1))  # a shot of 0.25 s
+    path = write(tmp_path / "a.wav", (samples * scale).astype(np.float32), RATE, subtype="FLOAT")
+    blocks = stream(probe(path), RATE)
+    given = np.concatenate(list(blocks))
+    assert blocks.zeroed == 0 and np.array_equal(given, (samples[:, 0] * scale).astype(np.float32))
+
+
+def test_the_recording_with_one_sample_of_1e20_is_read_whole(shared):
+    path = shared / "cases/recordings/one-sample-1e20.wav"
+    if not path.is_file():
+        pytest.skip("this input is not in ../shared/cases")
+    expected, rate = soundfile.read(path, dtype="float32")
+    expected[np.abs(expected) > 1e19] = 0
+    blocks = stream(probe(path), rate)
+    assert np.array_equal(np.concatenate(list(blocks)), expected) and blocks.zeroed == 1 and blocks.fault is None

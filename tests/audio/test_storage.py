@@ -259,6 +259,12 @@ def test_recordings_are_found_by_index_pages_of_a_web_server(serve):
     assert len(read(found[0], RATE)) == RATE
 
 
+def test_folders_of_a_web_server_that_lead_back_to_themselves_are_a_problem(serve):
+    server = serve({f"/rec/{'loop/' * depth}": b'<a href="a.wav">a</a><a href="loop/">l</a>' for depth in range(60)})
+    ((path, sentence),) = find_recordings([f"{server.url}/rec/"])[1]
+    assert sentence.startswith(f"{path}: ") and "nested more than" in sentence
+
+
 def test_damaged_objects_have_the_same_faults_as_local_files(s3):
     data = bytearray(sound(noise(10)))
     recording = probe(s3.put("cut.wav", bytes(data[: len(data) // 2])))

@@ -120,10 +120,10 @@ def test_several_recordings_need_durations_and_have_cumulative_begin_times(tmp_p
     np.testing.assert_allclose(again["start_s"], events["start_s"], atol=1e-6)
 
 
-def test_a_label_with_a_tab_raises(tmp_path):
-    with pytest.raises(LoxoError, match="TAB"):
-        write_raven(events_frame([{**rows(1)[0], "label": "a\tb"}]), tmp_path / "a.txt")
-    assert not list(tmp_path.iterdir())
+def test_text_that_a_table_cannot_hold_becomes_codes(tmp_path):
+    write_raven(events_frame([{**rows(1)[0], "label": "a\tb", "recording": "c\n.wav"}]), tmp_path / "a.txt")
+    events = read_raven(tmp_path / "a.txt")
+    assert list(events["label"]) == ["a<09>b"] and list(events["recording"]) == ["c<0A>.wav"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])

@@ -12,6 +12,7 @@ decoder written in C is raised after the decoder has returned.
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -77,7 +78,8 @@ def open_libsndfile(
     """
     if isinstance(path, Path) and length_field is None:
         try:
-            sound = soundfile.SoundFile(path)
+            # soundfile refuses a str with bytes that are not UTF-8.
+            sound = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
         except soundfile.LibsndfileError as error:
             raise DecodeError(str(error)) from error
         with sound:

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loxo.audio.remote import StorageError
-from loxo.audio.storage import WILDCARD, is_url, list_names, read_bytes
+from loxo.audio.storage import WILDCARD, glob_to_regex, is_url, list_names, read_bytes
 from loxo.audio.urls import hide_secrets, public_url
+from loxo.errors import with_path
+from loxo.files import escape, walk
 
 WAVE_SUFFIXES = (".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".caf")
 COMPRESSED_SUFFIXES = (".flac", ".ogg", ".oga", ".opus", ".mp3")
@@ -29,14 +31,17 @@ Problem = tuple[RecordingPath, str]
 def find_recordings(paths: Iterable[str | Path]) -> tuple[list[RecordingPath], list[Problem]]:
     """Returns the recordings in files, folders, patterns, lists and URLs, each once, and problems as (path, sentence).
 
-    Folders are searched with all their subfolders for the suffixes in SUFFIXES, in any case. Hidden files and folders
-    are skipped, including macOS's `._*`. A file given by name is accepted with any suffix, except that .txt and .lst
-    files are lists. A list has one path, pattern or URL per line, relative to the list's folder or else to the current
-    folder. Lines that start with # are comments. In patterns, `**` matches any number of folders. A URL with one of the
+    Folders are searched with all their subfolders for the suffixes in SUFFIXES, in any case. Symbolic links to folders
+    are followed, and each folder is searched once (loxo.files.walk). A link that leads nowhere is a problem. Hidden
+    files and folders are skipped, including macOS's `._*`. A file given by name is accepted with any suffix, except
+    that .txt and .lst files are lists. A list has one path, pattern or URL per line, relative to the list's folder or
+    else to the current folder. Lines that start with # are comments. In patterns, `**` matches any number of folders,
+    also behind links. A URL with one of the
     SUFFIXES is a recording (it is not checked here whether it exists); any other URL is a folder.
     Local files come first, as Path, then URLs, as str; each group is sorted.
     """
     found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     urls: dict[str, None] = {}
     problems: list[Problem] = []
     requested: dict[str, str] = {}  # URLs with their secrets
@@ -48,21 +53,37 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[RecordingPath], l
                 problems.append((path, f"{path}: {DIFFERENT_QUERY}"))
             _find_urls(path, urls, problems)
         elif path.is_dir():
-            files = []
-            for folder, folders, names in os.walk(path, onerror=lambda e: problems.append(_unreadable(e))):
-                folders[:] = sorted(name for name in folders if not name.startswith("."))
-                files += [
-                    Path(folder, name) for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)
-                ]
-            if not files:
-                problems.append((path, f"{path}: the folder contains no recordings ({', '.join(SUFFIXES)})."))
-            for file in files:
-                found.setdefault(os.path.abspath(file), file)  # noqa: PTH100 (links are not followed)
+            folders.setdefault(os.path.abspath(path), path)  # noqa: PTH100 (links are not followed)
         elif path.exists():
-            found.setdefault(os.path.abspath(path), path)  # noqa: PTH100
+            found.setdefault(os.path.join(os.path.realpath(path.parent), path.name), path)  # noqa: PTH118 (text)
+        elif path.is_symlink():
+            problems.append(_fault(path))
         else:
             problems.append((path, f"{path}: there is no such file or folder. Check the path."))
-    return [*sorted(found.values()), *sorted(urls)], problems
+    used: set[str] = set()  # folders with recordings below
+    for folder, names in walk(folders.values(), lambda path, error: problems.append(_fault(path, error))):
+        files = [name for name in names or () if name.lower().endswith(SUFFIXES)]
+        real = os.path.realpath(folder) if files else ""
+        for name in files:
+            found.setdefault(os.path.join(real, name), folder / name)  # noqa: PTH118 (text)
+        apparent = os.path.abspath(folder)  # noqa: PTH100
+        if files or (names is None and apparent not in folders):
+            _add_with_parents(apparent, used)
+    for given, path in folders.items():
+        if given not in used:
+            problems.append((path, f"{path}: the folder contains no recordings ({', '.join(SUFFIXES)})."))
+    named: dict[str, Path] = {}
+    for path in sorted(found.values()):
+        if named.setdefault(escape(str(path)), path) != path:
+            sentence = "in tables, this name is the same as that of another recording. Rename one of the two"
+            problems.append((path, f"{path}: {sentence}."))
+    return [*named.values(), *sorted(urls)], [(path, with_path(path, sentence)) for path, sentence in problems]
+
+
+def _add_with_parents(folder: str, used: set[str]) -> None:
+    while folder not in used:
+        used.add(folder)
+        folder = os.path.dirname(folder)  # noqa: PTH120 (text)
 
 
 def list_recordings(prefix: str, suffixes: Iterable[str] | None = None) -> list[str]:
@@ -85,7 +106,7 @@ def _expand(paths: Iterable[str | Path], problems: list[Problem], listed: bool =
         elif is_url(path):
             yield str(path)
         elif WILDCARD.search(str(path)) and not Path(path).exists():
-            hits = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207 (patterns may be absolute)
+            hits = sorted(_glob(str(path), problems))
             hits = [hit for hit in hits if Path(hit).is_dir() or hit.lower().endswith(SUFFIXES)]
             if str(path).endswith("**"):  # the files in these folders are already among the hits
                 hits = [hit for hit in hits if not Path(hit).is_dir()]
@@ -96,6 +117,23 @@ def _expand(paths: Iterable[str | Path], problems: list[Problem], listed: bool =
             yield from map(Path, hits)
         else:
             yield Path(path)
+
+
+def _glob(pattern: str, problems: list[Problem]) -> Iterable[str]:
+    """The files and folders that match a local pattern. Behind `**`, links are followed as `walk` does."""
+    head, stars, tail = pattern.partition("**")
+    if not stars:
+        return glob.glob(pattern)  # noqa: PTH207 (patterns may be absolute)
+    head, _, start = head.replace(os.sep, "/").rpartition("/")
+    begins = glob.glob(head or ("/" if pattern.startswith(("/", os.sep)) else "."))  # noqa: PTH207
+    below = glob_to_regex(start + stars + tail.replace(os.sep, "/"), any_character="[^/]")
+    hits = []
+    for begin in sorted(filter(os.path.isdir, begins)):
+        for folder, names in walk([Path(begin)], lambda path, error: problems.append(_fault(path, error))):
+            found = [] if names is None else [folder, *(folder / name for name in names)]
+            below_begin = (path for path in found if path != Path(begin))
+            hits += [str(path) for path in below_begin if below.fullmatch(path.relative_to(begin).as_posix())]
+    return hits
 
 
 def _read_list(path: str | Path) -> Iterable[str | Path]:
@@ -128,7 +166,8 @@ def _find_urls(url: str, urls: dict[str, None], problems: list[Problem]) -> None
     urls.update(dict.fromkeys(listed))
 
 
-def _unreadable(error: OSError) -> tuple[Path, str]:
-    return Path(
-        error.filename
-    ), f"{error.filename}: the folder cannot be read ({error.strerror}). Check its permissions."
+def _fault(path: Path, error: OSError | None = None) -> Problem:
+    if path.is_symlink() and not path.exists():
+        return path, f"{path}: this link leads nowhere. Connect the disk that it leads to, or remove the link."
+    reason = error.strerror or error if error else "not a folder"
+    return path, f"{path}: the folder cannot be read ({reason}). Check its permissions."

@@ -22,6 +22,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from loxo.audio.channels import ChannelCheck
 from loxo.audio.decoders import DecodeError, Decoder, open_libsndfile, open_pyav, pyav_format
 from loxo.audio.headers import DataChunk, ogg_duration_s, ogg_end_missing, read_data_chunk
 from loxo.audio.mpeg import mp3_duration_s
@@ -46,6 +47,10 @@ TOLERATED_LOSS_S, TOLERATED_MP3_LOSS_S = 0.05, 0.5  # decoders may drop less tha
 BLOCK_S = 30.0
 CONTEXT_SAMPLES = 1024  # length of one side of the resampling filter, in output samples
 RETRY_BLOCK_FRAMES = 256  # a block that cannot be decoded is read again in blocks of this length
+
+# A sample is wild if it exceeds MAX_SAMPLE, or WILD_RATIO times the level that 99 % of the samples in its block do not
+# exceed (at least 1, full scale). Floats may be scaled as integers of up to 32 bits, so the limit follows the level.
+MAX_SAMPLE, WILD_RATIO = 2.0**32, 1e5
 
 Samples = NDArray[np.float32]
 
@@ -207,17 +212,19 @@ def stream(
     start: int = 0,
     stop: int | None = None,
     channel: int | None = None,
+    compare: bool = False,
 ) -> Stream:
     """Returns the samples [start, stop) of a recording at `sample_rate` as an iterable of blocks. See Stream.
 
-    `channel` counts from 0; the default is the mean of all channels.
+    `channel` counts from 0; the default is the mean of all channels. With `compare`, the channels are compared.
     Raises RecordingError for a channel that does not exist. The recording is opened when the iteration starts.
     """
     if channel is not None and not 0 <= channel < recording.channels:
         raise RecordingError(f"{recording.path}: there is no channel {channel}. Use 0 to {recording.channels - 1}.")
     total = recording.samples_at(sample_rate)
     stop = total if stop is None else min(stop, total)
-    return Stream(recording, sample_rate, block_s, min(max(start, 0), stop), stop, channel)
+    check = ChannelCheck(recording.channels, recording.sample_rate) if compare and recording.channels > 1 else None
+    return Stream(recording, sample_rate, block_s, min(max(start, 0), stop), stop, channel, check)
 
 
 class Stream:
@@ -228,16 +235,24 @@ class Stream:
     excerpt is resampled with the samples around it. It equals the same samples of the whole recording, except for
     float rounding.
 
-    After the iteration, `samples` is the number of samples and `zeroed` the number of non-finite samples that were
-    replaced by zero. `fault` is a sentence if decoding stopped early, after the last block, else None. The iteration
+    After the iteration, `samples` is the number of samples. `zeroed` is the number of frames with samples that are not
+    finite, or wild (see WILD_RATIO), and were replaced by zero. `check`, if any, has compared the channels. `fault` is
+    a sentence if decoding stopped early, after the last block, else None. The iteration
     raises RecordingError, with `transient` set, if a server no longer answers.
     """
 
     def __init__(
-        self, recording: Recording, sample_rate: int, block_s: float, start: int, stop: int, channel: int | None
+        self,
+        recording: Recording,
+        sample_rate: int,
+        block_s: float,
+        start: int,
+        stop: int,
+        channel: int | None,
+        check: ChannelCheck | None = None,
     ) -> None:
         self.recording, self.sample_rate, self.block_s = recording, sample_rate, block_s
-        self.start, self.stop, self.channel = start, stop, channel
+        self.start, self.stop, self.channel, self.check = start, stop, channel, check
         self.samples = 0
         self.zeroed = 0
         self.fault: str | None = None
@@ -310,12 +325,13 @@ class Stream:
             )
 
     def _mono(self, frames: NDArray[np.float32]) -> Samples:
-        """Converts (frames, channels) to (frames,); infinities and NaN become zero."""
-        if self.recording.subtype in ("FLOAT", "DOUBLE"):
-            broken = ~np.isfinite(frames)
-            if broken.any():
-                self.zeroed += int(broken.any(axis=1).sum())
-                frames[broken] = 0.0
+        """Converts (frames, channels) to (frames,); infinities, NaN and wild samples become zero."""
+        broken = _wild_samples(frames)
+        if broken is not None:
+            self.zeroed += int(broken.any(axis=1).sum())
+            frames[broken] = 0.0
+        if self.check is not None:
+            self.check.add(frames)
         if self.channel is not None:
             return np.ascontiguousarray(frames[:, self.channel])
         return frames[:, 0] if frames.shape[1] == 1 else frames.mean(axis=1, dtype=np.float32)
@@ -344,6 +360,20 @@ def read(
     if blocks.fault:
         raise RecordingError(blocks.fault)
     return np.concatenate(samples) if samples else np.zeros(0, np.float32)
+
+
+def _wild_samples(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+    """A mask of the samples that are not finite, or wild (see WILD_RATIO); None if there is none, the usual case."""
+    if not len(frames) or (frames.max() <= WILD_RATIO and frames.min() >= -WILD_RATIO):  # False with NaN
+        return None
+    size = np.abs(frames)
+    limits = np.full(frames.shape[1], WILD_RATIO)
+    for channel, values in enumerate(size.T):
+        values = values[(values > 0) & (values <= MAX_SAMPLE)]
+        if len(values):
+            limits[channel] = min(WILD_RATIO * max(float(np.percentile(values, 99)), 1.0), MAX_SAMPLE)
+    wild: NDArray[np.bool_] = ~(size <= limits)
+    return wild if wild.any() else None
 
 
 def _missing_frames(chunk: DataChunk | None, frames: int, frame_bytes: int) -> int:

@@ -144,7 +144,7 @@ def list_names(prefix: str) -> list[str]:
     prefix = hide_secrets(prefix)
     wild = WILDCARD.search(prefix) if prefix.startswith("s3://") else re.search(r"[*\[]", prefix)
     folder = prefix[: wild.start()].rpartition("/")[0] + "/" if wild else prefix.rstrip("/") + "/"
-    pattern = _glob_to_regex(prefix) if wild else None
+    pattern = glob_to_regex(prefix) if wild else None
     start = prefix[: wild.start()] if wild and prefix.startswith("s3://") else folder
     names = []
     for url, known in get_store(prefix).listing(start):
@@ -178,8 +178,10 @@ def _raise_local_error(path: PathOrUrl, error: OSError, action: str = "opened") 
     ) from error
 
 
-def _glob_to_regex(pattern: str) -> re.Pattern[str]:
-    translations = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]" if pattern.startswith("s3://") else r"\?"}
+def glob_to_regex(pattern: str, any_character: str | None = None) -> re.Pattern[str]:
+    """The regular expression of a pattern. `?` is `any_character`; by default, a question mark in a web address."""
+    question = any_character or ("[^/]" if pattern.startswith("s3://") else r"\?")
+    translations = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": question}
     parts = []
     for part in re.split(r"(\*\*/?|\*|\?|\[[^\]]+\])", pattern):
         choice = part.startswith("[") and part.endswith("]")

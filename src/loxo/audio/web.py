@@ -27,6 +27,8 @@ from loxo.audio.remote import (
 )
 from loxo.audio.urls import hide_secrets, request_url
 
+MAX_DEPTH = 30  # of folders on a server: deeper ones are a link that forms a loop
+
 T = TypeVar("T")
 Call = Callable[[], Coroutine[Any, Any, T]]
 
@@ -87,6 +89,11 @@ class WebStore:
         folders, seen = [prefix], {prefix}
         while folders:
             folder = folders.pop()
+            if folder.count("/") - prefix.count("/") > MAX_DEPTH:
+                raise StorageError(
+                    f"{prefix}: the server has folders that are nested more than {MAX_DEPTH} deep, as in {folder}. A "
+                    "link may lead back to its own folder. Give the addresses of the recordings in a list."
+                )
             for link in self._links(folder):
                 link = hide_secrets(link)
                 if not link.startswith(prefix) or link in seen:

@@ -46,6 +46,13 @@ def detect(
     keep_scores: Annotated[
         bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder, for `loxo decode`.")
     ] = False,
+    channel: Annotated[
+        str,
+        typer.Option(
+            help="Channel to search, from 1; mix: the mean of all channels; each: every channel, with the channel of "
+            "each event in the tables."
+        ),
+    ] = "mix",
     window_overlap: WindowOverlap = WINDOW_OVERLAP,
     batch_size: BatchSize = 8,
     workers: Annotated[
@@ -112,6 +119,7 @@ def detect(
             threshold=chosen,
             window_overlap=window_overlap,
             batch_size=batch_size,
+            channel=channel,
             workers=workers or usable_cores(),
             cluster=cluster,
             shard_minutes=shard_minutes,
@@ -124,4 +132,4 @@ def detect(
             work=work,
             on_progress=on_progress,
         )
-    finish(summary, [sentence for _, sentence in summary.problems], out)
+    finish(summary, [sentence for _, sentence in summary.problems], out, summary.notes)

@@ -34,7 +34,8 @@ def embed(
     from loxo.detection.embed import check_suffix, write_embeddings
     from loxo.detection.embed import embed as embed_one
     from loxo.engine.engine import load_engine
-    from loxo.errors import LoxoError
+    from loxo.errors import LoxoError, with_path
+    from loxo.files import escape
 
     check_suffix(out)
     found, problems = find_recordings(paths)
@@ -53,10 +54,10 @@ def embed(
             try:
                 tables.append(embed_one(path, engine, window_overlap=window_overlap, progress=on_progress))
             except LoxoError as error:
-                sentences.append(str(error))
+                sentences.append(with_path(path, str(error)))
         bar.update(task, completed=len(found), note=f"{len(found)}/{len(found)} recordings")
     for sentence in sentences:
-        errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        errors.print(escape(f"problem: {sentence}"), style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not tables:
         raise LoxoError("None of the recordings could be read; nothing was written.")
     table = pd.concat(tables, ignore_index=True)

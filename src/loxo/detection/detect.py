@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.audio.channels import MIX, Channel, channel_note, channel_rows, parse_channel, searched_channels
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
 from loxo.audio.urls import public_url
@@ -26,7 +27,8 @@ from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
 from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
-from loxo.events.table import events_frame
+from loxo.events.table import CHANNEL, events_frame
+from loxo.files import escape
 from loxo.machine import one_thread
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Analysis:
     """The result of one recording. Times are in seconds."""
 
     events: pd.DataFrame
-    rows: tuple[str, ...]  # outputs of the model (config.rows): its classes, then overlap outputs if it has any
+    rows: tuple[str, ...]  # outputs of the model (config.rows): its classes, then overlap outputs; of each channel
     scores: Scores  # (rows, steps), as they are stored
     hop_s: float  # length of a step
     duration_s: float  # by the header, missing audio included
@@ -62,20 +64,23 @@ def analyse(
     threshold: Threshold = None,
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
+    channel: Channel = MIX,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> Analysis:
     """Frame scores and events of one recording of any length, in constant memory.
 
     `window_overlap` (at least 0, below 1) is the overlap of consecutive windows as a fraction, `batch_size` the
-    number of windows that a GPU computes at once. For `threshold` see decode. `names` defines how site and start are
-    read from the path. `progress` receives the finished seconds and the duration.
+    number of windows that a GPU computes at once. For `threshold` see decode. `channel` is "mix" (the mean of all
+    channels), a number from 1, or "each"; except with "mix", events have a further column `channel`. `names` defines
+    how site and start are read from the path. `progress` receives the finished seconds and the duration.
     The readable part of a damaged recording is analysed; `fault` states what is missing.
     Raises RecordingError when nothing can be read, LoxoError for an invalid option.
     """
     engine = as_engine(model)
     config: Any = engine.config
     check_threshold(threshold, config.classes)
+    channel = parse_channel(channel)
     recording = probe(path)
     grid = make_grid(recording, config, window_overlap)
     advance = None
@@ -86,8 +91,8 @@ def analyse(
             progress(min(seconds, total), total)
 
     with one_thread():
-        joined = score_recording(engine, recording, grid, batch_size=batch_size, advance=advance)
-    return conclude(path, recording, config, joined, threshold=threshold, names=names)
+        joined = score_recording(engine, recording, grid, batch_size=batch_size, channel=channel, advance=advance)
+    return conclude(path, recording, config, joined, threshold=threshold, channel=channel, names=names)
 
 
 def conclude(
@@ -97,28 +102,34 @@ def conclude(
     joined: Joined,
     *,
     threshold: Threshold = None,
+    channel: Channel = MIX,
     names: Names = USUAL_NAMES,
 ) -> Analysis:
-    """The events of a recording from its frame scores. `path` is its name as given; a URL is stored without secrets.
+    """The events of a recording from the frame scores of its channels. `path` is its name; a URL loses its secrets.
 
     The scores are rounded as they are stored, so that decoding kept scores again gives the same events.
     """
     path = public_url(os.fspath(path))
     scores = rounded(joined.scores)
-    found = decode(scores, config, threshold=threshold, total_samples=joined.samples)
-    found, unmeasured = measure(found, recording, config, joined.samples)
-    notes = [note for note in (recording.note, unmeasured) if note]
+    channels = searched_channels(path, recording.channels, channel)
+    events, notes = [], [recording.note, channel_note(path, joined.channels)]
+    for index, of_channel in zip(channels, np.split(scores, len(channels)), strict=True):
+        found = decode(of_channel, config, threshold=threshold, total_samples=joined.samples)
+        found, unmeasured = measure(found, recording, config, joined.samples, index)
+        number = {} if index is None else {CHANNEL: index + 1}
+        events += found.assign(recording=escape(path), **number).to_dict("records")
+        notes.append(unmeasured)
     if joined.zeroed:
-        notes.append(f"{path}: samples that were infinite or not a number became silence.")
+        notes.append(f"{path}: samples that were not finite, or far beyond the level of all others, became silence.")
     return Analysis(
-        events=events_frame(found.assign(recording=path).to_dict("records"), names),
-        rows=tuple(config.rows),
+        events=events_frame(events, names),
+        rows=channel_rows(config.rows, len(channels)),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,
         duration_s=(recording.frames + recording.missing_frames) / recording.sample_rate,
         analysed_s=joined.samples / config.sample_rate,
         fault=joined.fault or recording.fault,
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys(filter(None, notes))),
     )
 
 
@@ -130,6 +141,7 @@ def detect(
     threshold: Threshold = None,
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
+    channel: Channel = MIX,
     names: Names = USUAL_NAMES,
     progress: Callable[[float, float], None] | None = None,
 ) -> pd.DataFrame:
@@ -149,6 +161,7 @@ def detect(
         "threshold": threshold,
         "window_overlap": window_overlap,
         "batch_size": batch_size,
+        "channel": channel,
         "progress": progress,
     }
     with as_file(recording, sample_rate) as path:

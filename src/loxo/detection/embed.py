@@ -15,6 +15,7 @@ from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.shards import make_grid
 from loxo.engine.engine import Engine, as_engine
 from loxo.errors import LoxoError
+from loxo.files import escape
 from loxo.machine import one_thread
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def embed(
     start = np.arange(len(features)) * hop / grid.rate
     columns = [f"e{k:03}" for k in range(features.shape[1])]
     table = pd.DataFrame(features, columns=columns)
-    name = ARRAY if isinstance(recording, np.ndarray) else public_url(str(recording))
+    name = ARRAY if isinstance(recording, np.ndarray) else escape(public_url(str(recording)))
     table.insert(0, "recording", pd.Series([name] * len(table), dtype="object"))
     table.insert(1, "start_s", start)
     table.insert(2, "end_s", np.minimum(start + window / grid.rate, samples / grid.rate))

@@ -49,15 +49,18 @@ MIN_POWER = 1e-14  # of a bin, relative to full scale 1: far below the noise of 
 Samples = NDArray[np.float32]
 
 
-def measure(found: pd.DataFrame, recording: Recording, config: Any, samples: int) -> tuple[pd.DataFrame, str | None]:
+def measure(
+    found: pd.DataFrame, recording: Recording, config: Any, samples: int, channel: int | None = None
+) -> tuple[pd.DataFrame, str | None]:
     """The events of decode() with measured `low_hz` and `high_hz`, and a sentence if some could not be measured.
 
     `samples` is the length of the analysed part of the recording, at the model's sample rate; only this part is read.
+    `channel` counts from 0; None is the mean of all channels.
     Failure policy: an event whose samples cannot be read keeps the bounds of its class.
     """
     if found.empty:
         return found, None
-    blocks = _Blocks(recording, config.sample_rate, samples)
+    blocks = _Blocks(recording, config.sample_rate, samples, channel)
     low, high = found["low_hz"].tolist(), found["high_hz"].tolist()
     fault = None
     rows = zip(found["start_s"].tolist(), found["end_s"].tolist(), found["label"].tolist(), strict=True)
@@ -148,8 +151,8 @@ class _Blocks:
     """Reads excerpts of a recording from blocks on a fixed grid, so that an excerpt always has the same samples, also
     where the recording is resampled. Keeps only the blocks of the last excerpt in memory."""
 
-    def __init__(self, recording: Recording, sample_rate: int, samples: int) -> None:
-        self.recording, self.sample_rate, self.samples = recording, sample_rate, samples
+    def __init__(self, recording: Recording, sample_rate: int, samples: int, channel: int | None) -> None:
+        self.recording, self.sample_rate, self.samples, self.channel = recording, sample_rate, samples, channel
         self.length = BLOCK_S * sample_rate
         self.held: dict[int, Samples] = {}
 
@@ -162,7 +165,7 @@ class _Blocks:
     def _block(self, number: int) -> Samples:
         start = number * self.length
         stop = min(start + self.length, self.samples)
-        stored = stream(self.recording, self.sample_rate, start=start, stop=stop)
+        stored = stream(self.recording, self.sample_rate, start=start, stop=stop, channel=self.channel)
         samples = list(stored)
         if stored.samples < stop - start:
             raise RecordingError(stored.fault or f"{self.recording.path}: the recording ends before {stop} samples.")

@@ -12,12 +12,14 @@ dropped, as if the recording had been read from start to end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.audio.channels import MIX, Channel, Counts, add_counts, searched_channels
 from loxo.audio.recording import Recording, RecordingError, stream
 from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
 from loxo.engine.windows import hop_steps
@@ -71,13 +73,14 @@ class Part:
     of: int  # number of shards of the recording
     samples: int  # of the whole recording, as the shard's reader saw it
     first_step: int
-    sums: NDArray[np.float64]  # (rows, steps)
+    sums: NDArray[np.float64]  # (channels x rows, steps)
     weights: NDArray[np.float64]  # (steps,)
     end: int  # sample up to which the recording is read
     zeroed: bool  # samples that were not finite became silence
     fault: str | None  # why reading ended before the end of the shard, one sentence
     seconds: float  # of the recording that this shard covers
     whole_s: float  # duration of the recording
+    channels: Counts = field(default_factory=lambda: np.zeros(0, np.int64))  # comparison of the mixed channels
 
 
 def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:
@@ -100,9 +103,10 @@ def score_shard(
     number: int,
     *,
     batch_size: int = 8,
+    channel: Channel = MIX,
     advance: Advance | None = None,
 ) -> Part:
-    """Scores the shard `number` of `shards`, the shards of the grid.
+    """Scores the shard `number` of `shards`, the shards of the grid, in the given channel or channels.
 
     `advance` is called after each group of windows with the finished seconds of the shard. A fault of the recording
     ends the shard early and is stored in the part. Raises LoxoError for an invalid option, and for a model that
@@ -110,40 +114,55 @@ def score_shard(
     """
     chunks = shards[number]
     begin = grid.chunk(chunks[0])[0]
-    sums = WindowSums(engine, grid.hop, first_step=begin // grid.step_samples, batch_size=batch_size)
-    end, zeroed, fault = 0, False, None
+    channels = searched_channels(recording.path, recording.channels, channel)
+    sums = [
+        WindowSums(engine, grid.hop, first_step=begin // grid.step_samples, batch_size=batch_size) for _ in channels
+    ]
+    end, zeroed, fault, counts = 0, False, None, np.zeros(0, np.int64)
     for chunk in chunks:
         first, stop = grid.chunk(chunk)
-        blocks = stream(recording, grid.rate, start=first, stop=stop)
-        samples = np.concatenate([np.zeros(0, np.float32), *blocks])
-        zeroed, fault = zeroed or bool(blocks.zeroed), blocks.fault
+        for k, index in enumerate(channels):
+            blocks = stream(recording, grid.rate, start=first, stop=stop, channel=index, compare=index is None)
+            samples = np.concatenate([np.zeros(0, np.float32), *blocks])
+            zeroed, fault = zeroed or bool(blocks.zeroed), blocks.fault
+            if blocks.check is not None:
+                counts = add_counts(counts, blocks.check.counts)
 
-        def on_group(done: int, before: int = first - begin) -> None:
-            if advance is not None:
-                advance((before + done) / grid.rate)
+            def on_group(done: int, before: float = first - begin + k * len(samples) / len(channels)) -> None:
+                if advance is not None:
+                    advance((before + done / len(channels)) / grid.rate)
 
-        sums.add(first // grid.step_samples, samples, on_group)
+            sums[k].add(first // grid.step_samples, samples, on_group)
+            if fault is not None or chunk == grid.chunks - 1:
+                _add_last(sums[k], grid, recording, first, samples, index)
         end = first + len(samples) if len(samples) else end
-        if fault is not None or chunk == grid.chunks - 1:
-            _add_last(sums, grid, recording, first, samples)
+        if fault is not None:
             break
-    used = sums.covered - sums.first_step
+    used = sums[0].covered - sums[0].first_step
     return Part(
         shard=number,
         of=len(shards),
         samples=grid.samples,
-        first_step=sums.first_step,
-        sums=sums.sums[:, :used],
-        weights=sums.weights[:used],
+        first_step=sums[0].first_step,
+        sums=np.concatenate([one.sums[:, :used] for one in sums]),
+        weights=sums[0].weights[:used],
         end=end,
         zeroed=zeroed,
         fault=fault,
         seconds=max(end - begin, 0) / grid.rate,
         whole_s=grid.samples / grid.rate,
+        channels=counts,
     )
 
 
-def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, samples: NDArray[np.float32]) -> None:
+def _add_last(
+    sums: WindowSums,
+    grid: Grid,
+    recording: Recording,
+    first: int,
+    samples: NDArray[np.float32],
+    channel: int | None,
+) -> None:
     """Adds the window at the end of the recording, if some steps lie in no window yet. `samples` are the last samples,
     from the sample `first` on; earlier samples of the window are read again."""
     total = -(-(first + len(samples)) // grid.step_samples)
@@ -152,7 +171,8 @@ def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, sa
     stride = grid.stride * grid.step_samples
     before = min(first, max(grid.window + -len(samples) // stride * stride, 0))
     if before > 0:
-        samples = np.concatenate([*stream(recording, grid.rate, start=first - before, stop=first), samples])
+        earlier = stream(recording, grid.rate, start=first - before, stop=first, channel=channel)
+        samples = np.concatenate([*earlier, samples])
     sums.add_last((first - before) // grid.step_samples, samples)
 
 
@@ -160,10 +180,11 @@ def _add_last(sums: WindowSums, grid: Grid, recording: Recording, first: int, sa
 class Joined:
     """The frame scores of a recording."""
 
-    scores: Scores  # (rows, steps)
+    scores: Scores  # (channels x rows, steps)
     samples: int  # samples that were read, at the model's rate
     zeroed: bool
     fault: str | None
+    channels: Counts  # comparison of the channels that were mixed
 
 
 def join(recording: Recording, grid: Grid, parts: Iterable[Part]) -> Joined:
@@ -186,7 +207,8 @@ def join(recording: Recording, grid: Grid, parts: Iterable[Part]) -> Joined:
         stop = min(part.first_step + len(part.weights), total)
         sums[:, part.first_step : stop] += part.sums[:, : stop - part.first_step]
         weights[part.first_step : stop] += part.weights[: stop - part.first_step]
-    return Joined(probabilities(sums, weights), end, any(part.zeroed for part in parts), fault)
+    counts = reduce(add_counts, (part.channels for part in parts))
+    return Joined(probabilities(sums, weights), end, any(part.zeroed for part in parts), fault, counts)
 
 
 def _until_fault(parts: Iterable[Part]) -> Iterator[Part]:
@@ -202,6 +224,7 @@ def score_recording(
     grid: Grid,
     *,
     batch_size: int = 8,
+    channel: Channel = MIX,
     advance: Advance | None = None,
 ) -> Joined:
     """Scores all shards of a recording in this process, one after the other. See score_shard."""
@@ -214,7 +237,8 @@ def score_recording(
             if advance is not None:
                 advance(before + seconds)
 
-        parts.append(score_shard(engine, recording, grid, shards, number, batch_size=batch_size, advance=on))
+        part = score_shard(engine, recording, grid, shards, number, batch_size=batch_size, channel=channel, advance=on)
+        parts.append(part)
         if parts[-1].fault is not None:
             break
     return join(recording, grid, parts)

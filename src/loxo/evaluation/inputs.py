@@ -31,6 +31,7 @@ from loxo.errors import LoxoError
 from loxo.evaluation.names import Index, label_names
 from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth
 from loxo.events.table import COLUMNS
+from loxo.files import walk_files
 from loxo.runs.record import is_run
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def _files(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
     files: list[tuple[Path, bool]] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = [file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file()]
+            inside = [file for file in walk_files(path) if file.suffix.lower() in SUFFIXES]
             if not inside:
                 raise LoxoError(
                     f"{path}: the folder contains no table of events ({', '.join(SUFFIXES)}): give another folder."

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from loxo.errors import LoxoError
+from loxo.files import escape
 from loxo.runs.read import common_length
 
 AUDIO_SUFFIXES = (
@@ -21,7 +22,7 @@ AUDIO_SUFFIXES = (
 
 def path_parts(name: str) -> tuple[str, ...]:
     """The parts of a path in reverse order and in lower case: the file name without audio suffix, then the folders."""
-    parts = [piece for piece in name.replace("\\", "/").casefold().split("/") if piece not in ("", ".")]
+    parts = [piece for piece in escape(name).replace("\\", "/").casefold().split("/") if piece not in ("", ".")]
     stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
     if dot and suffix in AUDIO_SUFFIXES:
         parts[-1] = stem

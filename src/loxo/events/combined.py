@@ -8,6 +8,7 @@
     ParquetRun       events.parquet, with the run's parameters in its metadata under the key `loxo`
 
 The events of a recording are passed as CSV cells (writers.csv_row, without the recording), as in a run's journal.
+Names of recordings are written with loxo.files.escape, as in all tables.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
+from loxo.audio.channels import MIX
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.cells import safe_cell
 from loxo.events.raven import HEADER, frequency_cell
-from loxo.events.table import COLUMNS
+from loxo.events.table import CHANNEL, COLUMNS
 from loxo.events.writers import write_csv_rows
-from loxo.files import atomic_file, atomic_path
+from loxo.files import atomic_file, atomic_path, escape
 
-EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording
+EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording, then the channel if it has one
 START, END, LABEL, SCORE, LOW, HIGH, SITE, TIME = range(len(COLUMNS) - 1)
 PARQUET_ROWS = 20_000  # rows of a row group
 
@@ -91,31 +93,35 @@ class RavenRun(_TextFiles):
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         table, listed = self.files
-        _check_no_separators(recording.path)
-        listed.write(recording.path + "\n")
+        path = escape(recording.path)
+        listed.write(path + "\n")
         for cells in events:
             self.selections += 1
             begin, end = (_seconds(self.before_ns + round(float(cells[k]) * 1e9)) for k in (START, END))
             row = (
-                *(str(self.selections), "Spectrogram 1", "1", begin, end),
+                *(str(self.selections), "Spectrogram 1", _channel(cells), begin, end),
                 *(frequency_cell(float(cells[k])) if cells[k] else "" for k in (LOW, HIGH)),
-                *(cells[LABEL], cells[LABEL], cells[SCORE], recording.path, f"{float(cells[START]):.6f}"),
-                base_name(recording.path),
+                *(cells[LABEL], cells[LABEL], cells[SCORE], path, f"{float(cells[START]):.6f}"),
+                escape(base_name(recording.path)),
             )
             table.write("\t".join(map(safe_cell, row)) + "\n")
         self.before_ns += round(recording.seconds * 1e9)
 
 
 class CsvRun(_TextFiles):
-    """The events table, with recordings as given."""
+    """The events table, with recordings as given; with `channels`, the channel of each event as the last column."""
 
     names = ("events.csv",)
 
+    def __init__(self, folder: str | Path, channels: bool = False) -> None:
+        super().__init__(folder)
+        self.header = (*COLUMNS, CHANNEL) if channels else COLUMNS
+
     def begin(self) -> None:
-        write_csv_rows(self.files[0], [COLUMNS])
+        write_csv_rows(self.files[0], [self.header])
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
-        write_csv_rows(self.files[0], ([recording.recording, *cells] for cells in events))
+        write_csv_rows(self.files[0], ([escape(recording.recording), *cells] for cells in events))
 
 
 class KaleidoscopeRun(_TextFiles):
@@ -128,13 +134,14 @@ class KaleidoscopeRun(_TextFiles):
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         name = base_name(recording.path)
-        folder = recording.path[: -len(name)].rstrip("/\\")
+        folder = escape(recording.path[: -len(name)].rstrip("/\\"))
+        name = escape(name)
         for cells in events:
             time = datetime.fromisoformat(cells[TIME]) if cells[TIME] else None
             clock = (f"{time:%Y-%m-%d}", f"{time:%H:%M:%S}", f"{time:%H}") if time else ("", "", "")
             duration = f"{float(cells[END]) - float(cells[START]):.6f}"
             row = (
-                *(folder, "", name, "0", f"{float(cells[START]):.6f}", duration, *clock),
+                *(folder, "", name, str(int(_channel(cells)) - 1), f"{float(cells[START]):.6f}", duration, *clock),
                 *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
             )
             write_csv_rows(self.files[0], [row])
@@ -163,6 +170,7 @@ class ParquetRun:
                 ("site", pyarrow.string()),
                 ("start_time", pyarrow.timestamp("us")),
                 ("utc_offset_s", pyarrow.int32()),
+                *([(CHANNEL, pyarrow.int32())] if has_channels(provenance) else []),
             ],
             metadata={"loxo": json.dumps(provenance)},
         )
@@ -192,7 +200,7 @@ class ParquetRun:
             offset = time.utcoffset() if time else None
             self.rows.append(
                 {
-                    "recording": recording.recording,
+                    "recording": escape(recording.recording),
                     **{
                         name: _parse_number(cells[k])
                         for k, name in enumerate(COLUMNS[1:TIME])
@@ -202,6 +210,7 @@ class ParquetRun:
                     "site": cells[SITE] or None,
                     "start_time": time.replace(tzinfo=None) if time else None,
                     "utc_offset_s": round(offset.total_seconds()) if offset is not None else None,
+                    **({CHANNEL: int(_channel(cells))} if CHANNEL in self.schema.names else {}),
                 }
             )
             if len(self.rows) == PARQUET_ROWS:
@@ -215,6 +224,16 @@ class ParquetRun:
         self.rows.clear()
 
 
+def has_channels(provenance: Mapping[str, Any]) -> bool:
+    """Whether the events of a run with these parameters have a channel."""
+    return bool(provenance.get(CHANNEL, MIX) != MIX)
+
+
+def _channel(cells: EventCells) -> str:
+    """The channel of an event, from 1; "1" where the mean of the channels was searched."""
+    return cells[TIME + 1] if len(cells) > TIME + 1 else "1"
+
+
 def _seconds(nanoseconds: int) -> str:
     """Formats seconds with microseconds, without rounding errors for long runs."""
     whole, rest = divmod((nanoseconds + 500) // 1000, 1_000_000)
@@ -223,10 +242,3 @@ def _seconds(nanoseconds: int) -> str:
 
 def _parse_number(cell: str) -> float | None:
     return float(cell) if cell else None
-
-
-def _check_no_separators(path: str) -> None:
-    if any(mark in path for mark in "\t\r\n"):
-        raise LoxoError(
-            f"{path!r} has a TAB or line end in its name, which a selection table cannot contain. Rename it."
-        )

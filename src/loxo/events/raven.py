@@ -4,6 +4,7 @@ Written tables are TAB separated UTF-8. They have the twelve columns of BirdNET-
 scripts of many laboratories expect, and then `Begin File`. Every row contains both positions of an event. Raven uses
 `Begin Path` and `File Offset (s)` when it opens a *sound selection table*. It uses `Begin Time (s)`, which is
 cumulative over all recordings, when it opens a *selection table*. A table without events has only the header.
+Characters that a table cannot hold, such as a TAB in the name of a recording, are written as codes (loxo.files.escape).
 
 Read tables may have columns in any order and case, duplicate or blank. Encodings are UTF-8, UTF-16 and Latin-1, with
 any line ends and with Windows paths (`cells.py`). A file offset is used before a begin time, because begin times are
@@ -26,7 +27,7 @@ from loxo.errors import LoxoError
 from loxo.events.cells import first_line, parse_table, read_text, safe_cell
 from loxo.events.rows import events_from_table
 from loxo.events.table import check_events, sort_events
-from loxo.files import write_atomically
+from loxo.files import escape, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,6 +58,7 @@ def write_raven(
 ) -> None:
     """Writes a selection table, completely or not at all. Times have microseconds, scores six decimals.
 
+    An optional column `channel` of the events (from 1) fills `Channel`; the default is 1.
     `extra` adds columns: column of the events table -> header in the file. A table of several recordings needs
     `durations`: the seconds of every recording, also of those without events, in the order in which Raven opens them.
     They are needed because begin times are cumulative.
@@ -73,7 +75,7 @@ def write_raven(
         cells = [
             str(number),
             "Spectrogram 1",
-            "1",
+            str(row.get("channel", 1)),
             f"{before + start:.6f}",
             f"{before + end:.6f}",
             frequency_cell(row["low_hz"]),
@@ -86,10 +88,7 @@ def write_raven(
             base_name(recording),
         ]
         cells += [_format_cell(row[column]) for column in extra]
-        for cell in cells:
-            if any(mark in cell for mark in "\t\r\n"):
-                raise LoxoError(f"{path}: {cell!r} contains a TAB or line end, which a selection table cannot contain.")
-        lines.append("\t".join(map(safe_cell, cells)))
+        lines.append("\t".join(safe_cell(escape(cell)) for cell in cells))
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 

@@ -30,6 +30,7 @@ from loxo.events.cells import (
 )
 from loxo.events.rows import events_from_table
 from loxo.events.table import events_frame
+from loxo.files import walk_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,11 +118,7 @@ def _list_tables(paths: Iterable[str | Path]) -> Iterable[tuple[Path, bool]]:
         if not path.is_dir():
             yield path, True
             continue
-        files = [
-            file
-            for file in sorted(path.rglob("*"))
-            if file.suffix.lower() in SUFFIXES and file.is_file() and not file.name.startswith(".")
-        ]
+        files = [file for file in walk_files(path) if file.suffix.lower() in SUFFIXES]
         if not files:
             raise LoxoError(f"{path}: the folder contains no table of events ({', '.join(SUFFIXES)}).")
         yield from ((file, False) for file in files)

@@ -2,7 +2,8 @@
 
 | column       | dtype          | content                                                                        |
 |--------------|----------------|--------------------------------------------------------------------------------|
-| `recording`  | object (str)   | path or URL as given                                                           |
+| `recording`  | object (str)   | path or URL as given; characters that a table cannot hold are codes            |
+|              |                | (loxo.files.escape)                                                            |
 | `start_s`    | float64        | seconds from the start of that recording                                       |
 | `end_s`      | float64        | seconds from the start of that recording; never before `start_s`               |
 | `label`      | object (str)   | class of the event; "" if a table has no label                                 |
@@ -40,6 +41,7 @@ DTYPES = {
     "start_time": "datetime64[us]",
 }
 COLUMNS = tuple(DTYPES)
+CHANNEL = "channel"  # further column: the channel of the event, from 1; only where one channel was searched
 NUMBERS = tuple(name for name, dtype in DTYPES.items() if dtype == "float64")
 
 

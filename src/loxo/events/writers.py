@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from loxo.events.cells import safe_cell
 from loxo.events.raven import write_raven
-from loxo.events.table import COLUMNS, check_events, sort_events
-from loxo.files import atomic_file, write_atomically
+from loxo.events.table import CHANNEL, COLUMNS, check_events, sort_events
+from loxo.files import atomic_file, escape, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +40,9 @@ class CsvWriter:
 
     def write(self, events: pd.DataFrame, path: str | Path) -> None:
         check_events(events)
+        header = (*COLUMNS, CHANNEL) if CHANNEL in events.columns else COLUMNS
         with atomic_file(path) as file:
-            write_csv_rows(file, [COLUMNS, *map(csv_row, sort_events(events).to_dict("records"))])
+            write_csv_rows(file, [header, *map(csv_row, sort_events(events).to_dict("records"))])
 
 
 class AudacityWriter:
@@ -52,7 +53,10 @@ class AudacityWriter:
     def write(self, events: pd.DataFrame, path: str | Path) -> None:
         check_events(events)
         rows = sort_events(events)[["start_s", "end_s", "label", "score"]].itertuples(index=False)
-        lines = [f"{start:.6f}\t{end:.6f}\t{safe_cell(f'{label} {score:.2f}')}\n" for start, end, label, score in rows]
+        lines = [
+            f"{start:.6f}\t{end:.6f}\t{safe_cell(f'{escape(label)} {score:.2f}')}\n"
+            for start, end, label, score in rows
+        ]
         write_atomically(path, "".join(lines).encode())
 
 
@@ -60,8 +64,11 @@ WRITERS: dict[str, Writer] = {"raven": RavenWriter(), "csv": CsvWriter(), "audac
 
 
 def csv_row(event: Mapping[Any, Any]) -> list[str]:
-    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown."""
-    return [_csv_cell(event[name]) for name in COLUMNS]
+    """Returns an event's CSV cells: numbers with up to six decimals, wall clock in ISO 8601, "" if unknown.
+
+    The channel is the last cell, for events that have one.
+    """
+    return [_csv_cell(event[name]) for name in (*COLUMNS, CHANNEL) if name in event]
 
 
 def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:
@@ -76,4 +83,4 @@ def _csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return repr(round(value, 6)).removesuffix(".0") if math.isfinite(value) else ""
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else escape(str(value))

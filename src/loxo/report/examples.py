@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from loxo.audio.recording import probe, read
 from loxo.errors import LoxoError
+from loxo.events.table import CHANNEL
 from loxo.report.plots import RUMBLE_BAND_HZ
 from loxo.runs.read import Places
 
@@ -132,7 +133,8 @@ def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) ->
         shown = float(np.clip(3 * length, *SHOWN_S[band]))
         middle = (event["start_s"] + event["end_s"]) / 2
         start = float(np.clip(middle - shown / 2, 0, max(recording.duration_s - shown, 0)))
-        samples = read(recording, rate, start, shown)
+        channel = int(event[CHANNEL]) - 1 if CHANNEL in event else None
+        samples = read(recording, rate, start, shown, channel)
     except LoxoError as error:
         result.missing[name] = str(error)
         if server is not None and getattr(error, "transient", False):

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from loxo.files import escape
+
 STYLE = """
 :root { --ink: #23282c; --soft: #626b72; --line: #e3e6e8; --ground: #fbfbf9; --accent: #2f6d5e; }
 * { box-sizing: border-box; }
@@ -61,8 +63,8 @@ footer { margin-top: 4rem; color: var(--soft); font-size: .82rem;
 
 
 def text(value: object) -> str:
-    """The value escaped for HTML. Undecodable bytes of file names become question marks."""
-    return html.escape(str(value).encode("utf-8", "replace").decode())
+    """The value escaped for HTML, and characters that UTF-8 cannot hold as loxo.files.escape does."""
+    return html.escape(escape(str(value)))
 
 
 def page(title: str, lead: str, facts: str, sections: Sequence[tuple[str, str, str]], footer: str) -> str:

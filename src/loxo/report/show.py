@@ -15,6 +15,7 @@ import numpy as np
 from loxo.audio.filenames import base_name
 from loxo.audio.recording import Recording, probe, read, stream
 from loxo.errors import LoxoError
+from loxo.files import escape
 from loxo.report.plots import BANDS, draw_detections, picture_format
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _decoded(scores: Scores, config: Any, first: int, source: Recording) -> pd.D
     from loxo.detection.decode import decode
 
     found = decode(scores, config, first_step=first, total_samples=source.samples_at(config.sample_rate))
-    return found.assign(recording=str(source.path))
+    return found.assign(recording=escape(str(source.path)))
 
 
 def _events_of(table: str | Path, recording: str | Path) -> pd.DataFrame:

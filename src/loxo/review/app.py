@@ -29,6 +29,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
 from loxo.errors import LoxoError
+from loxo.files import escape
 from loxo.review.audio import PITCH, SPEEDS
 from loxo.review.front import Front
 from loxo.review.guard import App, Guard
@@ -64,7 +65,7 @@ def create_api(session: Session) -> App:
 
     @app.exception_handler(LoxoError)
     def fault(request: Request, error: LoxoError) -> JSONResponse:
-        return _Json({"error": str(error)}, 400)
+        return _Json({"error": escape(str(error))}, 400)
 
     @app.exception_handler(RequestValidationError)
     def misfit(request: Request, error: RequestValidationError) -> JSONResponse:

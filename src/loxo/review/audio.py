@@ -33,14 +33,22 @@ LOUDEST = 0.8  # level of the loudest part, 1: full scale
 Samples = NDArray[np.float32]
 
 
-def sound(recording: Recording, start_s: float, end_s: float, *, speed: int = 1, pitched: bool = False) -> bytes:
+def sound(
+    recording: Recording,
+    start_s: float,
+    end_s: float,
+    *,
+    speed: int = 1,
+    pitched: bool = False,
+    channel: int | None = None,
+) -> bytes:
     """A WAV of the excerpt: `speed` times faster, or, with `pitched`, PITCH times higher at the original duration.
 
     The first sample is at start_s. Raises RecordingError when no sample of it can be read.
     """
     factor = PITCH if pitched else speed
     rate = OUTPUT_RATE // factor  # samples per second of the recording; higher frequencies than half of it are lost
-    samples = high_pass(read_excerpt(recording, rate, start_s, end_s), rate, LOW_HZ)
+    samples = high_pass(read_excerpt(recording, rate, start_s, end_s, channel), rate, LOW_HZ)
     if pitched:
         samples = time_stretched(samples, factor, OUTPUT_RATE)
     # Not the peak: a single click would make everything else inaudible.

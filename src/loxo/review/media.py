@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from loxo.audio.channels import channel_prefix
 from loxo.audio.recording import Recording, probe
 from loxo.engine.config import OVERLAP_SUFFIX
 from loxo.errors import LoxoError
@@ -56,11 +57,15 @@ class Media:
         recording = self._recording(row)
         if not start < min(end, recording.duration_s):
             raise LoxoError("There is no sound between these times. Choose times within the recording.")
-        key = (recording.path, start, end, speed, pitched)
-        return self._sounds.get(key, lambda: sound(recording, start, end, speed=speed, pitched=pitched))
+        channel = self.session.channel_of(row)
+        key = (recording.path, start, end, speed, pitched, channel)
+        return self._sounds.get(
+            key, lambda: sound(recording, start, end, speed=speed, pitched=pitched, channel=channel)
+        )
 
     def _picture(self, row: int, band: str, start: float, end: float) -> bytes:
-        shown = picture(self._recording(row), _band(band), start, end, HOP_S)
+        channel = self.session.channel_of(row)
+        shown = picture(self._recording(row), _band(band), start, end, HOP_S, channel)
         header: dict[str, Any] = {"start": shown.start_s, "hop": shown.hop_s, "row_hz": shown.row_hz, "db": LEVEL_DB}
         scores = np.zeros((0, 0), np.uint8)
         kept = None
@@ -70,16 +75,22 @@ class Media:
             header["problem"] = str(error)
         if kept is not None:
             first = max(int(start / kept.hop_s), 0)
-            classes = [k for k, label in enumerate(kept.labels) if not label.endswith(OVERLAP_SUFFIX)]
+            prefix = channel_prefix(kept.labels, channel)
+            classes = [
+                k
+                for k, label in enumerate(kept.labels)
+                if label.startswith(prefix) and not label.endswith(OVERLAP_SUFFIX)
+            ]
             steps = np.clip(kept.scores[classes, first : int(np.ceil(end / kept.hop_s))], 0, 1)
             scores = np.rint(steps * 255).astype(np.uint8)
-            labels = [kept.labels[k] for k in classes]
+            labels = [kept.labels[k].removeprefix(prefix) for k in classes]
             header["scores"] = {"labels": labels, "start": first * kept.hop_s, "hop": kept.hop_s}
         return _message(header, shown.levels, scores)
 
     def _thumb(self, row: int, band: str, start: float, end: float) -> bytes:
         # Coarse columns would miss short gunshots: each column is the max of finer ones.
-        shown = picture(self._recording(row), _band(band), start, end, (end - start) / THUMB_COLUMNS / 2)
+        hop_s, channel = (end - start) / THUMB_COLUMNS / 2, self.session.channel_of(row)
+        shown = picture(self._recording(row), _band(band), start, end, hop_s, channel)
         seconds = shown.hop_s * shown.levels.shape[1]
         levels = thumbnail(shown, THUMB_COLUMNS, THUMB_ROWS)
         top = shown.row_hz * shown.levels.shape[0]

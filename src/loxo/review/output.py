@@ -30,9 +30,9 @@ import pandas as pd
 
 from loxo.audio.filenames import base_name, parse_name
 from loxo.events.raven import write_raven
-from loxo.events.table import COLUMNS, empty_events, events_frame
+from loxo.events.table import CHANNEL, COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
-from loxo.files import atomic_file, inside, write_atomically
+from loxo.files import atomic_file, escape, inside, write_atomically
 from loxo.review.decision_log import decision_logs, read_decision_logs
 from loxo.review.decisions import Decision, Decisions
 from loxo.review.merge import BOUNDS, Final, bounds_fault, by_reviewer, finals, without_repeats
@@ -98,7 +98,7 @@ def write_export(
     true = table[table["verdict"].isin(("yes", "other", "drawn"))]
     found = results(run, names, people) | {"warnings": warnings}
     paths = {name: str(places.find(name) or name) for name in run.recordings["recording"]}
-    paths = {name: path if "://" in path else str(Path(path).absolute()) for name, path in paths.items()}
+    paths = {name: path if "://" in path else escape(str(Path(path).absolute())) for name, path in paths.items()}
     files: list[str] = []
 
     def raven(events: pd.DataFrame, name: str, durations: dict[str, float] | None = None) -> None:
@@ -117,10 +117,11 @@ def write_export(
     for recording, listed in _tables(run).items():
         if recording in touched:
             raven(by_recording.get(recording, true[:0]), f"tables/{listed}")
+    header = (*COLUMNS, CHANNEL) if CHANNEL in table.columns else COLUMNS
     with atomic_file(folder / "events.csv") as file:
-        write_csv_rows(file, [COLUMNS, *map(csv_row, _as_events(true).to_dict("records"))])
+        write_csv_rows(file, [header, *map(csv_row, _as_events(true).to_dict("records"))])
     with atomic_file(folder / "decisions.csv") as file:
-        write_csv_rows(file, [(*COLUMNS, *DECISION_COLUMNS), *_decision_rows(run, names, answers, table)])
+        write_csv_rows(file, [(*header, *DECISION_COLUMNS), *_decision_rows(run, names, answers, table)])
     write_atomically(folder / "results.json", (json.dumps(found, indent=1) + "\n").encode())
     files += ["events.csv", "decisions.csv", "results.json"]
 
@@ -212,6 +213,8 @@ def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.Da
     if not drawn:
         return table
     more = events_frame(drawn)
+    if CHANNEL in table.columns:
+        more[CHANNEL] = 1
     naive = [None if pd.isna(time) else pd.Timestamp(time).tz_localize(None) for time in more["start_time"]]
     more["start_time"] = pd.Series(naive, dtype="datetime64[us]")
     more["site"] = more["recording"].map(lambda name: parse_name(name).site or "").astype("object")

@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
+from loxo.events.table import CHANNEL
+from loxo.files import escape
 from loxo.review.agreement import category
 from loxo.review.decision_log import DecisionLog, Logs, decision_log_path, decision_logs, read_decision_logs
 from loxo.review.decisions import DRAWN, VERDICTS, Decision, Decisions, check_change
@@ -256,6 +258,12 @@ class Session:
             return str(self.recording[row])
         return self.decisions[self.name_of(row)].recording or ""
 
+    def channel_of(self, row: int) -> int | None:
+        """The channel of a detected event, from 0; None where the mean of all channels was searched."""
+        if row < len(self.names) and CHANNEL in self.run.events:
+            return int(self.run.events[CHANNEL].iloc[row]) - 1
+        return None
+
     def original_times(self, row: int) -> tuple[float, float]:
         """Start and end as detected or drawn, without moved edges of detected events."""
         if row < len(self.names):
@@ -287,7 +295,7 @@ class Session:
         return {
             "row": row,
             "name": self.name_of(row),
-            "recording": base_name(recording),
+            "recording": escape(base_name(recording)),
             "label": str(self.columns.label[row]) if detected else (decision.label if decision else ""),
             "site": str(self.columns.site[row]) if detected else "",
             "time": None if time is None or pd.isna(time) else time.isoformat(timespec="seconds"),

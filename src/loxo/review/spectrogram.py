@@ -41,9 +41,15 @@ class Picture:
     row_hz: float
 
 
-def read_excerpt(recording: Recording, sample_rate: int, start_s: float, end_s: float) -> NDArray[np.float32]:
-    """The samples from start_s to end_s that can be decoded. Raises RecordingError when none can."""
-    blocks = stream(recording, sample_rate, start=round(start_s * sample_rate), stop=round(end_s * sample_rate))
+def read_excerpt(
+    recording: Recording, sample_rate: int, start_s: float, end_s: float, channel: int | None = None
+) -> NDArray[np.float32]:
+    """The samples from start_s to end_s that can be decoded. Raises RecordingError when none can.
+
+    `channel` counts from 0; None is the mean of all channels.
+    """
+    start, stop = round(start_s * sample_rate), round(end_s * sample_rate)
+    blocks = stream(recording, sample_rate, start=start, stop=stop, channel=channel)
     samples = list(blocks)
     if not samples:
         raise RecordingError(
@@ -52,7 +58,9 @@ def read_excerpt(recording: Recording, sample_rate: int, start_s: float, end_s: 
     return np.concatenate(samples)
 
 
-def picture(recording: Recording, band: Band, start_s: float, end_s: float, hop_s: float) -> Picture:
+def picture(
+    recording: Recording, band: Band, start_s: float, end_s: float, hop_s: float, channel: int | None = None
+) -> Picture:
     """The spectrogram from start_s to end_s (clipped to the recording), one column per hop_s, or fewer if it is long.
 
     Raises RecordingError when no sample of it can be read.
@@ -65,7 +73,7 @@ def picture(recording: Recording, band: Band, start_s: float, end_s: float, hop_
     window = max(round(band.window_s * rate), 16)
     start, half = max(start_s, 0.0), window / 2 / rate
     before = max(start - half, 0.0)
-    samples = read_excerpt(recording, rate, before, min(end_s, recording.duration_s) + half)
+    samples = read_excerpt(recording, rate, before, min(end_s, recording.duration_s) + half, channel)
     first = round((start - before) * rate)
     columns = max((len(samples) - first) // hop, 1)
     padded = np.pad(samples, (window // 2 - first if first < window // 2 else 0, window))

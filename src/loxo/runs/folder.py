@@ -4,8 +4,9 @@
     events.csv      the events of all recordings, sorted; beside it the tables of the run in other formats (tables.py)
     tables/         a Raven selection table for each recording that could be read. Its name is the recording's path
                     relative to the given folder, or the bare name of a file that was given, with the suffix
-                    .selections.txt. If two recordings would have the same name, the later one gets -xxxxxxxx, from
-                    the SHA-256 of its path.
+                    .selections.txt. A name that some disks refuse is changed (loxo.files.portable_name). If two
+                    recordings would have the same name, the later one gets -xxxxxxxx, from the SHA-256 of its path.
+                    run.json has the path and the table of each recording.
     scores/         on request: the frame scores under the same names (scores.py)
     journal.jsonl   the finished recordings with their events, from which a later call resumes (journal.py)
     parts/          while a run is in progress or interrupted: finished shards of unfinished recordings (shard_store.py)
@@ -16,25 +17,29 @@ Tables contain absolute paths, so that Raven finds the recordings; events.csv co
 Every file is written whole or not at all. run.json and events.csv are written when a call begins and when it ends, not
 for each recording. If recordings finish in quick succession, most of their tables are written without fsync. The
 journal stores the sizes of the files. A table that a power failure has damaged is therefore noticed, and its recording
-is analysed again.
+is analysed again. If the disk refuses the names of a recording's files, that recording has failed; any other fault of
+the disk ends the run.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 import time
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
+from loxo.audio.channels import MIX
 from loxo.audio.storage import is_url, size_and_version
 from loxo.detection.detect import Analysis, Outcome
-from loxo.errors import LoxoError
+from loxo.errors import LoxoError, with_path
 from loxo.events.writers import WRITERS, csv_row
-from loxo.files import inside, without_fsync, write_atomically
+from loxo.files import escape, inside, portable_name, without_fsync, write_atomically
 from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal
 from loxo.runs.lock import folder_lock
 from loxo.runs.record import (
@@ -56,9 +61,15 @@ from loxo.runs.tables import EVENTS, FOLDERS, Finished, table_name, write_run
 # rounding errors, or change only the format of the output.
 MUST_AGREE = (
     *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
-    *("keep_scores", "names", "from_scores"),
+    *("keep_scores", "names", "channel", "from_scores"),
 )
 FSYNC_INTERVAL_S = 0.2  # at least this long between two recordings whose files are written with fsync
+# Faults of a single name, not of the disk: it is too long, or a character or a word is refused, or a file has the name
+# of a folder
+NAME_ERRORS = {
+    *(errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.ENOENT),
+    *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+}
 PARTS = "parts"  # folder of the finished shards
 Found = Path | str
 
@@ -117,12 +128,11 @@ class RunFolder:
         """Raises LoxoError when the folder contains a run with other parameters."""
         if not is_run(self.folder):
             return
-        before = read_record(self.folder).parameters
+        # Earlier versions always read the mean of the channels.
+        before, now = ({"channel": MIX, **each} for each in (read_record(self.folder).parameters, self.parameters))
         try:
             differences = [
-                difference
-                for name in MUST_AGREE
-                for difference in _differences(name, before.get(name), self.parameters.get(name))
+                difference for name in MUST_AGREE for difference in _differences(name, before.get(name), now.get(name))
             ]
         except FIELD_ERRORS as error:
             raise foreign_record(self.folder, error) from error
@@ -141,18 +151,18 @@ class RunFolder:
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
         """A journal entry for each recording, each with a different name; names of earlier calls stay. `given` are the
         files and folders in which the recordings were found."""
-        names = {entry.name.casefold(): entry.path for entry in self.journal.entries.values()}
+        names = {_key(entry.name): entry.path for entry in self.journal.entries.values()}
         roots = {_absolute(path) for path in given}
         entries = []
         for recording in map(str, found):
             path = _absolute(recording)
-            name = _name(path, roots)
+            name = portable_name(_name(path, roots))
             before = self.journal.entries.get(path)
             if before is not None:
                 name = before.name
-            elif names.setdefault(name.casefold(), path) != path:
-                name += "-" + hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:8]
-                names[name.casefold()] = path
+            elif names.setdefault(_key(name), path) != path:
+                name += "-" + hashlib.sha256(path.encode(errors="surrogatepass")).hexdigest()[:8]
+                names[_key(name)] = path
             try:
                 size, version = size_and_version(recording)
             except LoxoError:  # the analysis reports the reason
@@ -181,7 +191,7 @@ class RunFolder:
         """The store of the finished shards of these recordings."""
         keys = [
             hashlib.sha256(
-                f"{shard_minutes}\0{entry.size}\0{entry.version}\0{entry.path}".encode(errors="surrogateescape")
+                f"{shard_minutes}\0{entry.size}\0{entry.version}\0{entry.path}".encode(errors="surrogatepass")
             ).hexdigest()[:24]
             for entry in entries
         ]
@@ -193,23 +203,24 @@ class RunFolder:
         to_disk = now - self._to_disk_at >= FSYNC_INTERVAL_S
         if isinstance(outcome, str):
             self._remove_files(entry)  # written for an earlier version of the recording
-            self.journal.add(dataclasses.replace(entry, reason=outcome), [], to_disk=to_disk)
+            reason = with_path(entry.recording, outcome)
+            self.journal.add(dataclasses.replace(entry, reason=reason), [], to_disk=to_disk)
             return
-        with nullcontext() if to_disk else without_fsync():
-            if entry.path in self.journal.entries:
-                self._remove_files(entry)
-            files = [
-                self._keep_table(entry, outcome, format) for format in self.parameters["formats"] if format in FOLDERS
-            ]
-            if self.parameters["keep_scores"]:
-                files.append(self._keep_scores(entry, outcome))
+        try:
+            with nullcontext() if to_disk else without_fsync():
+                files = self._keep_files(entry, outcome)
+        except (LoxoError, UnicodeError) as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno not in NAME_ERRORS:
+                raise
+            self.keep(entry, f"{entry.recording}: its files cannot be written into the run folder. {error}")
+            return
         entry = dataclasses.replace(
             entry,
             status=TRUNCATED if outcome.fault else DONE,
             duration_s=outcome.duration_s,
             analysed_s=outcome.analysed_s,
             events=len(outcome.events),
-            reason=outcome.fault,
+            reason=outcome.fault and with_path(entry.recording, outcome.fault),
             notes=outcome.notes,
             files=tuple(files),
         )
@@ -218,6 +229,14 @@ class RunFolder:
         self._unsynced += not to_disk
         if to_disk:
             self._to_disk_at = time.monotonic()
+
+    def _keep_files(self, entry: Entry, outcome: Analysis) -> list[tuple[str, int]]:
+        if entry.path in self.journal.entries:
+            self._remove_files(entry)
+        files = [self._keep_table(entry, outcome, format) for format in self.parameters["formats"] if format in FOLDERS]
+        if self.parameters["keep_scores"]:
+            files.append(self._keep_scores(entry, outcome))
+        return files
 
     def _remove_files(self, entry: Entry) -> None:
         before = self.journal.entries.get(entry.path)
@@ -236,7 +255,9 @@ class RunFolder:
         writer = WRITERS[format]
         name = table_name(entry.name, format)
         if len(analysis.events):
-            return self._write(name, lambda path: writer.write(analysis.events.assign(recording=entry.path), path))
+            return self._write(
+                name, lambda path: writer.write(analysis.events.assign(recording=escape(entry.path)), path)
+            )
         # Most short recordings hold no event, and their tables are all the same.
         if format not in self._empty:
             written = self._write(name, lambda path: writer.write(analysis.events, path))
@@ -318,6 +339,11 @@ def _differences(name: str, before: Any, now: Any) -> Iterator[str]:
             yield from _differences(f"{name}.{key}", before.get(key), now.get(key))
     elif before != now:
         yield f"{name} {before!r} is now {now!r}"
+
+
+def _key(name: str) -> str:
+    """Equal for names that are one file on some disks: without case, composed characters."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _absolute(path: str) -> str:

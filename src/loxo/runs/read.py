@@ -17,8 +17,8 @@ from loxo.audio.roots import Roots, server
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.cells import original_cell
-from loxo.events.table import COLUMNS, DTYPES
-from loxo.files import inside
+from loxo.events.table import CHANNEL, COLUMNS, DTYPES
+from loxo.files import escape, inside, unescape, walk_files
 from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
 from loxo.runs.tables import EVENTS, table_name
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class Run:
     """One run.
 
-    `recordings` has one row per recording: recording, status (done, truncated, failed), duration_s (from the file's
-    header), analysed_s, reason (why truncated or failed, or ""), table (path in the folder, or None), site ("" if the
-    name contains none), start (datetime64, wall clock, NaT if the name contains none). `events` is an events table
-    whose `site` and `start_time` come from the recordings.
+    Names of recordings are those of tables (loxo.files.escape). `recordings` has one row per recording: recording,
+    status (done, truncated, failed), duration_s (from the file's header), analysed_s, reason (why truncated or failed,
+    or ""), table (path in the folder, or None), site ("" if the name contains none), start (datetime64, wall clock, NaT
+    if the name contains none). `events` is an events table whose `site` and `start_time` come from the recordings.
     """
 
     folder: Path
@@ -70,11 +70,11 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
     files = record.recordings
     table = pd.DataFrame(
         {
-            "recording": pd.Series([file.recording for file in files], dtype="object"),
+            "recording": pd.Series([escape(file.recording) for file in files], dtype="object"),
             "status": pd.Series([file.status for file in files], dtype="object"),
             "duration_s": pd.Series([file.duration_s for file in files], dtype="float64"),
             "analysed_s": pd.Series([file.analysed_s for file in files], dtype="float64"),
-            "reason": pd.Series([file.reason or "" for file in files], dtype="object"),
+            "reason": pd.Series([escape(file.reason or "") for file in files], dtype="object"),
             "table": pd.Series([_table(file) for file in files], dtype="object"),
         }
     )
@@ -124,7 +124,7 @@ def _read_events(path: Path, recordings: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_events_csv(path: str | Path) -> pd.DataFrame:
-    """The columns of an events.csv up to high_hz, checked, without site and start_time.
+    """The columns of an events.csv up to high_hz and, if any, the channel, checked, without site and start_time.
 
     Raises LoxoError when it cannot be read or is not an events table.
     """
@@ -134,6 +134,9 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
     # Categories: each name is converted to a str once, not once per event.
     kinds = {name: ("category" if DTYPES[name] == "object" else "float64") for name in wanted}
     try:
+        with Path(path).open(encoding="utf-8", errors="replace") as file:
+            if CHANNEL in file.readline().rstrip("\n").split(","):
+                wanted, kinds = (*wanted, CHANNEL), {**kinds, CHANNEL: "int64"}
         events = pd.read_csv(
             path, usecols=list(wanted), dtype=kinds, keep_default_na=False, na_values={n: [""] for n in wanted[1:]}
         )
@@ -176,15 +179,15 @@ class Places:
     def find(self, recording: str) -> Path | None:
         """The file, or None if it is not found. For a URL, a copy in the root folder."""
         if not is_url(recording):
-            for path in (Path(recording), self._from_table(recording)):
+            for path in (Path(recording), Path(unescape(recording)), self._from_table(recording)):
                 if path is not None and path in self.roots and path.is_file():
                     return path
         if self.root is None:
             return None
         if self._below is None:
             self._below = {}
-            for path in sorted(self.root.rglob("*")):
-                self._below.setdefault(path.name, []).append(path)
+            for path in walk_files(self.root):
+                self._below.setdefault(escape(path.name), []).append(path)
         found = [path for path in self._below.get(base_name(recording), []) if path.is_file()]
         # Among several files with that name: the one whose path ends with the most folders of the recording's path.
         parts = Path(recording).parts[::-1]
@@ -221,7 +224,7 @@ class Places:
         try:
             with inside(self.run.folder, table).open(encoding="utf-8") as file:
                 header, row = file.readline().rstrip("\n").split("\t"), file.readline().rstrip("\n").split("\t")
-            return Path(row[header.index("Begin Path")])
+            return Path(unescape(original_cell(row[header.index("Begin Path")])))
         except (OSError, ValueError, IndexError, LoxoError):
             return None
 

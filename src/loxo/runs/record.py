@@ -24,7 +24,7 @@ from typing import Any
 
 from loxo.engine.config import current_names, decoding_with_current_names
 from loxo.errors import LoxoError
-from loxo.files import inside, leads_out, parse_json, write_atomically
+from loxo.files import escape, inside, leads_out, parse_json, write_atomically
 from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 
 RECORD = "run.json"
@@ -59,8 +59,8 @@ class RunRecord:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """The names of the files of each analysed recording, by its path as given."""
-        return {file.recording: file.name for file in self.recordings if file.name is not None}
+        """The names of the files of each analysed recording, by its name in tables (loxo.files.escape)."""
+        return {escape(file.recording): file.name for file in self.recordings if file.name is not None}
 
 
 def is_run(folder: str | Path) -> bool:

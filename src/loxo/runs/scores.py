@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
-from loxo.files import atomic_path, inside, write_atomically
+from loxo.files import atomic_path, escape, inside, write_atomically
 from loxo.runs.record import read_record
 
 FOLDER, SUFFIX = "scores", ".npz"
@@ -80,7 +80,7 @@ def read_scores(run: str | Path, recording: str | Path) -> KeptScores:
     `recording` is the path in run.json and events.csv.
     Raises LoxoError when the folder is not a run, does not list the recording, or has no scores of it.
     """
-    name = read_record(run).names.get(str(recording))
+    name = read_record(run).names.get(escape(str(recording)))
     if name is None:
         raise LoxoError(f"{run}: the run contains no recording {str(recording)!r} that could be analysed.")
     return read_score_file(score_path(run, name))
@@ -88,7 +88,7 @@ def read_scores(run: str | Path, recording: str | Path) -> KeptScores:
 
 def find_scores(run: str | Path, recording: str | Path) -> KeptScores | None:
     """As read_scores, but None where the run has kept no scores of the recording."""
-    name = read_record(run).names.get(str(recording))
+    name = read_record(run).names.get(escape(str(recording)))
     path = None if name is None else score_path(run, name)
     return read_score_file(path) if path is not None and path.is_file() else None
 

@@ -50,6 +50,7 @@ class Parts:
             weights=part.weights,
             fault=np.array([] if part.fault is None else [part.fault], np.str_),
             seconds=np.array([part.seconds, part.whole_s]),
+            channels=part.channels,
         )
         write_atomically(self._path(index, part.shard), buffer.getvalue())
 
@@ -76,8 +77,8 @@ def _read(path: Path) -> Part:
             shard, of, samples, first_step, end, zeroed = (int(number) for number in file["numbers"])
             fault = str(file["fault"][0]) if len(file["fault"]) else None
             seconds, whole = (float(number) for number in file["seconds"])
-            arrays = file["sums"], file["weights"]
-            return Part(shard, of, samples, first_step, *arrays, end, bool(zeroed), fault, seconds, whole)
+            arrays, channels = (file["sums"], file["weights"]), file["channels"]
+            return Part(shard, of, samples, first_step, *arrays, end, bool(zeroed), fault, seconds, whole, channels)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise LoxoError(
             f"{path}: a finished shard of a recording cannot be read ({error}). Give the same command again."

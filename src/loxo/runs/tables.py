@@ -23,10 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
-from loxo.events.combined import AnalysedRecording, CsvRun, EventCells, KaleidoscopeRun, ParquetRun, RavenRun, RunWriter
-from loxo.events.table import COLUMNS, NUMBERS, events_frame
+from loxo.events.combined import (
+    AnalysedRecording,
+    CsvRun,
+    EventCells,
+    KaleidoscopeRun,
+    ParquetRun,
+    RavenRun,
+    RunWriter,
+    has_channels,
+)
+from loxo.events.table import CHANNEL, COLUMNS, NUMBERS, events_frame
 from loxo.events.writers import WRITERS
-from loxo.files import inside
+from loxo.files import escape, inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +75,7 @@ def write_recording(folder: Path, name: str, path: str, events: pd.DataFrame, fo
     """Writes the tables of one recording (none in most formats). `path` is absolute. Raises LoxoError if it cannot."""
     for format in formats:
         if format in FOLDERS:
-            WRITERS[format].write(events.assign(recording=path), inside(folder, table_name(name, format)))
+            WRITERS[format].write(events.assign(recording=escape(path)), inside(folder, table_name(name, format)))
 
 
 def write_run(
@@ -85,7 +94,7 @@ def write_run(
     table, by its path relative to the folder, need not be written; without it, existing files are not written.
     Raises LoxoError if it cannot; then the tables of the run stay as they were.
     """
-    writers: list[RunWriter] = [CsvRun(folder)]
+    writers: list[RunWriter] = [CsvRun(folder, channels=has_channels(provenance))]
     if "raven" in formats:
         writers.append(RavenRun(folder))
     if "kaleidoscope" in formats:
@@ -107,7 +116,7 @@ def write_run(
                 writer.add(recording, rows)
             missing = [format for format in single if not exists(table_name(recording.name, format))]
             if missing:
-                frame = events_of_cells(recording.path, rows)
+                frame = events_of_cells(escape(recording.path), rows)
                 write_recording(folder, recording.name, recording.path, frame, missing)
 
 
@@ -115,7 +124,9 @@ def events_of_cells(recording: str, rows: Iterable[EventCells]) -> pd.DataFrame:
     """The events table of one recording, from its cells for CSV."""
     events = []
     for cells in rows:
-        event: dict[str, Any] = dict(zip(COLUMNS[1:], cells, strict=True))
+        event: dict[str, Any] = dict(zip((*COLUMNS[1:], CHANNEL), cells, strict=False))
+        if CHANNEL in event:
+            event[CHANNEL] = int(event[CHANNEL])
         event |= {name: float(event[name]) if event[name] else None for name in NUMBERS}
         event["site"] = event["site"] or None
         event["start_time"] = datetime.fromisoformat(event["start_time"]) if event["start_time"] else None

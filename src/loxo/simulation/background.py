@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from loxo.audio.finding import SUFFIXES
 from loxo.engine.config import LABELS
 from loxo.errors import LoxoError
+from loxo.files import walk_files
 from loxo.simulation import weather
 from loxo.simulation.machines import hum
 from loxo.simulation.sounds import Samples, add_at, coloured_noise, db_to_amplitude, normalise, random_curve
@@ -186,7 +187,7 @@ def _paths(source: str | Path | Iterable[str | Path]) -> list[Path]:
         return [Path(item) for item in source]
     path = Path(source)
     if path.is_dir():
-        found = sorted(item for item in path.rglob("*") if item.suffix.lower() in SUFFIXES)
+        found = [item for item in walk_files(path) if item.suffix.lower() in SUFFIXES]
         if not found:
             raise LoxoError(
                 f"The folder {path} contains no recordings ({', '.join(sorted(SUFFIXES))}): give another folder of "

@@ -19,6 +19,9 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from loxo.audio.channels import MIX, Channel, channel_rows
 from loxo.audio.filenames import Names
 from loxo.audio.recording import RecordingError, probe
 from loxo.audio.roots import Roots
@@ -26,8 +29,8 @@ from loxo.detection.decode import Threshold, check_threshold, decode
 from loxo.detection.detect import Analysis
 from loxo.detection.frequency import measure
 from loxo.errors import LoxoError
-from loxo.events.table import events_frame
-from loxo.files import inside
+from loxo.events.table import CHANNEL, events_frame
+from loxo.files import escape, inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
 from loxo.runs.remote import check_place, open_run
@@ -105,7 +108,8 @@ def redecode(
             done = len(entries) - len(todo)
             for entry, rows in read_run_journal(source):
                 if entry.path in todo:
-                    outcome = _again(entry, rows, source, config, threshold, names, roots)
+                    channel = parameters.get("channel", MIX)
+                    outcome = _again(entry, rows, source, config, threshold, names, channel, roots)
                     if isinstance(outcome, Analysis) and folder.place == folder.folder:
                         share_scores(source, folder.folder, entry.name)
                     folder.keep(dataclasses.replace(entry, files=()), outcome)
@@ -126,6 +130,7 @@ def _again(
     config: RunConfig,
     threshold: Threshold,
     names: Names,
+    channel: Channel,
     roots: Roots,
 ) -> Analysis | str:
     """The new outcome of one recording, with the faults of the old run."""
@@ -135,25 +140,41 @@ def _again(
         kept = read_score_file(score_path(source, entry.name))
     except LoxoError as error:
         return str(error)
-    if kept.labels != config.rows:
+    count = max(len(kept.labels) // len(config.rows), 1)
+    if kept.labels != channel_rows(config.rows, count):
         return f"{score_path(source, entry.name)}: its rows are {', '.join(kept.labels)}, not those of the run."
     samples = round(entry.analysed_s * config.sample_rate)
-    found = decode(kept.scores, config, threshold=threshold, total_samples=samples)
-    found, note = _with_frequencies(found, entry, rows, config, samples, roots)
+    events, notes = [], list(entry.notes)
+    for number, scores in enumerate(np.split(kept.scores, count), channel if isinstance(channel, int) else 1):
+        found = decode(scores, config, threshold=threshold, total_samples=samples)
+        if channel == MIX:
+            found, note = _with_frequencies(found, entry, rows, config, samples, roots)
+        else:
+            of_channel = [row for row in rows if row[-1] == str(number)]
+            found, note = _with_frequencies(found, entry, of_channel, config, samples, roots, number - 1)
+            found = found.assign(**{CHANNEL: number})
+        events += found.assign(recording=escape(entry.recording)).to_dict("records")
+        notes += [note] if note else []
     return Analysis(
-        events=events_frame(found.assign(recording=entry.recording).to_dict("records"), names),
+        events=events_frame(events, names),
         rows=kept.labels,
         scores=kept.scores,
         hop_s=kept.hop_s,
         duration_s=entry.duration_s,
         analysed_s=entry.analysed_s,
         fault=entry.reason,
-        notes=entry.notes if note is None else (*entry.notes, note),
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
 def _with_frequencies(
-    found: pd.DataFrame, entry: Entry, rows: Sequence[Row], config: RunConfig, samples: int, roots: Roots
+    found: pd.DataFrame,
+    entry: Entry,
+    rows: Sequence[Row],
+    config: RunConfig,
+    samples: int,
+    roots: Roots,
+    channel: int | None = None,
 ) -> tuple[pd.DataFrame, str | None]:
     """The events with frequency bounds, copied where the old run has the same event; and a note on unmeasured ones."""
     import pandas as pd
@@ -168,7 +189,7 @@ def _with_frequencies(
         try:
             if entry.recording not in roots:
                 raise RecordingError("It lies outside the known folders of recordings. Give --recordings.")
-            new, note = measure(new, probe(entry.recording), config, samples)
+            new, note = measure(new, probe(entry.recording), config, samples, channel)
         except RecordingError as error:
             note = f"{entry.recording}: the frequencies of some events could not be measured. {error}"
     copied = found[is_known].assign(

@@ -47,6 +47,7 @@ from loxo.events.cells import (
     safe_cell,
 )
 from loxo.events.rows import events_from_table
+from loxo.files import escape, unescape
 from loxo.runs.remote import check_place
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class _Finder:
         self.named: dict[str, list[str]] = {}
         self.roots = Roots(recordings)
         for path in find_recordings(recordings)[0]:
-            self.named.setdefault(base_name(str(path)).casefold(), []).append(str(path))
+            self.named.setdefault(base_name(escape(str(path))).casefold(), []).append(str(path))
 
     def __call__(self, name: str) -> Recording:
         """Raises LoxoError if there is no such recording, if there are several, or if it cannot be read."""
@@ -250,6 +251,7 @@ class _Finder:
             )
         if named:
             return probe(named[0])
+        name = unescape(name)
         local = Path(name.replace("\\", "/"))
         beside = [path for path in (self.folder / local, self.folder / local.name) if path.is_file()]
         if beside and not local.is_file():

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from loxo.audio.channels import MIX, Channel, parse_channel
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
 from loxo.audio.roots import remember
@@ -30,7 +31,7 @@ from loxo.detection.shards import SHARD_MINUTES, Part
 from loxo.engine.engine import Engine, as_engine, choose_runtime, load_engine
 from loxo.engine.model_file import find_model, read_model_file
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
-from loxo.errors import LoxoError
+from loxo.errors import LoxoError, with_path
 from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
@@ -56,6 +57,7 @@ class SurveySummary:
     hours: float  # analysed audio
     events: int
     problems: list[tuple[Found, str]]  # recordings that were not analysed, or only in part, by path
+    notes: list[str] = dataclasses.field(default_factory=list)  # remarks on analysed recordings, which are no problems
 
     def __str__(self) -> str:
         words = [(self.recordings, "recording"), (self.events, "event"), (len(self.problems), "problem")]
@@ -71,6 +73,7 @@ def survey(
     threshold: Threshold = None,
     window_overlap: float = WINDOW_OVERLAP,
     batch_size: int = 8,
+    channel: Channel = MIX,
     workers: int = 1,
     cluster: str | None = None,
     shard_minutes: float = SHARD_MINUTES,
@@ -87,7 +90,8 @@ def survey(
     """Finds the events of all recordings in `paths` (files and folders) and writes them into the folder `out`, which
     may be an s3:// address: then `work` is the working folder on this computer (remotefolder.py).
 
-    `model` is a bundled model's name or a path. `threshold`, `window_overlap` and `batch_size` as in loxo.detect.
+    `model` is a bundled model's name or a path. `threshold`, `window_overlap`, `batch_size` and
+    `channel` as in loxo.detect.
     `workers` processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for
     N processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
@@ -100,7 +104,7 @@ def survey(
     """
     check_place(out, work)
     threshold = float(threshold) if isinstance(threshold, int) else threshold
-    options = Options(threshold, float(window_overlap), batch_size, keep_scores, names)
+    options = Options(threshold, float(window_overlap), batch_size, keep_scores, names, parse_channel(channel))
     formats = parse_formats(formats)
     _check(options, workers, shard_minutes, patience_minutes)
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
@@ -253,5 +257,6 @@ def _summary(
         resumed=resumed,
         hours=sum(entry.analysed_s for entry in entries) / 3600,
         events=sum(entry.events for entry in entries),
+        notes=[with_path(entry.recording, note) for entry in entries for note in entry.notes],
         problems=sorted([*problems, *faults], key=lambda problem: (str(problem[0]), problem[1])),
     )

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from loxo.audio.channels import MIX, Channel
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import probe
 from loxo.audio.urls import hide_secrets, request_url, without_secrets
@@ -46,6 +47,7 @@ class Options:
     batch_size: int
     keep_scores: bool
     names: Names = USUAL_NAMES
+    channel: Channel = MIX
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,29 @@ def _perform(task: Task, engine: Engine, options: Options, advance: Advance | No
             if advance is not None:
                 advance(seconds, grid.samples / grid.rate)
 
-        part = score_shard(engine, recording, grid, shards, task.shard, batch_size=options.batch_size, advance=on)
+        part = score_shard(
+            engine,
+            recording,
+            grid,
+            shards,
+            task.shard,
+            batch_size=options.batch_size,
+            channel=options.channel,
+            advance=on,
+        )
         if part.of > 1:
             return part
         parts = (part,)
     joined = join(recording, grid, parts)
-    return conclude(task.path, recording, engine.config, joined, threshold=options.threshold, names=options.names)
+    return conclude(
+        task.path,
+        recording,
+        engine.config,
+        joined,
+        threshold=options.threshold,
+        channel=options.channel,
+        names=options.names,
+    )
 
 
 class PartStore(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from loxo.audio.finding import SUFFIXES
 from loxo.audio.storage import basename
+from loxo.files import escape
 
 
 class Lookup:
@@ -39,6 +40,7 @@ class Lookup:
 
 def _parts(path: str) -> list[str]:
     """The folders and the name of a path (POSIX, Windows or URL), in lower case and without an audio suffix."""
+    path = escape(path)
     folders = path.casefold().replace("\\", "/").split("/")[:-1]
     return [*folders, basename(path).casefold().removesuffix(_suffix(path))]
 
