@@ -212,8 +212,9 @@ def walk(
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """All files of `walk`, sorted by path. Faults are skipped."""
-    return iter(sorted(inside / name for inside, names in walk([folder]) for name in names or ()))
+    """All files of `walk`, sorted by path. Faults, pipes and devices are skipped."""
+    found = sorted(path / name for path, names in walk([folder]) for name in names or ())
+    return (path for path in found if path.is_file())
 
 
 def lock_file(handle: int) -> None:
