@@ -69,8 +69,9 @@ bench-startup: install  ## --help, import, the first event of a minute of sound
 bench-kill-training: install  ## a small training run killed ten times, beside one left in peace
 	$(BIN)/python benchmarks/kill_training.py
 
-bench-kill: install  ## 100 kills of runs over 50 recordings: the run, its workers, Dask workers
+bench-kill: install  ## 100 kills of runs over 50 recordings, one kill at each file-system event, 200 flipped bits
 	$(BIN)/python benchmarks/kill_detection.py
+	$(BIN)/python benchmarks/flip_bits.py
 
 bench-same: install  ## the same bytes from 1, 2 and 4 processes, Dask, batches and shards of any size
 	$(BIN)/python benchmarks/same_events.py

@@ -1,11 +1,17 @@
-"""Kills processes of `loxo detect` at random times, and resumes the run until it is finished.
+"""Kills processes of `loxo detect` at random times and at each file-system event, and resumes the run until it is
+finished.
 
-    python benchmarks/kill_detection.py [--kills 100] [--recordings 50] [--seed 0]
+    python benchmarks/kill_detection.py [--kills 100] [--recordings 50] [--seed 0] [--every 1]
 
 Each kill is a SIGKILL. The three targets are equally frequent: the main process of the run, its worker processes, and
 the workers of a local Dask cluster. A run that has lost its main process is started again in the same folder. During
 the run, every visible file in the folder is read repeatedly, and none may be incomplete. After the run, tables,
-events.csv and frame scores must be equal, byte for byte, to those of an undisturbed run.
+events.csv and frame scores must be equal, byte for byte, to those of an undisturbed run, and no temporary file may
+remain.
+
+The second part is a small run that is killed immediately before one file-system event: an open, rename, removal, fsync
+or new folder in the run folder. The same command resumes it, is killed at a random event, and resumes again. This is
+repeated for each event of an undisturbed run, or for each --every th.
 """
 
 from __future__ import annotations
@@ -14,7 +20,9 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -117,7 +125,7 @@ def processes_of(run: int) -> list[int]:
 def progress_of(out: Path) -> tuple[int, int]:
     """Two counts that change when a shard or a recording is finished."""
     with suppress(FileNotFoundError):
-        lines = (out / "journal.jsonl").read_bytes().count(b"\n")
+        lines = (out / "journal.jsonl").read_bytes().count(b'\n{"path"')
         return lines, len(list(out.glob("parts/*/*.npz")))
     return 0, 0
 
@@ -166,6 +174,79 @@ def results(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in names}
 
 
+def check_tidy(out: Path) -> None:
+    """SystemExit when temporary files remain in a finished run."""
+    if left := [path for path in out.rglob("*") if path.name in ("parts", ".lock") or path.suffix == ".tmp"]:
+        raise SystemExit(f"{out}: temporary files remain: {left}")
+
+
+def run_to_event(card: str, out: str, last: int, counted: str) -> None:
+    """The small survey; it runs in a separate process, which kills itself immediately before file-system event `last`
+    in the run folder. If it ends before, it writes the number of its events to `counted`."""
+    count = 0
+
+    def event() -> None:
+        nonlocal count
+        count += 1
+        if count == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def audit(name: str, arguments: tuple[object, ...]) -> None:
+        if name in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"):
+            path = arguments[0]
+            if isinstance(path, str | os.PathLike) and os.fspath(path).startswith(out):
+                event()
+
+    fsync = os.fsync
+
+    def audited_fsync(handle: int) -> None:
+        event()
+        fsync(handle)
+
+    os.fsync = audited_fsync
+    sys.addaudithook(audit)
+    survey(
+        [card],
+        "toy",
+        out,
+        load=ToyModel,
+        shard_minutes=SHARD_MINUTES,
+        keep_scores=True,
+        formats=("raven", "audacity", "kaleidoscope"),
+    )
+    Path(counted).write_text(str(count))
+
+
+def kill_at_events(folder: Path, seed: int, every: int = 1) -> int:
+    """Kills the small run at each file-system event, or each `every` th. Returns the number of kills. SystemExit on any
+    fault."""
+    card, counted, whole, out = folder / "small", folder / "counted", folder / "small-whole", folder / "small-run"
+    for k, seconds in enumerate((8, 40, 9)):
+        write_recording(card / f"r{k}.wav", seconds, seed=k)
+
+    def run(out: Path, last: int) -> bool:
+        """Whether the run has ended."""
+        process = process_context().Process(target=run_to_event, args=(str(card), str(out), last, str(counted)))
+        process.start()
+        process.join()
+        if process.exitcode not in (0, -signal.SIGKILL):
+            raise SystemExit(f"event {last}: the run ended with exit code {process.exitcode}")
+        return process.exitcode == 0
+
+    run(whole, 0)
+    expected, events, rng = results(whole), int(counted.read_text()), random.Random(seed)
+    kills = 0
+    for last in range(1, events + 1, every):
+        shutil.rmtree(out, ignore_errors=True)
+        for event in (last, rng.randint(1, events), 0):
+            kills += not run(out, event)
+        if results(out) != expected:
+            raise SystemExit(f"event {last}: the results differ from those of the undisturbed run")
+        check_tidy(out)
+    print(f"a small run with {events} file-system events, {kills} kills: all identical")
+    return kills
+
+
 def kill_and_compare(
     folder: Path, kinds: list[str], recordings: int, seed: int, every_s: float = 0.7
 ) -> dict[str, int]:
@@ -187,8 +268,7 @@ def kill_and_compare(
             run_survey(str(card), str(out), None, 0.0)
         if results(out) != expected:
             raise SystemExit(f"{out}: the results differ from those of the undisturbed run")
-        if any((out / name).exists() for name in ("parts", ".lock")):
-            raise SystemExit(f"{out}: temporary files remain")
+        check_tidy(out)
         rounds += 1
     print(f"{rounds} runs of {recordings} recordings, {len(expected)} files each: all identical")
     return total
@@ -200,11 +280,13 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=(MAIN, WORKER, DASK), help="kill only processes of this kind")
+    parser.add_argument("--every", type=int, default=1, help="kill at each n-th file-system event")
     args = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         kinds = [args.only or (MAIN, WORKER, DASK)[k % 3] for k in range(args.kills)]
         total = kill_and_compare(Path(folder), kinds, args.recordings, args.seed)
+        total["each file-system event"] = kill_at_events(Path(folder), args.seed, args.every)
     print(f"{sum(total.values())} kills in {time.monotonic() - start:.0f} s: {total}")
 
 

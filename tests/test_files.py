@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 
 import pytest
 
@@ -25,11 +26,12 @@ from loxo.files import (
 
 @pytest.fixture
 def synced(monkeypatch):
-    """The sizes of the files at the calls of os.fsync."""
+    """The sizes of the files at the calls of os.fsync; None for folders."""
     sizes, fsync = [], os.fsync
 
     def counted(handle):
-        sizes.append(os.fstat(handle).st_size)
+        status = os.fstat(handle)
+        sizes.append(None if stat.S_ISDIR(status.st_mode) else status.st_size)
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", counted)
@@ -43,7 +45,7 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, synced, monkeyp
     write_atomically(path, b"12345")
     with atomic_file(path) as file:
         file.write("123")
-    assert named_after == [[5], [5, 3]] and path.read_text() == "123"
+    assert named_after == [[5], [5, None, 3]] and synced == [5, None, 3, None] and path.read_text() == "123"
 
 
 def test_fsync_can_be_left_out_for_a_block(tmp_path, synced):
@@ -51,7 +53,7 @@ def test_fsync_can_be_left_out_for_a_block(tmp_path, synced):
         write_atomically(tmp_path / "a.txt", b"12345")
     assert synced == []
     write_atomically(tmp_path / "a.txt", b"1234")
-    assert synced == [4]
+    assert synced == [4, None]
 
 
 def test_a_locked_file_cannot_be_locked_again_until_it_is_closed(tmp_path):

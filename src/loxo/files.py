@@ -1,4 +1,4 @@
-"""Files: writing them completely or not at all, names that disks and tables can hold, the search through folders.
+"""Files: writing them completely or not at all, checksums, names that disks and tables can hold, walks of folders.
 
 A name in a file that another person may have written is used as a path only through `inside`, and such JSON is read
 only with `parse_json`.
@@ -11,8 +11,9 @@ import json
 import os
 import re
 import stat
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -41,6 +42,7 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ESCAPED = re.compile("<([0-9A-F]{2}|[0-9A-F]{4})>")
 _NOT_PORTABLE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff<>:"|?*\\\\]')
 
+_DRAFT = re.compile(r"\.(.+)\.\d+\.tmp")  # the name that atomic_path gives
 _use_fsync: ContextVar[bool] = ContextVar("_use_fsync", default=True)
 
 
@@ -59,6 +61,37 @@ def without_fsync() -> Iterator[None]:
         _use_fsync.reset(token)
 
 
+def checksum(content: bytes) -> str:
+    """The CRC-32 of `content` in hexadecimal digits. It detects damage, not an attack."""
+    return f"{zlib.crc32(content):08x}"
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes the names of the files in a folder to the disk, where the system can do this."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_drafts(folder: Path, names: Container[str] | None = None) -> None:
+    """Removes the temporary files of atomic_path that a killed process has left in a folder: of the files with these
+    names, or, without names, of all files in the folder and its subfolders.
+
+    The caller must ensure that no other process writes these files.
+    """
+    for inside, folders, files in os.walk(folder):
+        for file in files:
+            draft = _DRAFT.fullmatch(file)
+            if draft is not None and (names is None or draft[1] in names):
+                with suppress(OSError):
+                    Path(inside, file).unlink()
+        if names is not None:
+            folders.clear()
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path in the folder of `path`; it is renamed to `path` if the block ends without an error.
@@ -74,6 +107,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             draft.unlink(missing_ok=True)  # a link of this name would lead the writer to another file
             yield draft
             draft.replace(path)
+            if _use_fsync.get():
+                sync_folder(path.parent)
         except BaseException:
             with suppress(OSError):
                 draft.unlink(missing_ok=True)

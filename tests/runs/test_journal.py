@@ -8,6 +8,7 @@ import pytest
 from loxo.errors import LoxoError
 from loxo.runs.journal import DONE, Entry, Journal, read_journal
 
+PARAMETERS = {"threshold": 0.5}
 ROWS = [["1.0", "2.0", "rumble", "0.9", "10.0", "80.0", "", ""]]
 
 
@@ -31,6 +32,7 @@ class ShortWrites(io.FileIO):
 @pytest.fixture
 def journal(tmp_path):
     journal = Journal(tmp_path / "journal.jsonl")
+    journal.open(PARAMETERS)
     yield journal
     journal.close()
 
@@ -41,7 +43,7 @@ def test_a_recording_and_all_before_it_are_on_the_disk_when_add_returns(journal,
     journal.add(entry("a"), ROWS, to_disk=False)
     assert sizes == []
     journal.add(entry("b"), ROWS)
-    assert sizes == [journal.path.stat().st_size] and journal.path.read_bytes().count(b"\n") == 2
+    assert sizes == [journal.path.stat().st_size] and journal.path.read_bytes().count(b"\n") == 3
 
 
 def test_a_short_write_is_continued(journal):
@@ -73,5 +75,6 @@ def test_a_journal_drops_an_incomplete_last_line_when_it_is_opened(journal):
     before = journal.path.read_bytes()
     journal.path.write_bytes(before + b'{"path": "torn')
     again = Journal(journal.path)
+    again.open(PARAMETERS)
     again.close()
     assert list(again.entries) == ["/sd/a.wav"] and journal.path.read_bytes() == before

@@ -191,7 +191,11 @@ def test_each_fault_of_a_run_record_has_one_message(tmp_path, fault):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_journal_of_the_former_version_keeps_its_bytes_when_it_is_compacted(former):
-    before = (former / "journal.jsonl").read_bytes()
-    Journal(former / "journal.jsonl").close_compact()
-    assert (former / "journal.jsonl").read_bytes() == before
+def test_a_journal_of_the_former_version_gets_checksums_when_it_is_compacted(former):
+    before = list(read_run_journal(former))
+    journal = Journal(former / "journal.jsonl")
+    journal.open({"threshold": None})
+    journal.close_compact()
+    lines = (former / "journal.jsonl").read_bytes().splitlines()
+    assert list(read_run_journal(former)) == before and len(before) == 2
+    assert len(lines) == 3 and all(b', "checksum": "' in line for line in lines)

@@ -194,3 +194,22 @@ def test_the_command_prints_the_address_of_the_run(loxo, s3, credentials, tmp_pa
     s3.server.full = "run/"
     code, _, err = loxo(*command[:3], s3.url("run/2"), *command[4:])
     assert code == 2 and "could not be reached" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(("damage", "resumed"), [("run.json lost", 2), ("journal damaged", 1)])
+def test_a_damaged_run_at_an_address_resumes_without_its_working_folder(
+    run, expected, s3, credentials, tmp_path, damage, resumed
+):
+    out = s3.url("run")
+    with pytest.raises(KeyboardInterrupt):
+        run(out, on_progress=stop_after(3))
+    shutil.rmtree(tmp_path / "work")
+    if damage == "run.json lost":
+        storage.remove(f"{out}/run.json")
+    else:
+        lines = objects(out)["journal.jsonl"].splitlines(keepends=True)
+        lines[2] = lines[2].replace(b'"', b"'", 1)  # after the parameters and bad.wav
+        storage.write_bytes(f"{out}/journal.jsonl", b"".join(lines))
+    with pytest.raises(LoxoError, match=r"other parameters \(threshold None is now 0\.7"):
+        run(out, threshold=0.7, work=tmp_path / "other")
+    assert run(out).resumed == resumed and objects(out) == expected

@@ -118,11 +118,11 @@ def test_a_finished_run_is_not_done_again_and_failures_are(card, tmp_path):
     assert len(calls) > done and mended.resumed == 4 and [path.name for path, _ in mended.problems] == ["cut.wav"]
 
 
-def test_a_changed_recording_and_a_lost_table_are_done_again(card, tmp_path):
+def test_a_changed_recording_is_done_again_and_a_lost_table_is_written_again(card, tmp_path):
     survey([card], "fake", tmp_path / "run", load=FakeModel)
     record(card / "b" / "x.flac", seconds=9)
     (tmp_path / "run/tables/b/nn01_20200101_000000.selections.txt").unlink()
-    assert survey([card], "fake", tmp_path / "run", load=FakeModel).resumed == 2
+    assert survey([card], "fake", tmp_path / "run", load=FakeModel).resumed == 3
     survey([card], "fake", tmp_path / "new", load=FakeModel)
     assert contents(tmp_path / "run") == contents(tmp_path / "new")
 
@@ -249,9 +249,10 @@ def test_patience_is_given_in_minutes(card, tmp_path, monkeypatch, pool, options
     assert stopped.value.args == (patience_s,)
 
 
-def test_a_journal_takes_up_after_a_torn_line(tmp_path):
+def test_a_journal_skips_damaged_lines(tmp_path):
     (tmp_path / "journal.jsonl").write_bytes(b'{"path": 3}\n{"rows": []}\n')
     journal = Journal(tmp_path / "journal.jsonl")
-    assert journal.entries == {}
-    journal.close()
-    assert (tmp_path / "journal.jsonl").read_bytes() == b""
+    assert journal.entries == {} and journal.damaged == 2
+    journal.open({})
+    journal.close_compact()
+    assert (tmp_path / "journal.jsonl").read_bytes().startswith(b'{"parameters": {}, ')

@@ -49,8 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console()
-errors = Console(stderr=True)
+console = Console(markup=False)  # names of users may look like markup
+errors = Console(stderr=True, markup=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -72,9 +72,9 @@ def progress_bar(unit: str) -> Iterator[tuple[Progress, TaskID]]:
     """Shows a progress bar on stderr with the description `unit`, and a text column that the command updates."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

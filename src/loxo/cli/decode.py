@@ -127,4 +127,4 @@ def decode(
             work=work,
             on_progress=on_progress,
         )
-    finish(summary, [sentence for _, sentence in summary.problems], out)
+    finish(summary, [sentence for _, sentence in summary.problems], out, summary.notes)

@@ -121,11 +121,11 @@ def thresholds(
 def finish(summary: object, problems: Sequence[str], out: object, notes: Sequence[str] = ()) -> None:
     """Prints notes and problems, then the summary with the place of the output; exit code 1 if there are problems."""
     for sentence in notes[:MAX_NOTES]:
-        errors.print(escape(f"note: {sentence}"), markup=False, highlight=False, soft_wrap=True)
+        errors.print(escape(f"note: {sentence}"), highlight=False, soft_wrap=True)
     if len(notes) > MAX_NOTES:
         errors.print(f"note: run.json contains {len(notes) - MAX_NOTES} more notes.", highlight=False)
     for sentence in problems:
-        errors.print(escape(f"problem: {sentence}"), style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(escape(f"{summary}: {out}"), markup=False, highlight=False, soft_wrap=True)
+        errors.print(escape(f"problem: {sentence}"), style="yellow", highlight=False, soft_wrap=True)
+    console.print(escape(f"{summary}: {out}"), highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)

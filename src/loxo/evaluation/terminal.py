@@ -7,7 +7,6 @@ from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -56,12 +55,12 @@ def tables(report: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _criteria(report: dict[str, Any], label: str | None) -> Iterator[tuple[str, str, dict[str, Any]]]:
+def _criteria(report: dict[str, Any], label: str | None) -> Iterator[tuple[Text, str, dict[str, Any]]]:
     """For each row: the detector (only in its first row), the criterion and the metrics."""
     for detector in report["detectors"]:
         criteria = detector["classes"][label]["criteria"] if label else detector["overall"]
         for number, (name, metrics) in enumerate(criteria.items()):
-            yield escape(detector["name"]) if not number else "", name, metrics
+            yield Text(detector["name"] if not number else ""), name, metrics
 
 
 def _ranking(report: dict[str, Any], label: str | None) -> Table:
@@ -93,7 +92,7 @@ def _details(report: dict[str, Any], label: str) -> Table:
     for detector in report["detectors"]:
         part = detector["classes"][label]
         table.add_row(
-            escape(detector["name"]),
+            Text(detector["name"]),
             *(format_ratio(part["segments"][length]["f1"]) for length in part["segments"]),
             format_ratio(part["hourly"]["f1"]),
             format_ratio((part["frames"] or {}).get("ap")),

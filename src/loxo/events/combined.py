@@ -154,6 +154,8 @@ class ParquetRun:
     null if unknown.
     """
 
+    names = ("events.parquet",)
+
     def __init__(self, folder: str | Path, provenance: Mapping[str, Any]) -> None:
         try:
             import pyarrow
@@ -174,7 +176,7 @@ class ParquetRun:
             ],
             metadata={"loxo": json.dumps(provenance)},
         )
-        self.path = Path(folder, "events.parquet")
+        self.path = Path(folder, self.names[0])
         self.stack = ExitStack()
         self.rows: list[dict[str, Any]] = []
 

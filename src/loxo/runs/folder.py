@@ -10,15 +10,21 @@
     scores/         on request: the frame scores under the same names (scores.py)
     journal.jsonl   the finished recordings with their events, from which a later call resumes (journal.py)
     parts/          while a run is in progress or interrupted: finished shards of unfinished recordings (shard_store.py)
+    changed/        tables that a later call has found changed, see below
     .lock           while a run is in progress (lock.py)
 
 Tables contain absolute paths, so that Raven finds the recordings; events.csv contains the paths as given.
 
 Every file is written whole or not at all. run.json and events.csv are written when a call begins and when it ends, not
 for each recording. If recordings finish in quick succession, most of their tables are written without fsync. The
-journal stores the sizes of the files. A table that a power failure has damaged is therefore noticed, and its recording
-is analysed again. If the disk refuses the names of a recording's files, that recording has failed; any other fault of
-the disk ends the run.
+journal stores the sizes and checksums of the files, and a later call compares all of them. A missing or changed table
+is written again from the journal; a recording whose scores are missing or changed is analysed again. A changed table
+may be a person's work. It is therefore moved to changed/, and the summary has a note. Files on object storage are
+compared by size only, because the storage has checksums of its own. If the disk refuses the names of a recording's
+files, that recording has failed; any other fault of the disk ends the run.
+
+A later call starts from the journal, which contains the parameters too. run.json is then written again, so it may be
+damaged or lost. Without parameters in the journal (earlier versions) or in run.json, all recordings are analysed again.
 """
 
 from __future__ import annotations
@@ -30,7 +36,8 @@ import os
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +46,8 @@ from loxo.audio.storage import is_url, size_and_version
 from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError, with_path
 from loxo.events.writers import WRITERS, csv_row
-from loxo.files import escape, inside, portable_name, without_fsync, write_atomically
-from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal
+from loxo.files import checksum, escape, inside, portable_name, remove_drafts, without_fsync, write_atomically
+from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal, is_journal
 from loxo.runs.lock import folder_lock
 from loxo.runs.record import (
     FIELD_ERRORS,
@@ -55,7 +62,7 @@ from loxo.runs.record import (
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import score_name, write_scores
 from loxo.runs.shard_store import Parts
-from loxo.runs.tables import EVENTS, FOLDERS, Finished, table_name, write_run
+from loxo.runs.tables import FOLDERS, RUN_TABLES, Finished, table_name, write_run
 
 # Two calls may share a folder only if these parameters are equal. Other parameters change the results at most by
 # rounding errors, or change only the format of the output.
@@ -71,6 +78,7 @@ NAME_ERRORS = {
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
 }
 PARTS = "parts"  # folder of the finished shards
+CHANGED = "changed"  # folder of the tables that were found changed
 Found = Path | str
 
 
@@ -84,7 +92,9 @@ class RunFolder:
     def __init__(self, folder: Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]]) -> None:
         self.folder, self.parameters, self.problems = folder, parameters, list(problems)
         self.place: Path | str = folder  # as the user gave it, for messages
+        self.notes: list[str] = []  # for the summary
         self._held = ExitStack()
+        self._is_closed = False
         self._to_disk_at = 0.0
         self._unsynced = 0  # recordings whose files were written without fsync
         self._made: set[Path] = set()  # folders
@@ -96,10 +106,14 @@ class RunFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._held.enter_context(folder_lock(self.folder))
             self._check_contents()
+            self._remove_drafts()
             self._fetch()
+            self.journal = Journal(inside(self.folder, JOURNAL))
             self._check_parameters()
-            self._open_journal()
-            self._record("running")
+            self._record("running")  # before the journal: a folder with a run record is always accepted
+            self.journal.open(self.parameters)
+            self._held.callback(self.journal.close)
+            self._merge()
         except OSError as error:
             self._held.close()
             raise LoxoError(
@@ -112,24 +126,51 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.journal.close()
+        if not self._is_closed:
+            with suppress(LoxoError):
+                self._record("interrupted")
         self._held.close()
 
     def _check_contents(self) -> None:
         """Raises LoxoError when the folder contains files, but no run, or links that lead out of it."""
-        for name in (RECORD, JOURNAL, EVENTS, PARTS, SCORES, *FOLDERS.values()):
+        for name in (RECORD, JOURNAL, PARTS, SCORES, CHANGED, *RUN_TABLES, *FOLDERS.values()):
             inside(self.folder, name)
-        if is_run(self.folder) or not self.folder.is_dir():
+        if is_run(self.folder) or is_journal(self.folder / JOURNAL) or not self.folder.is_dir():
             return
         if any(not path.name.startswith(".") for path in self.folder.iterdir()):
             raise LoxoError(f"{self.folder}: the folder is not empty and contains no run of Loxo. Give another name.")
 
+    def _remove_drafts(self) -> None:
+        """Removes the temporary files of a killed run. `loxo report` and `loxo review` write others."""
+        remove_drafts(self.folder, {RECORD, JOURNAL, *RUN_TABLES})
+        for name in (*FOLDERS.values(), SCORES, PARTS):
+            remove_drafts(self.folder / name)
+
+    def _parameters_before(self) -> dict[str, Any] | None:
+        """The parameters of the run in the folder, if they are known. Those in the journal have a checksum."""
+        if self.journal.parameters is not None or not is_run(self.folder):
+            return self.journal.parameters
+        try:
+            return read_record(self.folder).parameters
+        except LoxoError:
+            if not self.journal.entries:
+                raise
+            return None
+
     def _check_parameters(self) -> None:
         """Raises LoxoError when the folder contains a run with other parameters."""
-        if not is_run(self.folder):
+        before = self._parameters_before()
+        if before is None:  # without a journal too, the folder is new
+            self.journal.forget()
             return
+        if self.journal.damaged:
+            lines = "1 line is" if self.journal.damaged == 1 else f"{self.journal.damaged} lines are"
+            self.notes.append(
+                f"{self.journal.path}: {lines} damaged. Their recordings are analysed again if they are among the "
+                "given ones."
+            )
         # Earlier versions always read the mean of the channels.
-        before, now = ({"channel": MIX, **each} for each in (read_record(self.folder).parameters, self.parameters))
+        before, now = ({"channel": MIX, **each} for each in (before, self.parameters))
         try:
             differences = [
                 difference for name in MUST_AGREE for difference in _differences(name, before.get(name), now.get(name))
@@ -145,8 +186,8 @@ class RunFolder:
     def _fetch(self) -> None:
         """Downloads the record of a run on object storage (remote.py)."""
 
-    def _open_journal(self) -> None:
-        self.journal = Journal(inside(self.folder, JOURNAL))
+    def _merge(self) -> None:
+        """Adds the recordings in the journal of a run on object storage (remote.py)."""
 
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
         """A journal entry for each recording, each with a different name; names of earlier calls stay. `given` are the
@@ -171,11 +212,52 @@ class RunFolder:
         return entries
 
     def finished(self, entry: Entry) -> bool:
-        """Whether a recording was analysed, its size and version have not changed, and its files exist."""
+        """Whether a recording was analysed, its size and version have not changed, and its scores are whole. Moves
+        changed tables away; `close` writes them again."""
         before = self.journal.entries.get(entry.path)
-        if before is None or before.status == FAILED or (before.size, before.version) != (entry.size, entry.version):
+        if before is None:
             return False
-        return all(self._exists(name, size) for name, size in before.files)
+        tables = {table_name(before.name, format) for format in self.parameters["formats"] if format in FOLDERS}
+        has_scores = True
+        for (name, size), known in zip_longest(before.files, before.checksums):
+            if name not in tables | {score_name(before.name)} or self._is_whole(name, size, known):
+                continue
+            if name in tables:
+                self._move_away(name)
+            else:
+                has_scores = False
+        is_same = before.status != FAILED and (before.size, before.version) == (entry.size, entry.version)
+        return is_same and has_scores
+
+    def _is_whole(self, name: str, size: int, known: str | None) -> bool:
+        """Whether a file exists and has not changed. Reading 100,000 tables takes seconds (docs/detection.md)."""
+        if not self._exists(name, size):
+            return False
+        try:
+            return known is None or checksum(inside(self.folder, name).read_bytes()) == known
+        except FileNotFoundError:  # it is on object storage
+            return True
+        except OSError:
+            return False
+
+    def _move_away(self, name: str) -> None:
+        """Moves a changed table into changed/."""
+        path = inside(self.folder, name)
+        if not path.is_file():
+            return
+        number, kept = 1, inside(self.folder, f"{CHANGED}/{name}")
+        while kept.exists():
+            number += 1
+            kept = kept.with_name(f"{Path(name).name}.{number}")
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(kept)
+        except OSError as error:
+            raise self._fault(error) from error
+        self.notes.append(
+            f"{path}: Loxo did not write the table in this form: it was edited, or it is damaged. It was moved to "
+            f"{kept}, and the table is written again."
+        )
 
     def _exists(self, name: str, size: int | None = None) -> bool:
         """Whether a file of the run exists, with this size if one is given."""
@@ -223,6 +305,7 @@ class RunFolder:
             reason=outcome.fault and with_path(entry.recording, outcome.fault),
             notes=outcome.notes,
             files=tuple(files),
+            checksums=self._checksums(files),
         )
         rows = [csv_row(event)[1:] for event in outcome.events.to_dict("records")] if len(outcome.events) else []
         self.journal.add(entry, rows, to_disk=to_disk)
@@ -246,10 +329,13 @@ class RunFolder:
             for format in FOLDERS if before is not None else ():  # of the formats that another call wrote
                 self._remove(table_name(entry.name, format))
         except OSError as error:
-            raise LoxoError(
-                f"{self.folder}: the run can no longer write into this folder ({error.strerror}). May you write there, "
-                "and is there room on the disk?"
-            ) from error
+            raise self._fault(error) from error
+
+    def _fault(self, error: OSError) -> LoxoError:
+        return LoxoError(
+            f"{self.folder}: the run can no longer write into this folder ({error.strerror}). May you write there, "
+            "and is there room on the disk?"
+        )
 
     def _keep_table(self, entry: Entry, analysis: Analysis, format: str) -> tuple[str, int]:
         writer = WRITERS[format]
@@ -270,6 +356,13 @@ class RunFolder:
             score_name(entry.name),
             lambda path: write_scores(path, analysis.rows, analysis.scores, analysis.hop_s),
         )
+
+    def _checksums(self, files: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+        """The checksums of files that were written just now."""
+        try:
+            return tuple(checksum(inside(self.folder, name).read_bytes()) for name, _ in files)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:
         """Writes a file. Returns its path relative to the folder and its size in bytes, for the journal."""
@@ -304,6 +397,7 @@ class RunFolder:
         )
         self._record(status)
         self.journal.close_compact()
+        self._is_closed = True
 
     def _ordered(self) -> list[Entry]:
         return sorted(self.journal.entries.values(), key=lambda entry: (entry.recording, entry.path))

@@ -127,8 +127,8 @@ def _read(path: Path, mtime_ns: int, size: int) -> RunRecord:
         content = parse_json(path.read_bytes())
     except ValueError as error:
         raise LoxoError(
-            f"{path}: the run record is damaged ({error}). Put back a copy of it, or run `loxo detect` again into "
-            "another folder."
+            f"{path}: the run record is damaged ({error}). Give the same `loxo detect` command again, which writes it "
+            "again. If journal.jsonl is lost too, give another folder."
         ) from error
     try:
         return RunRecord(

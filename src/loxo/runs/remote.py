@@ -31,7 +31,7 @@ from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import user_cache
 from loxo.runs.folder import PARTS, Found, RunFolder
-from loxo.runs.journal import JOURNAL, Entry, read_journal
+from loxo.runs.journal import JOURNAL, Entry, read_journal, read_parameters
 from loxo.runs.record import RECORD
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.tables import FOLDERS
@@ -116,14 +116,20 @@ class RemoteRunFolder(RunFolder):
             self.sizes[url[below:]] = known.size if known else -1
         if RECORD in self.sizes:
             write_atomically(self.folder / RECORD, read_bytes(self._address(RECORD)))
-        elif self.sizes:
+        elif self.sizes and (JOURNAL not in self.sizes or read_parameters(self._address(JOURNAL)) is None):
             raise LoxoError(
                 f"{self.place}: there are objects at this address, but no run of Loxo. Give another address."
             )
 
-    def _open_journal(self) -> None:
-        """Opens the journal of the working folder and adds the recordings that only the journal at the address has."""
-        super()._open_journal()
+    def _parameters_before(self) -> dict[str, Any] | None:
+        if self.journal.parameters is None and JOURNAL in self.sizes:
+            known = read_parameters(self._address(JOURNAL))
+            if known is not None:
+                return known
+        return super()._parameters_before()
+
+    def _merge(self) -> None:
+        """Adds the recordings that only the journal at the address contains."""
         if JOURNAL not in self.sizes:
             return
         self._journals.add(info(self._address(JOURNAL)).md5 or "")
@@ -133,6 +139,7 @@ class RemoteRunFolder(RunFolder):
             if before is None and entry.name.casefold() not in names:
                 self.journal.add(entry, rows, to_disk=False)
                 names.add(entry.name.casefold())
+        self._record("running")
 
     def keep(self, entry: Entry, outcome: Outcome) -> None:
         super().keep(entry, outcome)

@@ -11,10 +11,8 @@ that are decoded again therefore give exactly the same events.
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
 from loxo.files import atomic_path, escape, inside, write_atomically
+from loxo.runs.npz import npz_content, read_npz
 from loxo.runs.record import read_record
 
 FOLDER, SUFFIX = "scores", ".npz"
@@ -47,31 +46,28 @@ def write_scores(path: str | Path, labels: Sequence[str], scores: NDArray[np.flo
     if "hop_s" in labels:
         raise LoxoError(f"{path}: scores of a class called 'hop_s' cannot be stored. Give the class another name.")
     arrays: dict[str, Any] = dict(zip(labels, scores.astype(np.float16), strict=True))
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, hop_s=np.float64(hop_s), **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, npz_content({"hop_s": np.float64(hop_s), **arrays}, compressed=True))
 
 
 def read_score_file(path: str | Path) -> KeptScores:
     """Reads a file of write_scores, or of an earlier version, which stored float32.
 
-    Raises LoxoError when the file is missing, damaged, or not a file of frame scores.
+    Raises LoxoError when the file is missing, damaged, not a file of frame scores, or larger than any of them (npz.py).
     """
     try:
-        with Path(path).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            hop_s = float(file["hop_s"])
-            labels = tuple(name for name in file.files if name != "hop_s")
-            scores = np.stack([np.atleast_1d(file[label]) for label in labels]).astype(np.float32)
+        arrays = read_npz(Path(path))
+        hop_s = float(arrays.pop("hop_s"))
+        scores = np.stack([np.atleast_1d(values) for values in arrays.values()], dtype=np.float32, casting="same_kind")
     except FileNotFoundError as error:
         raise LoxoError(f"{path}: there are no kept scores. Run `loxo detect` with --keep-scores.") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # whatever is wrong with the file, it is damaged
         raise LoxoError(
             f"{path}: this is not a file of frame scores, or it is damaged ({error}). Run `loxo detect` with "
             "--keep-scores again."
         ) from error
-    if scores.ndim != 2 or not hop_s > 0:
+    if scores.ndim != 2 or not 0 < hop_s < float("inf"):
         raise LoxoError(f"{path}: this is not a file of frame scores. Run `loxo detect` with --keep-scores again.")
-    return KeptScores(labels, scores, hop_s)
+    return KeptScores(tuple(arrays), scores, hop_s)
 
 
 def read_scores(run: str | Path, recording: str | Path) -> KeptScores:

@@ -9,9 +9,7 @@ of the run. An unreadable file is treated as missing: the shard is analysed agai
 
 from __future__ import annotations
 
-import io
 import shutil
-import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 from loxo.detection.shards import Part
 from loxo.errors import LoxoError
 from loxo.files import inside, write_atomically
+from loxo.runs.npz import npz_content, read_npz
 
 
 class Parts:
@@ -42,17 +41,15 @@ class Parts:
 
     def keep(self, index: int, part: Part) -> None:
         """Stores a part. Raises LoxoError when it cannot be written."""
-        buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            numbers=np.array([part.shard, part.of, part.samples, part.first_step, part.end, part.zeroed], np.int64),
-            sums=part.sums,
-            weights=part.weights,
-            fault=np.array([] if part.fault is None else [part.fault], np.str_),
-            seconds=np.array([part.seconds, part.whole_s]),
-            channels=part.channels,
-        )
-        write_atomically(self._path(index, part.shard), buffer.getvalue())
+        arrays = {
+            "numbers": np.array([part.shard, part.of, part.samples, part.first_step, part.end, part.zeroed], np.int64),
+            "sums": part.sums,
+            "weights": part.weights,
+            "fault": np.array([] if part.fault is None else [part.fault], np.str_),
+            "seconds": np.array([part.seconds, part.whole_s]),
+            "channels": part.channels,
+        }
+        write_atomically(self._path(index, part.shard), npz_content(arrays))
 
     def load(self, index: int, shard: int) -> Part:
         """Raises LoxoError when the part cannot be read."""
@@ -73,13 +70,13 @@ class Parts:
 
 def _read(path: Path) -> Part:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            shard, of, samples, first_step, end, zeroed = (int(number) for number in file["numbers"])
-            fault = str(file["fault"][0]) if len(file["fault"]) else None
-            seconds, whole = (float(number) for number in file["seconds"])
-            arrays, channels = (file["sums"], file["weights"]), file["channels"]
-            return Part(shard, of, samples, first_step, *arrays, end, bool(zeroed), fault, seconds, whole, channels)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        file = read_npz(path)
+        shard, of, samples, first_step, end, zeroed = (int(number) for number in file["numbers"])
+        fault = str(file["fault"][0]) if len(file["fault"]) else None
+        seconds, whole = (float(number) for number in file["seconds"])
+        arrays, channels = (file["sums"], file["weights"]), file["channels"]
+        return Part(shard, of, samples, first_step, *arrays, end, bool(zeroed), fault, seconds, whole, channels)
+    except Exception as error:  # whatever is wrong with the file, it is damaged
         raise LoxoError(
             f"{path}: a finished shard of a recording cannot be read ({error}). Give the same command again."
         ) from error

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 EVENTS = CsvRun.names[0]
 FORMATS = ("raven", "csv", "audacity", "kaleidoscope", "parquet")
+RUN_TABLES = (*CsvRun.names, *RavenRun.names, *KaleidoscopeRun.names, *ParquetRun.names)
 FOLDERS = {"raven": "tables", "audacity": "labels"}  # formats with one file per recording
 TABLE_SUFFIX = WRITERS["raven"].suffix
 

@@ -32,7 +32,8 @@ from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL, events_frame
 from loxo.files import escape, inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
-from loxo.runs.journal import FAILED, Entry, Row, read_run_journal
+from loxo.runs.journal import FAILED, JOURNAL, Entry, Row, read_parameters, read_run_journal
+from loxo.runs.record import read_record
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import read_score_file, score_path, share_scores
@@ -71,7 +72,7 @@ def redecode(
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
     Raises LoxoError if `run` is not a run, has no kept scores, or is `out`; otherwise as survey does.
     """
-    from loxo.survey.survey import _summary
+    from loxo.survey.survey import _summary, one_interruption
 
     check_place(out, work)
     source = Path(run).absolute()
@@ -99,9 +100,10 @@ def redecode(
         "formats": list(parse_formats(formats)),
     }
     roots = Roots([source.parent, *([] if recordings is None else [recordings])])
-    kept = {entry.path: entry for entry, _ in read_run_journal(source)}.values()
-    with open_run(out, parameters, [], work) as folder:
-        entries = [dataclasses.replace(entry, files=()) for entry in kept]
+    kept = {entry.path: entry for entry, _ in read_run_journal(source)}
+    problems = _damaged_lines(source, kept)
+    with one_interruption(), open_run(out, parameters, problems, work) as folder:
+        entries = [_to_decode(entry) for entry in kept.values()]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         status = "interrupted"
         try:
@@ -112,7 +114,7 @@ def redecode(
                     outcome = _again(entry, rows, source, config, threshold, names, channel, roots)
                     if isinstance(outcome, Analysis) and folder.place == folder.folder:
                         share_scores(source, folder.folder, entry.name)
-                    folder.keep(dataclasses.replace(entry, files=()), outcome)
+                    folder.keep(_to_decode(entry), outcome)
                     done += 1
                     if on_progress is not None:
                         on_progress(done, len(entries))
@@ -120,7 +122,42 @@ def redecode(
         finally:
             with nullcontext() if status == "finished" else suppress(LoxoError):  # the first error is the message
                 folder.close(status, entries)
-        return _summary(folder, entries, resumed=len(entries) - len(todo), problems=[])
+        return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
+
+
+def _to_decode(entry: Entry) -> Entry:
+    """The entry in the new run before its scores are decoded."""
+    return Entry(
+        path=entry.path,
+        recording=entry.recording,
+        name=entry.name,
+        size=entry.size,
+        version=entry.version,
+        status=FAILED,
+    )
+
+
+def _damaged_lines(source: Path, kept: Mapping[str, Entry]) -> list[tuple[Path | str, str]]:
+    """A problem for each recording of the run whose line in the journal is damaged.
+
+    Raises LoxoError when run.json and the journal have different parameters: one of them is damaged.
+    """
+    record, stored = read_record(source), read_parameters(inside(source, JOURNAL))
+    if stored is not None and stored != record.parameters:
+        raise LoxoError(
+            f"{source}: run.json and {JOURNAL} contain different parameters, so one of them is damaged. Give the same "
+            "`loxo detect` command again, then decode again."
+        )
+    whole = {entry.recording for entry in kept.values()}
+    return [
+        (
+            file.recording,
+            f"{file.recording}: its line in {source / JOURNAL} is damaged. Give the same `loxo detect` command again, "
+            "then decode again.",
+        )
+        for file in record.recordings
+        if file.recording not in whole
+    ]
 
 
 def _again(

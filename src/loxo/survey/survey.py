@@ -13,8 +13,10 @@ add new ones. Other parameters are refused. After Ctrl-C, SIGTERM or a full disk
 from __future__ import annotations
 
 import dataclasses
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ from loxo.survey.progress import SurveyProgress as SurveyProgress
 from loxo.survey.progress import Tracker
 from loxo.survey.tasks import Count, Load, Options, Schedule, count_shards
 
+REPEAT_S = 5.0  # after an interruption; further signals are taken as its repetition
 WORKER_BYTES = 16 << 20  # of recordings for each process; for less, its start takes longer than it saves
 
 Found = Path | str  # a file, or a URL
@@ -57,7 +60,7 @@ class SurveySummary:
     hours: float  # analysed audio
     events: int
     problems: list[tuple[Found, str]]  # recordings that were not analysed, or only in part, by path
-    notes: list[str] = dataclasses.field(default_factory=list)  # remarks on analysed recordings, which are no problems
+    notes: list[str] = dataclasses.field(default_factory=list)  # remarks on recordings and the folder: no problems
 
     def __str__(self) -> str:
         words = [(self.recordings, "recording"), (self.events, "event"), (len(self.problems), "problem")]
@@ -127,7 +130,7 @@ def survey(
         **engine.describe(),
     }
     roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    with _sigterm_as_ctrl_c(), open_run(out, parameters, problems, work) as folder:
+    with one_interruption(), open_run(out, parameters, problems, work) as folder:
         entries = folder.plan(found, roots)
         todo = [entry for entry in entries if not folder.finished(entry)]
         pool = _pool(load, engine, todo, workers, cluster, 60 * patience_minutes)
@@ -226,20 +229,29 @@ def _go(
 
 
 @contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """Queues and service managers end a process with SIGTERM. Only the main thread may handle signals."""
+def one_interruption() -> Iterator[None]:
+    """Ctrl-C and SIGTERM, with which queues and service managers end a process, raise one KeyboardInterrupt. Repeated
+    signals are ignored for REPEAT_S, so that the run folder can be closed. Only the main thread may handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    last = -math.inf
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        nonlocal last
+        if time.monotonic() - last >= REPEAT_S:
+            last = time.monotonic()
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    signals = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored
+        signals.append(signal.SIGINT)
+    before = {number: signal.signal(number, interrupt) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _summary(
@@ -257,6 +269,6 @@ def _summary(
         resumed=resumed,
         hours=sum(entry.analysed_s for entry in entries) / 3600,
         events=sum(entry.events for entry in entries),
-        notes=[with_path(entry.recording, note) for entry in entries for note in entry.notes],
+        notes=[*folder.notes, *(with_path(entry.recording, note) for entry in entries for note in entry.notes)],
         problems=sorted([*problems, *faults], key=lambda problem: (str(problem[0]), problem[1])),
     )
