@@ -79,6 +79,7 @@ def in_the_journal(change):
 
     def way(run, outside):
         opened = Journal(run / JOURNAL)
+        opened.open(opened.parameters)
         for path, entry in list(opened.entries.items()):
             rows = opened.rows(path)
             opened.add(change(entry, outside), rows)
