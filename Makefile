@@ -79,8 +79,8 @@ bench-same: install  ## the same bytes from 1, 2 and 4 processes, Dask, batches 
 bench-runtimes: install  ## the same events by PyTorch, ONNX Runtime and OpenVINO: half an hour, a simulated week (30 minutes)
 	$(BIN)/python benchmarks/same_runtimes.py
 
-bench-damaged: install  ## 2,000 damaged recordings of all formats: no crash, no hang, no silent loss
-	$(BIN)/python benchmarks/damaged_files.py
+bench-damaged: install  ## 3,000 damaged recordings in 16 containers: no crash, hang, silent loss, or more than 700 MB
+	$(BIN)/python benchmarks/damaged.py
 
 bench-files: install  ## what the bookkeeping of a run over 10,000 short recordings costs
 	$(BIN)/python benchmarks/many_files.py

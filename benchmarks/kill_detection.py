@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -34,7 +35,6 @@ import numpy as np
 import psutil
 
 from loxo.runs.record import read_record
-from loxo.survey.processes import process_context
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
 
@@ -109,17 +109,14 @@ class Watcher(threading.Thread):
 
 
 def processes_of(run: int) -> list[int]:
-    """The worker processes of a run: its child processes, and those that the fork server has started for it."""
-    from multiprocessing import forkserver
-
+    """The worker processes of a run: its child processes."""
     found = []
-    for parent in (run, forkserver._forkserver._forkserver_pid):  # type: ignore[attr-defined]
-        with suppress(psutil.Error):
-            for child in psutil.Process(parent).children(recursive=True):
-                with suppress(psutil.Error):
-                    if child.pid != run and "resource_tracker" not in " ".join(child.cmdline()):
-                        found.append(child.pid)
-    return sorted(set(found))
+    with suppress(psutil.Error):
+        for child in psutil.Process(run).children(recursive=True):
+            with suppress(psutil.Error):
+                if "resource_tracker" not in " ".join(child.cmdline()):
+                    found.append(child.pid)
+    return sorted(found)
 
 
 def progress_of(out: Path) -> tuple[int, int]:
@@ -141,7 +138,7 @@ def kill_and_resume(card: Path, out: Path, kinds: list[str], rng: random.Random,
     done = False
     while not done:
         cluster = "local:2" if kinds and kinds[-1] == DASK else None
-        process = process_context().Process(target=run_survey, args=(str(card), str(out), cluster))
+        process = multiprocessing.get_context("spawn").Process(target=run_survey, args=(str(card), str(out), cluster))
         progress = progress_of(out)
         process.start()
         while process.is_alive():
@@ -226,7 +223,8 @@ def kill_at_events(folder: Path, seed: int, every: int = 1) -> int:
 
     def run(out: Path, last: int) -> bool:
         """Whether the run has ended."""
-        process = process_context().Process(target=run_to_event, args=(str(card), str(out), last, str(counted)))
+        arguments = (str(card), str(out), last, str(counted))
+        process = multiprocessing.get_context("spawn").Process(target=run_to_event, args=arguments)
         process.start()
         process.join()
         if process.exitcode not in (0, -signal.SIGKILL):

@@ -38,6 +38,13 @@ def test_exported_names():
         _ = loxo.detekt
 
 
+def test_survey_can_be_called_more_than_once():
+    """Its package has the same name."""
+    for _ in range(2):
+        with pytest.raises(loxo.LoxoError, match="no such file"):
+            loxo.survey("none.wav", "default", "run")
+
+
 def test_importing_loxo_and_asking_for_help_import_nothing_heavy():
     code = (
         "import loxo, loxo.cli, sys; print([m for m in ('torch', 'pandas', 'matplotlib', 'numpy') if m in sys.modules])"

@@ -1,13 +1,13 @@
 """Frequency bounds of events, measured from the spectrogram."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 from fakes import FakeConfig, FakeModel
 
 from loxo import detect
 from loxo.audio.recording import probe, stream
+from loxo.detection.decode import FIELDS
 from loxo.detection.frequency import frequency_bounds, measure
 from loxo.engine.config import GUNSHOT_DECODING, RUMBLE_DECODING
 
@@ -26,12 +26,9 @@ def tone(samples: np.ndarray, start: float, end: float, hz: float, level: float)
     samples[first:last] += level * np.sin(2 * np.pi * hz * np.arange(last - first) / RATE)
 
 
-def events(*rows: tuple[float, float, str]) -> pd.DataFrame:
+def events(*rows: tuple[float, float, str]) -> list[dict]:
     bounds = {"rumble": (10.0, 150.0), "gunshot": (80.0, 2000.0)}
-    return pd.DataFrame(
-        [(*row, 0.9, *bounds[row[2]]) for row in rows],
-        columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"],
-    )
+    return [dict(zip(FIELDS, (*row, 0.9, *bounds[row[2]]), strict=True)) for row in rows]
 
 
 def written(path, samples, rate=RATE, **options):
@@ -42,7 +39,7 @@ def written(path, samples, rate=RATE, **options):
 def measured(recording, *rows):
     found, fault = measure(events(*rows), recording, CONFIG, recording.samples_at(RATE))
     assert fault is None
-    return found[["low_hz", "high_hz"]].to_numpy().tolist()
+    return [[event["low_hz"], event["high_hz"]] for event in found]
 
 
 def test_a_steady_engine_is_not_part_of_a_rumble_s_bounds(tmp_path):
@@ -104,9 +101,9 @@ def test_only_the_middle_of_a_long_event_is_read(tmp_path, monkeypatch):
     recording = written(tmp_path / "a.wav", samples)
     spans = []
 
-    def counting(recording, sample_rate, start, stop):
+    def counting(recording, sample_rate, start, stop, channel):
         spans.append((start, stop))
-        return stream(recording, sample_rate, start=start, stop=stop)
+        return stream(recording, sample_rate, start=start, stop=stop, channel=channel)
 
     monkeypatch.setattr("loxo.detection.frequency.stream", counting)
     ((low, high),) = measured(recording, (10, 390, "rumble"))
@@ -124,7 +121,7 @@ def test_an_event_that_cannot_be_read_again_keeps_the_bounds_of_its_class_with_a
     recording = written(tmp_path / "a.wav", noise(60))
     (tmp_path / "a.wav").unlink()
     found, fault = measure(events((30, 34, "rumble")), recording, CONFIG, 60 * RATE)
-    assert found[["low_hz", "high_hz"]].to_numpy().tolist() == [[10, 150]] and "could not be measured" in fault
+    assert [(event["low_hz"], event["high_hz"]) for event in found] == [(10, 150)] and "could not be measured" in fault
 
 
 def test_detect_returns_measured_bounds(tmp_path):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from loxo.cli import app
 from loxo.errors import LoxoError
 from loxo.evaluation.evaluate import evaluate
+from loxo.evaluation.inputs import read_truth
 from loxo.evaluation.names import Index
 from loxo.events.raven import write_raven
 from loxo.events.table import COLUMNS, events_frame
@@ -109,6 +110,16 @@ def test_a_threshold_changes_ratios_and_errors_but_not_curves(tables):
     assert one["segments"]["10"]["ap"] == other["segments"]["10"]["ap"]
     assert [other["criteria"]["iou30"][key] for key in ("hits", "false", "recall")] == [1, 1, pytest.approx(1 / 3)]
     assert other["borders"]["onset_s"]["n"] == 1 and other["detections"] == 2
+
+
+def test_ratios_with_a_decimal_comma_are_read_beside_words(tmp_path):
+    truth = tmp_path / "truth.txt"
+    truth.write_text(
+        "Begin Time (s)\tEnd Time (s)\tSpecies\tSNR (dB)\tBegin File\n"
+        f"1,5\t9\trumble\t−12,5\t{A}\n20\t29\trumble\tunknown\t{A}\n",
+        encoding="utf-8",
+    )
+    assert list(read_truth([truth])["snr_db"].fillna(0)) == [-12.5, 0]
 
 
 def test_the_order_of_rows_and_recordings_has_no_effect(tmp_path):

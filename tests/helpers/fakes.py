@@ -1,5 +1,6 @@
 """An engine with the real one's contract whose scores can be told in advance. Importable by worker processes."""
 
+import ctypes
 import hashlib
 import os
 import signal
@@ -14,6 +15,8 @@ import soundfile
 from loxo.detection.scores import CHUNK
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
+from loxo.survey.processes import Job
+from loxo.survey.redecode import Redecoder
 
 RATE, STEP, STEPS = 1000, 100, 16  # steps of 0.1 s, windows of 1.6 s
 CHUNK_S = CHUNK * hop_steps(WINDOW_OVERLAP, STEPS) * STEP / RATE
@@ -130,3 +133,37 @@ class HangingModel(FakeModel):
             while True:
                 time.sleep(1)
         return super().logits(windows)
+
+
+def faulty(fault: str, attempts: Path, caller: int) -> FakeModel:
+    """A model in a process whose decoder does not survive a recording called bad.wav, or never opens it. Each attempt
+    is a line in the file `attempts`. In the process `caller` nothing may be decoded at all."""
+    from loxo.audio import recording
+
+    def open_recording(path: Any, *arguments: Any) -> Any:
+        assert os.getpid() != caller, f"{path} is opened in the process that runs the survey"
+        if Path(path).name != "bad.wav":
+            return opened(path, *arguments)
+        with attempts.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        if fault == "crash":
+            ctypes.string_at(0)
+        elif fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while True:
+            time.sleep(1)
+
+    opened = getattr(recording.open_libsndfile, "opened", recording.open_libsndfile)
+    open_recording.opened = opened  # type: ignore[attr-defined]
+    if os.getpid() != caller:
+        recording.open_libsndfile = open_recording  # type: ignore[assignment]
+    return FakeModel()
+
+
+class CrashingRedecoder(Redecoder):
+    """Crashes when it opens a recording called bad.wav."""
+
+    def __call__(self, job: Job, report: object) -> Any:
+        if Path(job.path).name == "bad.wav" and job.content.lost is None:
+            ctypes.string_at(0)
+        return super().__call__(job, report)

@@ -26,6 +26,7 @@ class Known(FrameModel):
 
 def test_operations_and_receptive_field_of_a_known_network():
     geometry = {"sample_rate": 64, "window_samples": 640, "n_mels": 8, "image_frames": 80, "output_frames": 16}
+    geometry |= {"n_fft": 16, "hop_length": 8, "fmin": 1.0}
     config = CRNNConfig(channels=(1,), pools=((1, 5),), **geometry)
     assert config.steps == 16
     torch.manual_seed(0)

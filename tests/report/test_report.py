@@ -26,6 +26,7 @@ def sound(tmp_path_factory):
         soundfile.write(folder / name, 0.01 * rng.standard_normal(120 * 4000), 4000)
     paths = [str(folder / name) for name in names]
     rows = [recording(path, 120 / 3600) for path in paths]
+    rows[0]["notes"] = ["a.wav: recovered: its header does not state the duration; all 120.0 s in the file were read."]
     events = [event(path, start, score=start / 100) for path in paths for start in (30.0, 60.0, 90.0)]
     events += [event(paths[0], 20.5, "gunshot", 0.8, 0.6)]
     run = write_run(folder / "run", rows, events)
@@ -55,6 +56,11 @@ def test_tables_and_figures_are_written_next_to_the_page(sound):
     assert {"effort", "rates", "activity-rumble", "activity-rumble-by-site", "examples-rumble"} <= stems
     for path in sound.figures:
         assert path.read_bytes().startswith(b"<?xml" if path.suffix == ".svg" else b"\x89PNG")
+
+
+def test_recovered_recordings_are_counted_and_listed(sound):
+    words = " ".join(assert_self_contained(sound.page).words)
+    assert "1 recovered, 0 noted" in words and "its header does not state the duration" in words
 
 
 def test_missing_recordings_are_listed_and_other_events_are_shown(sound):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from fakes import CHUNK_S, FakeModel, write
 
-from loxo.detection.shards import Part
+from loxo.detection.part import Part
 from loxo.errors import LoxoError
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry

@@ -128,6 +128,9 @@ def test_a_run_record_is_read_as_it_was_written(tmp_path):
             recording="a.wav", status="done", duration_s=2.5, analysed_s=2.5, events=3, name="a", table="tables/a"
         ),
         RecordedFile(recording="b.wav", status="failed", duration_s=0.0, analysed_s=0.0, reason="b.wav: empty."),
+        RecordedFile(recording="c", status="done", duration_s=1, analysed_s=1, notes=("c: recovered: its header.",)),
+        RecordedFile(recording="d", status="done", duration_s=1, analysed_s=1, notes=("d: silence.",)),
+        RecordedFile(recording="e", status="truncated", duration_s=1, analysed_s=1, notes=("e: silence.",)),
     )
     record = RunRecord(
         status="interrupted", parameters={"threshold": None}, problems=(("x", "x: no."),), recordings=files
@@ -135,6 +138,8 @@ def test_a_run_record_is_read_as_it_was_written(tmp_path):
     assert not is_run(tmp_path)
     write_record(tmp_path, record)
     assert is_run(tmp_path) and read_record(tmp_path) == record
+    counts = json.loads((tmp_path / "run.json").read_text())["counts"]
+    assert counts == record.counts == {"recovered": 1, "noted": 1, "truncated": 1, "refused": 2}
     write_record(tmp_path, RunRecord(status="finished", parameters={"threshold": None}, recordings=files))
     assert read_record(tmp_path).status == "finished"  # not the cached record
 

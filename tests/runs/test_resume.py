@@ -137,13 +137,13 @@ def test_an_edited_table_is_kept_and_the_summary_has_a_note(done, copy):
         assert summary.resumed == 3 and results(copy) == results(done / "run"), number
         assert (copy / "changed/tables" / name).read_bytes() == edited
         assert len(summary.notes) == 1 and str(table) in summary.notes[0] and not summary.problems
-    assert run(done / "card", copy).notes == ()
+    assert run(done / "card", copy).notes == []
 
 
 def test_an_edited_table_stays_while_its_format_is_not_requested(done, copy):
     table = copy / "tables" / "1.selections.txt"
     table.write_bytes(b"edited")
-    assert run(done / "card", copy, formats="csv").notes == () and table.read_bytes() == b"edited"
+    assert run(done / "card", copy, formats="csv").notes == [] and table.read_bytes() == b"edited"
 
 
 def test_scores_that_changed_are_computed_again_and_decode_does_the_others(done, copy):

@@ -62,6 +62,7 @@ def test_a_run_is_detected_decoded_again_and_another_table_is_scored(loxo, tmp_p
         (("detect", "card", "--threshold", "0.5", "--max-fp-per-hour", "1"), "Give one of them"),
         (("detect", "card", "--review-budget", "10", "--max-fp-per-hour", "1"), "not by both"),
         (("detect", "card", "--time-zone", "Africa/Brazaville"), "Africa/Brazzaville"),
+        (("detect", "card", "--time-zone", "Etc/GMT-1"), "Use +01:00"),
         (("detect", "card", "--name-pattern", "{place}"), "{place}"),
         (("detect", "card", "--format", "excel"), "no format 'excel'"),
         (("decode",), "Missing argument"),

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from fakes import CHUNK_S, DeadlyModel, FakeModel, HangingModel, write
+from fakes import CHUNK_S, DeadlyModel, FakeModel, HangingModel, faulty, write
 
 from loxo.errors import LoxoError
 from loxo.survey import dask as cluster
+from loxo.survey.schedule import Task
 from loxo.survey.survey import survey
-from loxo.survey.tasks import Task
 
 distributed = pytest.importorskip("distributed")
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
@@ -124,6 +124,19 @@ def test_a_worker_that_dies_loses_nothing(scheduler, tmp_path, monkeypatch):
     assert (summary.recordings, summary.problems) == (3, []) and (tmp_path / "marker").exists()
 
 
+def test_a_recording_that_crashes_its_workers_is_named_after_one_attempt_more(scheduler, tmp_path, monkeypatch):
+    """The scheduler allows three deaths of workers, Loxo one. Later calls have one attempt more."""
+    monkeypatch.setattr(cluster, "LOOK_S", 0.5)
+    for k, name in enumerate(("a.wav", "bad.wav", "c.wav")):
+        write(tmp_path / "card" / name, 3, seed=k)
+    load = partial(faulty, "crash", tmp_path / "attempts", os.getpid())
+    for calls in (1, 2):
+        summary = survey([tmp_path / "card"], "fake", tmp_path / "run", load=load, cluster=scheduler)
+        ((path, sentence),) = summary.problems
+        assert summary.recordings == 2 and sentence.startswith(f"{path}: set aside") and path.name == "bad.wav"
+        assert len((tmp_path / "attempts").read_text().split()) == 1 + calls
+
+
 def full_scale(path):
     soundfile.write(path, np.sign(np.sin(np.arange(6000) / 4)), 1000)
 
@@ -173,9 +186,9 @@ def test_the_patience_with_a_task_that_nobody_begins_goes_with_its_audio():
     job = cluster._Job(Task(0, "a.wav", 0, 60.0), None, 0.0)
     run.running["key"] = job
     assert run._limit_s(job) == 600 + 8 * 3600
-    run.beat((0.0, ("key", 30.0, 7200.0)))
+    run.beat((0.0, ("key", 30.0, 7200.0, 1)))
     assert run._limit_s(job) == 600 and run.seconds() == {0: (30.0, 7200.0)} and job.since > 0
-    run.beat((0.0, ("of a task that was given up", 1.0, 1.0)))
+    run.beat((0.0, ("of a task that was given up", 1.0, 1.0, 1)))
 
 
 def test_what_is_no_cluster_is_told():

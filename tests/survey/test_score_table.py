@@ -107,6 +107,12 @@ def test_a_csv_of_another_program(card, tmp_path):
     assert summary.problems == [] and summary.scored == 1
 
 
+def test_numbers_with_two_readings_are_reported(card, tmp_path):
+    (tmp_path / "a.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n12,345\t12,350\t0.wav\n")
+    summary = score_table(tmp_path / "a.txt", FakeModel(), tmp_path / "out", recordings=[card])
+    assert len(summary.problems) == 1 and "two readings" in summary.problems[0]
+
+
 def test_the_given_table_is_never_replaced(card, tmp_path):
     (tmp_path / "a.txt").write_text("Begin Time (s)\tEnd Time (s)\tBegin File\n")
     with pytest.raises(LoxoError, match="Give another"):

@@ -239,7 +239,7 @@ def test_patience_is_given_in_minutes(card, tmp_path, monkeypatch, pool, options
     class Stop(Exception):
         pass
 
-    def received(first, second, patience_s):
+    def received(*_, patience_s):
         raise Stop(patience_s)
 
     monkeypatch.setattr(pool, received)

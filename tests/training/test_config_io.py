@@ -117,11 +117,11 @@ def test_fields_of_the_model_are_checked():
     model = model_config(config)
     assert (model.embed_dim, model.fmin, model.depths) == (16, 10.0, (1, 1, 1))
     for changes, message in (
-        ({"embeddim": 3}, "'model.embeddim' for 'default'; the nearest is 'embed_dim'"),
-        ({"embed_dim": "x"}, "model.embed_dim: 'x' is text, but a whole number is expected"),
+        ({"embeddim": 3}, "no field 'embeddim' in the config of htsat; the nearest is 'embed_dim'"),
+        ({"embed_dim": "x"}, "embed_dim: 'x' is text, but a whole number is expected"),
         ({"patch": [1]}, "a list of 2 x a whole number is expected"),
     ):
-        with pytest.raises(LoxoError, match="model") as error:
+        with pytest.raises(LoxoError) as error:
             model_config(dataclasses.replace(config, model=changes))
         assert message in str(error.value)
     with pytest.raises(LoxoError, match="No preset is called"):

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Counts = NDArray[np.int64]
 
 MIX, EACH = "mix", "each"
 Channel = int | str  # MIX, EACH, or a number from 1
@@ -26,7 +29,6 @@ MIN_DIFFERING, MIN_OPPOSITE = 0.1, 0.05  # fractions of the chunks and of the se
 EVERY = 4  # one second in so many is compared, to save time
 SILENCE = 1e-9  # added to levels, so that silent channels can be compared
 
-Counts = NDArray[np.int64]
 CHUNKS, DIFFERING, MAX_DB, SECONDS, OPPOSITE, SAME, LOUDEST = range(7)  # from LOUDEST on: one count for each channel
 
 
@@ -75,12 +77,16 @@ class ChannelCheck:
     """Compares the channels of one chunk of a recording. Integer counts: their sums do not depend on the order."""
 
     def __init__(self, channels: int, sample_rate: int) -> None:
+        import numpy as np
+
         self.channels, self.sample_rate = channels, sample_rate
         self._levels = np.zeros((3, channels))  # sums over seconds: power, power of low frequencies, peak
         self._seconds = self._opposite = self._same = 0
 
     def add(self, frames: NDArray[np.float32]) -> None:
         """Adds (frames, channels): one second in EVERY, and the whole of a block shorter than a second."""
+        import numpy as np
+
         second = min(self.sample_rate, len(frames))
         factor = max(self.sample_rate // LOW_RATE, 1)
         if second < 8 * factor:  # too short for a comparison
@@ -108,6 +114,8 @@ class ChannelCheck:
     @property
     def counts(self) -> Counts:
         """The result of the chunk."""
+        import numpy as np
+
         counts = np.zeros(LOUDEST + self.channels, np.int64)
         levels = self._levels / max(self._seconds, 1) + SILENCE**2
         differences = 10 * np.log10(levels.max(axis=1) / levels.min(axis=1))

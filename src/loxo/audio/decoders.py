@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import io
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -22,15 +24,30 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from loxo.audio.headers import OpenEndedWav
+from loxo.audio.headers import is_absurd
 from loxo.audio.remote import Info, StorageError
+from loxo.audio.spliced import Segments, SplicedFile, segments_length
 from loxo.audio.storage import open_binary
 
 PRE_ROLL_FRAMES = 8192  # decoded before the requested frame, because a lossy decoder needs earlier packets
 TIMESTAMP_TOLERANCE_S = 0.002  # a smaller difference between timestamp and packet length is a rounding error
 MAX_GAP_S = 10.0  # a longer gap between two packets is damage; shorter gaps are filled with silence
+COUNT_BLOCK_FRAMES = 1 << 16
+RETRY_BLOCK_FRAMES = 256  # a block that cannot be decoded is read again in blocks of this length
 TAIL_S = 5.0  # length of the end that is decoded to find the exact length
-SEEKABLE_CONTAINERS = ("mov", "matroska", "asf", "wv", "ape")  # FFmpeg's names of containers with timestamps
+SEEKABLE_CONTAINERS = (
+    "mov",
+    "matroska",
+    "asf",
+    "wv",
+    "ape",
+    "wav",
+    "w64",
+    "aiff",
+    "caf",
+)  # FFmpeg's names of containers with timestamps
+EXACT_CONTAINERS = ("matroska", "wv", "ape")  # their declared duration is that of the sound, if they have one track
+END_TOLERANCE_S = 0.1  # of the declared duration: encoders add and remove parts of a packet
 ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 SIGNATURES = (  # offset, signature, name of the format
     (4, b"ftyp", "MP4 (M4A)"),
@@ -47,6 +64,9 @@ SIGNATURES = (  # offset, signature, name of the format
 )
 
 
+Streams = tuple[Segments, ...]  # the bytes to read, for each stream in a file; empty: the file as it is
+
+
 class DecodeError(Exception):
     """The data at this position of a recording cannot be decoded."""
 
@@ -57,6 +77,7 @@ class Decoder(Protocol):
     sample_rate: int
     channels: int
     frames: int
+    lengths: tuple[int, ...]  # frames of each stream, if the file contains several
     subtype: str  # name of the sample format or codec
     end_missing: bool  # the file is cut off, and the missing length is unknown
 
@@ -67,16 +88,24 @@ class Decoder(Protocol):
         """Returns up to `count` frames, (frames, channels); no frames at the end. float32 is in [-1, 1]."""
 
 
+class UnseekableError(DecodeError):
+    """libsndfile reads this codec only from start to end."""
+
+
 @contextmanager
 def open_libsndfile(
-    path: Path | str, length_field: int | None = None, known: Info | None = None, expected_bytes: int = 0
+    path: Path | str,
+    streams: Streams = (),
+    known: Info | None = None,
+    expected_bytes: int = 0,
+    lengths: tuple[int, ...] = (),
 ) -> Iterator[Decoder]:
     """Opens a recording in a format that libsndfile can read.
 
-    `length_field` is the byte offset of a wrong length in a WAV header, which is ignored. `known` and
-    `expected_bytes` are those of open_binary. Raises DecodeError when the recording cannot be read.
+    `streams` are the bytes to read in place of the file, for each stream in it, and `lengths` their frames, if known.
+    `known` and `expected_bytes` are those of open_binary. Raises DecodeError when the recording cannot be read.
     """
-    if isinstance(path, Path) and length_field is None:
+    if isinstance(path, Path) and not streams:
         try:
             # soundfile refuses a str with bytes that are not UTF-8.
             sound = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
@@ -86,13 +115,21 @@ def open_libsndfile(
             yield _Libsndfile(sound, None)
         return
     with open_binary(path, known, expected_bytes) as raw:
-        source = ErrorCapturingFile(raw if length_field is None else OpenEndedWav(raw, length_field))
+
+        def open_stream(segments: Segments | None) -> _Libsndfile:
+            source = ErrorCapturingFile(raw if segments is None else SplicedFile(raw, segments))
+            try:
+                return _Libsndfile(soundfile.SoundFile(source), source)
+            except soundfile.LibsndfileError as error:
+                raise source.fault or DecodeError(str(error)) from error
+
+        sound = (
+            _Chain(open_stream, streams, lengths) if len(streams) > 1 else open_stream(streams[0] if streams else None)
+        )
         try:
-            sound = soundfile.SoundFile(source)
-        except soundfile.LibsndfileError as error:
-            raise source.fault or DecodeError(str(error)) from error
-        with sound:
-            yield _Libsndfile(sound, source)
+            yield sound
+        finally:
+            sound.close()
 
 
 class _Libsndfile:
@@ -100,6 +137,12 @@ class _Libsndfile:
         self._sound, self._source = sound, source
         self.sample_rate, self.channels = sound.samplerate, sound.channels
         self.frames, self.subtype, self.end_missing = sound.frames, sound.subtype, False
+        self.lengths: tuple[int, ...] = ()
+        if not sound.seekable():
+            raise UnseekableError("it cannot be read from a position inside")
+
+    def close(self) -> None:
+        self._sound.close()
 
     def seek(self, frame: int) -> None:
         try:
@@ -118,6 +161,78 @@ class _Libsndfile:
 
     def _fault(self) -> Exception | None:
         return self._source.fault if self._source else None
+
+
+class _Chain:
+    """Several streams, one after the other, as one recording. One of them is open at a time."""
+
+    def __init__(
+        self, open_stream: Callable[[Segments], _Libsndfile], streams: Streams, lengths: tuple[int, ...]
+    ) -> None:
+        self._open, self._streams = open_stream, streams
+        self._number = 0
+        self._sound = first = open_stream(streams[0])
+        self.sample_rate, self.channels, self.subtype = first.sample_rate, first.channels, first.subtype
+        self.end_missing = False
+        self.lengths = lengths or tuple(self._length(number) for number in range(len(streams)))
+        self._starts = [0, *accumulate(self.lengths)]
+        self.frames = self._starts[-1]
+        self.seek(0)
+
+    def _length(self, number: int) -> int:
+        sound = self._go(number)
+        if (sound.sample_rate, sound.channels) != (self.sample_rate, self.channels):
+            raise DecodeError("it contains recordings with different sample rates or channels")
+        if not is_absurd(sound.frames, sound.sample_rate, segments_length(self._streams[number])):
+            return sound.frames
+        frames, damaged = count_frames(sound)
+        self.end_missing |= damaged
+        return frames
+
+    def close(self) -> None:
+        self._sound.close()
+
+    def seek(self, frame: int) -> None:
+        number = min(max(bisect_right(self._starts, frame) - 1, 0), len(self._streams) - 1)
+        self._go(number).seek(frame - self._starts[number])
+        self._position = frame
+
+    def read(self, count: int, dtype: str = "float32") -> NDArray[Any]:
+        parts = []
+        while count and self._position < self.frames:
+            frames = self._sound.read(min(count, self._starts[self._number + 1] - self._position), dtype)
+            if not len(frames):
+                break
+            parts.append(frames)
+            count -= len(frames)
+            self._position += len(frames)
+            if self._position == self._starts[self._number + 1] and self._position < self.frames:
+                self.seek(self._position)
+        return np.concatenate(parts) if parts else np.zeros((0, self.channels), dtype)
+
+    def _go(self, number: int) -> _Libsndfile:
+        if number != self._number:
+            self.close()
+            self._number, self._sound = number, self._open(self._streams[number])
+        return self._sound
+
+
+def count_frames(sound: Decoder) -> tuple[int, bool]:
+    """Decodes a recording from its start; returns the number of frames, and True if the data are damaged there."""
+    frames = 0
+    try:
+        sound.seek(0)
+        while count := len(sound.read(COUNT_BLOCK_FRAMES)):
+            frames += count
+    except DecodeError:
+        try:
+            sound.seek(frames)
+            while count := len(sound.read(RETRY_BLOCK_FRAMES)):
+                frames += count
+        except DecodeError:
+            pass
+        return frames, True
+    return frames, False
 
 
 class ErrorCapturingFile(io.RawIOBase):
@@ -141,7 +256,10 @@ class ErrorCapturingFile(io.RawIOBase):
         return self._raw.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._raw.seek(offset, whence)
+        try:
+            return self._raw.seek(offset, whence)
+        except (OSError, ValueError, OverflowError):  # a position from a damaged header
+            return -1
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # any writable buffer
         if self.fault is not None:
@@ -163,7 +281,7 @@ def pyav_format(start: bytes) -> str | None:
 
 @contextmanager
 def open_pyav(
-    path: Path | str, known: Info | None = None, expected_bytes: int = 0, frames: int = -1
+    path: Path | str, streams: Streams = (), known: Info | None = None, expected_bytes: int = 0, frames: int = -1
 ) -> Iterator[Decoder]:
     """Opens the first audio track of a file that FFmpeg can read. `frames`: its length, or -1 if unknown.
 
@@ -173,7 +291,8 @@ def open_pyav(
     import av.error
 
     with open_binary(path, known, expected_bytes) as raw, ExitStack() as stack:
-        source = ErrorCapturingFile(raw)
+        source = ErrorCapturingFile(SplicedFile(raw, streams[0]) if streams else raw)
+        size = source.seek(0, io.SEEK_END)
 
         def container() -> Any:
             stack.close()
@@ -181,14 +300,14 @@ def open_pyav(
             return stack.enter_context(av.open(source, mode="r", metadata_errors="ignore"))
 
         try:
-            yield _PyAV(container, source, frames)
+            yield _PyAV(container, source, frames, size)
         except (av.error.FFmpegError, ValueError, IndexError) as error:
             raise source.fault or DecodeError(_error_text(error)) from error
 
 
 class _PyAV:
-    def __init__(self, open_container: Callable[[], Any], source: ErrorCapturingFile, frames: int) -> None:
-        self._open, self._source = open_container, source
+    def __init__(self, open_container: Callable[[], Any], source: ErrorCapturingFile, frames: int, size: int) -> None:
+        self._open, self._source, self._size = open_container, source, size
         self._packet_grid = (0, 0)  # end of the first packet and length of a packet, if all have the same length
         self._position, self._block = self._rewind()  # next frame, and decoded frames from there on
         if not len(self._block):
@@ -197,6 +316,7 @@ class _PyAV:
         self.sample_rate, self.channels = self._rate, self._block.shape[1]
         self.subtype = str(self._track.codec_context.name).upper()
         self.end_missing = False
+        self.lengths: tuple[int, ...] = ()
         self.frames = self._find_end() if frames < 0 else frames
 
     def seek(self, frame: int) -> None:
@@ -317,7 +437,7 @@ class _PyAV:
             declared = int(self._track.duration * self._track.time_base * self.sample_rate)
         elif self._container.duration:
             declared = int(self._container.duration * self.sample_rate / 1_000_000)
-        if not self._seekable or not declared:
+        if not self._seekable or not declared or is_absurd(declared, self.sample_rate, self._size):
             tail, declared = 0, 0
         else:
             tail = max(declared - int(TAIL_S * self.sample_rate), 0)
@@ -330,6 +450,9 @@ class _PyAV:
             self.end_missing = not declared
             end = declared or self._end or 0
         self._position, self._block = self._rewind()
+        exact = any(name in EXACT_CONTAINERS for name in self._container.format.name.split(","))
+        if exact and len(self._container.streams) == 1 and tail < end < declared - END_TOLERANCE_S * self.sample_rate:
+            self.end_missing = True
         # If the end is before the tail, the file is cut off; `read` reports this when it reaches the end.
         return end if end > tail or not declared else declared
 

@@ -18,14 +18,14 @@ also adds a time zone to start times, because most names do not contain one.
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from pathlib import PureWindowsPath
 from typing import NamedTuple
 
+from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
 
 _TIMESTAMP = re.compile(
@@ -76,7 +76,7 @@ class Names:
     are optional. A date is 20190522, 190522 or 2019142 and a time 000000 or 0000; separators are allowed. If a pattern
     is given, a name that does not match it gives neither site nor start time.
 
-    `time_zone` is a name such as Africa/Brazzaville. Start times without a zone get this zone; start times with a zone
+    `time_zone` is a name or offset for `find_zone`. Start times without a zone get this zone; start times with a zone
     are converted to it.
     """
 
@@ -107,31 +107,6 @@ def add_seconds(start: datetime, seconds: float) -> datetime:
     if start.tzinfo is None:
         return start + timedelta(seconds=seconds)
     return (start.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(start.tzinfo)
-
-
-@cache
-def find_zone(name: str) -> tzinfo:
-    """Returns the time zone of this name. Raises LoxoError, with the nearest names, if it does not exist."""
-    import zoneinfo
-
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        known = sorted(zoneinfo.available_timezones())
-    if not known:
-        raise LoxoError(
-            f"The time zone {name!r} cannot be found: this system has no time zone data. Run `pip install tzdata`."
-        )
-    wanted = name.strip().casefold().replace(" ", "_")
-    places = {zone.casefold(): zone for zone in known}
-    ends: dict[str, str] = {}
-    for zone in known:
-        ends.setdefault(zone.rsplit("/", 1)[-1].casefold(), zone)
-    near = [places[match] for match in difflib.get_close_matches(wanted, places, n=3, cutoff=0.6)]
-    last = wanted.rsplit("/", 1)[-1]
-    near += [ends[match] for match in difflib.get_close_matches(last, ends, n=3, cutoff=0.7)]
-    hint = f"Nearest: {', '.join(dict.fromkeys(near))}." if near else "Use a name such as Africa/Brazzaville or UTC."
-    raise LoxoError(f"There is no time zone {name!r}. {hint}")
 
 
 def base_name(path: str) -> str:

@@ -6,9 +6,11 @@ they assume the bit rate of the first frame for the whole file. They may then st
 
 from __future__ import annotations
 
+import re
 from typing import BinaryIO
 
 LENGTH_TABLES = (b"Xing", b"Info", b"VBRI")
+TABLE = re.compile(b"|".join(LENGTH_TABLES))
 # Layer III only. Keys: version (0: MPEG 2.5, 2: MPEG 2, 3: MPEG 1).
 SAMPLE_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
 BITRATES_MPEG1_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -51,6 +53,23 @@ def mp3_duration_s(file: BinaryIO, size: int) -> float | None:
         if position > len(data) and not end:
             file.seek(position - len(data), 1)
             data, position = b"", 0
+
+
+def mp3_streams(file: BinaryIO) -> tuple[tuple[tuple[int, int]], ...]:
+    """Start and end of each stream, if a file of up to MAX_SCAN_BYTES contains several with a length table."""
+    file.seek(0)
+    data = file.read(MAX_SCAN_BYTES)
+    starts = {0}
+    for match in TABLE.finditer(data):
+        place = match.start()
+        for start in range(max(place - 64, 0), place):
+            frame = _frame(data, start)
+            if frame is not None and start + frame[0] > place:
+                starts.add(start if start > frame[0] else 0)
+                break
+    ordered = sorted(starts)
+    size = file.seek(0, 2)
+    return tuple(((start, end),) for start, end in zip(ordered, [*ordered[1:], size], strict=True))
 
 
 def _frame(data: bytes, position: int) -> tuple[int, float] | None:

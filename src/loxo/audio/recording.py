@@ -15,18 +15,32 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
 from loxo.audio.channels import ChannelCheck
-from loxo.audio.decoders import DecodeError, Decoder, open_libsndfile, open_pyav, pyav_format
-from loxo.audio.headers import DataChunk, ogg_duration_s, ogg_end_missing, read_data_chunk
-from loxo.audio.mpeg import mp3_duration_s
+from loxo.audio.decoders import (
+    RETRY_BLOCK_FRAMES,
+    DecodeError,
+    Decoder,
+    Streams,
+    UnseekableError,
+    count_frames,
+    open_libsndfile,
+    open_pyav,
+    pyav_format,
+)
+from loxo.audio.flac import read_flac
+from loxo.audio.headers import RECOVERED, Layout, is_absurd, read_layout
+from loxo.audio.mpeg import mp3_duration_s, mp3_streams
+from loxo.audio.ogg import read_ogg
 from loxo.audio.remote import Info, StorageError
+from loxo.audio.sizes import check_size
 from loxo.audio.storage import RangeFile, is_url, open_binary
 from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
@@ -46,7 +60,7 @@ MIN_RATE, MAX_RATE = 10, 4_000_000  # Hz; a header with another rate is damaged
 TOLERATED_LOSS_S, TOLERATED_MP3_LOSS_S = 0.05, 0.5  # decoders may drop less than this at start and end
 BLOCK_S = 30.0
 CONTEXT_SAMPLES = 1024  # length of one side of the resampling filter, in output samples
-RETRY_BLOCK_FRAMES = 256  # a block that cannot be decoded is read again in blocks of this length
+CONTAINERS = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b"caff", b"fLaC")  # libsndfile or PyAV reads them
 
 # A sample is wild if it exceeds MAX_SAMPLE, or WILD_RATIO times the level that 99 % of the samples in its block do not
 # exceed (at least 1, full scale). Floats may be scaled as integers of up to 32 bits, so the limit follows the level.
@@ -77,7 +91,8 @@ class Recording:
     end_missing: bool = False  # the file is cut off, and the missing length is unknown
     undecodable_s: float = 0.0  # duration of damaged parts that decoders skip without an error; compressed files only
     note: str | None = None  # an unusual property without loss of samples, one sentence
-    length_field: int | None = None  # byte offset of a wrong length in a WAV header, which is ignored
+    streams: Streams = ()  # the bytes that decoders read if the header is wrong, for each stream in the file
+    stream_lengths: tuple[int, ...] = ()  # frames of each stream, if the file contains several
     needs_pyav: bool = False  # libsndfile cannot read it, PyAV can
     size: int = 0  # bytes
     storage_info: Info | None = None  # for a URL: saves requests when it is opened again
@@ -101,9 +116,10 @@ class Recording:
         if not self.missing_frames:
             return None
         whole = (self.frames + self.missing_frames) / self.sample_rate
+        digits = 1 if whole - self.duration_s >= 0.1 else 3
         return (
-            f"{self.path}: the file is cut off: its header declares {whole:.1f} s but it contains "
-            f"{self.duration_s:.1f} s. {again}"
+            f"{self.path}: the file is cut off: its header declares {whole:.{digits}f} s but it contains "
+            f"{self.duration_s:.{digits}f} s. {again}"
         )
 
     def samples_at(self, sample_rate: int, frames: int | None = None) -> int:
@@ -117,14 +133,15 @@ def probe(path: str | Path) -> Recording:
     path = hide_secrets(str(path)) if is_url(path) else Path(path)
     if isinstance(path, Path) and path.is_dir():
         raise RecordingError(f"{path}: this is a folder, not a recording. Give a recording in it.")
+    if isinstance(path, Path) and path.exists() and not path.is_file():  # opening it may wait for ever
+        raise RecordingError(f"{path}: this is a named pipe, a socket or a device, not a file. Leave it out.")
     try:
         with open_binary(path) as file:
             known = file.info if isinstance(file, RangeFile) else None
             size = file.seek(0, 2)
-            chunk = read_data_chunk(file)
-            end_missing = ogg_end_missing(file)
             file.seek(0)
             start = file.read(512)
+            layout, end_s = _read_layout(file, size, start, whole=isinstance(path, Path))
     except StorageError as error:
         raise _storage_failure(error) from error
     except OSError as error:
@@ -133,59 +150,110 @@ def probe(path: str | Path) -> Recording:
         ) from error
     if not size:
         raise RecordingError(f"{path}: the file is empty (0 bytes). Copy it again from the card.")
-    length_field = chunk.length_field if chunk else None
-    kind = None
-    try:
-        try:
-            with open_libsndfile(path, length_field, known) as sound:
-                pass
-        except DecodeError:
-            if (kind := pyav_format(start)) is None:
-                raise
-            with open_pyav(path, known) as sound:
-                pass
-    except ImportError as error:
-        raise RecordingError(
-            f"{path}: this is {kind} audio, which needs a package that is not installed. Install it with "
-            "pip install 'loxo[formats]', or convert the file to WAV or FLAC."
-        ) from error
-    except StorageError as error:
-        raise _storage_failure(error) from error
-    except (DecodeError, OSError) as error:
-        description = f"this {kind} file cannot be decoded ({error})" if kind else _describe_content(start)
-        raise RecordingError(f"{path}: {description}. Convert it to WAV or FLAC, or leave it out.") from error
+    sound, needs_pyav = _open_once(path, layout, known, start)
     rate, channels, frames, subtype = sound.sample_rate, sound.channels, sound.frames, sound.subtype
-    if frames <= 0:
-        raise RecordingError(f"{path}: the file has a header but contains no samples. Copy it again, or leave it out.")
     if not MIN_RATE <= rate <= MAX_RATE:
         raise RecordingError(
             f"{path}: the header is damaged: it declares a sample rate of {rate} Hz. Copy the file again."
         )
-    by_frames = None
-    if subtype == "MPEG_LAYER_III" or start.startswith(b"OggS"):
+    flaw, end_missing = layout.flaw, layout.end_missing or sound.end_missing
+    if not needs_pyav and (layout.count or is_absurd(frames, rate, size)):
+        flaw = flaw or "its header states an impossible duration"
+        frames, damaged = _count(path, layout, known, sound.lengths)
+        end_missing |= damaged
+    if frames <= 0:
+        raise RecordingError(f"{path}: the file has a header but contains no samples. Copy it again, or leave it out.")
+    if subtype == "MPEG_LAYER_III":
         with open_binary(path, known) as file:
-            by_frames = mp3_duration_s(file, size) if subtype == "MPEG_LAYER_III" else ogg_duration_s(file, rate)
-    undecodable_s = (by_frames or 0.0) - frames / rate
+            end_s = mp3_duration_s(file, size)
+            streams = mp3_streams(file) if (end_s or 0.0) > frames / rate + TOLERATED_MP3_LOSS_S else ()
+        if len(streams) > 1:
+            layout = replace(layout, streams=streams)
+            sound, _ = _open_once(path, layout, known, start)
+            frames, flaw = sound.frames, f"it contains {len(streams)} recordings one after the other"
+    undecodable_s = (end_s or 0.0) - frames / rate
+    tolerated_s = TOLERATED_MP3_LOSS_S if subtype == "MPEG_LAYER_III" else TOLERATED_LOSS_S
+    tolerated_s *= max(len(layout.streams), 1)
+    if needs_pyav and layout.present and not layout.codec:
+        flaw = flaw or "its header is damaged"
     note = None
-    if chunk and chunk.declared is None:
-        note = f"{path}: the header does not state the duration; all {frames / rate:.1f} s in the file were read."
+    if flaw:
+        note = f"{path}: {RECOVERED}{flaw}; all {frames / rate:.1f} s in the file were read."
+    elif layout.note:
+        note = f"{path}: {layout.note}; {frames / rate:.1f} s were read."
     return Recording(
         path=path,
         sample_rate=rate,
         channels=channels,
         frames=frames,
         subtype=subtype,
-        missing_frames=_missing_frames(chunk, frames, channels * BYTES_PER_SAMPLE.get(subtype, 0)),
-        end_missing=end_missing or sound.end_missing,
+        missing_frames=layout.frames_missing
+        or _missing_frames(layout, frames, channels * BYTES_PER_SAMPLE.get(subtype, 0)),
+        end_missing=end_missing,
         note=note,
-        undecodable_s=undecodable_s
-        if undecodable_s > (TOLERATED_MP3_LOSS_S if subtype == "MPEG_LAYER_III" else TOLERATED_LOSS_S)
-        else 0.0,
-        length_field=length_field,
-        needs_pyav=kind is not None,
+        undecodable_s=undecodable_s if undecodable_s > tolerated_s else 0.0,
+        streams=layout.streams,
+        stream_lengths=sound.lengths,
+        needs_pyav=needs_pyav,
         size=size,
         storage_info=known,
     )
+
+
+def _read_layout(file: BinaryIO, size: int, start: bytes, whole: bool) -> tuple[Layout, float | None]:
+    """Compares the lengths in a header with the bytes; also returns the end time in an OGG file.
+
+    `whole`: all of the file may be read.
+    """
+    if start.startswith(b"OggS"):
+        return read_ogg(file, size, whole)
+    layout = read_layout(file) or read_flac(file, size, whole)
+    return layout or check_size(file, size), None
+
+
+def _open_once(path: Path | str, layout: Layout, known: Info | None, start: bytes) -> tuple[Decoder, bool]:
+    """Opens a recording and closes it; returns its properties, and whether it needs PyAV."""
+    kind = pyav_format(start)
+    is_container = start.startswith(CONTAINERS)
+    try:
+        try:
+            with open_libsndfile(path, layout.streams, known) as sound:
+                return sound, False
+        except DecodeError as error:
+            if kind is None and not is_container:
+                raise
+            unseekable = isinstance(error, UnseekableError)
+            try:
+                with open_pyav(path, layout.streams[:1], known) as sound:
+                    return sound, True
+            except ImportError as missing:
+                if not kind and not layout.codec and not unseekable:
+                    raise error from missing
+                raise RecordingError(
+                    f"{path}: this is {kind or layout.codec} audio, which needs a package that is not installed. "
+                    "Install it with pip install 'loxo[formats]', or convert the file to WAV or FLAC."
+                ) from missing
+    except StorageError as error:
+        raise _storage_failure(error) from error
+    except (DecodeError, OSError) as error:
+        if kind:
+            description = f"this {kind} file cannot be decoded ({error})"
+        elif layout.codec:
+            description = f"this is {layout.codec} audio, and this codec cannot be read here ({error})"
+        else:
+            description = _describe_content(start)
+        raise RecordingError(f"{path}: {description}. Convert it to WAV or FLAC, or leave it out.") from error
+
+
+def _count(path: Path | str, layout: Layout, known: Info | None, lengths: tuple[int, ...]) -> tuple[int, bool]:
+    """Decodes a recording whose length is unknown. Returns its frames, and whether its data are damaged after them."""
+    try:
+        with open_libsndfile(path, layout.streams, known, lengths=lengths) as sound:
+            return count_frames(sound)
+    except StorageError as error:
+        raise _storage_failure(error) from error
+    except (DecodeError, OSError):
+        return 0, True
 
 
 def open_decoder(recording: Recording, frames: int = 0) -> AbstractContextManager[Decoder]:
@@ -195,8 +263,12 @@ def open_decoder(recording: Recording, frames: int = 0) -> AbstractContextManage
     """
     expected_bytes = frames * recording.size // recording.frames
     if recording.needs_pyav:
-        return open_pyav(recording.path, recording.storage_info, expected_bytes, recording.frames)
-    return open_libsndfile(recording.path, recording.length_field, recording.storage_info, expected_bytes)
+        return open_pyav(
+            recording.path, recording.streams[:1], recording.storage_info, expected_bytes, recording.frames
+        )
+    return open_libsndfile(
+        recording.path, recording.streams, recording.storage_info, expected_bytes, recording.stream_lengths
+    )
 
 
 def _storage_failure(error: StorageError) -> RecordingError:
@@ -376,12 +448,12 @@ def _wild_samples(frames: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     return wild if wild.any() else None
 
 
-def _missing_frames(chunk: DataChunk | None, frames: int, frame_bytes: int) -> int:
-    if chunk is None or not chunk.missing or chunk.declared is None:
+def _missing_frames(layout: Layout, frames: int, frame_bytes: int) -> int:
+    if not layout.missing:
         return 0
     if frame_bytes:
-        return max(chunk.declared // frame_bytes - frames, 0)
-    return round(chunk.missing * frames / max(chunk.present, 1))  # compressed: estimated from the mean size of a frame
+        return max((layout.present + layout.missing) // frame_bytes - frames, 0)
+    return round(layout.missing * frames / max(layout.present, 1))  # compressed: from the mean size of a frame
 
 
 def _describe_content(start: bytes) -> str:

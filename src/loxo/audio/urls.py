@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 SCHEMES = ("s3://", "https://", "http://")
@@ -85,6 +86,19 @@ def request_url(public: str) -> str:
 def without_secrets(text: str) -> str:
     """The text with the public form of each URL in it."""
     return _IN_TEXT.sub(lambda match: public_url(match[0]), text)
+
+
+class WithSecrets:
+    """A task that names a recording. Its pickle contains the secrets of the URL, for another process."""
+
+    path: str
+
+    def __getstate__(self) -> tuple[dict[str, Any], str]:
+        return self.__dict__, request_url(self.path)
+
+    def __setstate__(self, state: tuple[dict[str, Any], str]) -> None:
+        self.__dict__.update(state[0])
+        hide_secrets(state[1])
 
 
 def _is_public(field: str) -> bool:

@@ -102,7 +102,9 @@ def detect(
 
         return read_model_file(model).config
 
-    chosen = thresholds(threshold, max_fp_per_hour, review_budget, config, lambda: hours_in(paths))
+    chosen = thresholds(
+        threshold, max_fp_per_hour, review_budget, config, lambda: hours_in(paths, 60 * patience_minutes)
+    )
     with progress_bar("detecting") as (bar, task):
 
         def on_progress(progress: SurveyProgress) -> None:

@@ -22,7 +22,7 @@ def report(
         typer.Option(help="Coordinates for sunrise and sunset: LAT,LON in degrees, or a CSV with site, lat, lon."),
     ] = None,
     time_zone: Annotated[
-        str | None, typer.Option(help="Time zone of the page, such as Africa/Brazzaville, +01:00 or UTC.")
+        str | None, typer.Option(help="Time zone of the page, such as Africa/Brazzaville, +01:00 or WAT.")
     ] = None,
     clock_zone: Annotated[
         str | None,

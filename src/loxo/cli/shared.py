@@ -64,7 +64,8 @@ NamePattern = Annotated[
 TimeZone = Annotated[
     str | None,
     typer.Option(
-        help="Time zone of the recorders' clocks, such as Africa/Brazzaville, where the names do not contain one.",
+        help="Time zone of the recorders' clocks, such as Africa/Brazzaville, +01:00, WAT, CAT or EAT, where the names "
+        "do not contain one.",
         rich_help_panel=TABLES,
     ),
 ]

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from loxo.detection.logit import from_logit, logit
 from loxo.detection.overlaps import Event, OverlapSpan, split_overlaps
+from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.config import OVERLAP_SUFFIX, Calibration, Decoding
 from loxo.errors import LoxoError
 
@@ -54,10 +55,11 @@ OVERLAP_SMOOTH_S = 1.0  # length of the running mean over overlap scores
 OVERLAP_EDGE_RATIO = 0.3  # a span of overlap extends while the overlap score is above this fraction of its peak
 SCORE_DIGITS = 9  # smoothed scores are rounded, so that rounding errors do not split a plateau into several peaks
 
+FIELDS = ("start_s", "end_s", "label", "score", "low_hz", "high_hz")  # of an event
+Row = dict[str, Any]  # an event, by field
 Piece = tuple[
     int, int, float, float
 ]  # first step, stop step, peak, valley between it and a higher piece (0: no valley)
-Threshold = float | Mapping[str, float] | None  # one for all classes, by class, or the model's own
 
 
 def decode(
@@ -68,7 +70,7 @@ def decode(
     first_step: int = 0,
     total_samples: int | None = None,
 ) -> pd.DataFrame:
-    """The events in frame scores (rows, steps), as a DataFrame with one row per event.
+    """The events in frame scores (rows, steps), as a DataFrame with one row per event, a row of decode_rows.
 
     The rows of `scores` are the outputs of the model (config.rows): its classes, then the overlap outputs, if it has
     any. The columns of the result are start_s, end_s, label, score, low_hz and high_hz, sorted by start, end and label.
@@ -81,6 +83,19 @@ def decode(
     """
     import pandas as pd
 
+    rows = decode_rows(scores, config, threshold=threshold, first_step=first_step, total_samples=total_samples)
+    return pd.DataFrame(rows, columns=list(FIELDS))
+
+
+def decode_rows(
+    scores: NDArray[np.floating[Any]],
+    config: Any,
+    *,
+    threshold: Threshold = None,
+    first_step: int = 0,
+    total_samples: int | None = None,
+) -> list[Row]:
+    """As decode, but without pandas: the rows of the DataFrame."""
     check_threshold(threshold, config.classes)
     if scores.ndim != 2 or len(scores) != len(config.rows):
         raise LoxoError(f"Scores of shape {scores.shape} do not fit a model of {len(config.rows)} rows of scores.")
@@ -100,19 +115,9 @@ def decode(
             score = calibrated_score(score, calibration)
             if score >= min_score and start < end_s:
                 end = min((first_step + stop) * step / rate, end_s)
-                events.append((start, end, label, score, decoding.low_hz, decoding.high_hz))
+                events.append((float(start), float(end), label, float(score), decoding.low_hz, decoding.high_hz))
     events.sort(key=lambda event: event[:3])
-    return pd.DataFrame(events, columns=["start_s", "end_s", "label", "score", "low_hz", "high_hz"])
-
-
-def check_threshold(threshold: Threshold, classes: Sequence[str]) -> None:
-    """Raises LoxoError for a threshold outside 0 to 1, and for a threshold of an unknown class."""
-    given = threshold if isinstance(threshold, Mapping) else {} if threshold is None else {"": threshold}
-    for label, value in given.items():
-        if label and label not in classes:
-            raise LoxoError(f"A threshold is given for {label!r}, but the model's classes are {', '.join(classes)}.")
-        if not 0 <= value <= 1:
-            raise LoxoError(f"The threshold must be between 0 and 1, not {value}.")
+    return [dict(zip(FIELDS, event, strict=True)) for event in events]
 
 
 def calibrated_score(score: float, calibration: Calibration | None) -> float:

@@ -21,13 +21,14 @@ from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
 from loxo.audio.urls import public_url
 from loxo.detection.arrays import ARRAY, as_file
-from loxo.detection.decode import Threshold, check_threshold, decode
+from loxo.detection.decode import decode_rows
 from loxo.detection.frequency import measure
 from loxo.detection.scores import Scores, rounded
 from loxo.detection.shards import Joined, make_grid, score_recording
+from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.engine import Engine, as_engine
 from loxo.engine.windows import WINDOW_OVERLAP
-from loxo.events.table import CHANNEL, events_frame
+from loxo.events.table import CHANNEL, event_rows, events_frame
 from loxo.files import escape
 from loxo.machine import one_thread
 
@@ -44,7 +45,7 @@ class RecordingWarning(UserWarning):
 class Analysis:
     """The result of one recording. Times are in seconds."""
 
-    events: pd.DataFrame
+    event_rows: list[dict[str, Any]]  # of the events table, in its order; numbers and times as in plain Python
     rows: tuple[str, ...]  # outputs of the model (config.rows): its classes, then overlap outputs; of each channel
     scores: Scores  # (rows, steps), as they are stored
     hop_s: float  # length of a step
@@ -53,8 +54,9 @@ class Analysis:
     fault: str | None  # why the recording was not analysed whole, one sentence
     notes: tuple[str, ...]  # flaws that lose nothing, a sentence each
 
-
-Outcome = Analysis | str  # or why the recording has failed
+    @property
+    def events(self) -> pd.DataFrame:
+        return events_frame(self.event_rows)
 
 
 def analyse(
@@ -112,17 +114,18 @@ def conclude(
     path = public_url(os.fspath(path))
     scores = rounded(joined.scores)
     channels = searched_channels(path, recording.channels, channel)
-    events, notes = [], [recording.note, channel_note(path, joined.channels)]
+    events: list[dict[str, Any]] = []
+    notes = [recording.note, channel_note(path, joined.channels)]
     for index, of_channel in zip(channels, np.split(scores, len(channels)), strict=True):
-        found = decode(of_channel, config, threshold=threshold, total_samples=joined.samples)
+        found = decode_rows(of_channel, config, threshold=threshold, total_samples=joined.samples)
         found, unmeasured = measure(found, recording, config, joined.samples, index)
         number = {} if index is None else {CHANNEL: index + 1}
-        events += found.assign(recording=escape(path), **number).to_dict("records")
+        events += [{"recording": escape(path), **event, **number} for event in found]
         notes.append(unmeasured)
     if joined.zeroed:
         notes.append(f"{path}: samples that were not finite, or far beyond the level of all others, became silence.")
     return Analysis(
-        events=events_frame(events, names),
+        event_rows=event_rows(events, names),
         rows=channel_rows(config.rows, len(channels)),
         scores=scores,
         hop_s=config.step_samples / config.sample_rate,

@@ -23,16 +23,14 @@ result depends only on the recording, the event and the model, not on workers, s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, stream
 from loxo.engine.config import Decoding
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BLOCK_S = 16  # the recording is read in blocks of this length
 CONTEXT_S = 10  # on either side of an event, for the floor
@@ -50,22 +48,18 @@ Samples = NDArray[np.float32]
 
 
 def measure(
-    found: pd.DataFrame, recording: Recording, config: Any, samples: int, channel: int | None = None
-) -> tuple[pd.DataFrame, str | None]:
-    """The events of decode() with measured `low_hz` and `high_hz`, and a sentence if some could not be measured.
+    found: Sequence[dict[str, Any]], recording: Recording, config: Any, samples: int, channel: int | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
+    """The events of decode_rows() with measured `low_hz` and `high_hz`, and a sentence if some could not be measured.
 
     `samples` is the length of the analysed part of the recording, at the model's sample rate; only this part is read.
     `channel` counts from 0; None is the mean of all channels.
     Failure policy: an event whose samples cannot be read keeps the bounds of its class.
     """
-    if found.empty:
-        return found, None
     blocks = _Blocks(recording, config.sample_rate, samples, channel)
-    low, high = found["low_hz"].tolist(), found["high_hz"].tolist()
-    fault = None
-    rows = zip(found["start_s"].tolist(), found["end_s"].tolist(), found["label"].tolist(), strict=True)
-    for k, (start_s, end_s, label) in enumerate(rows):
-        start, end = round(start_s * config.sample_rate), round(end_s * config.sample_rate)
+    measured, fault = [dict(event) for event in found], None
+    for event in measured:
+        start, end = (round(event[name] * config.sample_rate) for name in ("start_s", "end_s"))
         too_long = max(end - start - MAX_EVENT_S * config.sample_rate, 0)
         start, end = start + too_long // 2, end - (too_long - too_long // 2)
         context = CONTEXT_S * config.sample_rate
@@ -75,12 +69,12 @@ def measure(
         except RecordingError as error:
             fault = f"{recording.path}: the frequencies of some events could not be measured. {error}"
             continue
-        decoding = config.decoding.get(label, Decoding())
+        decoding = config.decoding.get(event["label"], Decoding())
         highest = 0.48 * min(recording.sample_rate, config.sample_rate)
         bounds = frequency_bounds(around, start - first, end - first, config.sample_rate, decoding, highest)
         if bounds is not None:
-            low[k], high[k] = bounds
-    return found.assign(low_hz=np.array(low, float), high_hz=np.array(high, float)), fault
+            event["low_hz"], event["high_hz"] = bounds
+    return measured, fault
 
 
 def frequency_bounds(

@@ -12,22 +12,23 @@ dropped, as if the recording had been read from start to end.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.audio.channels import MIX, Channel, Counts, add_counts, searched_channels
+from loxo.audio.channels import MIX, Channel, add_counts, searched_channels
 from loxo.audio.recording import Recording, RecordingError, stream
+from loxo.detection.part import SHARD_MINUTES, Part
 from loxo.detection.scores import CHUNK, Scores, WindowSums, probabilities
 from loxo.engine.windows import hop_steps
 
 if TYPE_CHECKING:
+    from loxo.audio.channels import Counts
     from loxo.engine.engine import Engine
 
-SHARD_MINUTES = 60.0
 Advance = Callable[[float], None]  # receives the finished seconds of a shard
 
 
@@ -58,29 +59,30 @@ class Grid:
         end = first + (CHUNK - 1) * self.hop * self.step_samples + self.window
         return first, self.samples if number == self.chunks - 1 else min(end, self.samples)
 
-    def shards(self, minutes: float) -> list[range]:
+    def shards(self, minutes: float) -> Sequence[range]:
         """The chunks of each shard: as many as fit into `minutes`, at least one."""
         chunk_s = CHUNK * self.hop * self.step_samples / self.rate
-        size = max(int(minutes * 60 / chunk_s), 1)
-        return [range(first, min(first + size, self.chunks)) for first in range(0, self.chunks, size)]
+        return Shards(self.chunks, max(int(minutes * 60 / chunk_s), 1))
 
 
-@dataclass(frozen=True)
-class Part:
-    """The result of a shard: sums of weighted logits and of the taper over its steps, from `first_step` on."""
+class Shards(Sequence[range]):
+    """The chunks of each shard of a recording. They are computed one by one: a header may state any length."""
 
-    shard: int
-    of: int  # number of shards of the recording
-    samples: int  # of the whole recording, as the shard's reader saw it
-    first_step: int
-    sums: NDArray[np.float64]  # (channels x rows, steps)
-    weights: NDArray[np.float64]  # (steps,)
-    end: int  # sample up to which the recording is read
-    zeroed: bool  # samples that were not finite became silence
-    fault: str | None  # why reading ended before the end of the shard, one sentence
-    seconds: float  # of the recording that this shard covers
-    whole_s: float  # duration of the recording
-    channels: Counts = field(default_factory=lambda: np.zeros(0, np.int64))  # comparison of the mixed channels
+    def __init__(self, chunks: int, size: int) -> None:
+        self.chunks, self.size = chunks, size
+
+    def __len__(self) -> int:
+        return -(-self.chunks // self.size)
+
+    @overload
+    def __getitem__(self, number: int) -> range: ...
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[range]: ...
+    def __getitem__(self, number: int | slice) -> range | Sequence[range]:
+        if isinstance(number, slice):
+            return [self[k] for k in range(len(self))[number]]
+        first = range(0, self.chunks, self.size)[number]
+        return range(first, min(first + self.size, self.chunks))
 
 
 def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from loxo.engine.config import ELEPHANT_FRONTEND, OVERLAP_SUFFIX, ModelConfig
+from loxo.engine.config import ELEPHANT_FRONTEND, OVERLAP_SUFFIX, ModelConfig, changed
+from loxo.engine.fields import key
 from loxo.errors import LoxoError
 
 CLAP: dict[str, Any] = {"sample_rate": 48000, "window_samples": 480000, "hop_length": 480}
@@ -48,70 +49,98 @@ class HTSATConfig(ModelConfig):
         "clap-base": {**CLAP, "embed_dim": 128, "depths": (2, 2, 12, 2)},
         "clap-large": {**CLAP, "embed_dim": 256, "depths": (2, 2, 12, 2)},
     }
+    step_fields: ClassVar[tuple[str, ...]] = ("image_frames", "patch", "merges", "substeps")
 
-    architecture: str = "htsat"
+    architecture: str = key("htsat", "name of the architecture; a preset sets it")
     # Image and Swin Transformer
-    folds: int = 4
-    patch: tuple[int, int] = (4, 4)  # bands, frames
-    stem: tuple[int, ...] = ()  # channels of the convolutions before the patches; each halves the image on both axes
-    embed_dim: int = 96  # channels of a token in the first stage; every merge doubles them
-    depths: tuple[int, ...] = (2, 2, 6, 2)  # blocks in each stage
-    num_heads: tuple[int, ...] = (4, 8, 16, 32)  # attention heads in each stage
-    attention_window: int = 8  # tokens along each axis of an attention window
-    # (frequency, time): tokens along each axis that are merged into one, after each stage except the last
-    merges: tuple[tuple[int, int], ...] = ((2, 2), (2, 2), (2, 2))
-    mlp_ratio: float = 4.0
-    drop_path: float = 0.1
-    substeps: int = 1  # steps of the output in each token of the last stage
-    fine: int = 0  # channels of a second head, which reads the output of the stem's first layer at each step; 0: none
-    fine_depth: int = 0  # layers of that head that also read the neighbouring steps
-    call_overlap: bool = False  # a third head, on the second: for each class, whether two of its calls overlap
+    folds: int = key(4, "segments into which the image is cut in time; they are stacked along frequency", min=1)
+    patch: tuple[int, int] = key((4, 4), "size of a patch: bands, frames", min=1)
+    stem: tuple[int, ...] = key(
+        (), "channels of the convolutions before the patches; each halves the image on both axes; []: none", min=1
+    )
+    embed_dim: int = key(96, "channels of a token in the first stage; every merge doubles them", min=1)
+    depths: tuple[int, ...] = key((2, 2, 6, 2), "blocks in each stage", min=1)
+    num_heads: tuple[int, ...] = key(
+        (4, 8, 16, 32), "attention heads in each stage; they divide the channels of the stage", min=1
+    )
+    attention_window: int = key(8, "length of an attention window along each axis", unit="tokens", min=1)
+    merges: tuple[tuple[int, int], ...] = key(
+        ((2, 2), (2, 2), (2, 2)),
+        "tokens along each axis (frequency, time) that are merged into one, after each stage except the last",
+        min=1,
+    )
+    mlp_ratio: float = key(
+        4.0, "hidden channels of the layers between attention, divided by the channels", above=0, max=64
+    )
+    drop_path: float = key(
+        0.1, "probability that training skips the last block; it grows linearly from 0 in the first", min=0, max=0.95
+    )
+    substeps: int = key(1, "steps of the output in each token of the last stage", min=1)
+    fine: int = key(
+        0, "channels of a second head, which reads the output of the stem's first layer at each step; 0: none", min=0
+    )
+    fine_depth: int = key(0, "layers of that head that also read the neighbouring steps", min=0)
+    call_overlap: bool = key(
+        False, "a third head, on the second: for each class, the probability that two of its calls overlap"
+    )
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        if not self.depths:
+            raise LoxoError("depths is empty: the model needs at least one stage. Give the blocks of each stage.")
         if len(self.num_heads) != len(self.depths) or len(self.merges) != len(self.depths) - 1:
             raise LoxoError(
-                f"The model config is not consistent: {len(self.depths)} depths need as many num_heads "
-                f"(got {len(self.num_heads)}) and one merge less (got {len(self.merges)})."
-            )
-        if min(self.depths) < 1 or min(self.num_heads) < 1:
-            raise LoxoError(
-                f"Every stage needs at least one block and one attention head: depths are {self.depths}, num_heads "
-                f"{self.num_heads}."
+                f"The {len(self.depths)} stages of depths need as many num_heads (got {len(self.num_heads)}) and one "
+                f"less of merges (got {len(self.merges)})."
             )
         for k, heads in enumerate(self.num_heads):
             if self.embed_dim * 2**k % heads:
                 raise LoxoError(
-                    f"The {self.embed_dim * 2**k} channels of stage {k} cannot be split into {heads} heads."
+                    f"num_heads: the {self.embed_dim * 2**k} channels of stage {k} (embed_dim x {2**k}) cannot be "
+                    f"split into {heads} heads. Use a number of heads that divides them, or another embed_dim."
                 )
-        if self.substeps < 1:
-            raise LoxoError(f"substeps is {self.substeps}; it must be 1 or more.")
+        if self.embed_dim * self.mlp_ratio < 1:
+            raise LoxoError(f"mlp_ratio ({self.mlp_ratio:g}) leaves no channel of {self.embed_dim}. Use a larger one.")
         if self.image_frames % self.folds:
-            raise LoxoError(f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}).")
+            raise LoxoError(
+                f"image_frames ({self.image_frames}) must be a multiple of folds ({self.folds}). Change one of them."
+            )
         for axis, (size, patch) in enumerate(zip(self.image_size, self.patch, strict=True)):
             stride = patch
             for merge in self.merges:
                 stride *= merge[axis]
             if size % stride:
                 name = ("bands (folds x n_mels)", "frames (image_frames / folds)")[axis]
-                raise LoxoError(f"The image's {size} {name} cannot be divided by patch and merges ({stride}).")
+                raise LoxoError(
+                    f"The image's {size} {name} cannot be divided by patch and merges ({stride}). Change one of them."
+                )
         if any(size % 2 ** len(self.stem) for size in self.patch):
             raise LoxoError(
-                f"Patches of {self.patch} cannot be halved {len(self.stem)} times, once by each layer of the stem."
+                f"patch {self.patch} cannot be halved {len(self.stem)} times, once by each layer of the stem. Use a "
+                f"multiple of {2 ** len(self.stem)}, or a shorter stem."
             )
         if self.fine and (self.folds != 1 or not self.stem or self.steps != self.image_size[1] // 2):
             raise LoxoError(
-                "A fine head needs a stem whose first layer has one column for each step, and an image without folds. "
-                f"This config has {self.steps} steps for {self.image_size[1]} frames, {len(self.stem)} layers in the "
-                f"stem, and folds = {self.folds}."
+                "fine: this head needs a stem whose first layer has one column for each step, and an image without "
+                f"folds. This config has {self.steps} steps for {self.image_size[1]} frames, {len(self.stem)} layers "
+                f"in the stem, and folds = {self.folds}. Set fine to 0, or change substeps."
             )
+        if self.fine_depth and not self.fine:
+            raise LoxoError("fine_depth needs a fine head: set fine above 0, or fine_depth to 0.")
         if self.call_overlap and not self.fine:
             raise LoxoError(
                 "call_overlap needs the features of a fine head: set fine above 0, or call_overlap to false."
             )
+        if self.grids[-1][0] % self.folds:
+            raise LoxoError(
+                f"folds ({self.folds}): the last stage has {self.grids[-1][0]} rows of tokens, which cannot be split "
+                f"into {self.folds}. Change folds, n_mels, patch or merges."
+            )
         for grid in self.grids:
             if any(size > self.attention_window and size % self.attention_window for size in grid):
-                raise LoxoError(f"A grid of {grid} tokens cannot be cut into windows of {self.attention_window}.")
-        super().__post_init__()
+                raise LoxoError(
+                    f"attention_window: a grid of {grid} tokens cannot be cut into windows of {self.attention_window}. "
+                    "Use a divisor of both."
+                )
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -163,34 +192,40 @@ class ASTConfig(ModelConfig):
             "num_heads": 4,
         },
     }
+    step_fields: ClassVar[tuple[str, ...]] = ("image_frames", "patch")
 
-    architecture: str = "ast"
-    sample_rate: int = 16000
-    window_samples: int = 163840
-    frontend: str = "kaldi"
-    n_fft: int = 400
-    hop_length: int = 160
-    n_mels: int = 128
-    fmin: float = 20.0
-    fmax: float = 8000.0
-    patch: tuple[int, int] = (16, 16)  # bands, frames
-    stride: tuple[int, int] = (10, 10)
-    embed_dim: int = 768
-    depth: int = 12
-    num_heads: int = 12
-    mlp_ratio: float = 4.0
+    architecture: str = key("ast", "name of the architecture; a preset sets it")
+    sample_rate: int = changed("sample_rate", 16000)
+    window_samples: int = changed("window_samples", 163840)
+    frontend: str = changed("frontend", "kaldi")
+    n_fft: int = changed("n_fft", 400)
+    hop_length: int = changed("hop_length", 160)
+    n_mels: int = changed("n_mels", 128)
+    fmin: float = changed("fmin", 20.0)
+    fmax: float = changed("fmax", 8000.0)
+    patch: tuple[int, int] = key((16, 16), "size of a patch: bands, frames", min=1)
+    stride: tuple[int, int] = key((10, 10), "from one patch to the next: bands, frames", min=1)
+    embed_dim: int = key(768, "channels of a token", min=1)
+    depth: int = key(12, "number of blocks", min=1)
+    num_heads: int = key(12, "attention heads in each block; they divide embed_dim", min=1)
+    mlp_ratio: float = key(
+        4.0, "hidden channels of the layers between attention, divided by the channels", above=0, max=64
+    )
 
-    def __post_init__(self) -> None:
-        if self.depth < 1 or self.num_heads < 1:
-            raise LoxoError(f"depth ({self.depth}) and num_heads ({self.num_heads}) must be at least 1.")
+    def check(self) -> None:
+        self.check_image_frames()
         if self.embed_dim % self.num_heads:
-            raise LoxoError(f"embed_dim ({self.embed_dim}) cannot be split into {self.num_heads} heads.")
+            raise LoxoError(
+                f"num_heads: embed_dim ({self.embed_dim}) cannot be split into {self.num_heads} heads. Use a number "
+                "that divides it."
+            )
+        if self.embed_dim * self.mlp_ratio < 1:
+            raise LoxoError(f"mlp_ratio ({self.mlp_ratio:g}) leaves no channel of {self.embed_dim}. Use a larger one.")
         if self.n_mels < self.patch[0] or self.image_frames % self.patch[1]:
             raise LoxoError(
                 f"An image of {self.n_mels} bands and {self.image_frames} frames cannot be cut into patches of "
-                f"{self.patch}."
+                f"{self.patch}. Use a patch with at most n_mels bands, and frames that divide image_frames."
             )
-        super().__post_init__()
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -212,20 +247,29 @@ class CRNNConfig(ModelConfig):
         # For comparison with the bundled model: same front end and training, steps of 0.32 s.
         "crnn": ELEPHANT_FRONTEND,
     }
+    step_fields: ClassVar[tuple[str, ...]] = ("image_frames", "pools")
 
-    architecture: str = "crnn"
-    channels: tuple[int, ...] = (32, 64, 128)
-    pools: tuple[tuple[int, int], ...] = ((2, 2), (4, 2), (4, 2))  # (bands, frames) after each block
-    hidden: int = 128  # units of the GRU in each direction
+    architecture: str = key("crnn", "name of the architecture; a preset sets it")
+    window_samples: int = changed("window_samples", 327680)  # image_frames x hop_length
+    channels: tuple[int, ...] = key((32, 64, 128), "channels of each convolution block", min=1)
+    pools: tuple[tuple[int, int], ...] = key(
+        ((2, 2), (4, 2), (4, 2)), "pooling over (bands, frames) after each block", min=1
+    )
+    hidden: int = key(128, "units of the GRU in each direction", min=1)
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        self.check_image_frames()
+        if not self.channels:
+            raise LoxoError("channels is empty: the model needs at least one block. Give the channels of each block.")
         if len(self.channels) != len(self.pools):
-            raise LoxoError(f"{len(self.channels)} channels need as many pools (got {len(self.pools)}).")
+            raise LoxoError(
+                f"{len(self.channels)} channels need as many pools (got {len(self.pools)}). Give one pool a block."
+            )
         if self.n_mels % self.pooled[0] or self.image_frames % self.pooled[1]:
             raise LoxoError(
-                f"An image of {self.n_mels} bands and {self.image_frames} frames cannot be pooled by {self.pooled}."
+                f"An image of {self.n_mels} bands and {self.image_frames} frames cannot be pooled by {self.pooled}. "
+                "Change pools, n_mels or image_frames."
             )
-        super().__post_init__()
 
     @property
     def pooled(self) -> tuple[int, int]:

@@ -17,17 +17,19 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loxo.engine.config import ModelConfig
-from loxo.engine.frontend import FrontEnd, Levels, is_supported
 from loxo.engine.model_file import ModelFile, find_model, read_model_file
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
 from loxo.machine import gc_paused, keep_freed_memory
+
+if TYPE_CHECKING:
+    from loxo.engine.frontend import Levels
 
 RUNTIMES = ("auto", "onnxruntime", "openvino", "torch")
 # The module of each runtime; each has open_engine(model file, device).
@@ -74,6 +76,8 @@ class GraphEngine:
     """An engine that runs the graph of a model file."""
 
     def __init__(self, model: ModelFile, open_network: Callable[[], Network], description: dict[str, str]) -> None:
+        from loxo.engine.frontend import FrontEnd  # imports scipy.fft
+
         keep_freed_memory()
         self.config: ModelConfig = model.config
         self.provenance, self.sha256 = model.provenance, model.sha256
@@ -136,6 +140,8 @@ def choose_runtime(wanted: str, device: str = "cpu", model: ModelFile | None = N
     """The name of the runtime that `load_engine` takes. Raises LoxoError for one that is not available."""
     if wanted not in RUNTIMES:
         raise LoxoError(f"There is no runtime {wanted!r}. Choose one of {', '.join(RUNTIMES)}.")
+    from loxo.engine.frontend import is_supported
+
     on_cpu = device == "cpu"
     if wanted == "auto":
         if not on_cpu:

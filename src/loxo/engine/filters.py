@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.errors import LoxoError
+
 HERTZ_PER_LINEAR_MEL = 200.0 / 3  # Slaney's Auditory Toolbox: linear to 1 kHz, then 27 steps for a factor of 6.4
 MEL_OF_1_KHZ = 1000.0 / HERTZ_PER_LINEAR_MEL
 LOG_STEP = math.log(6.4) / 27.0
@@ -88,6 +90,21 @@ def hann(length: int) -> Floats:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
 
 
+def decimation(config: Any) -> int:
+    """Factor between the sample rate and that of the long window: four samples or more for a period of split_hz."""
+    return max(1, int(config.sample_rate // (4 * config.split_hz)))
+
+
+def low_edges(config: Any) -> Doubles:
+    """Frequencies of the bands of the long window."""
+    return warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
+
+
+def short_edges(config: Any) -> Doubles:
+    """Frequencies of the bands of the short window."""
+    return warped_edges(config.n_mels - config.low_bands, config.short_fmin, config.fmax, first_step=20.0, even=0.4)
+
+
 @dataclass(frozen=True)
 class TwoResolution:
     """Windows, filters and hops of the two-resolution front end of one config.
@@ -110,19 +127,16 @@ class TwoResolution:
     @classmethod
     def of(cls, config: Any) -> TwoResolution:
         """The front end of a ModelConfig whose `frontend` is "two-resolution"."""
-        factor = max(1, int(config.sample_rate // (4 * config.split_hz)))
+        factor = decimation(config)
         low_rate, length = config.sample_rate / factor, config.n_fft // factor
-        low_edges = warped_edges(config.low_bands, config.fmin, config.split_hz, first_step=2.0, even=0.4)
-        short_bands = config.n_mels - config.low_bands
-        short_edges = warped_edges(short_bands, config.short_fmin, config.fmax, first_step=20.0, even=0.4)
         return cls(
             hop=config.hop_length,
             every=config.long_every,
             factor=factor,
             long_window=hann(length),
             short_window=hann(config.short_n_fft),
-            long_filters=band_filters(low_edges, low_rate, length),
-            short_filters=band_filters(short_edges, config.sample_rate, config.short_n_fft),
+            long_filters=band_filters(low_edges(config), low_rate, length),
+            short_filters=band_filters(short_edges(config), config.sample_rate, config.short_n_fft),
             taps=lowpass(factor),
         )
 
@@ -146,3 +160,57 @@ class TwoResolution:
     @property
     def short_scale(self) -> float:
         return float(np.square(self.short_window).sum())
+
+
+def check_two_resolution(config: Any) -> None:
+    """Raises LoxoError, with the name of a field, if the two-resolution front end cannot compute bands of a config."""
+    half_rate = config.sample_rate / 2
+    if not 1 <= config.low_bands < config.n_mels:
+        raise LoxoError(f"low_bands ({config.low_bands}) must be at least 1 and less than n_mels ({config.n_mels}).")
+    for name in ("fmax", "split_hz"):
+        if getattr(config, name) > half_rate:
+            raise LoxoError(
+                f"{name} ({getattr(config, name):g} Hz) is above half the sample rate ({half_rate:g} Hz). Lower "
+                f"{name}, or raise sample_rate."
+            )
+    long_hop = config.long_every * config.hop_length
+    if long_hop > config.n_fft:
+        raise LoxoError(
+            f"long_every ({config.long_every}) x hop_length ({config.hop_length}) is longer than n_fft ({config.n_fft} "
+            "samples), so low sounds between two long windows would be lost: use a smaller long_every."
+        )
+    if config.image_frames % FLOOR_BLOCK:
+        raise LoxoError(
+            f"image_frames ({config.image_frames}) must be a multiple of {FLOOR_BLOCK}: the noise floor is measured in "
+            f"blocks of {FLOOR_BLOCK} frames. Change it with window_samples or hop_length."
+        )
+    factor = decimation(config)
+    if long_hop % factor:
+        raise LoxoError(
+            f"hop_length ({config.hop_length}) x long_every ({config.long_every}) must be a multiple of {factor}, the "
+            "decimation that split_hz gives the long window. Change one of the three."
+        )
+    edges = low_edges(config), short_edges(config)
+    names = ("low_bands", "fmin", "split_hz"), ("n_mels - low_bands", "short_fmin", "fmax")
+    for frequencies, (bands, low, high) in zip(edges, names, strict=True):
+        if not (np.diff(frequencies) > 0).all():
+            raise LoxoError(
+                f"{len(frequencies) - 2} bands ({bands}) do not fit between {low} and {high}: the narrowest are "
+                f"{frequencies[1] - frequencies[0]:g} Hz apart. Use fewer bands or a wider range."
+            )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        geometry = TwoResolution.of(config)
+    filters = geometry.long_filters, geometry.short_filters
+    for weights, name, (bands, _, _) in zip(filters, ("n_fft", "short_n_fft"), names, strict=True):
+        width = config.sample_rate / getattr(config, name)
+        empty = int(np.isnan(weights).any(0).sum())
+        if empty:
+            raise LoxoError(
+                f"{name} ({getattr(config, name)} samples) is too short: its bins are {width:.3g} Hz apart, and "
+                f"{empty} of {weights.shape[1]} bands contain none. Use a larger {name} or fewer bands ({bands})."
+            )
+    if max(geometry.long_context) >= config.window_samples:
+        raise LoxoError(
+            f"n_fft ({config.n_fft} samples) is too long for a window of {config.window_samples} samples. Use a "
+            "smaller n_fft or a larger window_samples."
+        )

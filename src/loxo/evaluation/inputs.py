@@ -127,6 +127,8 @@ def _read_all(
     """All events with the number of their `table`, the recordings without events, and notes on problems."""
     import pandas as pd
 
+    from loxo.events.numbers import to_number
+
     tables: list[pd.DataFrame] = []
     without: dict[str, None] = {}
     notes: list[str] = []
@@ -144,7 +146,9 @@ def _read_all(
         for name, default in (("marginal", False), ("snr_db", np.nan)):
             if name not in table.columns:
                 table[name] = default
-        table["snr_db"] = pd.to_numeric(table["snr_db"], errors="coerce").astype(float)
+        if not pd.api.types.is_numeric_dtype(table["snr_db"]):  # a cell is no number
+            table["snr_db"] = [np.nan if value is None else value for value in map(to_number, table["snr_db"])]
+        table["snr_db"] = table["snr_db"].astype(float)
         tables.append(table[[*COLUMNS[:7], "marginal", "snr_db"]].assign(table=len(tables)))
     if not tables:
         raise LoxoError(f"{', '.join(map(str, paths))}: there is no readable table of events. {' '.join(notes[:1])}")

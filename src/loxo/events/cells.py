@@ -115,7 +115,7 @@ def detect_delimiter(line: str) -> str:
 
 def parse_table(path: Path, text: str, delimiter: str, label_column: str | None = None) -> ParsedTable:
     """Parses a table with a header. Raises LoxoError if it is not a table of events."""
-    lines = _split_tabs(text) if delimiter == "\t" else _split_csv(path, text, delimiter)
+    lines = split_rows(path, text, delimiter)
     if not lines:
         raise LoxoError(f"{path}: the table is empty. A table of events needs at least a header.")
     header = lines[0][1]
@@ -142,6 +142,11 @@ def parse_table(path: Path, text: str, delimiter: str, label_column: str | None 
             f"{', '.join(filter(None, header))}."
         )
     return table
+
+
+def split_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """Returns the cells of each line that is not blank, with its number. Raises LoxoError for an invalid CSV line."""
+    return _split_tabs(text) if delimiter == "\t" else _split_csv(path, text, delimiter)
 
 
 def _split_tabs(text: str) -> list[tuple[int, list[str]]]:
@@ -199,15 +204,3 @@ def normalise_header(header: str) -> str:
     while len(words) > 1 and words[-1] in UNITS:
         words.pop()
     return "".join(words)
-
-
-def to_number(text: str) -> float | None:
-    """Returns the number in a cell, else None. 1,5 has a decimal comma; 48,860.4 has a thousands separator."""
-    if text.count(",") == 1 and "." not in text:
-        text = text.replace(",", ".")
-    elif "." in text:
-        text = text.replace(",", "")
-    try:
-        return float(text)
-    except ValueError:
-        return None

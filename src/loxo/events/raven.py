@@ -18,7 +18,7 @@ LoxoError with its line number, or is reported in `events.attrs["problems"]` (`r
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,11 +65,21 @@ def write_raven(
     Raises LoxoError if `events` is not an events table, a duration is missing, or the file cannot be written.
     """
     check_events(events)
-    events = sort_events(events)
-    starts = _sequence_starts(events, durations)
+    write_raven_rows(sort_events(events).to_dict("records"), path, extra=extra, durations=durations)
+
+
+def write_raven_rows(
+    rows: Sequence[Mapping[Any, Any]],
+    path: str | Path,
+    *,
+    extra: Mapping[str, str] | None = None,
+    durations: Mapping[str, float] | None = None,
+) -> None:
+    """As write_raven, for the rows of an events table in its order."""
+    starts = _sequence_starts(list(dict.fromkeys(row["recording"] for row in rows)), durations)
     extra = dict(extra or {})
     lines = ["\t".join((*HEADER, *extra.values()))]
-    for number, row in enumerate(events.to_dict("records"), 1):
+    for number, row in enumerate(rows, 1):
         recording, start, end = row["recording"], row["start_s"], row["end_s"]
         before = starts.get(recording, 0.0)
         cells = [
@@ -92,9 +102,8 @@ def write_raven(
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 
-def _sequence_starts(events: pd.DataFrame, durations: Mapping[str, float] | None) -> dict[str, float]:
+def _sequence_starts(recordings: Sequence[str], durations: Mapping[str, float] | None) -> dict[str, float]:
     """Returns the seconds from the start of the first recording to the start of each recording."""
-    recordings = list(events["recording"].unique())
     if durations is None:
         if len(recordings) > 1:
             raise LoxoError(

@@ -19,15 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import (
-    ParsedTable,
-    detect_delimiter,
-    first_line,
-    original_cell,
-    parse_table,
-    read_text,
-    to_number,
-)
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, original_cell, parse_table, read_text
+from loxo.events.numbers import to_number
 from loxo.events.rows import events_from_table
 from loxo.events.table import events_frame
 from loxo.files import walk_files

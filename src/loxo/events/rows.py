@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from loxo.audio.filenames import base_name, parse_name
 from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, normalise_header, to_number
+from loxo.events.cells import ParsedTable, normalise_header
+from loxo.events.numbers import ColumnNumbers, decimal_sign, has_two_readings, to_number
 from loxo.events.table import events_frame
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ MARGINAL = re.compile(r"\bmarginals?\b", re.IGNORECASE)
 NOT_MARGINAL = frozenset({"0", "no", "n", "false", "nan", "na", "-"})  # values of a column `marginal` that mean no
 EXAMPLES = 3
 DAY_S = 86400
+AMBIGUOUS = "have a number with two readings; write it without thousands separators, or with another count of decimals"
 MAX_CHANCE_PROBABILITY = 1e-6  # a row order that is less probable means cumulative begin times
 
 
@@ -89,6 +91,7 @@ def events_from_table(
     kept = {column: table.find(header) for column, header in (extra or {}).items()}
     problems = Problems(table.path, strict)
     has_offsets = table.has("offset")
+    numbers = ColumnNumbers(table)
     rows: list[dict[str, Any]] = []
     lines: list[int] = []
     without: dict[str, int] = {}
@@ -103,16 +106,18 @@ def events_from_table(
             if any(NO_EVENT.fullmatch(cell) for cell in cells):
                 without.setdefault(name, line)
                 continue
-            start, end = _parse_times(table, cells, has_offsets)
+            start, end = _parse_times(numbers, cells, has_offsets)
         except InvalidRow as fault:
             problems.skip_row(line, fault.reason, fault.detail)
             continue
+        if doubtful := numbers.ambiguous(cells):
+            problems.note(line, AMBIGUOUS, ", ".join(doubtful))
         row: dict[str, Any] = {
             "recording": name,
             "start_s": start,
             "end_s": end,
             "label": table.text(cells, "label") or label or "",
-            **_parse_score_and_bounds(table, line, cells, problems),
+            **_parse_score_and_bounds(numbers, line, cells, problems),
             **_parse_site_and_time(table, cells, name),
             **{column: cells[index] for column, index in kept.items()},
         }
@@ -138,7 +143,7 @@ def events_from_table(
             if not row["label"]:
                 problems.note(line, "have no label; give `label` or `label_column`")
     for column in kept:
-        _numbers_where_possible(rows, column)
+        _numbers_where_possible(rows, lines, column, numbers.sign, problems)
     try:
         events = events_frame(rows)
     except LoxoError as error:
@@ -159,21 +164,21 @@ def _recording(table: ParsedTable, cells: list[str]) -> str:
     return hide_secrets(f"{folder}/{name}" if folder and name and base_name(name) == name else name)
 
 
-def _parse_number(table: ParsedTable, cells: list[str], field: str) -> float:
+def _parse_number(numbers: ColumnNumbers, cells: list[str], field: str) -> float:
     """Returns the number in a cell; NaN for an empty cell or a missing column."""
-    text = table.text(cells, field)
-    value = to_number(text) if text else math.nan
+    value = numbers.parse(cells, field)
     if value is None:
+        table = numbers.table
         column = next(column for column in table.columns[field] if cells[column])
-        raise InvalidRow(f"{table.header[column]!r} is not a number", repr(text))
+        raise InvalidRow(f"{table.header[column]!r} is not a number", repr(table.text(cells, field)))
     return value
 
 
-def _parse_times(table: ParsedTable, cells: list[str], has_offsets: bool) -> tuple[float, float]:
+def _parse_times(numbers: ColumnNumbers, cells: list[str], has_offsets: bool) -> tuple[float, float]:
     """Returns start and end in seconds from the start of the recording, rounded to the microseconds of tables."""
-    begin, end = _parse_number(table, cells, "begin"), _parse_number(table, cells, "end")
-    length = _parse_number(table, cells, "duration") if math.isnan(end - begin) else end - begin
-    start = _parse_number(table, cells, "offset") if has_offsets else begin
+    begin, end = _parse_number(numbers, cells, "begin"), _parse_number(numbers, cells, "end")
+    length = _parse_number(numbers, cells, "duration") if math.isnan(end - begin) else end - begin
+    start = _parse_number(numbers, cells, "offset") if has_offsets else begin
     if math.isnan(start):
         raise InvalidRow("the start of the event is empty (File Offset, or else Begin Time)")
     if math.isnan(length):
@@ -188,12 +193,14 @@ def _parse_times(table: ParsedTable, cells: list[str], has_offsets: bool) -> tup
     return round(start, 6), round(start + length, 6)
 
 
-def _parse_score_and_bounds(table: ParsedTable, line: int, cells: list[str], problems: Problems) -> dict[str, float]:
+def _parse_score_and_bounds(
+    numbers: ColumnNumbers, line: int, cells: list[str], problems: Problems
+) -> dict[str, float]:
     """Returns score and frequency bounds. Invalid values become NaN and are reported; the event is kept."""
     values: dict[str, float] = {}
     for field in ("score", "low", "high"):
         try:
-            values[field] = _parse_number(table, cells, field)
+            values[field] = _parse_number(numbers, cells, field)
         except InvalidRow as fault:
             problems.note(line, f"have a cell that is ignored: {fault.reason}", fault.detail)
             values[field] = math.nan
@@ -298,11 +305,16 @@ def _looks_like_dummy(row: dict[str, Any]) -> bool:
     return bool(row["start_s"] < 2 and 9 < row["end_s"] - row["start_s"] < 10.5 and row["high_hz"] == 100)
 
 
-def _numbers_where_possible(rows: list[dict[str, Any]], column: str) -> None:
-    try:
-        values = [float(row[column]) if row[column] else math.nan for row in rows]
-    except ValueError:
+def _numbers_where_possible(
+    rows: list[dict[str, Any]], lines: list[int], column: str, sign: str | None, problems: Problems
+) -> None:
+    """Converts a column to numbers if all its cells are numbers. `sign` is the decimal sign of the other columns."""
+    texts = [row[column] for row in rows]
+    own = decimal_sign(texts)
+    values = [to_number(text, own or sign) if text else math.nan for text in texts]
+    if None in values or all(map(math.isnan, filter(None, values))):
         return
-    if not all(math.isnan(value) for value in values):
-        for row, value in zip(rows, values, strict=True):
-            row[column] = value
+    for line, row, text, value in zip(lines, rows, texts, values, strict=True):
+        row[column] = value
+        if own is None and has_two_readings(text) and (sign is None or sign not in text):
+            problems.note(line, AMBIGUOUS, f"{text!r} is read as {value:.10g}")

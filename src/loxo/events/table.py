@@ -58,16 +58,9 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
     """
     import pandas as pd
 
-    rows = list(rows)
+    rows = _complete(rows, names)
     keys = [*COLUMNS, *dict.fromkeys(key for row in rows for key in row if key not in DTYPES)]
-    parsed = {name: names.parse(name) for name in {str(row.get("recording", "")) for row in rows}}
     columns: dict[str, list[Any]] = {name: [row.get(name) for row in rows] for name in keys}
-    for k, row in enumerate(rows):
-        site, start = parsed[str(row.get("recording", ""))]
-        if columns["site"][k] is None:
-            columns["site"][k] = site
-        if columns["start_time"][k] is None and start is not None and row.get("start_s") is not None:
-            columns["start_time"][k] = add_seconds(start, float(row["start_s"]))
     data: dict[str, pd.Series] = {}
     for name in keys:
         if name == "start_time":
@@ -79,6 +72,30 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
     events = pd.DataFrame(data)
     check_events(events)
     return sort_events(events)
+
+
+def event_rows(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) -> list[dict[str, Any]]:
+    """The rows of a table of events_frame, without pandas, for rows with recording, start_s, end_s, label, score and
+    frequencies that need no check."""
+    complete = [
+        {name: row.get(name) for name in (*COLUMNS, CHANNEL) if name in row or name in DTYPES}
+        for row in _complete(rows, names)
+    ]
+    keys = ("recording", "start_s", "end_s", "label")
+    return sorted(complete, key=lambda row: (*(row[name] for name in keys), -row["score"]))
+
+
+def _complete(rows: Iterable[Mapping[Any, Any]], names: Names) -> list[dict[Any, Any]]:
+    """The rows with sites and start times from the names of their recordings, where they have none."""
+    complete = [dict(row) for row in rows]
+    parsed = {name: names.parse(name) for name in {str(row.get("recording", "")) for row in complete}}
+    for row in complete:
+        site, start = parsed[str(row.get("recording", ""))]
+        if row.get("site") is None:
+            row["site"] = site
+        if row.get("start_time") is None and start is not None and row.get("start_s") is not None:
+            row["start_time"] = add_seconds(start, float(row["start_s"]))
+    return complete
 
 
 def _times(values: Sequence[datetime | None]) -> pd.Series:

@@ -3,60 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any
 
 from loxo.events.cells import safe_cell
-from loxo.events.raven import write_raven
+from loxo.events.raven import write_raven_rows
 from loxo.events.table import CHANNEL, COLUMNS, check_events, sort_events
 from loxo.files import atomic_file, escape, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Row = Mapping[Any, Any]  # of the events table, by column
 
-class Writer(Protocol):
-    """A writer of one format with the file suffix `suffix`. `write` raises LoxoError if the file cannot be written."""
+
+class Writer:
+    """A writer of one format with the file suffix `suffix`. It raises LoxoError if the file cannot be written."""
 
     suffix: str
 
-    def write(self, events: pd.DataFrame, path: str | Path) -> None: ...
+    def write(self, events: pd.DataFrame, path: str | Path) -> None:
+        """Writes an events table. Raises LoxoError as check_events does, too."""
+        check_events(events)
+        self.write_rows(sort_events(events).to_dict("records"), path)
+
+    def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
+        """Writes the rows of an events table, which have its order."""
+        raise NotImplementedError
 
 
-class RavenWriter:
+class RavenWriter(Writer):
     """A selection table of one recording, for Raven Pro and Raven Lite."""
 
     suffix = ".selections.txt"
 
-    def write(self, events: pd.DataFrame, path: str | Path) -> None:
-        write_raven(events, path)
+    def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
+        write_raven_rows(rows, path)
 
 
-class CsvWriter:
+class CsvWriter(Writer):
     """The events table with its columns in their order: comma separated, UTF-8."""
 
     suffix = ".csv"
 
-    def write(self, events: pd.DataFrame, path: str | Path) -> None:
-        check_events(events)
-        header = (*COLUMNS, CHANNEL) if CHANNEL in events.columns else COLUMNS
+    def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
+        header = (*COLUMNS, CHANNEL) if any(CHANNEL in row for row in rows) else COLUMNS
         with atomic_file(path) as file:
-            write_csv_rows(file, [header, *map(csv_row, sort_events(events).to_dict("records"))])
+            write_csv_rows(file, [header, *map(csv_row, rows)])
 
 
-class AudacityWriter:
+class AudacityWriter(Writer):
     """A label track of one recording for Audacity: start, end, label and score, without a header."""
 
     suffix = ".labels.txt"
 
-    def write(self, events: pd.DataFrame, path: str | Path) -> None:
-        check_events(events)
-        rows = sort_events(events)[["start_s", "end_s", "label", "score"]].itertuples(index=False)
-        lines = [
-            f"{start:.6f}\t{end:.6f}\t{safe_cell(f'{escape(label)} {score:.2f}')}\n"
-            for start, end, label, score in rows
-        ]
+    def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
+        cells = [(row["start_s"], row["end_s"], f"{escape(row['label'])} {row['score']:.2f}") for row in rows]
+        lines = [f"{start:.6f}\t{end:.6f}\t{safe_cell(text)}\n" for start, end, text in cells]
         write_atomically(path, "".join(lines).encode())
 
 

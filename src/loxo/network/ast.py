@@ -62,8 +62,8 @@ class AST(FrameModel):
             nn.init.trunc_normal_(token, std=0.02)
 
     def scaled(self, image: Tensor) -> Tensor:
-        """(batch, channels, image_frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
-        return image.transpose(2, 3)
+        """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
+        return image.transpose(2, 3)[..., : self.config.image_frames]
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, image_frames) -> logits (batch, classes, steps), latent (batch, features)"""

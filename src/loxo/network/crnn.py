@@ -32,8 +32,8 @@ class CRNN(FrameModel):
         self.head = nn.Linear(2 * config.hidden, len(config.classes))
 
     def scaled(self, image: Tensor) -> Tensor:
-        """(batch, channels, image_frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
-        return image.transpose(2, 3)
+        """(batch, channels, frames, n_mels) -> (batch, channels, n_mels, image_frames)"""
+        return image.transpose(2, 3)[..., : self.config.image_frames]
 
     def network(self, bands: Tensor) -> tuple[Tensor, Tensor]:
         """(batch, channels, n_mels, image_frames) -> logits (batch, classes, steps), latent (batch, features)"""

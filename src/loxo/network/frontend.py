@@ -49,10 +49,12 @@ class FrontEnd(nn.Module):
 
     frames: int  # number of frames in a window
 
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+
 
 def build_frontend(config: ModelConfig) -> FrontEnd:
-    kinds = {"mel": MelFrontEnd, "pcen": PcenFrontEnd, "kaldi": KaldiFrontEnd, "two-resolution": TwoResolutionFrontEnd}
-    return kinds[config.frontend](config)
+    return FRONTENDS[config.frontend](config)
 
 
 def power_spectrum(waveform: Tensor, window: Tensor, hop: int, *, center: bool) -> Tensor:
@@ -73,7 +75,7 @@ class MelFrontEnd(FrontEnd):
     filters: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.hop = config.hop_length
         self.frames = config.window_samples // config.hop_length + 1
         filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
@@ -126,7 +128,7 @@ class KaldiFrontEnd(FrontEnd):
     filters: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.frames, self.hop, self.length = config.image_frames, config.hop_length, config.n_fft
         self.fft = 2 ** math.ceil(math.log2(config.n_fft))
         mel = 1127.0 * np.log1p(np.linspace(0.0, config.sample_rate / 2, self.fft // 2 + 1) / 700.0)
@@ -169,7 +171,7 @@ class TwoResolutionFrontEnd(FrontEnd):
     taps: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         geometry = TwoResolution.of(config)
         self.frames, self.hop, self.every = config.image_frames, geometry.hop, geometry.every
         self.floor_quantile = config.floor_quantile
@@ -210,6 +212,15 @@ class TwoResolutionFrontEnd(FrontEnd):
         """(batch, samples) -> (batch, samples // hop_length + 1, n_mels - low_bands)"""
         power = power_spectrum(waveform, self.short_window, self.hop, center=True)
         return power @ self.short_filters / self.short_scale
+
+
+# By the config field `frontend`. A new front end is one class, one line here and one in engine/config.py.
+FRONTENDS: dict[str, type[FrontEnd]] = {
+    "mel": MelFrontEnd,
+    "pcen": PcenFrontEnd,
+    "kaldi": KaldiFrontEnd,
+    "two-resolution": TwoResolutionFrontEnd,
+}
 
 
 def normalise(power: Tensor, quantile: float) -> Tensor:

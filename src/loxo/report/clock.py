@@ -8,16 +8,14 @@ recording is used for the whole recording.
 
 from __future__ import annotations
 
-import csv
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import date, datetime, tzinfo
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from loxo.errors import LoxoError
+from loxo.events.cells import detect_delimiter, first_line, read_text, split_rows
+from loxo.events.numbers import to_number
 
 
 @dataclass(frozen=True)
@@ -34,23 +32,6 @@ class Clock:
         return start.astimezone(self.zone).replace(tzinfo=None)
 
 
-def parse_zone(text: str) -> tzinfo:
-    """A name of the time zone database, "UTC", or an offset such as +01:00. Raises LoxoError for any other text."""
-    if text.upper() in ("UTC", "Z"):
-        return UTC
-    match = re.fullmatch(r"([+-])(\d{1,2}):?(\d{2})?", text)
-    if match:
-        offset = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
-        if offset < timedelta(hours=24):
-            return timezone(-offset if match[1] == "-" else offset)
-    try:
-        return ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise LoxoError(
-            f"There is no time zone {text!r}: give a name such as Africa/Brazzaville, UTC, or an offset such as +01:00."
-        ) from None
-
-
 Coordinates = tuple[float, float]  # latitude, longitude, degrees north and east
 
 
@@ -64,42 +45,32 @@ def parse_coordinates(text: str) -> dict[str, Coordinates]:
         return {"": _coordinates(cells[0], cells[1], f"--coordinates {text}")}
     path = Path(text)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-            names = {name.strip().lower(): name for name in (rows[0] if rows else {}) if name}
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        table = read_text(path)
+    except LoxoError as error:
         raise LoxoError(
             f"{text}: this is neither LAT,LON in degrees nor a readable CSV file with the columns site, lat, lon "
-            f"({reason})."
+            f"({getattr(error.__cause__, 'strerror', None) or error})."
         ) from error
-    if not {"site", "lat", "lon"} <= set(names):
+    rows = split_rows(path, table, detect_delimiter(first_line(table)))
+    header = [name.lower() for name in rows[0][1]] if rows else []
+    if not {"site", "lat", "lon"} <= set(header) or len(rows) < 2:
         raise LoxoError(
             f"{path}: the first line must name the columns site, lat, lon, and at least one site must follow."
         )
     sites = {}
-    for line, row in enumerate(rows, 2):
-        sites[(row[names["site"]] or "").strip()] = _coordinates(
-            row[names["lat"]] or "", row[names["lon"]] or "", f"{path}, line {line}"
-        )
+    for line, cells in rows[1:]:
+        row = dict(zip(header, cells, strict=False))
+        sites[row.get("site", "")] = _coordinates(row.get("lat", ""), row.get("lon", ""), f"{path}, line {line}")
     return sites
 
 
 def _coordinates(latitude: str, longitude: str, where: str) -> Coordinates:
-    try:
-        coordinates = float(latitude), float(longitude)
-    except ValueError:
-        raise LoxoError(
-            f"{where}: {latitude!r}, {longitude!r} are not a latitude and a longitude in degrees."
-        ) from None
-    if not (
-        math.isfinite(coordinates[0])
-        and abs(coordinates[0]) <= 90
-        and math.isfinite(coordinates[1])
-        and abs(coordinates[1]) <= 180
-    ):
+    north, east = to_number(latitude), to_number(longitude)  # no thousands: 16,123 has one reading below 180
+    if north is None or east is None:
+        raise LoxoError(f"{where}: {latitude!r}, {longitude!r} are not a latitude and a longitude in degrees.")
+    if not (abs(north) <= 90 and abs(east) <= 180):
         raise LoxoError(f"{where}: latitude must lie within -90 to 90 and longitude within -180 to 180 degrees.")
-    return coordinates
+    return north, east
 
 
 def sun_times(

@@ -19,11 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
 from loxo.events.cells import safe_cell
 from loxo.files import atomic_file, write_atomically
 from loxo.report import page as html
-from loxo.report.clock import Clock, Coordinates, parse_coordinates, parse_zone, sun_times
+from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours
 from loxo.report.examples import find_examples
 from loxo.report.figures import Draw, inline_svg, render, write_figure
@@ -92,8 +93,8 @@ def check_options(
             "Sunrise and sunset need the zone of the times on the page: give --time-zone, such as "
             "Africa/Brazzaville, +01:00 or UTC."
         )
-    zone = None if time_zone is None else parse_zone(time_zone)
-    recorder = None if clock_zone is None else parse_zone(clock_zone)
+    zone = None if time_zone is None else find_zone(time_zone)
+    recorder = None if clock_zone is None else find_zone(clock_zone)
     return {} if coordinates is None else parse_coordinates(coordinates), Clock(zone, recorder)
 
 

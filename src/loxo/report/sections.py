@@ -105,6 +105,9 @@ def _facts(found: Findings) -> list[tuple[str, str, str]]:
     failed, cut = (int((recordings["status"] == status).sum()) for status in ("failed", "truncated"))
     failed += len(found.run.problems)
     facts.append(("problems", f"{failed + cut:,}", f"{failed} failed, {cut} cut off" if failed + cut else "none"))
+    recovered, noted = found.run.counts["recovered"], found.run.counts["noted"]
+    if recovered + noted:
+        facts.append(("notes", f"{recovered + noted:,}", f"{recovered} recovered, {noted} noted"))
     return facts
 
 
@@ -246,6 +249,11 @@ def _effort(found: Findings, svg: dict[str, str]) -> str:
         problems = [(base_name(name), words.get(status, status), reason) for name, status, reason in names]
         problems += [(name, "failed", sentence) for name, sentence in run.problems]
         parts.append(_cut(["recording*", "status", "reason*"], problems, "problems"))
+    noted = run.recordings[(run.recordings["status"] == "done") & (run.recordings["notes"].str.len() > 0)]
+    if len(noted):
+        parts.append("<h3>Recordings that were read whole, with a note</h3>")
+        notes = [(base_name(name), " ".join(words)) for name, words in noted[["recording", "notes"]].to_numpy()]
+        parts.append(_cut(["recording*", "note*"], notes))
     return "".join(parts)
 
 

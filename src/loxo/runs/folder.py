@@ -43,7 +43,6 @@ from typing import Any
 
 from loxo.audio.channels import MIX
 from loxo.audio.storage import is_url, size_and_version
-from loxo.detection.detect import Analysis, Outcome
 from loxo.errors import LoxoError, with_path
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import checksum, escape, inside, portable_name, remove_drafts, without_fsync, write_atomically
@@ -59,8 +58,9 @@ from loxo.runs.record import (
     read_record,
     write_record,
 )
+from loxo.runs.result import Outcome, RecordingResult
 from loxo.runs.scores import FOLDER as SCORES
-from loxo.runs.scores import score_name, write_scores
+from loxo.runs.scores import score_name
 from loxo.runs.shard_store import Parts
 from loxo.runs.tables import FOLDERS, RUN_TABLES, Finished, table_name, write_run
 
@@ -70,6 +70,7 @@ MUST_AGREE = (
     *("version", "model_sha256", "runtime", "threshold", "decoding", "window_overlap"),
     *("keep_scores", "names", "channel", "from_scores"),
 )
+MAX_CRASHES = 2  # worker processes that one version of a recording may crash
 FSYNC_INTERVAL_S = 0.2  # at least this long between two recordings whose files are written with fsync
 # Faults of a single name, not of the disk: it is too long, or a character or a word is refused, or a file has the name
 # of a folder
@@ -98,7 +99,6 @@ class RunFolder:
         self._to_disk_at = 0.0
         self._unsynced = 0  # recordings whose files were written without fsync
         self._made: set[Path] = set()  # folders
-        self._empty: dict[str, bytes] = {}  # content of a table without events, by format
 
     def __enter__(self) -> RunFolder:
         try:
@@ -208,12 +208,23 @@ class RunFolder:
                 size, version = size_and_version(recording)
             except LoxoError:  # the analysis reports the reason
                 size, version = 0, ""
-            entries.append(Entry(path=path, recording=recording, name=name, size=size, version=version, status=FAILED))
+            is_same = before is not None and (before.size, before.version) == (size, version)
+            entries.append(
+                Entry(
+                    path=path,
+                    recording=recording,
+                    name=name,
+                    size=size,
+                    version=version,
+                    status=FAILED,
+                    crashes=before.crashes if before is not None and is_same else 0,
+                )
+            )
         return entries
 
     def finished(self, entry: Entry) -> bool:
-        """Whether a recording was analysed, its size and version have not changed, and its scores are whole. Moves
-        changed tables away; `close` writes them again."""
+        """Whether a recording was analysed, its size and version have not changed, and its scores are whole; or whether
+        it has crashed MAX_CRASHES workers. Moves changed tables away; `close` writes them again."""
         before = self.journal.entries.get(entry.path)
         if before is None:
             return False
@@ -226,8 +237,8 @@ class RunFolder:
                 self._move_away(name)
             else:
                 has_scores = False
-        is_same = before.status != FAILED and (before.size, before.version) == (entry.size, entry.version)
-        return is_same and has_scores
+        is_same = (before.size, before.version) == (entry.size, entry.version)
+        return is_same and has_scores and (before.status != FAILED or before.crashes >= MAX_CRASHES)
 
     def _is_whole(self, name: str, size: int, known: str | None) -> bool:
         """Whether a file exists and has not changed. Reading 100,000 tables takes seconds (docs/detection.md)."""
@@ -307,18 +318,18 @@ class RunFolder:
             files=tuple(files),
             checksums=self._checksums(files),
         )
-        rows = [csv_row(event)[1:] for event in outcome.events.to_dict("records")] if len(outcome.events) else []
+        rows = [csv_row(event)[1:] for event in outcome.events]
         self.journal.add(entry, rows, to_disk=to_disk)
         self._unsynced += not to_disk
         if to_disk:
             self._to_disk_at = time.monotonic()
 
-    def _keep_files(self, entry: Entry, outcome: Analysis) -> list[tuple[str, int]]:
+    def _keep_files(self, entry: Entry, outcome: RecordingResult) -> list[tuple[str, int]]:
         if entry.path in self.journal.entries:
             self._remove_files(entry)
         files = [self._keep_table(entry, outcome, format) for format in self.parameters["formats"] if format in FOLDERS]
-        if self.parameters["keep_scores"]:
-            files.append(self._keep_scores(entry, outcome))
+        if outcome.score_file is not None:
+            files.append(self._keep_scores(entry, outcome.score_file))
         return files
 
     def _remove_files(self, entry: Entry) -> None:
@@ -337,25 +348,29 @@ class RunFolder:
             "and is there room on the disk?"
         )
 
-    def _keep_table(self, entry: Entry, analysis: Analysis, format: str) -> tuple[str, int]:
-        writer = WRITERS[format]
-        name = table_name(entry.name, format)
-        if len(analysis.events):
-            return self._write(
-                name, lambda path: writer.write(analysis.events.assign(recording=escape(entry.path)), path)
+    def lose_worker(self, entry: Entry, crashed: bool, hung: bool) -> Entry:
+        """Stores that a worker crashed or hung in a recording, which is analysed again. Returns the new entry."""
+        if crashed or hung:
+            crashes = entry.crashes + 1 if crashed else max(entry.crashes, 1)
+            entry = dataclasses.replace(entry, crashes=crashes)
+            before = self.journal.entries.get(entry.path)
+            self.journal.add(
+                dataclasses.replace(
+                    entry,
+                    reason=f"{entry.recording}: a worker process crashed or hung. Give the same command again.",
+                    files=() if before is None else before.files,
+                ),
+                [],
             )
-        # Most short recordings hold no event, and their tables are all the same.
-        if format not in self._empty:
-            written = self._write(name, lambda path: writer.write(analysis.events, path))
-            self._empty[format] = (self.folder / name).read_bytes()
-            return written
-        return self._write(name, lambda path: write_atomically(path, self._empty[format]))
+        return entry
 
-    def _keep_scores(self, entry: Entry, analysis: Analysis) -> tuple[str, int]:
-        return self._write(
-            score_name(entry.name),
-            lambda path: write_scores(path, analysis.rows, analysis.scores, analysis.hop_s),
-        )
+    def _keep_table(self, entry: Entry, result: RecordingResult, format: str) -> tuple[str, int]:
+        writer = WRITERS[format]
+        events = [{**event, "recording": escape(entry.path)} for event in result.events]
+        return self._write(table_name(entry.name, format), lambda path: writer.write_rows(events, path))
+
+    def _keep_scores(self, entry: Entry, content: bytes) -> tuple[str, int]:
+        return self._write(score_name(entry.name), lambda path: write_atomically(path, content))
 
     def _checksums(self, files: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         """The checksums of files that were written just now."""

@@ -50,6 +50,7 @@ class Entry:
     reason: str | None = None  # why truncated or failed
     notes: tuple[str, ...] = ()
     files: tuple[tuple[str, int], ...] = ()  # paths relative to the run folder, and sizes in bytes
+    crashes: int = 0  # worker processes that this recording has crashed; a process that hung counts once
     checksums: tuple[str, ...] = ()  # of these files (loxo.files.checksum); earlier versions stored none
 
 
@@ -210,7 +211,9 @@ def read_run_journal(run: str | Path) -> Iterator[tuple[Entry, list[Row]]]:
 
 def _entry_line(entry: Entry, rows: list[Row]) -> bytes:
     # dataclasses.asdict would copy every value, which is slow for many recordings.
-    return _line({**{field: getattr(entry, field) for field in _FIELDS}, "rows": rows})
+    return _line(
+        {**{field: getattr(entry, field) for field in _FIELDS if field != "crashes" or entry.crashes}, "rows": rows}
+    )
 
 
 def _line(values: Mapping[str, Any]) -> bytes:
@@ -241,6 +244,7 @@ def _entry(values: Mapping[str, Any]) -> Entry:
     fields["notes"] = tuple(map(str, fields["notes"]))
     fields["files"] = tuple((str(name), int(size)) for name, size in fields["files"])
     fields["checksums"] = tuple(map(str, fields.get("checksums", ())))
+    fields["crashes"] = int(fields.get("crashes", 0))
     entry = Entry(**fields)
     if len(entry.checksums) not in (0, len(entry.files)):
         raise ValueError("a checksum is missing")

@@ -32,8 +32,9 @@ class Run:
 
     Names of recordings are those of tables (loxo.files.escape). `recordings` has one row per recording: recording,
     status (done, truncated, failed), duration_s (from the file's header), analysed_s, reason (why truncated or failed,
-    or ""), table (path in the folder, or None), site ("" if the name contains none), start (datetime64, wall clock, NaT
-    if the name contains none). `events` is an events table whose `site` and `start_time` come from the recordings.
+    or ""), notes (tuple of sentences), table (path in the folder, or None), site ("" if the name contains none), start
+    (datetime64, wall clock, NaT if the name contains none). `events` is an events table whose `site` and `start_time`
+    come from the recordings.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Run:
     problems: list[tuple[str, str]]  # paths that gave no recording, each with a sentence
     recordings: pd.DataFrame
     events: pd.DataFrame
+    counts: dict[str, int]  # recordings with a flaw: recovered, noted, truncated, refused
 
     @property
     def labels(self) -> list[str]:
@@ -75,6 +77,7 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
             "duration_s": pd.Series([file.duration_s for file in files], dtype="float64"),
             "analysed_s": pd.Series([file.analysed_s for file in files], dtype="float64"),
             "reason": pd.Series([escape(file.reason or "") for file in files], dtype="object"),
+            "notes": pd.Series([tuple(map(escape, file.notes)) for file in files], dtype="object"),
             "table": pd.Series([_table(file) for file in files], dtype="object"),
         }
     )
@@ -84,7 +87,7 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
     table["site"] = pd.Series([site or "" for site, _ in parsed], dtype="object")
     table["start"] = pd.Series(starts, dtype="datetime64[us]")
     events = _read_events(inside(folder, EVENTS), table)
-    return Run(folder, record.status, dict(record.parameters), list(record.problems), table, events)
+    return Run(folder, record.status, dict(record.parameters), list(record.problems), table, events, record.counts)
 
 
 def check_run(folder: str | Path) -> None:

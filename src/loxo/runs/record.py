@@ -3,6 +3,8 @@
     status       "running", "finished" or "interrupted"
     parameters   version, model, model_sha256, the model's config (config.py), every option of the run
     problems     [path, sentence] for each path that gave no recording
+    counts       recordings by flaw: recovered (read whole although their header is wrong), noted (with another note),
+                 truncated, refused (failed, or a path that gave no recording)
     recordings   for each recording: recording (path as given), status ("done", "truncated" or "failed"), duration_s,
                  analysed_s, events, reason (why truncated or failed, or null), notes (list of sentences), name (of its
                  files in the run folder, without suffix; null if failed), table (its Raven table, or null)
@@ -22,6 +24,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from loxo.audio.headers import RECOVERED
 from loxo.engine.config import current_names, decoding_with_current_names
 from loxo.errors import LoxoError
 from loxo.files import escape, inside, leads_out, parse_json, write_atomically
@@ -61,6 +64,17 @@ class RunRecord:
     def names(self) -> dict[str, str]:
         """The names of the files of each analysed recording, by its name in tables (loxo.files.escape)."""
         return {escape(file.recording): file.name for file in self.recordings if file.name is not None}
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of recordings with a flaw, by flaw. Each recording counts once."""
+        counts = {"recovered": 0, "noted": 0, "truncated": 0, "refused": len(self.problems)}
+        for file in self.recordings:
+            if file.status != "done":
+                counts["refused" if file.status == "failed" else "truncated"] += 1
+            elif file.notes:
+                counts["recovered" if any(RECOVERED in note for note in file.notes) else "noted"] += 1
+        return counts
 
 
 def is_run(folder: str | Path) -> bool:
@@ -102,6 +116,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
         "status": record.status,
         "parameters": record.parameters,
         "problems": record.problems,
+        "counts": record.counts,
         "recordings": [
             {
                 "recording": file.recording,

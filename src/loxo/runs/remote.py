@@ -26,13 +26,13 @@ from typing import Any
 from loxo.audio.remote import StorageError
 from loxo.audio.storage import get_store, info, join, read_bytes, remove, write_bytes
 from loxo.audio.urls import hide_secrets, public_url
-from loxo.detection.detect import Outcome
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import user_cache
 from loxo.runs.folder import PARTS, Found, RunFolder
 from loxo.runs.journal import JOURNAL, Entry, read_journal, read_parameters
 from loxo.runs.record import RECORD
+from loxo.runs.result import Outcome
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.tables import FOLDERS
 from loxo.runs.uploads import Uploads

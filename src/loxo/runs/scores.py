@@ -16,15 +16,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
 from loxo.files import atomic_path, escape, inside, write_atomically
 from loxo.runs.npz import npz_content, read_npz
 from loxo.runs.record import read_record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 FOLDER, SUFFIX = "scores", ".npz"
 
@@ -41,12 +42,19 @@ class KeptScores:
 def write_scores(path: str | Path, labels: Sequence[str], scores: NDArray[np.floating[Any]], hop_s: float) -> None:
     """Writes (labels, steps) scores to an .npz, whole or not at all; the same scores give the same bytes.
 
-    Raises LoxoError when a label is `hop_s`, the name of another array in the file, or the file cannot be written.
+    Raises LoxoError as score_file does, and when the file cannot be written.
     """
+    write_atomically(path, score_file(labels, scores, hop_s))
+
+
+def score_file(labels: Sequence[str], scores: NDArray[np.floating[Any]], hop_s: float) -> bytes:
+    """The content of a score file. Raises LoxoError when a label is `hop_s`, the name of another array in the file."""
+    import numpy as np
+
     if "hop_s" in labels:
-        raise LoxoError(f"{path}: scores of a class called 'hop_s' cannot be stored. Give the class another name.")
+        raise LoxoError("Scores of a class called 'hop_s' cannot be stored. Give the class another name.")
     arrays: dict[str, Any] = dict(zip(labels, scores.astype(np.float16), strict=True))
-    write_atomically(path, npz_content({"hop_s": np.float64(hop_s), **arrays}, compressed=True))
+    return npz_content({"hop_s": np.float64(hop_s), **arrays}, compressed=True)
 
 
 def read_score_file(path: str | Path) -> KeptScores:
@@ -54,6 +62,8 @@ def read_score_file(path: str | Path) -> KeptScores:
 
     Raises LoxoError when the file is missing, damaged, not a file of frame scores, or larger than any of them (npz.py).
     """
+    import numpy as np
+
     try:
         arrays = read_npz(Path(path))
         hop_s = float(arrays.pop("hop_s"))

@@ -14,9 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
-from loxo.detection.shards import Part
+from loxo.detection.part import Part
 from loxo.errors import LoxoError
 from loxo.files import inside, write_atomically
 from loxo.runs.npz import npz_content, read_npz
@@ -41,6 +39,8 @@ class Parts:
 
     def keep(self, index: int, part: Part) -> None:
         """Stores a part. Raises LoxoError when it cannot be written."""
+        import numpy as np
+
         arrays = {
             "numbers": np.array([part.shard, part.of, part.samples, part.first_step, part.end, part.zeroed], np.int64),
             "sums": part.sums,

@@ -5,12 +5,13 @@ a run of 100,000 recordings is never one huge graph, each worker has one task at
 are used. The model is sent to each worker once, also to later ones, and stored there by its hash. Results return to
 this process, which alone writes the run folder. The workers read recordings under the same path as this computer.
 
-Failure policy: as in processes.py. Dask detects workers that die, and computes their task again elsewhere a few times.
-A worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports nothing for
-`patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and the task is
-computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because workers may be
-busy for others. A task that has failed ATTEMPTS times is abandoned. If the scheduler is lost, the run ends and can be
-resumed.
+Failure policy: as in processes.py. Dask detects workers that die, and begins their task again elsewhere. Such a task
+computes nothing and reports that it began again: the run decides whether it is tried again, whatever the scheduler
+allows. A worker reports its progress every BEAT_S through the scheduler. A worker that has begun a task and reports
+nothing for `patience_s` hangs or has lost the network: its nanny restarts it, or the cluster continues without it, and
+the task is computed elsewhere. A task that no worker begins has far more time, in proportion to its audio, because
+workers may be busy for others. A task that has failed ATTEMPTS times is abandoned. If the scheduler is lost, the run
+ends and can be resumed.
 """
 
 from __future__ import annotations
@@ -27,17 +28,31 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loxo.engine.engine import as_engine, load_engine
-from loxo.engine.model_file import GRAPH_SUFFIX
+from loxo.engine.engine import as_engine, choose_runtime, load_engine
+from loxo.engine.model_file import GRAPH_SUFFIX, read_model_file
 from loxo.errors import LoxoError
 from loxo.machine import use_one_thread
-from loxo.survey.processes import PATIENCE_S, POLL_S, OnSeconds, Seconds, Source
-from loxo.survey.tasks import ATTEMPTS, JOIN, Load, Options, Result, Task, perform
+from loxo.survey.processes import ATTEMPTS, PATIENCE_S, POLL_S, Source
+from loxo.survey.schedule import (
+    JOIN,
+    Counted,
+    EngineFacts,
+    Load,
+    LoadModel,
+    Lost,
+    OnSeconds,
+    Options,
+    Result,
+    Seconds,
+    SetAside,
+    Task,
+)
+from loxo.survey.tasks import perform
 
 if TYPE_CHECKING:
     from loxo.engine.engine import Engine
@@ -53,15 +68,21 @@ LOCAL = "local:"
 class Cluster:
     """Computes tasks on a cluster. `address`: a scheduler's, such as tcp://10.0.0.5:8786, or "local:N"."""
 
-    def __init__(self, address: str, load: Load, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, address: str, load: Load, options: Options, patience_s: float = PATIENCE_S) -> None:
+        if isinstance(load, LoadModel):  # the runtime of this computer for all workers
+            load = replace(load, runtime=choose_runtime(load.runtime, load.device, read_model_file(load.path)))
+        self.load, self.options = load, options
         load = _portable(load)
         self.address, self.model = address, SentModel(hashlib.sha256(pickle.dumps(load)).hexdigest(), load)
         self.patience_s = patience_s
 
-    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
+    def facts(self) -> EngineFacts:
+        return EngineFacts.of(as_engine(self.load()))
+
+    def run(self, source: Source, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
         with _connected(self.address) as (client, revive):
             client.register_plugin(_plugin(self.model), name=self.model.name)
-            run = _ClusterTasks(client, revive, self.model, source, options, self.patience_s)
+            run = _ClusterTasks(client, revive, self.model, source, self.options, self.patience_s)
             client.subscribe_topic(run.topic, run.beat)
             try:
                 while run.fill() or run.running:
@@ -100,7 +121,7 @@ class _ClusterTasks:
         self.patience_s, self.topic = patience_s, f"loxo-{uuid.uuid4()}"
         self.running: dict[str, _Job] = {}  # by Dask's key
         self.numbers = itertools.count()
-        self.done: queue.Queue[str] = queue.Queue()
+        self.news: queue.Queue[tuple[str, Counted | None]] = queue.Queue()  # None: it has ended
         self.again: deque[Task] = deque()
         self.alone: deque[Task] = deque()  # for their last attempt
         self.attempts: dict[tuple[int, int], int] = {}
@@ -124,14 +145,18 @@ class _ClusterTasks:
             _work, self.model.sha256, task, self.options, self.topic, key, key=key, pure=False, retries=0
         )
         self.running[key] = _Job(task, future, time.monotonic())
-        future.add_done_callback(lambda future: self.done.put(future.key))
+        future.add_done_callback(lambda future: self.news.put((future.key, None)))
 
-    def beat(self, event: tuple[float, tuple[str, float, float]]) -> None:
-        """Takes in a task's sign of life: its key, seconds done, seconds of its recording. In a thread of Dask's."""
-        key, done_s, whole_s = event[1]
+    def beat(self, event: tuple[float, tuple[str, float, float, int]]) -> None:
+        """Takes in a task's sign of life: its key, seconds done, seconds of its recording, number of shards. In a
+        thread of Dask's."""
+        key, done_s, whole_s, shards = event[1]
         job = self.running.get(key)
-        if job is not None:
-            job.since, job.begun, job.done_s, job.whole_s = time.monotonic(), True, done_s, whole_s
+        if job is None:
+            return
+        job.since, job.begun, job.done_s, job.whole_s = time.monotonic(), True, done_s, whole_s
+        if shards > 1 and done_s == 0:
+            self.news.put((key, Counted(shards)))
 
     def seconds(self) -> Seconds:
         seconds: Seconds = {}
@@ -143,12 +168,15 @@ class _ClusterTasks:
     def wait(self) -> Iterator[tuple[Task, Result]]:
         """The results that come within POLL_S."""
         with suppress(queue.Empty):
-            keys = [self.done.get(timeout=POLL_S)]
-            while not self.done.empty():
-                keys.append(self.done.get())
-            for key in keys:
-                job = self.running.pop(key, None)  # None: given up before, as hung
-                if job is not None:
+            received = [self.news.get(timeout=POLL_S)]
+            while not self.news.empty():
+                received.append(self.news.get())
+            for key, news in received:
+                job = self.running.get(key)  # None: given up before, as hung
+                if job is not None and news is not None:
+                    yield job.task, news
+                elif job is not None:
+                    del self.running[key]
                     yield from self._result(job)
         yield from self._late()
 
@@ -160,20 +188,28 @@ class _ClusterTasks:
             self._check_scheduler(error)
             yield from self._failed(task, f"ended or was lost ({type(error).__name__})")
             return
+        if isinstance(result, _Died):
+            yield from self._failed(task, "ended or was lost")
+            return
         if isinstance(result, _NoModel):
             raise LoxoError(f"A worker of the cluster cannot load the model: {result.reason}")
-        attempts = self.attempts.pop((task.index, task.shard), 0)
-        if attempts:
-            again = "the second" if attempts == 1 else "the third"
-            self.source.note(task.index, f"{task.path}: done at {again} attempt; a worker of the cluster had ended.")
+        if self.attempts.pop((task.index, task.shard), 0):
+            self.source.note(task.index, f"{task.path}: done at the second attempt; a worker of the cluster had ended.")
         yield task, result
 
     def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:
         key = (task.index, task.shard)
-        attempts = self.attempts[key] = self.attempts.get(key, 0) + 1
+        attempts = self.attempts[key] = self.attempts.get(key, task.crashes) + 1
+        yield task, Lost(hung=True)  # Dask does not report why a worker has died
         if attempts >= ATTEMPTS:
             del self.attempts[key]
-            yield task, f"{task.path}: set aside, because its worker of the cluster {how} {ATTEMPTS} times."
+            yield (
+                task,
+                SetAside(
+                    f"{task.path}: set aside, because its worker of the cluster {how} {ATTEMPTS} times. Convert it to "
+                    "WAV or FLAC, give the workers more memory, or leave the recording out."
+                ),
+            )
         else:
             (self.alone if attempts == ATTEMPTS - 1 else self.again).append(task)
 
@@ -297,11 +333,10 @@ class SentModel:
 
 def _portable(load: Load) -> Load:
     """A model that is loaded from a file is sent as the content of that file and of its graph."""
-    if isinstance(load, partial) and load.func is load_engine:
-        path = Path(load.args[0])
-        graph = path.with_suffix(GRAPH_SUFFIX)
-        content = path.read_bytes(), graph.read_bytes() if graph.is_file() else None
-        return partial(_load_content, *content, **load.keywords)
+    if isinstance(load, LoadModel):
+        graph = load.path.with_suffix(GRAPH_SUFFIX)
+        content = load.path.read_bytes(), graph.read_bytes() if graph.is_file() else None
+        return partial(_load_content, *content, device=load.device, runtime=load.runtime)
     return load
 
 
@@ -341,18 +376,37 @@ class _NoModel:
         self.reason = reason
 
 
-def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel:
+class _Died:
+    """The result of a task in which a worker has died before."""
+
+
+def _has_died(key: str) -> bool:
+    """Whether a worker has died in a task, as the scheduler has counted."""
+    from distributed import get_client
+
+    def deaths(dask_scheduler: Any) -> int:
+        return int(dask_scheduler.tasks[key].suspicious)
+
+    try:
+        return bool(get_client().run_on_scheduler(deaths))
+    except Exception:  # the scheduler runs no functions: it gives up by its own rule
+        return False
+
+
+def _work(sha256: str, task: Task, options: Options, topic: str, key: str) -> Result | _NoModel | _Died:
     from distributed import get_worker
 
     worker, told_at = get_worker(), 0.0
 
-    def advance(done_s: float, whole_s: float) -> None:
+    def advance(done_s: float, whole_s: float, shards: int) -> None:
         nonlocal told_at
-        if time.monotonic() - told_at >= BEAT_S:
+        if done_s == 0 or time.monotonic() - told_at >= BEAT_S:
             told_at = time.monotonic()
-            worker.log_event(topic, (key, done_s, whole_s))
+            worker.log_event(topic, (key, done_s, whole_s, shards))
 
-    advance(0.0, 0.0)
+    if _has_died(key):
+        return _Died()
+    advance(0.0, 0.0, 0)
     use_one_thread()
     with _lock:
         if sha256 not in _models:

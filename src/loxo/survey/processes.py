@@ -1,58 +1,108 @@
-"""Tasks on the CPU cores of one computer: in this process, or in worker processes.
+"""Tasks in worker processes on one computer.
 
-Every process computes with one thread, also a single one, so that the result does not depend on their number. Workers
-are never forks of the calling process. On Linux they are forks of a clean server process that has finished the
-imports, so a worker that has died is replaced quickly. Each worker loads the model once and receives one task at a
-time, so the task of a dead worker is known.
+The process that runs a survey decodes nothing: a decoder that crashes, a file that never answers, or a kill for lack of
+memory ends a worker, not the run. This is also so with one worker. Workers are fresh interpreters (worker.py), not
+forks, and are connected by pipes. They can therefore be started in every process, also in one with threads and in a
+daemonic one. Each worker loads the model once, computes with one thread, and receives one task at a time, so the task
+of a dead worker is known. This module imports no numerical packages.
 
-Failure policy: a worker that dies (for lack of memory, for example), or shows no progress for a long time, is replaced,
-and another worker computes its task again. The last attempt runs when no other task runs. A task that has ended
-ATTEMPTS workers has failed, with a sentence that names its recording.
+Failure policy: a worker that ends by itself (a crash) or shows no progress for a long time is replaced, and its task is
+computed once more. A worker that was killed from outside, for lack of memory for example, may have been killed by
+chance: its task has one attempt more. The last attempt runs when no other task runs. If it fails, the task is set
+aside, with a sentence that names its recording.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
+import queue
 import signal
+import subprocess
+import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from loxo.engine.engine import as_engine
+from loxo.audio.urls import WithSecrets
 from loxo.errors import LoxoError
-from loxo.machine import one_thread, use_one_thread
-from loxo.survey.tasks import ATTEMPTS, Load, Options, Result, Task, perform
-
-if TYPE_CHECKING:
-    pass
+from loxo.survey.schedule import Counted, EngineFacts, Lost, OnSeconds, Seconds, SetAside
+from loxo.survey.worker import START, Beat, NotReady, Ready, Setup
 
 POLL_S = 0.5  # between two checks of the progress of the processes
 PATIENCE_S = 600.0  # without a finished group of windows or a loaded model, after which a process counts as hanging.
 # The slowest computers need seconds for a group; only a lost file server takes longer.
+END_S = 5.0  # for a killed process to end; one that waits in the kernel for a file server may not end
 STARTS = 3  # consecutive processes that may end before they have loaded the model
 KILLED_STARTS = 20  # the same for processes that were killed from outside
+ATTEMPTS, KILLED_ATTEMPTS = 2, 3  # of a task whose workers crash or hang, and of one whose workers are killed
+KILLED = (-9, -15) if os.name == "posix" else (1,)  # exit codes of a process that was ended from outside
+AGAIN = {1: "the second", 2: "the third"}
 
-Seconds = dict[int, tuple[float, float]]  # recording -> finished seconds of its running tasks, its duration
-OnSeconds = Callable[[Seconds], None]
+
+class AnyTask(Protocol):
+    """A task of any kind of work: of detection (schedule.Task), or a Job."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def shard(self) -> int: ...
+
+    @property
+    def crashes(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Job(WithSecrets):
+    """A task that is one recording and its parameters."""
+
+    index: int
+    path: str
+    content: Any = None
+    shard: int = 0
+    crashes: int = 0
 
 
 class Source(Protocol):
-    """The source of tasks: loxo.survey.tasks.Schedule."""
+    """The source of tasks: loxo.survey.schedule.Schedule."""
 
-    def next(self) -> Task | None: ...
+    def next(self) -> Any: ...
 
     def note(self, index: int, sentence: str) -> None: ...
+
+
+class Jobs:
+    """A source of tasks that are known in advance. `notes` are the notes on recordings, by index."""
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.waiting = deque(jobs)
+        self.notes: dict[int, str] = {}
+
+    def next(self) -> Job | None:
+        return self.waiting.popleft() if self.waiting else None
+
+    def note(self, index: int, sentence: str) -> None:
+        self.notes[index] = sentence
 
 
 class Pool(Protocol):
     """Computes tasks."""
 
-    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        """Computes tasks until the source has none and none is running. `on_seconds` receives the progress of running
-        tasks from time to time.
+    def facts(self) -> EngineFacts:
+        """The facts about the engine. Raises LoxoError when the model cannot be loaded."""
+        ...
+
+    def run(self, source: Any, on_seconds: OnSeconds) -> Iterator[tuple[Any, Any]]:
+        """Computes tasks until the source has none and none is running; yields tasks with their results, with Counted
+        and with Lost. `on_seconds` receives the progress of running tasks from time to time.
 
         The caller may add tasks to the source after each result. Raises LoxoError when the run cannot continue.
         """
@@ -60,258 +110,273 @@ class Pool(Protocol):
 
 
 class Here:
-    """Computes tasks in this process, one after the other."""
+    """Computes tasks in this process, one after the other: for a model that no other process can load."""
 
-    def __init__(self, load: Load) -> None:
-        self.load = load
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.work = make()
 
-    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        engine = as_engine(self.load())
+    def facts(self) -> EngineFacts:
+        facts: EngineFacts = self.work.facts
+        return facts
+
+    def run(self, source: Source, on_seconds: OnSeconds) -> Iterator[tuple[Any, Any]]:
+        from loxo.machine import one_thread
+
         while (task := source.next()) is not None:
 
-            def advance(done: float, total: float, index: int = task.index) -> None:
+            def report(done: float, total: float, shards: int, index: int = task.index) -> None:
                 on_seconds({index: (done, total)})
 
             with one_thread():
-                result = perform(task, engine, options, advance)
+                result = self.work(task, report)
             yield task, result
 
 
 class Processes:
-    """Computes tasks in `workers` processes; `load` must be picklable. The processes end with the run in all cases. A
-    process that shows no progress for `patience_s` is replaced."""
+    """Computes tasks in worker processes, as a context manager: they end with the block in all cases.
 
-    def __init__(self, load: Load, workers: int, patience_s: float = PATIENCE_S) -> None:
-        self.load, self.workers, self.patience_s = load, workers, patience_s
+    `work` names a class as MODULE:NAME and `arguments` are its arguments, which must be picklable. An instance has
+    `facts` and is called with a task and a function that reports progress. A process that shows no progress for
+    `patience_s` is replaced. Raises an exception at once when the arguments cannot be pickled.
+    """
 
-    def run(self, source: Source, options: Options, on_seconds: OnSeconds) -> Iterator[tuple[Task, Result]]:
-        run = _ProcessTasks(self, source, options)
-        try:
-            while run.busy or run.fill():
-                wait([end for worker in run.busy for end in (worker.pipe, worker.process.sentinel)], timeout=POLL_S)
-                on_seconds(run.seconds())
-                for worker in list(run.busy):
-                    yield from run.look_at(worker)
-                run.fill()
-        finally:
-            run.end()
-
-
-def process_context() -> Any:
-    """The way in which worker processes start; see the docstring of this module."""
-    import multiprocessing
-    import sys
-
-    if sys.platform != "linux":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["loxo.survey.preload"])
-    return context
-
-
-def start_server() -> None:
-    """Starts the server process of which workers are forks, so that it is ready when workers are needed."""
-    if process_context().get_start_method() == "forkserver":
-        from multiprocessing.forkserver import ensure_running
-
-        ensure_running()
-
-
-class _ProcessTasks:
-    """The worker processes of one run and their tasks."""
-
-    def __init__(self, pool: Processes, source: Source, options: Options) -> None:
-        self.context = process_context()
-        self.pool, self.source, self.options = pool, source, options
-        self.busy: list[_Worker] = []
-        self.idle: list[_Worker] = []
-        self.again: deque[Task] = deque()
-        self.alone: deque[Task] = deque()  # for their last attempt
+    def __init__(self, work: str, arguments: tuple[Any, ...], workers: int = 1, patience_s: float = PATIENCE_S) -> None:
+        self.setup = _setup(work, arguments)
+        self.size, self.patience_s = workers, patience_s
+        self.workers: list[_Worker] = []
+        self.messages: queue.Queue[tuple[_Worker, Any]] = queue.Queue()
+        self.again: deque[Any] = deque()
+        self.alone: deque[Any] = deque()  # for their last attempt
         self.attempts: dict[tuple[int, int], int] = {}  # failed attempts, by recording and shard
+        self.killed: dict[tuple[int, int], bool] = {}  # whether all of them were kills from outside
         self.lost_starts = 0  # in a row
+        self.source: Any = None
+        self._ready: Ready | None = None
 
-    def fill(self) -> bool:
-        """Sends tasks to idle and new workers; True if a worker is busy afterwards."""
-        while len(self.busy) < self.pool.workers:
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def start(self, workers: int) -> None:
+        """Uses this number of processes from now on, and starts them: they load the model at the same time."""
+        self.size = workers
+        while len(self.workers) < self.size:
+            self._add()
+
+    def facts(self) -> Any:
+        """The facts about the work, from the first process that is ready. Raises LoxoError when none can be."""
+        while self._ready is None:
+            self.start(self.size)
+            for _ in self._listen():
+                pass
+        return self._ready.facts
+
+    def run(self, source: Source, on_seconds: OnSeconds | None = None) -> Iterator[tuple[Any, Any]]:
+        self.source = source
+        while self._fill():
+            yield from self._listen()
+            if on_seconds is not None:
+                on_seconds(self._seconds())
+
+    def _fill(self) -> bool:
+        """Gives tasks to idle and new workers; True if a worker is busy afterwards."""
+        while sum(worker.task is not None for worker in self.workers) < self.size:
             task = self.again.popleft() if self.again else self.source.next()
-            if task is None and self.alone and not self.busy:
+            if task is None and self.alone and not self._is_busy():
                 self._give(self.alone.popleft())
             if task is None:
                 break
             self._give(task)
-        return bool(self.busy)
+        return self._is_busy()
 
-    def _give(self, task: Task) -> None:
-        worker = self.idle.pop() if self.idle else None
-        if worker is not None and not worker.process.is_alive():
-            worker.end()
-            worker = None
-        worker = worker or _Worker(self.context, self.pool.load, self.options)
-        self.busy.append(worker)
+    def _is_busy(self) -> bool:
+        return any(worker.task is not None for worker in self.workers)
+
+    def _give(self, task: AnyTask) -> None:
+        for worker in [worker for worker in self.workers if worker.task is None and worker.has_ended()]:
+            self._end(worker)
+        idle = [worker for worker in self.workers if worker.task is None]
+        worker = next((worker for worker in idle if worker.ready), None) or (idle[0] if idle else self._add())
         worker.give(task)
 
-    def look_at(self, worker: _Worker) -> Iterator[tuple[Task, Result]]:
-        task, message = worker.task, worker.receive()
-        assert task is not None
-        if message is not None:
-            self.lost_starts = 0
-            self.busy.remove(worker)
-            worker.task = None
-            self.idle.append(worker)
-            attempts = self.attempts.pop((task.index, task.shard), 0)
-            if attempts:
-                again = "the second" if attempts == 1 else "the third"
-                self.source.note(
-                    task.index, f"{task.path}: done at {again} attempt; a worker process had ended or hung."
-                )
-            if isinstance(message, _NoModel):
-                raise LoxoError(f"A worker process cannot load the model: {message.reason}")
+    def _add(self) -> _Worker:
+        worker = _Worker(self.setup, self.messages)
+        self.workers.append(worker)
+        return worker
+
+    def _end(self, worker: _Worker) -> int | None:
+        self.workers.remove(worker)
+        return worker.end()
+
+    def _listen(self) -> Iterator[tuple[Any, Any]]:
+        """The results that come within POLL_S."""
+        with suppress(queue.Empty):
+            received = [self.messages.get(timeout=POLL_S)]
+            while not self.messages.empty():
+                received.append(self.messages.get())
+            for worker, message in received:
+                if worker in self.workers:  # else it was replaced
+                    yield from self._take(worker, message)
+        for worker in list(self.workers):
+            if (worker.task is not None or not worker.ready) and worker.silent_s() > self.patience_s:
+                yield from self._lose(worker, hung=True)
+
+    def _take(self, worker: _Worker, message: Any) -> Iterator[tuple[Any, Any]]:
+        worker.heard_at = time.monotonic()
+        task = worker.task
+        if message is _ENDED:
+            yield from self._lose(worker, hung=False)
+        elif isinstance(message, NotReady):
+            raise LoxoError(message.reason)
+        elif isinstance(message, Ready):
+            worker.ready, self._ready, self.lost_starts = True, message, 0
+        elif isinstance(message, Beat):
+            worker.beat = message
+        elif isinstance(message, Counted):
             yield task, message
-        elif worker.dead or worker.silent_s() > self.pool.patience_s:
-            how = "ended without a message, perhaps for lack of memory" if worker.dead else "showed no progress"
-            self.busy.remove(worker)
-            ready, code = worker.ready, worker.end()
-            if ready:
-                yield from self._failed(task, how)
-                return
-            self.again.appendleft(task)
-            self.lost_starts += 1
-            if self.lost_starts >= (STARTS if code == 1 else KILLED_STARTS):
-                raise LoxoError(
-                    "The worker processes cannot be started. Use one worker, or see the messages above; a script "
-                    "needs its call under `if __name__ == '__main__':`."
-                )
-
-    def _failed(self, task: Task, how: str) -> Iterator[tuple[Task, Result]]:
-        key = (task.index, task.shard)
-        attempts = self.attempts[key] = self.attempts.get(key, 0) + 1
-        if attempts >= ATTEMPTS:
-            del self.attempts[key]
-            yield (
-                task,
-                f"{task.path}: set aside, because its worker process {how} {ATTEMPTS} times. Run again with fewer "
-                "workers if there is little memory, or leave the recording out.",
-            )
         else:
-            (self.alone if attempts == ATTEMPTS - 1 else self.again).append(task)
+            assert task is not None
+            worker.task = None
+            key = (task.index, task.shard)
+            self.killed.pop(key, None)
+            attempts = self.attempts.pop(key, 0)
+            if attempts:
+                self.source.note(
+                    task.index, f"{task.path}: done at {AGAIN[attempts]} attempt; a worker process had ended or hung."
+                )
+            yield task, message
 
-    def seconds(self) -> Seconds:
+    def _lose(self, worker: _Worker, hung: bool) -> Iterator[tuple[Any, Any]]:
+        task, ready = worker.task, worker.ready
+        code = self._end(worker)
+        if not ready:
+            if task is not None:
+                self.again.appendleft(task)
+            self.lost_starts += 1
+            if self.lost_starts >= (KILLED_STARTS if code in KILLED else STARTS):
+                raise LoxoError(
+                    "The worker processes cannot be started: they end before the model is loaded. See the messages "
+                    "above; with little memory, use fewer workers."
+                )
+        elif task is not None:
+            crashed = not hung and code not in KILLED
+            yield task, Lost(crashed, hung)
+            yield from self._failed(task, hung, crashed, code)
+
+    def _failed(self, task: AnyTask, hung: bool, crashed: bool, code: int | None) -> Iterator[tuple[Any, Any]]:
+        key = (task.index, task.shard)
+        attempts = self.attempts[key] = self.attempts.get(key, task.crashes) + 1
+        killed = self.killed[key] = self.killed.get(key, not task.crashes) and not hung and not crashed
+        allowed = KILLED_ATTEMPTS if killed else ATTEMPTS
+        if attempts < allowed:
+            (self.alone if attempts == allowed - 1 else self.again).append(task)
+            return
+        del self.attempts[key], self.killed[key]
+        if hung:
+            why = f"showed no progress for {self.patience_s / 60:.3g} minutes"
+            advice = "Check that its disk or server answers, then run again, or leave the recording out."
+        elif crashed:
+            why = f"crashed ({_exit_reason(code)})"
+            advice = "Convert it to WAV or FLAC, or leave it out. This run tries it again only after the file changes."
+        else:
+            why = "ended without a message, perhaps for lack of memory"
+            advice = "Run again with fewer workers if there is little memory, or leave the recording out."
+        yield task, SetAside(f"{task.path}: set aside, because its worker process {why}, {attempts} times. {advice}")
+
+    def _seconds(self) -> Seconds:
         seconds: Seconds = {}
-        for worker in self.busy:
-            assert worker.task is not None
-            done, total = worker.beat[1:]
-            seconds[worker.task.index] = (seconds.get(worker.task.index, (0.0, 0.0))[0] + done, total)
+        for worker in self.workers:
+            if worker.task is not None:
+                done = seconds.get(worker.task.index, (0.0, 0.0))[0] + worker.beat.done_s
+                seconds[worker.task.index] = (done, worker.beat.whole_s)
         return seconds
 
     def end(self) -> None:
         """Ends all processes at once; the run does not wait for a shard of an hour."""
-        for worker in [*self.busy, *self.idle]:
+        for worker in self.workers:
             worker.process.kill()
-        for worker in [*self.busy, *self.idle]:
-            worker.end()
-        self.busy, self.idle = [], []
+        for worker in list(self.workers):
+            self._end(worker)
 
 
-class _NoModel:
-    """The message of a process that cannot load the model."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+_ENDED = object()
 
 
 class _Worker:
-    """A process, its pipe, and three numbers that it writes and this process reads without a lock: finished groups
-    since its start, finished seconds of its task, duration of the recording."""
+    """A process, and a thread of this process that gives it one task after the other and passes its answers on."""
 
-    def __init__(self, context: Any, load: Load, options: Options) -> None:
-        self.pipe, theirs = context.Pipe()
-        self.beat = context.RawArray("d", 3)
-        self.task: Task | None = None
-        self.dead = False
-        self._seen, self._seen_at = -1.0, time.monotonic()
-        for attempt in range(KILLED_STARTS):
-            self.process = context.Process(target=_serve, args=(theirs, load, options, self.beat), daemon=True)
-            try:
-                self.process.start()
-                break
-            except (OSError, EOFError) as error:  # the server process has died; the next attempt starts a new one
-                if attempt == KILLED_STARTS - 1:
-                    raise LoxoError(f"No worker process can be started ({error}). Use fewer workers.") from error
-                time.sleep(POLL_S)  # until it has ended
-        theirs.close()
-
-    @property
-    def ready(self) -> bool:
-        """Whether the process has loaded the model."""
-        return bool(self.beat[0] > 0)
-
-    def give(self, task: Task) -> None:
-        self.task = task
-        self.beat[1] = self.beat[2] = 0.0
-        self._seen_at = time.monotonic()
-        with suppress(OSError):  # the process is dead; receive detects it
-            self.pipe.send(task)
-
-    def receive(self) -> Result | _NoModel | None:
-        """The message of the process; None if there is none, and then `dead` is True if none can follow."""
-        alive = self.process.is_alive()
+    def __init__(self, setup: Setup, messages: queue.Queue[tuple[_Worker, Any]]) -> None:
+        self.messages = messages
+        self.task: Any = None
+        self.ready = False  # whether the process has loaded the model
+        self.beat = Beat(0.0, 0.0)
+        self.heard_at = time.monotonic()
         try:
-            if self.pipe.poll():
-                message: Result | _NoModel = self.pipe.recv()
-                return message
-        except (EOFError, OSError):
-            alive = False
-        except Exception:  # the process ended within the message
-            alive = False
-        self.dead = not alive
-        return None
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", START],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # saves the start of threads that are never used
+            )
+        except OSError as error:
+            raise LoxoError(f"No worker process can be started ({error}). Use fewer workers.") from error
+        self._given: queue.Queue[Any] = queue.Queue()
+        self._given.put(setup)
+        threading.Thread(target=self._talk, daemon=True).start()
+
+    def _talk(self) -> None:
+        to, of = self.process.stdin, self.process.stdout
+        assert to is not None and of is not None
+        try:
+            with to, of:
+                pickle.dump(sys.path, to)
+                while (given := self._given.get()) is not None:
+                    pickle.dump(given, to, protocol=pickle.HIGHEST_PROTOCOL)
+                    to.flush()
+                    answered = False
+                    while not answered:
+                        message = pickle.load(of)
+                        answered = not isinstance(message, Beat | Counted)
+                        self.messages.put((self, message))
+        except Exception:  # the process has ended, perhaps within a message
+            self.messages.put((self, _ENDED))
+
+    def give(self, task: AnyTask) -> None:
+        self.task, self.beat, self.heard_at = task, Beat(0.0, 0.0), time.monotonic()
+        self._given.put(task)
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
 
     def silent_s(self) -> float:
-        if self.beat[0] != self._seen:
-            self._seen, self._seen_at = self.beat[0], time.monotonic()
-        return time.monotonic() - self._seen_at
+        return time.monotonic() - self.heard_at
 
     def end(self) -> int | None:
         """Ends the process if it is alive; returns its exit code."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(0.1)  # one that has closed its pipe is about to end by itself
         self.process.kill()
-        self.process.join()
-        code: int | None = self.process.exitcode
-        self.process.close()
-        self.pipe.close()
-        return code
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(END_S)
+        self._given.put(None)
+        return self.process.returncode
 
 
-def _serve(pipe: Connection, load: Load, options: Options, beat: Any) -> None:
-    """Runs in a new process: one thread, one model, ignores Ctrl-C (the parent decides), ends with the parent."""
-    import multiprocessing
-    import threading
+def _setup(work: str, arguments: tuple[Any, ...]) -> Setup:
+    content = pickle.dumps(arguments, protocol=pickle.HIGHEST_PROTOCOL)
+    module, _, name = work.partition(":")
+    script = None
+    if b"__main__" in content:
+        from multiprocessing import spawn
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
+        script = spawn.get_preparation_data("loxo worker")
+        script.pop("authkey", None)  # cannot be pickled, and no worker needs it
+    return Setup(module, name, content, script)
 
-    def end_with_parent() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
 
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    use_one_thread()
-    try:
-        engine = as_engine(load())
-        use_one_thread()  # libraries that the engine has imported too
-    except Exception as error:
-        pipe.recv()
-        pipe.send(_NoModel(str(error) if isinstance(error, LoxoError) else f"{type(error).__name__}: {error}"))
-        return
-    beat[0] += 1
-
-    def advance(done: float, total: float) -> None:
-        beat[0] += 1
-        beat[1], beat[2] = done, total
-
-    with suppress(EOFError, OSError):  # the parent has ended, or needs no more results
-        while True:
-            task = pipe.recv()
-            result = perform(task, engine, options, advance)
-            beat[0] += 1
-            pipe.send(result)
+def _exit_reason(code: int | None) -> str:
+    with suppress(ValueError, TypeError):
+        return signal.Signals(-code).name  # type: ignore[operator]
+    return f"exit code {code}"

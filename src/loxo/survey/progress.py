@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from loxo.detection.detect import Outcome
-from loxo.detection.shards import Part
+from loxo.detection.part import Part
+from loxo.runs.result import Outcome
 
 
 @dataclass(frozen=True)

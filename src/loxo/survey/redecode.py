@@ -6,42 +6,40 @@ is never followed: a run folder may come from another person. Sites, times, stat
 copied from the old run. With the parameters of the old run, the new tables and
 events.csv are identical to the old ones, byte for byte.
 
-Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the recording.
-Failure policy: if the recording cannot be read any more, these events get the bounds of their class, and run.json gets
-a note.
+Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the
+recording, by a worker process (processes.py).
+Failure policy: if the recording cannot be read any more, or ends its worker, these events get the bounds of their
+class, and run.json gets a note.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from loxo.audio.channels import MIX, Channel, channel_rows
 from loxo.audio.filenames import Names
-from loxo.audio.recording import RecordingError, probe
 from loxo.audio.roots import Roots
-from loxo.detection.decode import Threshold, check_threshold, decode
-from loxo.detection.detect import Analysis
-from loxo.detection.frequency import measure
+from loxo.detection.threshold import Threshold, check_threshold
 from loxo.errors import LoxoError
-from loxo.events.table import CHANNEL, events_frame
+from loxo.events.table import CHANNEL, event_rows
 from loxo.files import escape, inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, JOURNAL, Entry, Row, read_parameters, read_run_journal
 from loxo.runs.record import read_record
 from loxo.runs.remote import check_place, open_run
+from loxo.runs.result import Outcome, RecordingResult
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import read_score_file, score_path, share_scores
 from loxo.runs.tables import parse_formats
+from loxo.survey.processes import Job, Processes
+from loxo.survey.schedule import Counted, Lost, SetAside
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from loxo.survey.survey import SurveySummary
 
 
@@ -102,19 +100,23 @@ def redecode(
     roots = Roots([source.parent, *([] if recordings is None else [recordings])])
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}
     problems = _damaged_lines(source, kept)
-    with one_interruption(), open_run(out, parameters, problems, work) as folder:
+    pool = Processes(
+        "loxo.survey.redecode:Redecoder", (source, config, threshold, names, roots, parameters.get("channel", MIX))
+    )
+    with one_interruption(), pool, open_run(out, parameters, problems, work) as folder:
         entries = [_to_decode(entry) for entry in kept.values()]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
+        jobs = _Jobs((entry, rows) for entry, rows in read_run_journal(source) if entry.path in todo)
         status = "interrupted"
         try:
             done = len(entries) - len(todo)
-            for entry, rows in read_run_journal(source):
-                if entry.path in todo:
-                    channel = parameters.get("channel", MIX)
-                    outcome = _again(entry, rows, source, config, threshold, names, channel, roots)
-                    if isinstance(outcome, Analysis) and folder.place == folder.folder:
-                        share_scores(source, folder.folder, entry.name)
-                    folder.keep(_to_decode(entry), outcome)
+            for job, outcome in pool.run(jobs):
+                if isinstance(outcome, SetAside) and job.content.lost is None:
+                    jobs.again.append(dataclasses.replace(job, content=dataclasses.replace(job.content, lost=outcome)))
+                elif not isinstance(outcome, Counted | Lost):
+                    if isinstance(outcome, RecordingResult) and folder.place == folder.folder:
+                        share_scores(source, folder.folder, job.content.entry.name)
+                    folder.keep(_to_decode(job.content.entry), outcome)
                     done += 1
                     if on_progress is not None:
                         on_progress(done, len(entries))
@@ -160,77 +162,116 @@ def _damaged_lines(source: Path, kept: Mapping[str, Entry]) -> list[tuple[Path |
     ]
 
 
-def _again(
-    entry: Entry,
-    rows: Sequence[Row],
-    source: Path,
-    config: RunConfig,
-    threshold: Threshold,
-    names: Names,
-    channel: Channel,
-    roots: Roots,
-) -> Analysis | str:
-    """The new outcome of one recording, with the faults of the old run."""
-    if entry.status == FAILED:
-        return entry.reason or f"{entry.recording}: the recording could not be read."
-    try:
-        kept = read_score_file(score_path(source, entry.name))
-    except LoxoError as error:
-        return str(error)
-    count = max(len(kept.labels) // len(config.rows), 1)
-    if kept.labels != channel_rows(config.rows, count):
-        return f"{score_path(source, entry.name)}: its rows are {', '.join(kept.labels)}, not those of the run."
-    samples = round(entry.analysed_s * config.sample_rate)
-    events, notes = [], list(entry.notes)
-    for number, scores in enumerate(np.split(kept.scores, count), channel if isinstance(channel, int) else 1):
-        found = decode(scores, config, threshold=threshold, total_samples=samples)
-        if channel == MIX:
-            found, note = _with_frequencies(found, entry, rows, config, samples, roots)
-        else:
-            of_channel = [row for row in rows if row[-1] == str(number)]
-            found, note = _with_frequencies(found, entry, of_channel, config, samples, roots, number - 1)
-            found = found.assign(**{CHANNEL: number})
-        events += found.assign(recording=escape(entry.recording)).to_dict("records")
-        notes += [note] if note else []
-    return Analysis(
-        events=events_frame(events, names),
-        rows=kept.labels,
-        scores=kept.scores,
-        hop_s=kept.hop_s,
-        duration_s=entry.duration_s,
-        analysed_s=entry.analysed_s,
-        fault=entry.reason,
-        notes=tuple(dict.fromkeys(notes)),
-    )
+@dataclass(frozen=True)
+class _Kept:
+    """A recording of the old run, and its events there."""
+
+    entry: Entry
+    rows: Sequence[Row]
+    lost: str | None = None  # why the recording is not opened: it has ended workers
 
 
-def _with_frequencies(
-    found: pd.DataFrame,
-    entry: Entry,
-    rows: Sequence[Row],
-    config: RunConfig,
-    samples: int,
-    roots: Roots,
-    channel: int | None = None,
-) -> tuple[pd.DataFrame, str | None]:
-    """The events with frequency bounds, copied where the old run has the same event; and a note on unmeasured ones."""
-    import pandas as pd
+class _Jobs:
+    """The source of the tasks of a worker: recordings, read from the journal one after the other."""
 
-    old = {(round(float(row[0]) * 1e6), round(float(row[1]) * 1e6), row[2]): row[4:6] for row in rows}
-    ends = zip(found["start_s"], found["end_s"], found["label"], strict=True)
-    bounds = [old.get((round(start * 1e6), round(end * 1e6), label)) for start, end, label in ends]
-    is_known = [bound is not None for bound in bounds]
-    new = found[[not known for known in is_known]]
-    note = None
-    if len(new):
+    def __init__(self, kept: Iterator[tuple[Entry, list[Row]]]) -> None:
+        self.kept = enumerate(kept)
+        self.again: list[Job] = []
+
+    def next(self) -> Job | None:
+        if self.again:
+            return self.again.pop()
+        for index, (entry, rows) in self.kept:
+            return Job(index, entry.recording, _Kept(entry, rows))
+        return None
+
+    def note(self, index: int, sentence: str) -> None:
+        """An attempt that was repeated changes nothing here."""
+
+
+class Redecoder:
+    """Decodes the kept scores of single recordings, in a worker process."""
+
+    facts = None
+
+    def __init__(
+        self, source: Path, config: RunConfig, threshold: Threshold, names: Names, roots: Roots, channel: Channel = MIX
+    ) -> None:
+        self.source, self.config, self.threshold, self.names = source, config, threshold, names
+        self.channel, self.roots = channel, roots
+
+    def __call__(self, job: Job, report: object) -> Outcome:
+        kept: _Kept = job.content
         try:
-            if entry.recording not in roots:
-                raise RecordingError("It lies outside the known folders of recordings. Give --recordings.")
-            new, note = measure(new, probe(entry.recording), config, samples, channel)
-        except RecordingError as error:
-            note = f"{entry.recording}: the frequencies of some events could not be measured. {error}"
-    copied = found[is_known].assign(
-        **{name: [float(bound[k]) for bound in bounds if bound] for k, name in enumerate(("low_hz", "high_hz"))}
-    )
-    together = pd.concat([frame for frame in (copied, new) if len(frame)]) if len(found) else found
-    return together.sort_index(), note
+            return self._decode(kept)
+        except LoxoError as error:
+            return str(error)
+        except Exception as error:  # one recording never stops a run
+            return f"{kept.entry.recording}: decoding failed with {type(error).__name__}: {error}"
+
+    def _decode(self, kept: _Kept) -> Outcome:
+        """The new outcome of one recording, with the faults of the old run."""
+        import numpy as np
+
+        from loxo.detection.decode import decode_rows
+
+        entry, config = kept.entry, self.config
+        if entry.status == FAILED:
+            return entry.reason or f"{entry.recording}: the recording could not be read."
+        path = score_path(self.source, entry.name)
+        scores = read_score_file(path)
+        count = max(len(scores.labels) // len(config.rows), 1)
+        if scores.labels != channel_rows(config.rows, count):
+            return f"{path}: its rows are {', '.join(scores.labels)}, not those of the run."
+        samples = round(entry.analysed_s * config.sample_rate)
+        events, notes = [], list(entry.notes)
+        first = self.channel if isinstance(self.channel, int) else 1
+        for number, values in enumerate(np.split(scores.scores, count), first):
+            channel = None if self.channel == MIX else number
+            found = decode_rows(values, config, threshold=self.threshold, total_samples=samples)
+            note = _set_frequencies(found, kept, config, samples, channel, self.roots)
+            of_channel = {} if channel is None else {CHANNEL: channel}
+            events += [{"recording": escape(entry.recording), **event, **of_channel} for event in found]
+            notes += [note] if note else []
+        return RecordingResult(
+            events=event_rows(events, self.names),
+            score_file=None,
+            duration_s=entry.duration_s,
+            analysed_s=entry.analysed_s,
+            fault=entry.reason,
+            notes=tuple(dict.fromkeys(notes)),
+        )
+
+
+def _set_frequencies(
+    found: list[dict[str, Any]], kept: _Kept, config: RunConfig, samples: int, channel: int | None, roots: Roots
+) -> str | None:
+    """Sets the frequency bounds of the events, copied where the old run has the same event; returns a note on events
+    that could not be measured. `channel` counts from 1; None is the mean of all channels."""
+    from loxo.audio.recording import RecordingError, probe
+    from loxo.detection.frequency import measure
+
+    recording = kept.entry.recording
+    rows = [row for row in kept.rows if channel is None or row[-1] == str(channel)]
+    old = {(round(float(row[0]) * 1e6), round(float(row[1]) * 1e6), row[2]): row[4:6] for row in rows}
+    new = []
+    for event in found:
+        bounds = old.get((round(event["start_s"] * 1e6), round(event["end_s"] * 1e6), event["label"]))
+        if bounds is None:
+            new.append(event)
+        else:
+            event["low_hz"], event["high_hz"] = map(float, bounds)
+    if not new:
+        return None
+    unmeasured = f"{recording}: the frequencies of some events could not be measured."
+    if kept.lost is not None:
+        return f"{unmeasured} {kept.lost}"
+    if recording not in roots:
+        return f"{unmeasured} It lies outside the known folders of recordings. Give --recordings."
+    try:
+        measured, note = measure(new, probe(recording), config, samples, None if channel is None else channel - 1)
+    except RecordingError as error:
+        return f"{unmeasured} {error}"
+    for event, with_bounds in zip(new, measured, strict=True):
+        event.update(with_bounds)
+    return note

@@ -9,6 +9,8 @@ without the penalties for other events, and calibrated if the model has a calibr
 event are computed, so a few events of a long recording take little time. The windows have the same positions as in
 `loxo detect`.
 
+A worker process (processes.py) reads the recordings, if the model is a name or a path.
+
 Failure policy: a row without a time or recording, or whose recording cannot be found or read, keeps its cells and gets
 no score. The summary lists each problem once. The given table is never changed.
 """
@@ -19,7 +21,8 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +37,8 @@ from loxo.audio.storage import is_url, join, write_bytes
 from loxo.detection.decode import calibrated_score, score_within, smooth, smoothing_radius
 from loxo.detection.scores import frame_scores, rounded
 from loxo.engine.config import Decoding
-from loxo.engine.engine import Engine, as_engine, load_engine
+from loxo.engine.engine import Engine, as_engine
+from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
 from loxo.events.cells import (
@@ -46,9 +50,11 @@ from loxo.events.cells import (
     read_text,
     safe_cell,
 )
-from loxo.events.rows import events_from_table
+from loxo.events.rows import AMBIGUOUS, events_from_table
 from loxo.files import escape, unescape
 from loxo.runs.remote import check_place
+from loxo.survey.processes import Here, Job, Jobs, Pool, Processes
+from loxo.survey.schedule import EngineFacts, Load, LoadModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,28 +105,23 @@ def score_table(
     target = join(out, table.name)
     if not is_url(target) and Path(target).exists() and Path(target).samefile(table):
         raise LoxoError(f"{out}: the table itself is in this folder. Give another folder, so that it is not replaced.")
-    loaded, about = _load(model, device, runtime)
-    places = _places(cells)
-    found = _Finder(table.parent, recordings)
+    with _pool(model, device, runtime, window_overlap, batch_size) as pool:
+        facts = pool.facts()
+        places = _places(cells)
+        results = _results(pool, places, _Finder(table.parent, recordings), on_progress)
     scores: dict[int, list[float]] = {}
     problems: list[str] = list(places.problems)
-    for done, (name, rows) in enumerate(places.by_recording.items()):
-        if on_progress is not None:
-            on_progress(done, len(places.by_recording))
-        try:
-            values = score_events(found(name), loaded, [span for _, span in rows], window_overlap, batch_size)
-        except LoxoError as error:
-            problems.append(f"{error} ({len(rows)} row(s) without a score.)")
+    for (name, rows), values in zip(places.by_recording.items(), results, strict=True):
+        if isinstance(values, str):
+            problems.append(f"{values} ({len(rows)} row(s) without a score.)")
             continue
         outside = [row for (row, _), value in zip(rows, values, strict=True) if value is None]
         if outside:
             problems.append(f"{name}: {len(outside)} row(s) start after the end of the recording and have no score.")
         scores |= {row: value for (row, _), value in zip(rows, values, strict=True) if value is not None}
-    if on_progress is not None:
-        on_progress(len(places.by_recording), len(places.by_recording))
-    write_bytes(target, _with_scores(cells, text, delimiter, loaded.config.classes, scores).encode())
+    write_bytes(target, _with_scores(cells, text, delimiter, facts.config.classes, scores).encode())
     record = {
-        **about,
+        **_about(model, facts),
         "table": str(table),
         "window_overlap": window_overlap,
         "batch_size": batch_size,
@@ -226,7 +227,8 @@ def _places(cells: ParsedTable) -> _Places:
     for event in events.to_dict("records"):
         place = (event["start_s"], event["end_s"])
         by_recording.setdefault(event["recording"], []).append((int(event["row"]), place))
-    return _Places(by_recording, [sentence for sentence in events.attrs["problems"] if "left out" in sentence])
+    told = [one for one in events.attrs["problems"] if "left out" in one or AMBIGUOUS in one]
+    return _Places(by_recording, told)
 
 
 class _Finder:
@@ -239,8 +241,8 @@ class _Finder:
         for path in find_recordings(recordings)[0]:
             self.named.setdefault(base_name(escape(str(path))).casefold(), []).append(str(path))
 
-    def __call__(self, name: str) -> Recording:
-        """Raises LoxoError if there is no such recording, if there are several, or if it cannot be read."""
+    def __call__(self, name: str) -> str:
+        """The path. Raises LoxoError if there are several recordings of this name."""
         named = self.named.get(base_name(name).casefold(), [])
         if len(named) > 1:  # several files have this name: the one whose folders agree best
             fits = {path: _common_tail(path, name) for path in named}
@@ -250,18 +252,18 @@ class _Finder:
                 f"{name}: several recordings have this name, among them {named[0]} and {named[1]}. Give only one."
             )
         if named:
-            return probe(named[0])
+            return named[0]
         name = unescape(name)
         local = Path(name.replace("\\", "/"))
         beside = [path for path in (self.folder / local, self.folder / local.name) if path.is_file()]
         if beside and not local.is_file():
-            return probe(beside[0])
+            return str(beside[0])
         if is_url(name) and name not in self.roots:
             raise LoxoError(
                 f"{name}: the table names this address, and no request was sent to it. If you trust the table, give "
                 f"the address {server(name)}/ with the recordings."
             )
-        return probe(name)
+        return name
 
 
 def _common_tail(one: str, other: str) -> int:
@@ -270,15 +272,61 @@ def _common_tail(one: str, other: str) -> int:
     return next((k for k, (a, b) in enumerate(zip(*parts, strict=False)) if a != b), min(map(len, parts)))
 
 
-def _load(model: str | Path | Engine | Any, device: str, runtime: str) -> tuple[Engine, dict[str, Any]]:
-    """The engine, and what the record says about it."""
+class Scorer:
+    """Scores the events of single recordings: the work of `loxo score`."""
+
+    def __init__(self, load: Load, window_overlap: float, batch_size: int) -> None:
+        self.engine, self.options = as_engine(load()), (window_overlap, batch_size)
+        self.facts = EngineFacts.of(self.engine)
+
+    def __call__(self, job: Job, report: object) -> list[list[float] | None] | str:
+        try:
+            return score_events(probe(job.path), self.engine, job.content, *self.options)
+        except LoxoError as error:
+            return str(error)
+
+
+@contextmanager
+def _pool(
+    model: str | Path | Engine | Any, device: str, runtime: str, window_overlap: float, batch_size: int
+) -> Iterator[Pool]:
+    if not isinstance(model, str | Path):
+        yield Here(lambda: Scorer(lambda: model, window_overlap, batch_size))
+        return
+    load = LoadModel(find_model(model), device, runtime)
+    with Processes("loxo.survey.score_table:Scorer", (load, window_overlap, batch_size)) as pool:
+        yield pool
+
+
+def _results(
+    pool: Pool, places: _Places, find: _Finder, on_progress: Callable[[int, int], None] | None
+) -> list[list[list[float] | None] | str]:
+    """The scores of each recording, or why it has none."""
+    results: dict[int, Any] = {}
+    jobs, total = [], len(places.by_recording)
+    for index, (name, rows) in enumerate(places.by_recording.items()):
+        try:
+            jobs.append(Job(index, find(name), [span for _, span in rows]))
+        except LoxoError as error:
+            results[index] = str(error)
+    if on_progress is not None:
+        on_progress(len(results), total)
+    for job, result in pool.run(Jobs(jobs), lambda seconds: None):
+        if isinstance(result, list | str):
+            results[job.index] = result
+            if on_progress is not None:
+                on_progress(len(results), total)
+    return [results[index] for index in range(total)]
+
+
+def _about(model: str | Path | Engine | Any, facts: EngineFacts) -> dict[str, Any]:
+    """What the record states about the model."""
     from loxo import __version__
 
     about: dict[str, Any] = {"version": __version__}
     if not isinstance(model, str | Path):
-        return as_engine(model), about | {"model": type(model).__name__}
-    engine = load_engine(model, device=device, runtime=runtime)
-    return engine, about | {"model": str(model), "model_sha256": engine.sha256, **engine.describe()}
+        return about | {"model": type(model).__name__}
+    return about | {"model": str(model), "model_sha256": facts.sha256, **facts.description}
 
 
 def _with_scores(

@@ -1,26 +1,29 @@
 """The events of many recordings, in one folder that can be resumed.
 
-Recordings are split into shards (detection/shards.py, tasks.py). This process, worker processes (processes.py) or a
-cluster (dask.py) computes them. Results go into the run folder (runs/folder.py), on a disk or on object storage
-(runs/remote.py). Nothing in the folder depends on the processes, on the length of shards, or on the time of day.
+Recordings are split into shards (detection/shards.py, schedule.py). Worker processes (processes.py) or a cluster
+(dask.py) compute them; this process opens no recording. Results go into the run folder (runs/folder.py), on a disk or
+on object storage (runs/remote.py). Nothing in the folder depends on the processes, on the length of shards, or on the
+time of day.
 
 Failure policy: a bad recording never stops the run. It is `failed`, or `truncated` and analysed up to the fault, and
 the summary lists it among its problems. A later call with the same parameters skips finished recordings whose size and
 modification time are the same, and finished shards of other recordings. It analyses failed recordings again, and may
-add new ones. Other parameters are refused. After Ctrl-C, SIGTERM or a full disk the folder states what is finished.
+add new ones. A recording that has crashed two workers is analysed again only after its file has changed. One that has
+crashed or stopped one worker has one attempt, after all others. Other parameters are refused. After Ctrl-C, SIGTERM or
+a full disk the folder states what is finished.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +31,9 @@ from loxo.audio.channels import MIX, Channel, parse_channel
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
 from loxo.audio.roots import remember
-from loxo.detection.decode import Threshold, check_threshold
-from loxo.detection.shards import SHARD_MINUTES, Part
-from loxo.engine.engine import Engine, as_engine, choose_runtime, load_engine
-from loxo.engine.model_file import find_model, read_model_file
+from loxo.detection.part import SHARD_MINUTES, Part
+from loxo.detection.threshold import Threshold, check_threshold
+from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError, with_path
 from loxo.runs.config import config_parameters
@@ -39,10 +41,10 @@ from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.tables import parse_formats
-from loxo.survey.processes import PATIENCE_S, Here, Pool, Processes, start_server
+from loxo.survey.processes import PATIENCE_S, Here, Pool, Processes
 from loxo.survey.progress import SurveyProgress as SurveyProgress
 from loxo.survey.progress import Tracker
-from loxo.survey.tasks import Count, Load, Options, Schedule, count_shards
+from loxo.survey.schedule import Load, LoadModel, Lost, Options, Schedule, SetAside
 
 REPEAT_S = 5.0  # after an interruption; further signals are taken as its repetition
 WORKER_BYTES = 16 << 20  # of recordings for each process; for less, its start takes longer than it saves
@@ -114,29 +116,28 @@ def survey(
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
     remember(found)
-    own_processes = cluster is None and _worth(workers, len(found), _size(found[0])) > 1
-    if own_processes:
-        start_server()  # imports on another core what this process imports next
-    load, engine = _load(model, load, device, runtime, start=not own_processes)
-    check_threshold(threshold, engine.config.classes)
-    parameters = {
-        "version": _version(),
-        "model": str(model),
-        "model_sha256": engine.sha256,
-        **config_parameters(engine.config),
-        **dataclasses.asdict(options),
-        "formats": list(formats),
-        "device": device,
-        **engine.describe(),
-    }
-    roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    with one_interruption(), open_run(out, parameters, problems, work) as folder:
-        entries = folder.plan(found, roots)
-        todo = [entry for entry in entries if not folder.finished(entry)]
-        pool = _pool(load, engine, todo, workers, cluster, 60 * patience_minutes)
-        count = partial(count_shards, config=engine.config, window_overlap=window_overlap, shard_minutes=shard_minutes)
-        _go(folder, entries, todo, pool, options, shard_minutes, count, on_progress)
-        return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
+    load = load or LoadModel(find_model(model), device, runtime)
+    with one_interruption(), _pool(load, options, cluster, 60 * patience_minutes) as pool:
+        if isinstance(pool, Processes):
+            pool.start(_worth(workers, len(found), _size(found[0])))
+        facts = pool.facts()
+        check_threshold(threshold, facts.config.classes)
+        parameters = {
+            "version": _version(),
+            "model": str(model),
+            "model_sha256": facts.sha256,
+            **config_parameters(facts.config),
+            **dataclasses.asdict(options),
+            "formats": list(formats),
+            "device": device,
+            **facts.description,
+        }
+        roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+        with open_run(out, parameters, problems, work) as folder:
+            entries = folder.plan(found, roots)
+            todo = sorted((entry for entry in entries if not folder.finished(entry)), key=lambda entry: entry.crashes)
+            _go(folder, entries, todo, pool, shard_minutes, on_progress)
+            return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
 
 
 def _check(options: Options, workers: int, shard_minutes: float, patience_minutes: float) -> None:
@@ -149,16 +150,6 @@ def _check(options: Options, workers: int, shard_minutes: float, patience_minute
         raise LoxoError(f"A shard must have a length in minutes above 0, not {shard_minutes}.")
     if not patience_minutes > 0:
         raise LoxoError(f"The patience with workers must be minutes above 0, not {patience_minutes}.")
-
-
-def _load(model: str | Path, load: Load | None, device: str, runtime: str, start: bool) -> tuple[Load, Engine]:
-    """How processes get the engine, and the engine; `start`: ready to compute in this process."""
-    if load is not None:
-        return load, as_engine(load())
-    path = find_model(model)
-    runtime = choose_runtime(runtime, device, read_model_file(path))
-    load = partial(load_engine, path, device=device, runtime=runtime)
-    return load, load(start=start)
 
 
 def _version() -> str:
@@ -180,25 +171,34 @@ def _worth(workers: int, recordings: int, size: int) -> int:
     return min(workers, max(recordings, size // WORKER_BYTES))
 
 
-def _pool(
-    load: Load, engine: Engine, todo: Sequence[Entry], workers: int, cluster: str | None, patience_s: float
-) -> Pool:
+@contextmanager
+def _pool(load: Load, options: Options, cluster: str | None, patience_s: float) -> Iterator[Pool]:
     if cluster is not None:
         from loxo.survey.dask import Cluster
 
-        return Cluster(cluster, load, patience_s)
-    workers = _worth(workers, len(todo), sum(entry.size for entry in todo))
-    return Processes(load, workers, patience_s) if workers > 1 else Here(lambda: engine)
+        yield Cluster(cluster, load, options, patience_s=patience_s)
+        return
+    try:
+        processes = Processes("loxo.survey.tasks:Detector", (load, options), patience_s=patience_s)
+    except (pickle.PicklingError, AttributeError, TypeError):  # a local function: no other process can load its model
+        yield Here(lambda: _detector(load, options))
+        return
+    with processes:
+        yield processes
+
+
+def _detector(load: Load, options: Options) -> Any:
+    from loxo.survey.tasks import Detector
+
+    return Detector(load, options)
 
 
 def _go(
     folder: RunFolder,
     entries: Sequence[Entry],
-    todo: Sequence[Entry],
+    todo: list[Entry],
     pool: Pool,
-    options: Options,
     shard_minutes: float,
-    count: Count,
     on_progress: Callable[[SurveyProgress], None] | None,
 ) -> None:
     """Analyses the recordings in `todo`, stores the results, and closes the folder in all cases."""
@@ -210,12 +210,16 @@ def _go(
     status = "interrupted"
     try:
         parts = folder.parts(todo, shard_minutes)
-        schedule = Schedule([entry.recording for entry in todo], parts, shard_minutes, count)
-        for task, result in pool.run(schedule, options, tracker.live):
+        crashes = {index: entry.crashes for index, entry in enumerate(todo) if entry.crashes}
+        schedule = Schedule([entry.recording for entry in todo], parts, shard_minutes, crashes)
+        for task, result in pool.run(schedule, tracker.live):
+            if isinstance(result, Lost):
+                todo[task.index] = folder.lose_worker(todo[task.index], result.crashed, result.hung)
             if isinstance(result, Part):
                 tracker.part(task.index, result)
             for index, outcome in schedule.take(task, result):
-                folder.keep(todo[index], outcome)
+                crashes_kept = todo[index].crashes if isinstance(outcome, SetAside) else 0
+                folder.keep(dataclasses.replace(todo[index], crashes=crashes_kept), outcome)
                 parts.drop(index)
                 tracker.finish(index, outcome)
         parts.drop_all()

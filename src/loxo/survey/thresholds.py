@@ -11,15 +11,14 @@ A curve is valid for recordings like those on which it was measured, so every ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loxo.audio.finding import find_recordings
-from loxo.audio.recording import RecordingError, probe
 from loxo.engine.config import OperatingCurve
 from loxo.errors import LoxoError
+from loxo.survey.processes import PATIENCE_S, Job, Jobs, Processes
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,12 @@ def choose(config: Any, max_fp_per_hour: float | None, review_budget: int | None
     return Choice({}, ())
 
 
-def hours_in(paths: Iterable[str | Path]) -> float:
-    """Total duration of the recordings in `paths`, from their headers; unreadable recordings count as 0."""
-    seconds = 0.0
-    for path in find_recordings(paths)[0]:
-        with suppress(RecordingError):
-            seconds += probe(path).duration_s
-    return seconds / 3600
+def hours_in(paths: Iterable[str | Path], patience_s: float = PATIENCE_S) -> float:
+    """Total duration of the recordings in `paths`, from their headers, which a worker process reads; unreadable
+    recordings count as 0."""
+    jobs = Jobs([Job(index, str(path)) for index, path in enumerate(find_recordings(paths)[0])])
+    with Processes("loxo.survey.tasks:Durations", (), patience_s=patience_s) as pool:
+        return sum(result for _, result in pool.run(jobs) if isinstance(result, float)) / 3600
 
 
 def _curves(config: Any) -> dict[str, OperatingCurve]:

@@ -1,8 +1,8 @@
 """The keys of the config of a training run: one dataclass per section.
 
-Each key has its type, default, limits and meaning here and nowhere else. A YAML file and `key=value` words on the
-command line set the same keys. Nested keys have dotted names (`augment.mixup`). `config_io.py` reads and checks them.
-Paths are relative to the folder in which the command runs.
+Each key has its type, default, limits and meaning here and nowhere else. A config checks them when it is made. A YAML
+file and `key=value` words on the command line set the same keys. Nested keys have dotted names (`augment.mixup`).
+`config_io.py` reads them. Paths are relative to the folder in which the command runs.
 """
 
 # ruff: noqa: RUF009 (`key` makes a dataclass field)
@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from loxo.engine.fields import check_fields, key
+from loxo.errors import LoxoError
 
 SPLITS = ("recording", "site", "day")
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
@@ -26,25 +29,6 @@ FORMER_NAMES = {
     "log.pictures": "log.plots",
     "model.overlap": "model.call_overlap",
 }
-
-
-def key(
-    default: Any,
-    doc: str,
-    *,
-    min: float | None = None,
-    max: float | None = None,
-    choices: tuple[str, ...] = (),
-    resumable: bool = False,
-) -> Any:
-    """A dataclass field with its documentation and limits.
-
-    `resumable`: a resumed run may use another value, because the key does not affect the trained model.
-    """
-    metadata = {"doc": doc, "min": min, "max": max, "choices": choices, "resumable": resumable}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +81,9 @@ class DataConfig:
     )
     validation_windows: int = key(256, "number of validation windows; they are the same at each validation", min=1)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "data.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
@@ -118,6 +105,12 @@ class AugmentConfig:
     band_masks: int = key(0, "number of frequency band masks (SpecAugment)", min=0)
     band_mask_share: float = key(0.1, "largest width of a band mask, as a fraction of the bands", min=0, max=1)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "augment.")
+        lowest, highest = self.background_snr_db
+        if lowest > highest:
+            raise LoxoError(f"augment.background_snr_db: {lowest:g} is above {highest:g}; give the lowest level first.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LossConfig:
@@ -135,6 +128,9 @@ class LossConfig:
     positive_gamma: float = key(0.0, "asymmetric: exponent that reduces the weight of easy positives", min=0)
     margin: float = key(0.05, "asymmetric: negatives with a lower probability have no loss", min=0, max=0.9)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "loss.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistilConfig:
@@ -144,6 +140,9 @@ class DistilConfig:
         (), "models whose mean output is learnt in addition to the targets: names of bundled models, or model files"
     )
     share: float = key(0.5, "weight of the teachers in the loss; the targets have the remaining weight", min=0, max=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self, "distil.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,13 +158,16 @@ class LogConfig:
     tensorboard: bool = key(True, "write the curves for TensorBoard", resumable=True)
     wandb: bool = key(False, "send the curves to Weights & Biases, which must be installed", resumable=True)
 
+    def __post_init__(self) -> None:
+        check_fields(self, "log.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """Everything that defines a training run, except its folder."""
 
     preset: str = key("default", "architecture and size: default, elephants-4k, ast-elephants, crnn, ...")
-    model: dict[str, Any] = key({}, "fields of the preset to change, as {embed_dim: 16}; see `loxo info default`")
+    model: dict[str, Any] = key({}, "fields of the preset to change, as {embed_dim: 16}; all fields are listed below")
     init_from: str | None = key(
         None, "initial weights: default, or a file of HTS-AT, Swin, CLAP, AST or Loxo; null: random weights"
     )
@@ -209,3 +211,6 @@ class TrainingConfig:
     devices: int = key(1, "number of GPUs, each with its own batches; -1: all of them", min=-1)
     strategy: str = key("auto", "Lightning's strategy for several devices: auto, ddp, ...", resumable=True)
     log: LogConfig = field(default_factory=LogConfig)
+
+    def __post_init__(self) -> None:
+        check_fields(self)

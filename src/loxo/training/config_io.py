@@ -7,56 +7,20 @@ LoxoError that names the key and the value.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import re
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.urls import hide_secrets
+from loxo.engine.fields import describe, keys_of, nearest
 from loxo.errors import LoxoError
 from loxo.training.config import FORMER_NAMES, TrainingConfig
 
 if TYPE_CHECKING:
     from loxo.engine.config import ModelConfig
 
-NUMBER = re.compile(r"[-+]?(\d+([.]\d*)?|[.]\d+)([eE][-+]?\d+)?")  # YAML reads 1e-3 as text
-TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key, with the metadata of its dataclass field."""
-
-    name: str  # dotted
-    kind: Any  # the annotation
-    default: Any
-    doc: str
-    min: float | None
-    max: float | None
-    choices: tuple[str, ...]
-    resumable: bool
-
-
-def _keys(section: type, prefix: str = "") -> dict[str, Key]:
-    found: dict[str, Key] = {}
-    hints = typing.get_type_hints(section)
-    for item in dataclasses.fields(section):
-        name, kind = f"{prefix}{item.name}", hints[item.name]
-        if dataclasses.is_dataclass(kind):
-            found |= _keys(typing.cast(type, kind), f"{name}.")
-        else:
-            factory = item.default_factory
-            default = item.default if factory is dataclasses.MISSING else factory()
-            found[name] = Key(name, kind, default, **item.metadata)
-    return found
-
-
-KEYS = _keys(TrainingConfig)
+KEYS = keys_of(TrainingConfig)
 SECTIONS = {name.rpartition(".")[0] for name in KEYS} - {""}
 MAPPINGS = {name for name, one in KEYS.items() if typing.get_origin(one.kind) is dict}
 
@@ -91,20 +55,7 @@ def model_config(config: TrainingConfig) -> ModelConfig:
     """
     from loxo.engine.architectures import preset_config
 
-    kind = type(preset_config(config.preset))
-    hints = typing.get_type_hints(kind)
-    known = {item.name: hints[item.name] for item in dataclasses.fields(kind)}
-    for name in config.model:
-        if name not in known:
-            raise LoxoError(f"There is no key 'model.{name}' for {config.preset!r}{_nearest(name, known)}.")
-    plain = (int, float, str)
-    changes = {
-        name: convert(f"model.{name}", value, known[name])
-        if known[name] in plain or typing.get_origin(known[name]) is tuple
-        else value
-        for name, value in config.model.items()
-    }
-    return preset_config(config.preset, **changes)
+    return preset_config(config.preset, **config.model)
 
 
 def resumable_keys() -> set[str]:
@@ -136,7 +87,7 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
         name = f"{prefix}{own}"
         if name in SECTIONS or name in MAPPINGS:
             if value is not None and not isinstance(value, Mapping):
-                raise LoxoError(f"{name}: {value!r} is {_describe(value)}, but a mapping is expected.")
+                raise LoxoError(f"{name}: {value!r} is {describe(value)}, but a mapping is expected.")
             if name in SECTIONS:
                 flat |= flatten(value or {}, f"{name}.")
             else:
@@ -147,7 +98,7 @@ def flatten(values: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
         _reject_former_name(name)
         if name not in KEYS and not any(name.startswith(f"{mapping}.") for mapping in MAPPINGS):
             raise LoxoError(
-                f"There is no key {name!r}{_nearest(name, KEYS)} (`loxo train --show-config` lists all keys)."
+                f"There is no key {name!r}{nearest(name, KEYS)} (`loxo train --show-config` lists all keys)."
             )
         flat[name] = value
     return flat
@@ -160,95 +111,17 @@ def _reject_former_name(name: str) -> None:
 
 def _build(flat: Mapping[str, Any]) -> TrainingConfig:
     sections: dict[str, dict[str, Any]] = {name: {} for name in ("", *SECTIONS)}
-    for name, one in KEYS.items():
+    for name in KEYS:
         section, _, own = name.rpartition(".")
         if name in MAPPINGS:
-            item_kind = typing.get_args(one.kind)[1]
-            value = {
-                item.removeprefix(f"{name}."): convert(item, content, item_kind)
-                for item, content in flat.items()
-                if item.startswith(f"{name}.")
+            sections[section][own] = {
+                item.removeprefix(f"{name}."): content for item, content in flat.items() if item.startswith(f"{name}.")
             }
-            sections[section][own] = value
         elif name in flat:
-            sections[section][own] = _check_limits(one, convert(name, flat[name], one.kind))
+            sections[section][own] = flat[name]
     hints = typing.get_type_hints(TrainingConfig)
     nested = {name: hints[name](**sections[name]) for name in SECTIONS}
     return TrainingConfig(**sections[""], **nested)
-
-
-def _check_limits(one: Key, value: Any) -> Any:
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            if one.min is not None and not number >= one.min:
-                raise LoxoError(f"{one.name}: {number} is too small; the minimum is {one.min:g}.")
-            if one.max is not None and not number <= one.max:
-                raise LoxoError(f"{one.name}: {number} is too large; the maximum is {one.max:g}.")
-    if one.choices and value is not None and value not in one.choices:
-        raise LoxoError(
-            f"{one.name}: {value!r} is not one of {', '.join(one.choices)}{_nearest(str(value), one.choices)}."
-        )
-    return value
-
-
-def convert(name: str, value: Any, kind: Any) -> Any:
-    """A value from YAML, converted to the type `kind`. Raises LoxoError with name, value and expected type."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any or (value is None and type(None) in arguments):
-        return value
-    if origin is types.UnionType or origin is typing.Union:
-        return convert(name, value, next(part for part in arguments if part is not type(None)))
-    if origin is tuple:
-        any_length = arguments[-1] is Ellipsis
-        if not isinstance(value, list | tuple):
-            if not any_length or not isinstance(value, str):
-                raise _type_error(name, value, kind)
-            value = (value,)  # a single table needs no brackets
-        kinds = [arguments[0]] * len(value) if any_length else list(arguments)
-        if len(kinds) != len(value):
-            raise _type_error(name, value, kind)
-        return tuple(convert(name, item, item_kind) for item, item_kind in zip(value, kinds, strict=True))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise _type_error(name, value, kind)
-        return dict(value)
-    if kind is float and isinstance(value, str) and NUMBER.fullmatch(value):
-        return float(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise _type_error(name, value, kind)
-    return hide_secrets(value) if isinstance(value, str) else value  # configs are stored
-
-
-def _type_error(name: str, value: Any, kind: Any) -> LoxoError:
-    return LoxoError(f"{name}: {value!r} is {_describe(value)}, but {_type_name(kind)} is expected.")
-
-
-def _type_name(kind: Any) -> str:
-    if typing.get_origin(kind) is tuple:
-        parts = typing.get_args(kind)
-        return f"a list of {'' if parts[-1] is Ellipsis else f'{len(parts)} x '}{_type_name(parts[0])}"
-    return TYPE_NAMES.get(typing.get_origin(kind) or kind, str(kind))
-
-
-def _describe(value: Any) -> str:
-    """The type of a value, in words."""
-    if isinstance(value, list | tuple):
-        return "a list"
-    return "nothing" if value is None else TYPE_NAMES.get(type(value), f"a {type(value).__name__}")
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """'; the nearest is X' for the most similar known name, also when only the last part of a name is given."""
-    known = list(known)
-    last = name.rpartition(".")[2]
-    same = [other for other in known if other.rpartition(".")[2] == last]
-    close = same or difflib.get_close_matches(name, known, 1, 0.6)
-    if not close:
-        tails = {other.rpartition(".")[2]: other for other in known}
-        close = [tails[tail] for tail in difflib.get_close_matches(last, tails, 1, 0.6)]
-    return f"; the nearest is {close[0]!r}" if close else ""
 
 
 def _parse_yaml(text: str, message: Callable[[str], str]) -> Any:
@@ -285,7 +158,7 @@ def _read_yaml_file(path: Path) -> Mapping[Any, Any]:
         raise LoxoError(f"{path}: the config file cannot be read ({error}).") from error
     content = _parse_yaml(text, lambda fault: f"{path}: {fault}.")
     if content is not None and not isinstance(content, Mapping):
-        raise LoxoError(f"{path}: a config file contains lines of the form `key: value`, not {_describe(content)}.")
+        raise LoxoError(f"{path}: a config file contains lines of the form `key: value`, not {describe(content)}.")
     return content or {}
 
 
@@ -300,7 +173,10 @@ def _parse_value(name: str, text: str) -> Any:
 
 
 def show_config(config: TrainingConfig) -> str:
-    """A YAML file with every key, its value and its documentation. `read_config` reads it back."""
+    """A YAML file with every key, its value and its documentation. `read_config` reads it back.
+
+    Raises LoxoError as `model_config` does.
+    """
     lines: list[str] = []
     previous = ""
     for name, one in KEYS.items():
@@ -310,20 +186,27 @@ def show_config(config: TrainingConfig) -> str:
             lines += ["", f"{section}:  # {_first_line(type(parent))}"] if section else [""]
         previous = section
         indent = "  " if section else ""
-        lines.append(f"{indent}# {one.doc}{_limits(one)}")
+        lines.append(f"{indent}# {one.doc}{one.limits}")
         lines.append(f"{indent}{own}: {_as_yaml(getattr(parent, own))}")
+        if name == "model":
+            lines += _model_lines(config)
     return "\n".join(lines) + "\n"
+
+
+def _model_lines(config: TrainingConfig) -> list[str]:
+    """The fields of the model as comments, so that another preset in the file does not get them."""
+    model = model_config(config)
+    lines = [f"# Fields of {config.preset} with their values, set as model.KEY=VALUE or below `model:`:"]
+    for name, one in keys_of(type(model)).items():
+        value = getattr(model, name)
+        if isinstance(value, dict):  # one mapping for each class
+            value = {label: dataclasses.asdict(item) for label, item in value.items()}
+        lines += [f"#   {one.doc}{one.limits}", f"#   {name}: {_as_yaml(value)}"]
+    return lines
 
 
 def _first_line(kind: type) -> str:
     return (kind.__doc__ or "").splitlines()[0]
-
-
-def _limits(one: Key) -> str:
-    if one.choices:
-        return f" ({', '.join(one.choices)})"
-    limits = [f"{word} {value:g}" for word, value in (("min", one.min), ("max", one.max)) if value is not None]
-    return f" ({', '.join(limits)})" if limits else ""
 
 
 def _as_yaml(value: Any) -> str:
