@@ -1,6 +1,7 @@
 """Kept scores, and runs that are decoded from them again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,8 +124,13 @@ def test_scores_of_a_run_and_of_one_decoded_from_it(run, tmp_path):
     kept, same = read_scores(run, recording), read_scores(tmp_path / "again", recording)
     assert kept.labels == ("rumble", "gunshot") and kept.hop_s == STEP / RATE and kept.scores.shape == (2, 400)
     np.testing.assert_array_equal(kept.scores, same.scores)
-    again = redecode(tmp_path / "again", tmp_path / "third", threshold=0.2)  # from the scores it came from
+    again = redecode(tmp_path / "again", tmp_path / "third", threshold=0.2)
     assert again.recordings == 3
+    for name in ("again", "third"):  # without copies
+        assert (tmp_path / name / "scores/nn01_20200101_000000.npz").samefile(run / "scores/nn01_20200101_000000.npz")
+    shutil.rmtree(tmp_path / "third/scores")  # as earlier versions left it: the path in run.json is not followed
+    with pytest.raises(LoxoError, match=f"was decoded from the scores of {tmp_path / 'again'} and has none itself"):
+        redecode(tmp_path / "third", tmp_path / "fourth")
     with pytest.raises(LoxoError, match="no recording"):
         read_scores(run, "other.wav")
 
