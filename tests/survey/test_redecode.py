@@ -112,7 +112,7 @@ def test_a_run_with_the_former_names_is_read_resumed_and_decoded_again(run, tmp_
     redecode(old, tmp_path / "again", threshold=0.2, formats=FORMATS)
     assert contents(tmp_path / "again")["events.csv"] == before["events.csv"]
     assert read_run(tmp_path / "again").parameters["window_overlap"] == parameters["window_overlap"]
-    with pytest.raises(LoxoError, match=r"window_overlap 0\.25 is now 0\.5"):
+    with pytest.raises(LoxoError, match=r"window_overlap 0\.125 is now 0\.5"):
         survey(card, "fake", old, keep_scores=True, window_overlap=0.5, **options)
     resumed = survey(card, "fake", old, keep_scores=True, **options)
     assert resumed.resumed == 3 and contents(old)["run.json"] == before["run.json"]

@@ -343,7 +343,7 @@ def _with_file_names(settings: dict[str, Any]) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     return {
         "loxo": loxo.__version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "lightning": lightning.__version__,
         "python": platform.python_version(),
     }
