@@ -138,7 +138,7 @@ def test_a_small_pickle_takes_little_memory(tmp_path, pickled):
     path = tmp_path / "weights.pth"
     path.write_bytes(pickled)
     tracemalloc.start()
-    with pytest.raises(LoxoError, match=r"it contains code \(builtins.bytearray\)"):
+    with pytest.raises(LoxoError, match="Nothing in it was run"):
         read_tensors(path)
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
