@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import RecordingError, probe, stream
+from loxo.audio.urls import public_url
 from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.shards import make_grid
 from loxo.engine.engine import Engine, as_engine
@@ -72,7 +73,7 @@ def embed(
     start = np.arange(len(features)) * hop / grid.rate
     columns = [f"e{k:03}" for k in range(features.shape[1])]
     table = pd.DataFrame(features, columns=columns)
-    name = ARRAY if isinstance(recording, np.ndarray) else escape(str(recording))
+    name = ARRAY if isinstance(recording, np.ndarray) else escape(public_url(str(recording)))
     table.insert(0, "recording", pd.Series([name] * len(table), dtype="object"))
     table.insert(1, "start_s", start)
     table.insert(2, "end_s", np.minimum(start + window / grid.rate, samples / grid.rate))
@@ -86,11 +87,13 @@ def write_embeddings(table: pd.DataFrame, path: str | Path) -> None:
     """
     import io
 
+    from loxo.events.cells import safe_cell
     from loxo.files import write_atomically
 
     path, buffer = Path(path), io.BytesIO()
     check_suffix(path)
     if path.suffix == ".csv":
+        table = table.assign(recording=table["recording"].map(safe_cell))
         buffer.write(table.to_csv(index=False, lineterminator="\n").encode())
     elif path.suffix == ".parquet":
         try:
