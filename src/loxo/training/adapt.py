@@ -275,7 +275,7 @@ def _with_annotations(config: TrainingConfig, classes: Sequence[str]) -> tuple[T
     for split in ("recording", "time"):
         if split == "recording" and with_calls < MIN_RECORDINGS:
             continue
-        sides = split_annotations(annotations, share, by=split, seed=data.split_seed)
+        sides = split_annotations(annotations, data.validation_share, by=split, seed=data.split_seed)
         training, held_back = (sum(side.counts().values()) for side in sides)
         if training >= MIN_TRAINING and held_back >= MIN_HELD_BACK:
             break
