@@ -56,7 +56,8 @@ def main() -> int:
             more = [
                 part for word in options.options for part in (f"--{word.partition('=')[0]}", word.partition("=")[2])
             ]
-            minutes = run(out / "run.json", "adapt", day, "--recordings", day, "--out", out, *more)
+            again = ["--resume"] if (out / "training/run.json").is_file() else []
+            minutes = run(out / "run.json", "adapt", day, "--recordings", day, "--out", out, *more, *again)
             record = json.loads((out / "run.json").read_text())
             found = measured(site, f"adapted{calls}", out / "model.safetensors")
             trained = measured(site, f"trained{calls}", out / "training/checkpoints/candidate.safetensors")
