@@ -207,7 +207,7 @@ def test_a_flac_is_read_to_its_end(tmp_path, total):
     check_whole(path, noise())
 
 
-@pytest.mark.parametrize("samples", [1, 4096, 4097, 50_000])
+@pytest.mark.parametrize("samples", [1, 4096, 4097, 45_000])
 def test_a_flac_that_ends_in_silence_is_whole(tmp_path, samples):
     """The last frame of silence has less than 16 bytes."""
     path = tmp_path / "a.flac"
