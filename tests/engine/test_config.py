@@ -48,7 +48,7 @@ def test_a_former_field_name_is_no_parameter_of_a_preset():
     [
         ({"embed_dims": 16}, "no field 'embed_dims' in the config of htsat; the nearest is 'embed_dim'"),
         ({"depths": (2, 2)}, "need as many num_heads"),
-        ({"frontend": "ear"}, "frontend: 'ear' is not one of mel, pcen, kaldi, two-resolution"),
+        ({"frontend": "ear"}, "frontend: 'ear' is not one of mel, mel-htk, pcen, kaldi, two-resolution"),
         ({"patch": (4, 7)}, "cannot be divided by patch"),
         ({"stem": (4, 8, 16, 32)}, "cannot be halved 4 times"),
         ({"substeps": 2}, "column for each step.*128 steps for 512 frames"),
@@ -78,5 +78,7 @@ def test_a_wrong_field_is_refused_in_one_sentence(changes, words):
 
 
 def test_an_unknown_preset_names_those_that_exist():
-    with pytest.raises(LoxoError, match="audioset, clap-base, clap-large, clap-tiny, default, elephants-4k"):
+    with pytest.raises(
+        LoxoError, match="audioset, clap-base, clap-fused, clap-large, clap-tiny, default, elephants-4k"
+    ):
         HTSATConfig.preset("large")

@@ -30,8 +30,13 @@ def test_faults_are_told(model, tmp_path):
         load_model(page)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"weight": torch.zeros(2)}, foreign)
-    with pytest.raises(LoxoError, match="not a Loxo model"):
+    with pytest.raises(LoxoError, match=r"not a Loxo model.* loxo convert"):
         load_model(foreign)
+    for zipped in (True, False):
+        checkpoint = tmp_path / "swin.pth"
+        torch.save({"weight": torch.zeros(2)}, checkpoint, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(LoxoError, match=r"checkpoint of PyTorch.* loxo convert \S+swin\.pth --out"):
+            load_model(checkpoint)
     path = tmp_path / "model.safetensors"
     save_model(model, path)
     cut = tmp_path / "cut.safetensors"

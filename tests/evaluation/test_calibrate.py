@@ -1,5 +1,7 @@
 """`loxo calibrate`: what scores are worth on someone's own recordings, and what is said before hours of search."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from loxo.errors import LoxoError
 from loxo.evaluation import calibrate as module
 from loxo.evaluation.calibrate import calibrate
 from loxo.evaluation.calibration import calibrated_scores
+from loxo.events.reader import read_events
 from loxo.simulation.simulate import simulate
 
 
@@ -32,6 +35,37 @@ def test_the_file_tells_what_scores_are_worth_here(hour, tmp_path):
         assert f"{fit.events} {label}s" in curve.data and fit.threshold in curve.threshold
         raw = np.linspace(0.01, 0.99, 20)
         assert (np.diff(calibrated_scores(raw, after.config.calibration[label])) > 0).all()
+
+
+def test_one_class_is_calibrated_and_the_other_stays_as_it_was(hour, tmp_path, loxo):
+    """From tables with labels and file names of their own, on the command line."""
+    folder, truth = hour
+    table = read_events(truth)
+    table = table[table["label"] == "rumble"].assign(label="RUM")
+    table["recording"] = "dzan" + table["recording"].map(lambda name: Path(name).name)
+    table[["recording", "start_s", "end_s", "label"]].to_csv(tmp_path / "rumbles.csv", index=False)
+    out = tmp_path / "mine.safetensors"
+    truth_options = ("--truth", tmp_path / "rumbles.csv", "--labels", "RUM=rumble", "--rename", "dzan=")
+    assert "--rename" in loxo("calibrate", folder, *truth_options, "--out", out)[2]
+    for path in folder.glob("*.flac"):
+        (tmp_path / "dz").mkdir(exist_ok=True)
+        (tmp_path / "dz" / f"dz{path.name}").write_bytes(path.read_bytes())
+    truth_options = (*truth_options[:-1], "dzan=dz")
+    code, shown, err = loxo("calibrate", tmp_path / "dz", *truth_options, "--workers", 1, "--out", out)
+    assert code == 0 and "gunshot: no true events in the tables; its calibration stays" in shown, err
+    before, after = read_model_file("default").config, read_model_file(out).config
+    for part in ("decoding", "calibration", "curves"):
+        assert getattr(after, part)["gunshot"] == getattr(before, part)["gunshot"]
+    assert after.calibration["rumble"] != before.calibration["rumble"]
+
+
+def test_tables_without_any_class_of_the_model_are_told_before_the_search(hour, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "survey", lambda *_, **__: pytest.fail("it has searched"))
+    table = tmp_path / "table.csv"
+    name = next(hour[0].glob("*.flac")).name
+    table.write_text(f"recording,start_s,end_s,label\n{name},1,3,RUM\n")
+    with pytest.raises(LoxoError, match=r"no rumble and no gunshot. Their labels are RUM.*--labels"):
+        calibrate("default", [table], [hour[0]], tmp_path / "none.safetensors")
 
 
 def test_names_that_do_not_fit_are_told_before_the_search(hour, tmp_path, monkeypatch):

@@ -103,6 +103,25 @@ def test_one_path_needs_no_list(tables):
     assert evaluate(tables[0], tables[1], hours=2.0).report == evaluate([tables[0]], [tables[1]], hours=2.0).report
 
 
+def test_the_truth_may_have_its_own_labels_label_column_and_file_names(tmp_path):
+    """The options of training's data settings; the tables stay as they are."""
+    (tmp_path / "truth.csv").write_text(
+        "file,start,end,species,Typ\nD:\\x\\dzan_a.wav,0,4,Elephant,RUM\ndzan_a.wav,10,11,Elephant,gun\nkept_b.wav,5,9,E,RUM\n"
+    )
+    (tmp_path / "found.csv").write_text(
+        "file,start,end,label,score\ndz_a.wav,0,4,rumble,0.9\ndz_a.wav,10,11,gunshot,0.8\nkept_b.wav,5,9,rumble,0.7\n"
+    )
+    options = {
+        "label_column": "Typ",
+        "labels": {"RUM": "rumble", "GUN": "gunshot"},
+        "rename": {"DZAN": "dz", "kept": "x"},
+    }
+    report = evaluate(tmp_path / "truth.csv", tmp_path / "found.csv", hours=1.0, **options).report
+    classes = report["detectors"][0]["classes"]
+    assert report["truth"]["recordings"] == 2 and set(classes) == {"rumble", "gunshot"}
+    assert all(one["criteria"]["iou30"]["ap"] == 1 for one in classes.values())
+
+
 def test_a_threshold_changes_ratios_and_errors_but_not_curves(tables):
     all_, above = (evaluate([tables[0]], [tables[1]], hours=2.0, threshold=t).report for t in (None, 0.75))
     one, other = (r["detectors"][0]["classes"]["rumble"] for r in (all_, above))

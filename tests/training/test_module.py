@@ -16,6 +16,7 @@ from loxo.training.module import (
     FrameTraining,
     WeightAverage,
     build_optimiser,
+    decay_of_update,
     elementwise_loss,
     overlap_loss,
     window_loss,
@@ -119,12 +120,19 @@ def test_the_average_follows_the_weights_and_copies_integer_tensors(model):
     with torch.no_grad():
         moving.tscam_conv.weight += 1
     average.update(moving)
-    torch.testing.assert_close(average.model.tscam_conv.weight, first + 0.1)
+    torch.testing.assert_close(average.model.tscam_conv.weight, first + 9 / 11)
     index = average.model.layers[0].blocks[0].attn.relative_position_index
     for _ in range(50):
         average.update(moving)
     assert torch.equal(index, moving.layers[0].blocks[0].attn.relative_position_index)
     assert not average.model.training and not average.model.tscam_conv.weight.requires_grad
+
+
+def test_the_decay_of_the_average_warms_up_so_that_a_short_run_forgets_its_start():
+    decays = [decay_of_update(number, 0.998) for number in range(1, 10_000)]
+    assert decays == sorted(decays) and decays[0] < 0.2 and decays[-1] == 0.998
+    assert math.prod(decays[:50]) < 1e-6  # the share of the first weights
+    assert [decay_of_update(number, 0.0) for number in (0, 1, 500)] == [0, 0, 0]
 
 
 def test_warm_up_then_cosine_decay_and_no_weight_decay_for_norms_and_biases(model):

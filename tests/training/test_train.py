@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import itertools
 import json
 import multiprocessing
 import os
@@ -18,7 +19,9 @@ import torch
 from loxo import LoxoError, load_model
 from loxo.engine.model_file import find_model
 from loxo.training.config import AugmentConfig, DataConfig, LogConfig, TrainingConfig
-from loxo.training.config_io import read_config
+from loxo.training.config_io import model_config, read_config
+from loxo.training.outcome import doubts
+from loxo.training.sources import build_sources
 from loxo.training.train import read_run_config, train
 
 # Windows of 5.12 s: 16 steps of 0.32 s.
@@ -66,6 +69,22 @@ def run(tmp_path_factory):
     config = dataclasses.replace(SMALL, log=LogConfig(plots=2))
     path = train(config, out, on_progress=lambda *arguments: calls.append(arguments))
     return path, calls
+
+
+@pytest.fixture
+def validations(monkeypatch):
+    """`validations(0.3, 0.5, ...)` sets the event AP of each model that is validated, in order, again and again."""
+
+    def use(*aps):
+        left = itertools.cycle(aps)
+
+        def metrics(scores, validation, config):
+            ap = next(left)
+            return {f"{name}{label}": ap for name in ("event_ap", "frame_ap") for label in ("", "_rumble", "_gunshot")}
+
+        monkeypatch.setattr("loxo.training.loop.validation_metrics", metrics)
+
+    return use
 
 
 @pytest.fixture(scope="module")
@@ -241,16 +260,14 @@ def test_a_run_that_cannot_be_started_or_resumed_is_an_error(run, tmp_path):
         train(SMALL, damaged, resume=True)
 
 
-def test_training_lowers_the_loss_and_stops_early_without_a_better_validation(tmp_path):
+def test_training_lowers_the_loss_and_stops_early_without_a_better_validation(tmp_path, validations):
     loss = []
     config = dataclasses.replace(SMALL, iterations=24, validation_interval=24, warmup=2, learning_rate=3e-3)
     train(config, tmp_path / "run", on_progress=lambda _, __, figures: loss.append(figures["loss"]))
     assert np.median(loss[-8:]) < 0.7 * loss[0]  # the median, because single batches have difficult windows
-    # No weight changes, so no validation is better than the first one.
-    config = dataclasses.replace(
-        SMALL, iterations=40, validation_interval=1, patience=2, learning_rate=0.0, average_decay=1.0
-    )
-    train(config, tmp_path / "early")
+    validations(0.5)  # equal ones replace the first one, but are no gain
+    config = dataclasses.replace(SMALL, iterations=40, validation_interval=1, patience=2)
+    assert load_model(train(config, tmp_path / "early")).provenance["iteration"] == 3
     assert len(losses(tmp_path / "early")) == 3
 
 
@@ -267,8 +284,107 @@ def test_training_starts_from_the_weights_in_init_from(run, tmp_path):
     assert find_model("default").is_file() and not (tmp_path / "other").exists()
 
 
-def test_start_share_mixes_the_trained_weights_with_the_initial_ones(run, tmp_path, interrupt):
+@pytest.mark.parametrize(
+    ("aps", "iteration", "weights"),
+    [  # average and raw weights at iteration 2, the same at iteration 4
+        ((0.3, 0.5, 0.4, 0.2), 2, "raw"),
+        ((0.5, 0.3, 0.5, 0.2), 4, "average"),  # a tie: the later
+        ((0.5, 0.3, 0.2, 0.5), 4, "raw"),
+        ((0.0, 0.0, 0.0, 0.0), 4, "average"),
+    ],
+)
+def test_the_better_of_average_and_raw_weights_becomes_the_model(tmp_path, validations, aps, iteration, weights):
+    validations(*aps)
+    notes = []
+    config = dataclasses.replace(SMALL, checkpoint_interval=2)
+    path = train(config, tmp_path / "run", on_note=notes.append)
+    model = load_model(path)
+    assert (model.provenance["iteration"], model.provenance["weights"]) == (iteration, weights)
+    table = rows(tmp_path / "run/logs/validation.csv")
+    assert [[float(row[f"{name}_event_ap"]) for name in ("average", "raw")] for row in table] == [
+        list(aps[:2]),
+        list(aps[2:]),
+    ]
+    assert [float(row["event_ap"]) for row in table] == [max(aps[:2]), max(aps[2:])]
+    if iteration == 4:
+        last = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+        shipped = last["model" if weights == "raw" else "average"]["tscam_conv.weight"]
+        assert torch.equal(model.tscam_conv.weight, shipped)
+    (note,) = notes
+    assert f"iteration {iteration}" in note and ("not their average" in note) is (weights == "raw")
+    assert json.loads((tmp_path / "run/run.json").read_text())["result"]["model"] == note
+
+
+def test_initial_weights_that_no_iteration_improves_become_the_model(run, tmp_path, validations, interrupt):
+    """With their decoding and calibration; the run says so. Equal ones are replaced, also after a resume."""
+    config = dataclasses.replace(SMALL, init_from=str(run[0]), validation_interval=2)
+    validations(0.5, 0.4, 0.4, 0.3, 0.49)
+    notes = []
+    interrupt(config, tmp_path / "run", after=1)
+    path = train(config, tmp_path / "run", resume=True, on_note=notes.append)
+    start, model = load_model(run[0]), load_model(path)
+    for name, tensor in start.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+    assert model.config == start.config and model.provenance["iteration"] == 0
+    assert "kept" in model.provenance["decoding"] and not model.provenance["decoding"]["reached"]
+    (note,) = notes
+    assert "(0.500), so the model has these weights" in note and str(run[0]) in note
+    assert [row["iteration"] for row in rows(tmp_path / "run/logs/validation.csv")] == ["0", "2", "4"]
+    validations(0.5, 0.4, 0.4, 0.3, 0.5)
+    model = load_model(train(config, tmp_path / "tie"))
+    assert model.provenance["iteration"] == 4 and model.provenance["weights"] == "raw"
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_validates_its_start_once(run, tmp_path, interrupt):
+    config = dataclasses.replace(SMALL, init_from=str(run[0]), iterations=2)
+    interrupt(config, tmp_path / "run", after=1)
+    (tmp_path / "run/checkpoints/last.ckpt").unlink()
+    train(config, tmp_path / "run", resume=True)
+    assert [row["iteration"] for row in rows(tmp_path / "run/logs/validation.csv")] == ["0", "2"]
+    assert [iteration for iteration, _ in losses(tmp_path / "run")] == [1, 2]
+
+
+def test_one_class_of_the_initial_weights_is_as_good_at_the_start_as_with_all_classes(run, tmp_path):
+    """Its row of the head is kept. The report says which classes were found; doubts about a run this short are told."""
+    notes, problems = [], []
+    config = dataclasses.replace(SMALL, init_from=str(run[0]), iterations=1)
+    train(config, tmp_path / "both")
+    alone = dataclasses.replace(config, model={**TINY, "classes": ["rumble"]})
+    train(alone, tmp_path / "one", on_note=notes.append, on_problems=problems.extend)
+    both, one = (rows(tmp_path / name / "logs/validation.csv")[0] for name in ("both", "one"))
+    assert one["iteration"] == both["iteration"] == "0"
+    for name in ("event_ap_rumble", "frame_ap_rumble"):
+        assert float(one[name]) == pytest.approx(float(both[name]), abs=1e-6)
+    assert "Loxo checkpoint" in notes[0] and "only in the file: gunshot" in notes[0]
+    assert any("too few to choose" in sentence and "data.validation_windows" in sentence for sentence in problems)
+    record = json.loads((tmp_path / "one/run.json").read_text())
+    assert record["result"]["doubts"] == problems and record["init_from"]["unused"] == []
+
+
+def test_doubts_about_a_model_name_the_class_and_the_way_out():
+    config = TrainingConfig(data=DataConfig(tables=("a",), recordings=("b",), validation_windows=64))
+    figures = {"event_ap_rumble": 0.7, "event_ap_gunshot": 0.01, "event_ap_trumpet": 0.0}
+    events = {"rumble": 30, "gunshot": 25, "trumpet": 1}
+    never, low, few = doubts(config, figures, events, ["trumpet"])
+    assert "No training window contained a trumpet" in never and "data.simulated" in never
+    assert "does not find gunshots" in low and "0.010" in low and "init_from=default" in low
+    assert "contain 1 trumpet," in few and "data.validation_share" in few and "now 64" in few
+    assert doubts(config, {"event_ap_rumble": 0.7}, {"rumble": 30}, []) == []
+
+
+def test_the_classes_of_the_training_windows_are_recorded(tmp_path):
+    config = dataclasses.replace(SMALL, iterations=1, batch_size=1, validation_interval=1)
+    train(config, tmp_path / "run")
+    _, targets = build_sources(config, model_config(config), 1).training[0]
+    occurred = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)["occurred"]
+    assert torch.equal(occurred, (targets[:2] >= 0.5).any(1)) and not occurred.all()
+    doubted = json.loads((tmp_path / "run/run.json").read_text())["result"]["doubts"]
+    assert any("No training window contained" in sentence for sentence in doubted)
+
+
+def test_start_share_mixes_the_trained_weights_with_the_initial_ones(run, tmp_path, interrupt, validations):
     """Also after a resume, when the weights of the checkpoint are no longer the initial ones."""
+    validations(0.5)  # so that the last average becomes the model
     alone = dataclasses.replace(
         SMALL, init_from=str(run[0]), iterations=3, validation_interval=3, checkpoint_interval=1
     )
@@ -284,7 +400,7 @@ def test_start_share_mixes_the_trained_weights_with_the_initial_ones(run, tmp_pa
     assert max_change > 1e-4
     with pytest.raises(LoxoError, match="needs initial weights"):
         train(dataclasses.replace(SMALL, start_share=0.5), tmp_path / "other")
-    elsewhere = dataclasses.replace(mixed, model={**SMALL.model, "classes": ["rumble"]})
+    elsewhere = dataclasses.replace(mixed, model={**SMALL.model, "classes": ["rumble", "trumpet"]})
     with pytest.raises(LoxoError, match="is not possible"):
         train(elsewhere, tmp_path / "other")
     assert not (tmp_path / "other").exists()

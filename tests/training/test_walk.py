@@ -55,6 +55,7 @@ def test_simulate_train_detect_and_evaluate_on_the_command_line(loxo, tmp_path, 
     Path("config.yaml").write_text("data:\n  tables: [survey]\n  recordings: [survey]\n  simulated: 0.25\n")
     code, out, err = loxo("train", "config.yaml", *QUICK, "--iterations", 2, "--out", "runs/mine")
     assert code == 0 and "runs/mine/model.safetensors" in out, err
+    assert "after iteration 2, with event AP" in err and "problem: The validation windows contain" in err
     record = json.loads(Path("runs/mine/run.json").read_text())
     assert record["config"]["iterations"] == 2 and record["config"]["data"]["simulated"] == 0.25
     split = record["data"]["recordings"]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, RenameOption, pairs
 from loxo.cli.app import app, console
 
 
@@ -38,7 +39,10 @@ def evaluate(
     iou: Annotated[
         list[float], typer.Option(help="Min. intersection over union of a match; the first value is the main one.")
     ] = [0.3, 0.5],  # noqa: B006 (typer needs a list)
-    label: Annotated[str | None, typer.Option(help="Class of events in tables without labels.")] = None,
+    label: LabelOption = None,
+    label_column: LabelColumnOption = None,
+    labels: LabelsOption = None,
+    rename: RenameOption = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Classes to evaluate, separated by commas; default: the classes of the true events."),
@@ -72,6 +76,9 @@ def evaluate(
         threshold=threshold,
         iou=iou,
         label=label,
+        label_column=label_column,
+        labels=pairs(labels, "--labels"),
+        rename=pairs(rename, "--rename"),
         classes=_listed(classes),
         ignore=_listed(ignore) or [],
     )

@@ -99,7 +99,10 @@ def train(
             if len(sentences) > SHOWN_PROBLEMS:
                 errors.print(f"... and {len(sentences) - SHOWN_PROBLEMS} more, in {out / 'run.json'}", style="yellow")
 
-        path = run(config, out, resume=resume, on_progress=on_progress, on_problems=on_problems)
+        def on_note(text: str) -> None:
+            errors.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        path = run(config, out, resume=resume, on_progress=on_progress, on_problems=on_problems, on_note=on_note)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # only one process prints it
         console.print(f"the model was written to {path}", highlight=False)
 

@@ -47,6 +47,8 @@ class HTSATConfig(ModelConfig):
         # The audio towers of CLAP (arXiv 2211.06687): the paper's architecture at 48 kHz in three sizes.
         "clap-tiny": CLAP,
         "clap-base": {**CLAP, "embed_dim": 128, "depths": (2, 2, 12, 2)},
+        # The tower of CLAP's "fusion" models has other mel filters.
+        "clap-fused": {**CLAP, "frontend": "mel-htk"},
         "clap-large": {**CLAP, "embed_dim": 256, "depths": (2, 2, 12, 2)},
     }
     step_fields: ClassVar[tuple[str, ...]] = ("image_frames", "patch", "merges", "substeps")

@@ -157,8 +157,11 @@ ELEPHANT_FRONTEND: dict[str, Any] = {
     "clip_pooling": "max",
 }
 # The front ends (loxo.network.frontend.FRONTENDS), and the number of channels of their images.
-FRONTEND_CHANNELS = {"mel": 1, "pcen": 1, "kaldi": 1, "two-resolution": 2}
+FRONTEND_CHANNELS = {"mel": 1, "mel-htk": 1, "pcen": 1, "kaldi": 1, "two-resolution": 2}
 TWO_RESOLUTION = "; only for two-resolution"
+# Fields of every architecture that describe its output. All other fields of a ModelConfig define the front end.
+OUTPUT_FIELDS = {"architecture", "classes", "output_frames", "clip_pooling", "decoding", "calibration", "curves"}
+TWO_RESOLUTION_FIELDS = {"low_bands", "split_hz", "long_every", "short_n_fft", "short_fmin", "floor_quantile"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,8 +185,9 @@ class ModelConfig:
     )
     frontend: str = key(
         "mel",
-        "front end. mel: the paper's, log-mel bands; pcen: mel bands with per-channel energy normalisation; kaldi: "
-        "AST's; two-resolution: a long window for low bands and a short one for the others",
+        "front end. mel: the paper's, log-mel bands; mel-htk: those of CLAP's fusion models; pcen: mel bands with "
+        "per-channel energy normalisation; kaldi: AST's; two-resolution: a long window for low bands and a short one "
+        "for the others",
         choices=FRONTEND_CHANNELS,
     )
     n_fft: int = key(
@@ -406,6 +410,12 @@ def changed(name: str, default: Any) -> Any:
     """A shared field with another default, for the config of an architecture."""
     item = next(item for item in dataclasses.fields(ModelConfig) if item.name == name)
     return dataclasses.field(default=default, metadata=item.metadata)
+
+
+def frontend_fields(config: ModelConfig) -> dict[str, Any]:
+    """The fields that define the image of a window: those of the front end and of the window."""
+    unused = OUTPUT_FIELDS if config.frontend == "two-resolution" else OUTPUT_FIELDS | TWO_RESOLUTION_FIELDS
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(ModelConfig) if f.name not in unused}
 
 
 def current_names(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:

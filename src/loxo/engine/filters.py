@@ -42,6 +42,12 @@ def mel_to_hertz(mel: Doubles) -> Doubles:
     return np.where(mel < MEL_OF_1_KHZ, mel * HERTZ_PER_LINEAR_MEL, logarithmic)
 
 
+def htk_mel_edges(bands: int, low: float, high: float) -> Doubles:
+    """bands + 2 frequencies that are equally far apart on the mel scale of HTK, 2595 log10(1 + f / 700)."""
+    first, last = (2595.0 * math.log10(1.0 + hertz / 700.0) for hertz in (low, high))
+    return np.asarray(700.0 * (10.0 ** (np.linspace(first, last, bands + 2) / 2595.0) - 1.0))
+
+
 def triangles(edges: Doubles, frequencies: Doubles) -> Doubles:
     """(bins, bands) triangular filters of height 1; band k rises from edges[k], peaks at [k + 1], ends at [k + 2]."""
     left, centre, right = edges[:-2], edges[1:-1], edges[2:]
@@ -56,6 +62,15 @@ def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: fl
     edges = mel_to_hertz(mels)
     frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
     return (triangles(edges, frequencies) * (2.0 / (edges[2:] - edges[:-2]))).astype(np.float32)
+
+
+def htk_mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float) -> Floats:
+    """(n_fft / 2 + 1, n_mels) HTK mel filters of height 1, as the fusion towers of CLAP expect (torchaudio's default).
+
+    Without the division by the area, a band is 15 dB (low) to 28 dB (high) louder than that of `mel_filters`.
+    """
+    frequencies = np.linspace(0.0, sample_rate / 2, n_fft // 2 + 1)
+    return triangles(htk_mel_edges(n_mels, fmin, fmax), frequencies).astype(np.float32)
 
 
 def warped_edges(bands: int, low: float, high: float, first_step: float, even: float) -> Doubles:

@@ -26,6 +26,7 @@ BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"
 FORMAT = 1
 GRAPH_SUFFIX = ".onnx"
+CONVERT = "loxo convert {} --out model.safetensors"
 
 
 def find_model(name_or_path: str | Path) -> Path:
@@ -84,15 +85,28 @@ def read_model_file(name_or_path: str | Path) -> ModelFile:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
+        if _is_checkpoint(path):
+            raise LoxoError(
+                f"{path}: this is a checkpoint of PyTorch, not a Loxo model file. Convert it: {CONVERT.format(path)}."
+            ) from error
         raise LoxoError(f"{path}: this is not a readable .safetensors file ({error}). Is it complete?") from error
     if HEADER not in metadata:
-        raise LoxoError(f"{path}: this .safetensors file is not a Loxo model: its header holds no Loxo config.")
+        raise LoxoError(
+            f"{path}: this .safetensors file is not a Loxo model: its header holds no Loxo config. Published weights "
+            f"are converted by {CONVERT.format(path)}."
+        )
     try:
         header = json.loads(metadata[HEADER])
         config, provenance = config_from_dict(header["config"]), header.get("provenance", {})
     except (ValueError, KeyError, TypeError, AttributeError, LoxoError) as error:
         raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
     return ModelFile(path, config, provenance)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a file begins as those of torch.save do: a zip archive or, before PyTorch 1.6, a pickle."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"))
 
 
 def write_copy(model: ModelFile, path: str | Path, config: ModelConfig, provenance: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ Weights and borders of events stay as they are. Recordings that the model was tr
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from loxo.evaluation.calibration import (
     reliability,
     scores_and_verdicts,
 )
-from loxo.evaluation.inputs import as_paths, gather, read_detections, read_truth
+from loxo.evaluation.inputs import as_paths, gather, read_detections, read_truth, rename_recordings
 from loxo.evaluation.matching import IOU30, Criterion, match
 from loxo.evaluation.names import Index
 from loxo.survey.progress import SurveyProgress
@@ -55,6 +55,10 @@ def calibrate(
     *,
     max_fp_per_hour: float | None = None,
     data: str | None = None,
+    label: str | None = None,
+    label_column: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
     criterion: Criterion = IOU30,
     workers: int = 1,
     on_progress: Callable[[SurveyProgress], None] | None = None,
@@ -63,13 +67,18 @@ def calibrate(
 
     max_fp_per_hour: the default threshold of each class becomes the lowest that lists at most so many false events an
     hour; without it the thresholds list the same events as before. data: one sentence on the recordings, for those who
-    use the curves; made from the numbers if not given. Raises LoxoError when nothing can be matched, for a class
-    without true events, or when files cannot be read or written.
+    use the curves; made from the numbers if not given. label, label_column, labels, rename: as in `evaluate`.
+
+    A class without true events keeps its calibration, curve and threshold, and is not in the result. Raises LoxoError
+    when nothing can be matched, when no class has true events, or when files cannot be read or written.
     """
     source = read_model_file(model)
     before = source.config
     truth, recordings = as_paths(truth), as_paths(recordings)
-    events = read_truth(truth)
+    events = read_truth(truth, label, label_column=label_column, labels=labels)
+    if rename:
+        events = rename_recordings(events, map(str, find_recordings(recordings)[0]), rename)
+    _check_classes(events, before.classes)
     _check_names(events, recordings)
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw.safetensors"
@@ -81,11 +90,11 @@ def calibrate(
         raise LoxoError(f"{summary.folder}: how many hours were searched is not known; nothing can be calibrated.")
     fits: dict[str, ClassFit] = {}
     decoding: dict[str, Decoding] = dict(before.decoding)
-    calibration: dict[str, Calibration] = {}
-    curves: dict[str, OperatingCurve] = {}
+    calibration: dict[str, Calibration] = dict(before.calibration)
+    curves: dict[str, OperatingCurve] = dict(before.curves)
     for one in case.classes:
         if not one.truth.events:
-            raise LoxoError(f"The tables hold no {one.label}: give recordings in which every class occurs.")
+            continue
         scores, right = scores_and_verdicts(match(one.truth, one.detections[0], criterion))
         calibration[one.label] = fit_calibration(scores, right)
         said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
@@ -107,10 +116,25 @@ def calibrate(
             threshold=threshold,
             error=reliability(worth, right).error,
         )
-    provenance: dict[str, Any] = {**source.provenance, "calibration": {k: vars(fit) for k, fit in fits.items()}}
+    if not fits:
+        raise LoxoError(
+            "No true event lies in the part of the recordings that was searched; nothing can be calibrated."
+        )
+    fitted = source.provenance.get("calibration", {}) | {label: vars(fit) for label, fit in fits.items()}
+    provenance: dict[str, Any] = {**source.provenance, "calibration": fitted}
     config = replace(before, decoding=decoding, calibration=calibration, curves=curves)
     write_copy(source, out, config, provenance)
     return fits
+
+
+def _check_classes(events: pd.DataFrame, classes: Sequence[str]) -> None:
+    """Whether the tables have an event of any class, asked before hours of search."""
+    known, found = {label.casefold() for label in classes}, list(dict.fromkeys(events["label"]))
+    if not any(label.strip().casefold() in known for label in found):
+        raise LoxoError(
+            f"The tables contain no {' and no '.join(classes)}. Their labels are {', '.join(found[:5]) or '(none)'}. "
+            "Give the class of each label with --labels, as --labels RUM=rumble."
+        )
 
 
 def _check_names(events: pd.DataFrame, recordings: Sequence[str | Path]) -> None:

@@ -14,7 +14,7 @@ pools the classes at equal scores. `mean_ap` is the mean of the APs of the class
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,17 @@ import numpy as np
 
 from loxo.errors import LoxoError
 from loxo.evaluation.calibration import reliability, scores_and_verdicts
-from loxo.evaluation.inputs import IGNORE, Case, ClassData, Detector, as_paths, gather, read_detections, read_truth
+from loxo.evaluation.inputs import (
+    IGNORE,
+    Case,
+    ClassData,
+    Detector,
+    as_paths,
+    gather,
+    read_detections,
+    read_truth,
+    rename_recordings,
+)
 from loxo.evaluation.intervals import bootstrap
 from loxo.evaluation.matching import (
     FALSE_POSITIVE,
@@ -76,6 +86,9 @@ def evaluate(
     threshold: float | None = None,
     iou: Sequence[float] = IOUS,
     label: str | None = None,
+    label_column: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    rename: Mapping[str, str] | None = None,
     classes: Sequence[str] | None = None,
     ignore: Sequence[str] = IGNORE,
 ) -> Evaluation:
@@ -87,6 +100,9 @@ def evaluate(
     threshold: min score of a detection in all ratios and errors; by default all detections.
     iou: min intersections over union for one-to-one matching; the first is the main criterion.
     label: class of the events in tables without labels.
+    label_column: column of the truth with the labels, if it has an unusual name.
+    labels: labels in the tables and the class of each, as {"RUM": "rumble"}.
+    rename: parts of file names in the truth and their names in the detections, as {"dzan": "dz"}.
     classes: classes to evaluate; by default those of the truth.
     ignore: labels of ignored regions.
 
@@ -98,9 +114,11 @@ def evaluate(
         raise LoxoError(f"The total duration in hours must be more than 0, not {hours:g}.")
     truth, detections = as_paths(truth), as_paths(detections)
     criteria = criteria_of(iou)
-    detectors = _with_unique_names([read_detections(path, label) for path in detections])
+    detectors = _with_unique_names([read_detections(path, label, labels) for path in detections])
+    known = [name for one in detectors for name in (*one.events["recording"], *(one.analysed_s or ()), *one.empty)]
+    events = read_truth(truth, label, label_column=label_column, labels=labels)
     case = gather(
-        read_truth(truth, label),
+        rename_recordings(events, known, rename),
         detectors,
         recordings=recordings,
         hours=hours,

@@ -18,7 +18,8 @@ counted in `notes`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
 from pathlib import Path
@@ -28,7 +29,7 @@ import numpy as np
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.evaluation.names import Index, label_names
+from loxo.evaluation.names import Index, label_names, path_parts
 from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth
 from loxo.events.table import COLUMNS
 from loxo.files import walk_files
@@ -88,13 +89,21 @@ def as_paths(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
-def read_truth(paths: Sequence[str | Path], label: str | None = None) -> pd.DataFrame:
+def read_truth(
+    paths: Sequence[str | Path],
+    label: str | None = None,
+    *,
+    label_column: str | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """The events of all tables and folders of tables, with `marginal` (bool) and `snr_db` (NaN if unknown).
 
+    label_column: column with the labels, if it has an unusual name. labels: labels in the tables and the class of each.
     attrs: "without_events" (recordings without events) and "notes" (sentences).
     Raises LoxoError if there is no table, if a table cannot be read, or if an event has no label and `label` is None.
     """
-    truth, without, notes = _read_all(paths, label, with_snr=True)
+    truth, without, notes = _read_all(paths, label, label_column, with_snr=True)
+    truth["label"] = _class_of_labels(truth["label"], labels)
     if (truth["label"] == "").any():
         row = truth[truth["label"] == ""].iloc[0]
         raise LoxoError(
@@ -105,8 +114,40 @@ def read_truth(paths: Sequence[str | Path], label: str | None = None) -> pd.Data
     return truth
 
 
-def read_detections(path: str | Path, label: str | None = None) -> Detector:
-    """Reads a run folder, a table, or a folder of tables. Raises LoxoError if the path cannot be read."""
+def _class_of_labels(column: pd.Series, labels: Mapping[str, str] | None) -> pd.Series:
+    known = {name.strip().casefold(): label for name, label in (labels or {}).items()}
+    return column.map(lambda label: known.get(label.strip().casefold(), label)) if known else column
+
+
+def rename_recordings(truth: pd.DataFrame, known: Iterable[str], rename: Mapping[str, str] | None) -> pd.DataFrame:
+    """The truth (of read_truth) with parts of its file names replaced, as {"dzan": "dz"}.
+
+    As in training, this applies only where the file name is not among the `known` ones.
+    """
+    if not rename:
+        return truth
+    files = {path_parts(name)[:1] for name in known}
+
+    def renamed(name: str) -> str:
+        if path_parts(name)[:1] in files:
+            return name
+        for old, new in rename.items():
+            folder, file = re.fullmatch(r"(.*[/\\])?(.*)", name, re.DOTALL).groups("")  # type: ignore[union-attr]
+            start = file.casefold().find(old.casefold())
+            if start >= 0:
+                name = folder + file[:start] + new + file[start + len(old) :]
+        return name
+
+    result = truth.assign(recording=truth["recording"].map(renamed))
+    result.attrs = {**truth.attrs, "without_events": [renamed(name) for name in truth.attrs["without_events"]]}
+    return result
+
+
+def read_detections(path: str | Path, label: str | None = None, labels: Mapping[str, str] | None = None) -> Detector:
+    """Reads a run folder, a table, or a folder of tables. Raises LoxoError if the path cannot be read.
+
+    labels: labels in tables and the class of each.
+    """
     path = Path(path)
     name = path.name or str(path)
     if is_run(path):
@@ -118,11 +159,12 @@ def read_detections(path: str | Path, label: str | None = None) -> Detector:
         searched = dict(zip(analysed["recording"], analysed["analysed_s"].astype(float), strict=True))
         return Detector(name, run.events.assign(table=0), searched, run=path)
     events, without, notes = _read_all([path], label)
+    events["label"] = _class_of_labels(events["label"], labels)
     return Detector(name, events, empty=without, notes=[f"{name}: {note}" for note in notes])
 
 
 def _read_all(
-    paths: Sequence[str | Path], label: str | None, with_snr: bool = False
+    paths: Sequence[str | Path], label: str | None, label_column: str | None = None, with_snr: bool = False
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """All events with the number of their `table`, the recordings without events, and notes on problems."""
     import pandas as pd
@@ -134,7 +176,7 @@ def _read_all(
     notes: list[str] = []
     for path, by_name in _files(paths):
         try:
-            table = _read_table(path, label, with_snr)
+            table = _read_table(path, label, label_column, with_snr)
         except LoxoError as error:
             if by_name:
                 raise
@@ -175,14 +217,14 @@ def _files(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
     return files
 
 
-def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
+def _read_table(path: Path, label: str | None, label_column: str | None, with_snr: bool) -> pd.DataFrame:
     from loxo.events.cells import detect_delimiter, first_line, normalise_header, parse_table, read_text
     from loxo.events.reader import read_events
     from loxo.events.rows import events_from_table
 
     with path.open("rb") as file:
         header = file.readline().decode("utf-8", "replace").strip()
-    if header == ",".join(COLUMNS):
+    if header == ",".join(COLUMNS) and label_column is None:
         from loxo.runs.read import read_events_csv
 
         return read_events_csv(path)  # the same result as read_events, but faster
@@ -192,10 +234,10 @@ def _read_table(path: Path, label: str | None, with_snr: bool) -> pd.DataFrame:
         delimiter = detect_delimiter(line)
         column = next((cell for cell in line.split(delimiter) if normalise_header(cell) in SNR), None)
         if column is not None:
-            table = parse_table(path, text, delimiter)
+            table = parse_table(path, text, delimiter, label_column)
             if table.rows:
                 return events_from_table(table, label=label, extra={"snr_db": column}, strict=False)
-    return read_events(path, label=label)
+    return read_events(path, label_column, label=label)
 
 
 # -- one list of recordings

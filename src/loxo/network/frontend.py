@@ -1,10 +1,10 @@
 """The front ends: waveform to image.
 
-`MelFrontEnd` is that of the paper: 64 Slaney mel bands in decibels. `PcenFrontEnd` has the same bands with per-channel
-energy normalisation instead of decibels. `KaldiFrontEnd` is the one that published AST weights expect.
-`TwoResolutionFrontEnd` is made for elephants: a long window resolves the 8-250 Hz of a rumble at 2-4 Hz, and a short
-window keeps the onset of a gunshot. All return float32 (batch, channels, frames, bands). Frame t is centred on sample
-t x hop_length; in `KaldiFrontEnd` it begins there.
+`MelFrontEnd` is that of the paper: 64 Slaney mel bands in decibels. `HtkMelFrontEnd` has the bands of CLAP's fusion
+towers instead. `PcenFrontEnd` has the paper's bands with per-channel energy normalisation instead of decibels.
+`KaldiFrontEnd` is the one that published AST weights expect. `TwoResolutionFrontEnd` is made for elephants: a long
+window resolves the 8-250 Hz of a rumble at 2-4 Hz, and a short window keeps the onset of a gunshot. All return float32
+(batch, channels, frames, bands). Frame t is centred on sample t x hop_length; in `KaldiFrontEnd` it begins there.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from loxo.engine.filters import (
     SILENCE_RATIO,
     TINY_POWER,
     TwoResolution,
+    htk_mel_filters,
     mel_filters,
     triangles,
 )
@@ -73,12 +74,13 @@ class MelFrontEnd(FrontEnd):
 
     window: Tensor
     filters: Tensor
+    filter_bank = staticmethod(mel_filters)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.hop = config.hop_length
         self.frames = config.window_samples // config.hop_length + 1
-        filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
+        filters = self.filter_bank(config.sample_rate, config.n_fft, config.n_mels, config.fmin, config.fmax)
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
         self.register_buffer("filters", torch.from_numpy(filters), persistent=False)
 
@@ -90,6 +92,12 @@ class MelFrontEnd(FrontEnd):
     def mel_power(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop + 1, n_mels)"""
         return power_spectrum(waveform.float(), self.window, self.hop, center=True) @ self.filters
+
+
+class HtkMelFrontEnd(MelFrontEnd):
+    """Mel bands of HTK's scale, not divided by the area of their filters, in decibels."""
+
+    filter_bank = staticmethod(htk_mel_filters)
 
 
 class PcenFrontEnd(MelFrontEnd):
@@ -217,6 +225,7 @@ class TwoResolutionFrontEnd(FrontEnd):
 # By the config field `frontend`. A new front end is one class, one line here and one in engine/config.py.
 FRONTENDS: dict[str, type[FrontEnd]] = {
     "mel": MelFrontEnd,
+    "mel-htk": HtkMelFrontEnd,
     "pcen": PcenFrontEnd,
     "kaldi": KaldiFrontEnd,
     "two-resolution": TwoResolutionFrontEnd,

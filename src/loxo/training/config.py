@@ -193,7 +193,11 @@ class TrainingConfig:
         0.05, "weight decay, times the learning rate; not for norms, biases and position tables", min=0
     )
     average_decay: float = key(
-        0.998, "decay of the moving average of the weights; the average becomes the model", min=0, max=1
+        0.998,
+        "highest decay of the moving average of the weights; after n iterations at most (1 + n) / (10 + n). The "
+        "average or the weights themselves become the model",
+        min=0,
+        max=1,
     )
     precision: str = key(
         "auto", "Lightning's; auto: bf16-mixed if the device supports it in hardware, else 32-true", choices=PRECISIONS

@@ -37,7 +37,7 @@ class CsvTable:
 
     def append(self, row: Mapping[str, Any]) -> None:
         with disk_errors(self.path):
-            self.writer.writerow([_formatted(row[name]) for name in self.columns])
+            self.writer.writerow([_formatted(row.get(name)) for name in self.columns])
             self.file.flush()
 
     def sync(self) -> None:
@@ -52,14 +52,17 @@ class CsvTable:
 
 
 def _complete_rows(path: Path, columns: tuple[str, ...]) -> list[list[str]]:
-    """The rows of a CSV file, without a last row that was only partly written."""
+    """The rows of a CSV file, without a last row that was only partly written.
+
+    Rows of an earlier version may lack the last columns.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
     complete = text[: text.rfind("\n") + 1]
     rows = list(csv.reader(io.StringIO(complete)))
-    return [row for row in rows[1:] if len(row) == len(columns) and row[0].isdigit()]
+    return [row + [""] * (len(columns) - len(row)) for row in rows[1:] if row and row[0].isdigit()]
 
 
 def _formatted(value: Any) -> Any:
@@ -103,10 +106,11 @@ class Curves:
     """All curves of a run: a row per iteration in `training.csv`, a row per validation in `validation.csv`."""
 
     def __init__(self, out: Path, config: TrainingConfig, classes: tuple[str, ...], iteration: int) -> None:
-        """`iteration`: the iteration after which the run continues; 0 for a new run."""
+        """`iteration`: the iteration after which the run continues; -1 for a new run, which may validate at 0."""
         training = ("iteration", "loss", "learning_rate", "seconds", "waited_s")
         by_class = [f"{name}_ap_{label}" for label in classes for name in ("frame", "event")]
-        validation = ("iteration", "loss", "event_ap", *by_class, "loader_wait_share")
+        candidates = ("average_event_ap", "raw_event_ap")
+        validation = ("iteration", "loss", "event_ap", *by_class, "loader_wait_share", *candidates)
         self.training = CsvTable(out / "logs/training.csv", training, iteration)
         self.validation = CsvTable(out / "logs/validation.csv", validation, iteration)
         self.tensorboard = TensorBoardFile(out / "logs/tensorboard", iteration) if config.log.tensorboard else None

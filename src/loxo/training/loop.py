@@ -37,6 +37,7 @@ from loxo.training.validation import Floats, score_windows, validation_metrics
 
 MAX_GRADIENT_NORM = 1.0
 PREFETCHED_BATCHES = 4  # per loader process
+OCCURS = 0.5  # target of a step in which a class occurs
 BEST = Path("checkpoints", "best.safetensors")
 
 TrainingProgress = Callable[[int, int, dict[str, float]], None]  # finished iterations, all iterations, latest metrics
@@ -66,13 +67,16 @@ class Loop:
         if config.start_share:
             self.initial_weights = {name: value.clone() for name, value in model.state_dict().items()}
         self.iteration, self.best_iteration, self.best_ap = 0, 0, -1.0
-        self.validations_since_best = 0
+        self.start_ap: float | None = None  # event AP of the weights in init_from
+        self.validations_since_best = 0  # since the last higher event AP; an equal one does not count
+        self.occurred = torch.zeros(len(model.config.classes), dtype=torch.bool)  # classes in the training windows
         self.figures: dict[str, float] = {}
         if state is not None:
             self._restore(state)
         self.average.model.to(fabric.device)
         self.module, self.wrapped = fabric.setup(FrameTraining(model, config, teachers), self.optimiser)
-        self.curves = Curves(out, config, model.config.classes, self.iteration) if fabric.is_global_zero else None
+        last = -1 if state is None else self.iteration
+        self.curves = Curves(out, config, model.config.classes, last) if fabric.is_global_zero else None
         self.waited_s = self.spent_s = 0.0  # since the last validation, without the first iteration of a process
 
     @property
@@ -80,18 +84,25 @@ class Loop:
         patience = self.config.patience
         return self.iteration >= self.config.iterations or bool(patience and self.validations_since_best >= patience)
 
-    @property
-    def result(self) -> FrameModel:
-        """The model of the run so far: the average of the weights, mixed with the initial weights by `start_share`."""
-        average = self.average.model
-        if self.initial_weights is None:
-            return average
-        return interpolated(average, self.initial_weights, self.config.start_share)
+    def candidates(self) -> dict[str, FrameModel]:
+        """The models of the run so far: the average of the weights, and the weights themselves if they differ.
+
+        Both are mixed with the initial weights by `start_share`. Before the first iteration there is only the start.
+        """
+        models = {"average": self.average.model}
+        if self.average.updates > 1 and self.average.decay > 0:
+            models["raw"] = self.model
+        if self.initial_weights is not None:
+            share = self.config.start_share
+            models = {name: interpolated(model, self.initial_weights, share) for name, model in models.items()}
+        return models
 
     def run(self) -> None:
         """Trains, validates and writes checkpoints to the end of the run. Raises KeyboardInterrupt when interrupted."""
         try:
             with _stop_between_iterations() as stop_requested:
+                if self.iteration == 0 and self.config.init_from is not None:
+                    self._validate()
                 batches = self._batches()
                 first = True
                 while not self.finished:
@@ -145,6 +156,8 @@ class Loop:
             number = (self.iteration * config.accumulate + k) * fabric.world_size + fabric.global_rank
             torch.manual_seed(config.seed * 1_000_003 + number)  # for stochastic depth, the same after a resume
             rng = augment.generator(config.seed, "batch", number)
+            if not self.occurred.all():
+                self.occurred |= (batch[1][:, : len(self.occurred)] >= OCCURS).any(2).any(0)
             waveform, targets = fabric.to_device(batch)
             more = k + 1 < config.accumulate and fabric.world_size > 1
             with fabric.no_backward_sync(self.module) if more else nullcontext():
@@ -205,19 +218,31 @@ class Loop:
         return scores, loss
 
     def _validate(self) -> None:
-        """Validates the model. Every device validates all windows and gets the same result; the first one writes it."""
-        model, validation = self.result, self.sources.validation
-        scores, loss = self.scores(model)
-        if not torch.isfinite(torch.from_numpy(scores)).all():
-            raise LoxoError(
-                f"The scores are not finite after {self.iteration} iterations. Start a new run with a lower "
-                "learning_rate."
-            )
-        figures = {"loss": loss, **validation_metrics(scores, validation, model.config)}
-        better = figures["event_ap"] > self.best_ap
+        """Validates the average of the weights and the weights themselves, and keeps the better of both.
+
+        It replaces the best model so far unless its event AP is lower: of equal ones, the later has learnt more. Every
+        device validates all windows and gets the same result; the first one writes it.
+        """
+        validation = self.sources.validation
+        results = []
+        self.model.eval()
+        for name, model in self.candidates().items():
+            scores, loss = self.scores(model)
+            if not torch.isfinite(torch.from_numpy(scores)).all():
+                raise LoxoError(
+                    f"The scores are not finite after {self.iteration} iterations. Start a new run with a lower "
+                    "learning_rate."
+                )
+            figures = {"loss": loss, **validation_metrics(scores, validation, model.config)}
+            results.append((name, model, scores, figures))
+        self.model.train()
+        name, model, scores, figures = max(results, key=lambda result: result[3]["event_ap"])  # the first of equal ones
+        if self.iteration == 0:
+            self.start_ap = figures["event_ap"]
+        self.validations_since_best = 0 if figures["event_ap"] > self.best_ap else self.validations_since_best + 1
+        better = figures["event_ap"] >= self.best_ap
         if better:
             self.best_ap, self.best_iteration = figures["event_ap"], self.iteration
-        self.validations_since_best = 0 if better else self.validations_since_best + 1
         wait_share = self.waited_s / self.spent_s if self.spent_s else None
         self.waited_s = self.spent_s = 0.0
         self.figures |= {f"validation_{name}": value for name, value in figures.items()}
@@ -225,8 +250,10 @@ class Loop:
             self.figures["loader_wait_share"] = wait_share
         if self.curves is not None:
             if better:
-                save_model(model, self.out / BEST, {"iteration": self.iteration, "validation": figures})
-            self.curves.add_validation({"iteration": self.iteration, **figures, "loader_wait_share": wait_share})
+                about = {"iteration": self.iteration, "weights": name, "validation": figures}
+                save_model(model, self.out / BEST, about)
+            row = {"iteration": self.iteration, **figures, "loader_wait_share": wait_share}
+            self.curves.add_validation(row | {f"{name}_event_ap": item["event_ap"] for name, _, _, item in results})
             count = min(self.config.log.plots, len(validation))
             plot_validation(self.out / "plots", self.iteration, scores, validation, model.config, count)
 
@@ -247,6 +274,8 @@ class Loop:
                     "ap": self.best_ap,
                     "validations_since_best": self.validations_since_best,
                 },
+                "start_ap": self.start_ap,
+                "occurred": self.occurred,
                 "figures": self.figures,
             }
             save_checkpoint(self.out, state)
@@ -261,6 +290,8 @@ class Loop:
         best = state["best"]
         self.best_iteration, self.best_ap = best["iteration"], best["ap"]
         self.validations_since_best = best["validations_since_best"]
+        self.start_ap = state.get("start_ap")  # checkpoints of earlier versions lack it
+        self.occurred = state.get("occurred", torch.ones_like(self.occurred))
 
 
 @contextmanager

@@ -125,7 +125,8 @@ def _mean_without_ignored(values: Tensor, targets: Tensor) -> Tensor:
 class WeightAverage:
     """The exponential moving average of a model's weights. `model` is in eval mode and ready to use.
 
-    The first update copies all weights. Integer tensors are always copied, because they have no mean.
+    The first update copies all weights. The decay then rises to its full value (`decay_of_update`). Integer tensors are
+    always copied, because they have no mean.
     """
 
     def __init__(self, model: FrameModel, decay: float) -> None:
@@ -134,14 +135,23 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: FrameModel) -> None:
+        decay = decay_of_update(self.updates, self.decay)
         averages = [*self.model.parameters(), *self.model.buffers()]
         values = [*model.parameters(), *model.buffers()]
         for average, value in zip(averages, values, strict=True):
             if self.updates and average.is_floating_point():
-                average.lerp_(value, 1 - self.decay)
+                average.lerp_(value, 1 - decay)
             else:
                 average.copy_(value)
         self.updates += 1
+
+
+def decay_of_update(number: int, decay: float) -> float:
+    """The decay of an update, counted from 0: the mean is over about a ninth of the updates so far, until `decay`.
+
+    With a constant decay of 0.998, the first weights would still be three quarters of the mean after 150 iterations.
+    """
+    return min(decay, (1 + number) / (10 + number))
 
 
 @torch.no_grad()

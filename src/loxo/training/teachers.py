@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from loxo.engine.config import ModelConfig
+from loxo.engine.config import frontend_fields
 from loxo.errors import LoxoError
 from loxo.network.base import FrameModel
 from loxo.network.images import images
 from loxo.network.loading import load_model
 from loxo.training.config import DistilConfig
 
-# Config fields of every architecture that describe its output. All other fields define the front end.
-OUTPUT_FIELDS = {"architecture", "classes", "output_frames", "clip_pooling", "decoding", "calibration", "curves"}
 GEOMETRY = ("sample_rate", "window_samples", "step_samples")
 
 
@@ -29,7 +26,8 @@ class Teachers(nn.Module):
         self.models = nn.ModuleList(models)
         classes = student.config.classes
         self.class_orders = [[model.config.classes.index(label) for label in classes] for model in models]
-        self.same_frontend = [_frontend(model.config) == _frontend(student.config) for model in models]
+        own = frontend_fields(student.config)
+        self.same_frontend = [frontend_fields(model.config) == own for model in models]
         self.train(False)
 
     def train(self, mode: bool = True) -> Teachers:
@@ -72,7 +70,3 @@ def load_teachers(config: DistilConfig, student: FrameModel) -> Teachers | None:
                     "Use a teacher with the same window and steps, or change preset and model."
                 )
     return Teachers(models, student) if models else None
-
-
-def _frontend(config: ModelConfig) -> list[object]:
-    return [getattr(config, field.name) for field in fields(ModelConfig) if field.name not in OUTPUT_FIELDS]

@@ -4,12 +4,12 @@ A run is one folder:
 
 | file                           | content                                                                             |
 |--------------------------------|-------------------------------------------------------------------------------------|
-| `run.json`                     | all settings, versions, the split, data that could not be used                      |
+| `run.json`                     | all settings, versions, the split, data that could not be used, doubts at the end   |
 | `logs/training.csv`            | loss, learning rate and time of each iteration                                      |
 | `logs/validation.csv`          | loss, frame AP, event AP and fraction of time spent waiting, at each validation     |
 | `logs/tensorboard/`            | the same curves for TensorBoard                                                     |
 | `plots/`                       | some validation windows with their events and scores, at each validation            |
-| `checkpoints/best.safetensors` | the averaged weights with the highest event AP                                      |
+| `checkpoints/best.safetensors` | the weights, or their average, with the highest event AP                            |
 | `checkpoints/last.ckpt`        | the state from which the run is resumed                                             |
 | `model.safetensors`            | at the end: the best weights with decoding and calibration, for `loxo detect`       |
 
@@ -24,7 +24,7 @@ import logging
 import os
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ import torch
 from lightning.fabric import Fabric
 
 import loxo
-from loxo.engine.config import ModelConfig
+from loxo.engine.config import ModelConfig, frontend_fields
 from loxo.engine.model_file import find_model, hash_model
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
@@ -44,7 +44,7 @@ from loxo.machine import keep_freed_memory, numpy_on_one_thread, usable_cores
 from loxo.network.base import FrameModel
 from loxo.network.fast import training as fast_training
 from loxo.network.fast.inference import bfloat16_is_fast
-from loxo.network.foreign.checkpoints import load_weights
+from loxo.network.foreign.checkpoints import LoadReport, load_weights
 from loxo.network.graph import write_graph
 from loxo.network.loading import load_model, save_model
 from loxo.network.registry import build
@@ -54,6 +54,7 @@ from loxo.training.config_io import config_to_dict, flatten, model_config, resum
 from loxo.training.curves import check_wandb
 from loxo.training.fit_decoding import fit_decoding
 from loxo.training.loop import BEST, Loop, TrainingProgress
+from loxo.training.outcome import doubts, result_in_words
 from loxo.training.sources import Sources, build_sources, simulated_share
 from loxo.training.teachers import Teachers, load_teachers
 
@@ -69,11 +70,13 @@ def train(
     resume: bool = False,
     on_progress: TrainingProgress | None = None,
     on_problems: Callable[[list[str]], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Path:
     """Trains a model and returns the path of its file in the run folder `out`.
 
-    `on_progress(iteration, iterations, figures)` is called after each iteration. `on_problems` is called once with a
-    sentence for each kind of data that cannot be used, if there are any.
+    `on_progress(iteration, iterations, figures)` is called after each iteration. `on_problems` is called with a
+    sentence for each kind of data that cannot be used, and at the end for each doubt about the model. `on_note` is
+    called with the report about `init_from`, and with a sentence about the weights that became the model.
 
     Raises LoxoError when the folder contains another run, there is no run to resume, the data are unsuitable, or the
     disk is full. KeyboardInterrupt leaves a folder from which the run can be resumed.
@@ -102,21 +105,32 @@ def train(
             logging.getLogger(name).setLevel(logging.ERROR)
         fabric = _launch_fabric(config)
         prepare = _start_folder if first and not resume else _prepare
-        model, initial_weights, teachers, sources = prepare(config, network_config, out)
+        model, report, teachers, sources = prepare(config, network_config, out)
+        notes, problems = on_note or _silent, on_problems or _silent
+        about: dict[str, Any] = {"data": sources.about, "init_from": None, "teachers": teacher_hashes}
+        if report is not None:
+            about["init_from"] = _report_in_run_file(config, report)
         if fabric.is_global_zero:
-            about = {"data": sources.about, "init_from": initial_weights, "teachers": teacher_hashes}
             _write_run_file(config, out, about)
-            if on_problems is not None and sources.problems:
-                on_problems(sources.problems)
+            if report is not None and not resume:
+                notes(f"{config.init_from}: {report}")
+            if sources.problems:
+                problems(sources.problems)
         loop = Loop(fabric, config, model, sources, out, state, on_progress, teachers)
         loop.run()
         path = out / "model.safetensors"
         if fabric.is_global_zero:
-            _finish(loop, path)
-            if (problem := write_graph(path)) is not None and on_problems is not None:
-                on_problems([problem])
+            result = _finish(loop, path, report)
+            _write_run_file(config, out, about | {"result": result})
+            notes(result["model"])
+            graph_problem = write_graph(path)
+            if sentences := [*result["doubts"], *([graph_problem] if graph_problem else [])]:
+                problems(sentences)
         fabric.barrier()
     return path
+
+
+def _silent(_: Any) -> None: ...
 
 
 def read_run_config(out: str | Path) -> dict[str, Any]:
@@ -188,8 +202,8 @@ def _refuse_other_content(out: Path) -> None:
         raise LoxoError(f"{out}: this already exists. Give a new folder, or --resume to continue the run in it.")
 
 
-# The model, a description of its initial weights, the teachers, the data
-Prepared = tuple[FrameModel, dict[str, Any] | None, Teachers | None, Sources]
+# The model, the report about its initial weights, the teachers, the data
+Prepared = tuple[FrameModel, LoadReport | None, Teachers | None, Sources]
 
 
 def _start_folder(config: TrainingConfig, network_config: ModelConfig, out: Path) -> Prepared:
@@ -206,20 +220,32 @@ def _start_folder(config: TrainingConfig, network_config: ModelConfig, out: Path
 
 def _prepare(config: TrainingConfig, network_config: ModelConfig, out: Path) -> Prepared:
     torch.manual_seed(config.seed)
-    model, about = build(network_config), None
+    model, report = build(network_config), None
     fast_training.apply(model)
     if config.init_from is not None:
         report = load_weights(model, find_model(config.init_from))
-        about = {"file": config.init_from, "layout": report.layout, "found": len(report.found)}
-        about |= {"unfound": report.unfound, "notes": report.notes}
-        if config.start_share and any(name.startswith(f"{model.head_name}.") for name in report.unfound):
+        if config.start_share and report.new_classes:
             raise LoxoError(
-                f"{config.init_from}: this model has other classes, so that its last layer is not used and a mean with "
-                "its weights is not possible. Remove start_share."
+                f"{config.init_from}: this file has no outputs for {', '.join(report.new_classes)}, so that a mean "
+                "with its weights is not possible. Remove start_share."
             )
+        if report.config is not None and "decoding" not in config.model:  # a validation judges the events of the file
+            known = set(model.config.classes) - set(report.new_classes)
+            model.config = _with_parts_of_start(model.config, report.config, known, "decoding")
     teachers = load_teachers(config.distil, model)
     windows = config.iterations * config.accumulate * config.batch_size * max(config.devices, 1)
-    return model, about, teachers, build_sources(config, network_config, windows)
+    return model, report, teachers, build_sources(config, network_config, windows)
+
+
+def _with_parts_of_start(config: ModelConfig, start: ModelConfig, labels: Iterable[str], *parts: str) -> ModelConfig:
+    """The config with parts of the config of the file in `init_from` ("decoding", ...), for some classes."""
+    own = {part: {label: one for label, one in getattr(start, part).items() if label in labels} for part in parts}
+    return replace(config, **{part: getattr(config, part) | values for part, values in own.items()})
+
+
+def _report_in_run_file(config: TrainingConfig, report: LoadReport) -> dict[str, Any]:
+    about = {"file": config.init_from, "layout": report.layout, "found": len(report.found)}
+    return about | {"unfound": report.unfound, "unused": report.unused, "notes": report.notes}
 
 
 def _write_run_file(config: TrainingConfig, out: Path, more: dict[str, Any]) -> None:
@@ -256,19 +282,32 @@ def _check_unchanged(config: TrainingConfig, teacher_hashes: dict[str, str], out
 # ---------------------------------------------------------------- the end
 
 
-def _finish(loop: Loop, path: Path) -> None:
-    """Fits decoding and calibration of the best checkpoint and writes it as the model of the run."""
+def _finish(loop: Loop, path: Path, report: LoadReport | None) -> dict[str, Any]:
+    """Fits decoding and calibration of the best checkpoint and writes it as the model of the run.
+
+    Returns for `run.json` which weights these are, and doubts about them. The weights of `init_from`, if none were
+    better, keep the decoding and calibration of their file: those may come from far more data.
+    """
     out, config, validation = loop.out, loop.config, loop.sources.validation
     save_model(loop.average.model, out / "checkpoints" / "last.safetensors", {"iteration": loop.iteration})
     model = load_model(out / BEST, loop.fabric.device)
     scores, _ = loop.scores(model)
     model.config, metrics = fit_decoding(scores, validation, model.config)
+    kept: list[str] = []
+    start = None if report is None or loop.best_iteration else report.config
+    if start is not None and frontend_fields(start) == frontend_fields(model.config):
+        kept = [label for label in model.config.classes if label in start.calibration]
+        parts = ("calibration", "curves") if "decoding" in config.model else ("decoding", "calibration", "curves")
+        model.config = _with_parts_of_start(model.config, start, kept, *parts)
+        metrics = {label: figures for label, figures in metrics.items() if label not in kept}
+    validated = model.provenance["validation"]
     events = ", ".join(f"{truth.events} {label}s" for label, truth in validation.truth.items())
     hours = len(validation) * model.config.window_samples / model.config.sample_rate / 3600
     provenance = {
         "training": _with_file_names(config_to_dict(config)),
         "iteration": loop.best_iteration,
-        "validation": {k: round(v, 4) for k, v in model.provenance["validation"].items()},
+        "weights": model.provenance.get("weights", "average"),
+        "validation": {k: round(v, 4) for k, v in validated.items()},
         "decoding": {
             "data": "smooth_s, edge_ratio, valley_ratio, threshold and calibration fitted on the "
             f"{len(validation)} validation windows ({hours:.2f} h, {events}) that also selected the iteration",
@@ -277,7 +316,17 @@ def _finish(loop: Loop, path: Path) -> None:
         "versions": _versions(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+    if kept:
+        provenance["decoding"]["kept"] = f"those of {', '.join(kept)} are those of the initial weights"
     save_model(model, path, provenance)
+    absent = [label for label, here in zip(model.config.classes, loop.occurred.tolist(), strict=True) if not here]
+    numbers = {label: int(truth.events) for label, truth in validation.truth.items()}
+    return {
+        "model": result_in_words(
+            loop.best_iteration, provenance["weights"], loop.best_ap, loop.start_ap, config.init_from
+        ),
+        "doubts": doubts(config, validated, numbers, absent),
+    }
 
 
 def _with_file_names(settings: dict[str, Any]) -> dict[str, Any]:

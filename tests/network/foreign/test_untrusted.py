@@ -1,8 +1,15 @@
 """Untrusted checkpoint files give tensors or one clear error. Nothing in them is run."""
 
+import collections
+import datetime
+import decimal
+import fractions
 import os
+import types
+import uuid
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,8 +61,55 @@ def test_old_files_and_safetensors_are_read(tmp_path, weights):
     assert same(read_tensors(tmp_path / "old.pth")[0], weights)
     plain = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
     save_file(plain, tmp_path / "weights.bin", metadata={"by": "test"})  # the content gives the format, not the name
-    tensors, metadata = read_tensors(tmp_path / "weights.bin")
+    tensors, metadata, _ = read_tensors(tmp_path / "weights.bin")
     assert set(tensors) == set(plain) and metadata == {"by": "test"}
+
+
+PLAIN = {
+    "device": torch.device("cuda", 1),
+    "size": torch.Size([2, 3]),
+    "types": [torch.float32, torch.bfloat16, torch.int64, torch.complex64],
+    "layout": torch.strided,
+    "version": torch.__version__,
+    "counts": collections.Counter("abb"),
+    "lists": collections.defaultdict(list, {"a": [1]}),
+    "queue": collections.deque([1, 2], 3),
+    "scheduler": {"milestones": collections.Counter([3, 7]), "lrs": [0.1], "range": range(3), "slice": slice(2)},
+    "started": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+    "took": datetime.timedelta(3),
+    "path": Path("a/b"),
+    "number": [decimal.Decimal("1.5"), fractions.Fraction(1, 3), 1j, frozenset([1]), bytearray(b"x")],
+    "id": uuid.UUID(int=3),
+    "options": types.SimpleNamespace(rate=0.1, names=["a"]),
+    "numpy": [np.float64(0.5), np.arange(3), np.dtype("f4")],
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_plain_values_beside_tensors_are_skipped(tmp_path, weights, zipped, protocol):
+    path = tmp_path / "weights.ckpt"
+    content = {"state_dict": weights | {"size": torch.Size([1])}, **PLAIN}
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    assert same(read_tensors(path).tensors, weights)
+
+
+def test_an_old_file_cannot_claim_more_memory_than_its_size(tmp_path, weights):
+    path = tmp_path / "old.pth"
+    torch.save({"w": torch.zeros(5)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    count = content.index(b"cpu") + len("cpu")  # the number of elements follows: K 5, one byte
+    where = content.index(b"K\x05", count)
+    path.write_bytes(content[:where] + b"J\xff\xff\xff\x7f" + content[where + 2 :])
+    with pytest.raises(LoxoError, match="larger than the file"):
+        read_tensors(path)
+
+
+def test_a_dictionary_that_contains_itself_is_read(tmp_path, weights):
+    content = {"model": weights}
+    content["self"] = content
+    torch.save(content, tmp_path / "weights.ckpt")
+    assert same(read_tensors(tmp_path / "weights.ckpt").tensors, weights)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

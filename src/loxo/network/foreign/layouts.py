@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from loxo.engine.architectures import config_from_dict
+from loxo.engine.config import ModelConfig
 from loxo.engine.model_file import HEADER
 from loxo.errors import LoxoError
 
@@ -32,6 +34,11 @@ class Layout:
     place: Callable[[str], Place | None]  # the file's name -> Loxo's name; None: not a weight of the model
     constants: tuple[str, ...] = ()  # suffixes of the names of tables that Loxo computes itself
     absent: tuple[str, ...] = ()  # prefixes of Loxo's names that such files do not contain
+    config: ModelConfig | None = None  # of a Loxo file
+
+
+# Prefixes of programs that wrap a model: data parallelism, Lightning and other trainers, torch.compile
+WRAPPERS = ("module.", "model.", "_orig_mod.")
 
 
 # ---------------------------------------------------------------- name maps, one for each layout
@@ -100,7 +107,6 @@ def swin_place(name: str) -> Place | None:
 
 
 def laion_place(name: str) -> Place | None:
-    name = name.removeprefix("module.")
     if not name.startswith("audio_branch.") or "fusion_model." in name or "mel_conv" in name:
         return None
     return official_place(name.removeprefix("audio_branch."))
@@ -144,16 +150,16 @@ LAYOUTS = (
 def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Layout:
     if HEADER in metadata:
         try:
-            architecture = json.loads(metadata[HEADER])["config"]["architecture"]
-        except (ValueError, KeyError, TypeError) as error:
+            config = config_from_dict(json.loads(metadata[HEADER])["config"])
+        except (ValueError, KeyError, TypeError, AttributeError, LoxoError) as error:
             raise LoxoError(
                 f"{path}: the config in its header cannot be read ({error!r}). Fetch or save the file again."
             ) from error
-        return Layout("Loxo", architecture, "", lambda name: (name, -1))
+        return Layout("Loxo", config.architecture, "", lambda name: (name, -1), config=config)
+    prefix = wrapper_prefix(tensors)
     for layout in LAYOUTS:
-        if any(
-            re.match(rf"(module\.|audio_model\.|audio_spectrogram_transformer\.)?{layout.mark}", n) for n in tensors
-        ):
+        mark = re.compile(rf"(audio_model\.|audio_spectrogram_transformer\.)?{layout.mark}")
+        if any(mark.match(name.removeprefix(prefix)) for name in tensors):
             if any(name.endswith(("logit_scale", "cpb_mlp.0.weight")) and "blocks" in name for name in tensors):
                 raise LoxoError(f"{path}: Loxo cannot use the attention of Swin v2. Take a checkpoint of Swin v1.")
             return layout
@@ -163,6 +169,17 @@ def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) 
         f"{path}: the layout of this checkpoint is unknown. Its {len(tensors)} weights begin with {first}. "
         f"Take a checkpoint of {known}."
     )
+
+
+def wrapper_prefix(names: Iterable[str]) -> str:
+    """The longest prefix made of WRAPPERS, in any order, that all names have."""
+    prefix, found = "", True
+    while found:
+        found = False
+        for wrapper in WRAPPERS:
+            if all(name.startswith(prefix + wrapper) for name in names):
+                prefix, found = prefix + wrapper, True
+    return prefix
 
 
 @dataclass
@@ -179,8 +196,9 @@ def rename(layout: Layout, tensors: dict[str, Tensor]) -> Renamed:
     """Raises LoxoError if query, key or value is missing."""
     result = Renamed({}, {}, [], [])
     parts: dict[str, dict[int, str]] = {}
+    prefix = wrapper_prefix(tensors)
     for name in tensors:
-        place = layout.place(name)
+        place = layout.place(name.removeprefix(prefix))
         if place is None:
             result.unused.append(name)
         elif layout.constants and name.endswith(layout.constants):
