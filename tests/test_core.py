@@ -1,6 +1,7 @@
 """All commands but `train` and `convert` need nothing but the core dependencies: no package of an extra, no PyTorch."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ EXTRAS = (
     *("torch", "lightning", "tensorboard", "yaml", "onnx", "onnxscript"),  # train
     *("openvino", "dask", "distributed", "s3fs", "aiohttp", "av", "pyarrow"),
 )
-WITHOUT_EXTRAS = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"
+WITHOUT_EXTRAS = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"  # in worker processes too
 IMPORT_ALL = """
 import importlib, pkgutil, loxo
 for module in pkgutil.walk_packages(loxo.__path__, "loxo."):
@@ -19,7 +20,7 @@ for module in pkgutil.walk_packages(loxo.__path__, "loxo."):
         importlib.import_module(module.name)
 """
 COMMANDS = """
-import json
+import json, sys
 from loxo import cli
 for args in json.loads(sys.argv[1]):
     sys.argv = ["loxo", *args]
@@ -31,8 +32,19 @@ for args in json.loads(sys.argv[1]):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def environment(tmp_path_factory):
+    """Every Python process that these tests start imports sitecustomize, and thus lacks the packages of extras."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(WITHOUT_EXTRAS)
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        yield
+
+
 def run(code: str, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS + code, *args], capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")

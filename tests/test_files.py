@@ -11,7 +11,10 @@ from loxo.files import (
     RESERVED_NAMES,
     atomic_file,
     escape,
+    inside,
+    leads_out,
     lock_file,
+    parse_json,
     portable_name,
     unescape,
     walk,
@@ -145,3 +148,69 @@ def test_a_walk_follows_links_and_searches_each_folder_once(tmp_path):
     assert names == {"r": ["a"], "r/sub": ["b"], "r/0": ["c"], "r/0/deep": ["d"], "r/up": []}
     assert faults == ["gone", "self"]
     assert len(list(walk_files(tmp_path / "r"))) == 4
+
+
+def test_a_draft_does_not_follow_a_link_of_its_name(tmp_path):
+    (tmp_path / "other.txt").write_text("mine")
+    (tmp_path / f".a.txt.{os.getpid()}.tmp").symlink_to(tmp_path / "other.txt")
+    write_atomically(tmp_path / "a.txt", b"new")
+    assert (tmp_path / "other.txt").read_text() == "mine" and (tmp_path / "a.txt").read_text() == "new"
+    assert not (tmp_path / "a.txt").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "..",
+            "../a",
+            "a/../../b",
+            "a/..",
+            "/a",
+            "//host/a",
+            "\\a",
+            "\\\\host\\a",
+            "a\\..\\..\\b",
+            "C:a",
+            "c:\\a",
+            "c:/a",
+        ),
+        *("", "a\0b", "file/\0", None, 3, ["a"]),
+    ],
+)
+def test_a_name_that_leads_out_is_refused(tmp_path, name):
+    assert leads_out(name)
+    with pytest.raises(LoxoError, match="leads out of this folder"):
+        inside(tmp_path, name)
+
+
+def test_other_names_are_used(tmp_path):
+    (tmp_path / "real/b").mkdir(parents=True)
+    (tmp_path / "run").symlink_to(tmp_path / "real")
+    (tmp_path / "real/link").symlink_to("b")
+    for name in ("a", "b", "link", "link/new", "b/...", "b/..c", "tables/a\\b:c.txt", "~", "new/one/two"):
+        assert inside(tmp_path / "run", name) == tmp_path / "run" / name
+    with pytest.raises(LoxoError, match="cannot be used"):
+        inside(tmp_path, "a" * 300)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="makes pipes and links")
+def test_links_that_lead_out_and_devices_are_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    for target in ("..", "/etc", "loop", "../run2", "../missing"):
+        (tmp_path / "run/loop").unlink(missing_ok=True)
+        (tmp_path / "run/loop").symlink_to(target)
+        for name in ("loop", "loop/a"):
+            with pytest.raises(LoxoError, match=r"leads out|cannot be used"):
+                inside(tmp_path / "run", name)
+    os.mkfifo(tmp_path / "run/pipe")
+    with pytest.raises(LoxoError, match="a pipe or a device"):
+        inside(tmp_path / "run", "pipe")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 200_000, '{"a":' * 200_000, "1" * 5000, "{", b"\xff\xfe\x00", "[" * 200_000 + "]" * 200_000]
+)
+def test_every_fault_of_json_is_a_value_error(content):
+    with pytest.raises(ValueError):
+        parse_json(content)

@@ -1,8 +1,13 @@
-"""Files: writing them completely or not at all, checksums, names that disks and tables can hold, walks of folders."""
+"""Files: writing them completely or not at all, checksums, names that disks and tables can hold, walks of folders.
+
+A name in a file that another person may have written is used as a path only through `inside`, and such JSON is read
+only with `parse_json`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
@@ -99,6 +104,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            draft.unlink(missing_ok=True)  # a link of this name would lead the writer to another file
             yield draft
             draft.replace(path)
             if _use_fsync.get():
@@ -241,8 +247,9 @@ def walk(
 
 
 def walk_files(folder: Path) -> Iterator[Path]:
-    """All files of `walk`, sorted by path. Faults are skipped."""
-    return iter(sorted(inside / name for inside, names in walk([folder]) for name in names or ()))
+    """All files of `walk`, sorted by path. Faults, pipes and devices are skipped."""
+    found = sorted(path / name for path, names in walk([folder]) for name in names or ())
+    return (path for path in found if path.is_file())
 
 
 def lock_file(handle: int) -> None:
@@ -259,3 +266,54 @@ def lock_file(handle: int) -> None:
         raise
     except OSError:  # a file server without locks
         return
+
+
+def leads_out(name: object) -> bool:
+    """Returns True unless `name` is a relative path that stays in its folder: no "..", drive letter or NUL.
+
+    A backslash counts as a separator on every system, because a folder may come from another one.
+    """
+    if not isinstance(name, str) or not name or "\0" in name:
+        return True
+    parts = re.split(r"[/\\]", name)
+    return not parts[0] or ".." in parts or re.match(r"[A-Za-z]:", name) is not None
+
+
+def inside(folder: str | Path, name: str) -> Path:
+    """The path of the file `name` in `folder`, for a name or a folder from another person.
+
+    Raises LoxoError when the path leads out of the folder (`leads_out`, or a symbolic link in the folder), or to
+    something that is neither a file nor a folder. The folder itself may be a link.
+    """
+    path = Path(folder, name) if not leads_out(name) else None
+    if path is None:
+        raise LoxoError(
+            f"{folder}: the name {name!r} in it leads out of this folder, so it is not used. Do not trust this folder, "
+            "or make it again."
+        )
+    try:
+        real = os.path.realpath(path)
+        if not Path(real).is_relative_to(os.path.realpath(folder)):
+            raise LoxoError(
+                f"{path}: a symbolic link leads out of {folder}, so it is not followed. Replace the link by the files "
+                "themselves."
+            )
+        mode = Path(real).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, ValueError) as error:  # a name that this system cannot hold
+        reason = getattr(error, "strerror", None) or error
+        raise LoxoError(
+            f"{folder}: the file {name!r} in it cannot be used ({reason}). Make the folder again."
+        ) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise LoxoError(f"{path}: this is a pipe or a device, not a file. Remove it.")
+    return path
+
+
+def parse_json(content: str | bytes) -> Any:
+    """json.loads for content from outside: every fault is a ValueError, also JSON that is nested too deeply."""
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None

@@ -173,6 +173,9 @@ def test_a_run_of_a_version_without_overlap_outputs_is_read(card, tmp_path):
     for decoding in record["parameters"]["decoding"].values():
         del decoding["overlap_threshold"]
     (run / "run.json").write_text(json.dumps(record))
+    journal = run / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '"parameters"' not in line))  # nor did its journal have any
     assert read_run_config(run)[0].rows == ("rumble", "gunshot")
     redecode(run, tmp_path / "again")
     assert (tmp_path / "again/events.csv").read_bytes() == (run / "events.csv").read_bytes()

@@ -1,5 +1,8 @@
 """OpenVINO against ONNX Runtime. test_openvino.py runs these cases in a process of their own."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from recordings import fixture_recording, sounds
@@ -54,3 +57,13 @@ def test_auto_chooses_openvino_and_the_description_names_it():
 def test_a_graph_that_openvino_rejects_is_one_sentence():
     with pytest.raises(LoxoError, match=r"^graph: OpenVINO does not accept this graph \([^\n]*\)\.$"):
         openvino.open_network(b"no graph", "graph", "float32")
+
+
+def test_openvino_sends_nothing_to_a_server():
+    """Its model converter would, when it is imported. It stays available to programs that import it themselves."""
+    code = (
+        "import sys; from loxo import load_engine; load_engine('default', runtime='openvino'); "
+        "assert 'openvino' in sys.modules and not [name for name in sys.modules if 'telemetry' in name]; "
+        "import importlib.util; assert importlib.util.find_spec('openvino.tools.ovc')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

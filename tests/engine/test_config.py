@@ -59,7 +59,7 @@ def test_a_former_field_name_is_no_parameter_of_a_preset():
         ({"frontend": "mel"}, "in_chans is 2, but the image of the front end 'mel' has 1 channel.*set in_chans to 1"),
         ({"depths": (2, 0, 3)}, "depths: 0 is too small; the minimum is 1"),
         ({"num_heads": (1, 0, 4)}, "num_heads: 0 is too small"),
-        ({"fine": 0, "fine_depth": 0}, "set fine above 0, or call_overlap to false"),
+        ({"fine": 0}, "set fine above 0, or call_overlap to false"),
         ({"classes": ()}, "at least one class"),
         ({"classes": ("rumble", "gunshot", "rumble")}, "'rumble' twice"),
         (

@@ -72,7 +72,6 @@ WRONG = [
     ("default", {"merges": ((2, 0), (2, 1))}, "^merges: 0 is too small"),
     ("default", {"depths": ()}, "^depths is empty"),
     ("default", {"attention_window": 7}, "^attention_window: a grid of .* cannot be cut into windows of 7"),
-    ("default", {"fine_depth": 2, "fine": 0, "call_overlap": False}, "^fine_depth needs a fine head"),
     ("elephants-4k", {"n_mels": 16}, r"^folds \(4\): the last stage has 2 rows"),
     ("elephants-4k", {"substeps": 3}, "^window_samples .* multiple of the 96 steps .*substeps give"),
     ("default", {"floor_quantile": 1.5}, "^floor_quantile: 1.5 is too large; the maximum is 1"),

@@ -2,7 +2,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from loxo import HTSAT, HTSATConfig, LoxoError, load_model, save_model
+from loxo import HTSAT, HTSATConfig, LoxoError, load_model, load_weights, save_model
 
 
 @pytest.fixture
@@ -37,6 +37,12 @@ def test_faults_are_told(model, tmp_path):
         torch.save({"weight": torch.zeros(2)}, checkpoint, _use_new_zipfile_serialization=zipped)
         with pytest.raises(LoxoError, match=r"checkpoint of PyTorch.* loxo convert \S+swin\.pth --out"):
             load_model(checkpoint)
+    deep = tmp_path / "deep.safetensors"
+    save_file({"weight": torch.zeros(2)}, deep, metadata={"loxo": "[" * 100_000})
+    with pytest.raises(LoxoError, match="nested too deeply"):
+        load_model(deep)
+    with pytest.raises(LoxoError, match="nested too deeply"):
+        load_weights(model, deep)
     path = tmp_path / "model.safetensors"
     save_model(model, path)
     cut = tmp_path / "cut.safetensors"

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loxo.errors import LoxoError
+from loxo.events.cells import original_cell, safe_cell
 from loxo.events.reader import read_events, read_tables
 from loxo.events.table import empty_events, events_frame
 from loxo.events.writers import WRITERS
@@ -179,3 +182,54 @@ def test_tables_and_folders_are_merged(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(LoxoError, match="contains no table"):
         read_tables([tmp_path / "empty"])
+
+
+RISKY = [
+    "=1+1",
+    "+1+1",
+    "-2+3",
+    "@SUM(1)",
+    "'=1",
+    "''=1",
+    '"=1"',
+    '"@x',
+    " =1",
+    "\uff1d1+1",
+    "=",
+    "-",
+    "-5",
+    "'quoted",
+    "- note",
+    "+x",
+]
+
+
+@given(st.text("=+-@'\" 1a\t\r\n\uff1d", max_size=6))
+def test_a_cell_starts_no_formula_and_is_read_back(text):
+    cell = safe_cell(text)
+    assert original_cell(cell) == text
+    bare = cell.lstrip(' "')
+    assert len(bare) < 2 or bare[0] not in "=+-@\t\r\uff1d" or is_number(cell)
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("format", ["raven", "csv", "audacity"])
+def test_labels_that_look_like_formulas_are_read_back_from_every_format(tmp_path, format):
+    rows = [
+        {"recording": "=cmd.wav", "start_s": float(k), "end_s": k + 0.5, "label": label.strip(), "score": 0.5}
+        for k, label in enumerate(RISKY)
+    ]
+    path = tmp_path / ("=cmd.wav" + WRITERS[format].suffix)
+    WRITERS[format].write(events_frame(rows), path)
+    events = read_events(path)
+    assert list(events["label"]) == [label.strip() for label in RISKY] and set(events["recording"]) == {"=cmd.wav"}
+    delimiter = "," if format == "csv" else "\t"
+    for row in csv.reader(path.read_text().splitlines(), delimiter=delimiter):
+        assert not any(cell[:1] in "=+-@" and len(cell) > 1 and not is_number(cell) for cell in row if cell)

@@ -274,3 +274,40 @@ def test_clips_need_few_bytes_of_a_long_recording_and_are_resumed(archive, tmp_p
     assert (second.recordings, second.resumed, second.problems) == (2, 1, [])
     assert archive.server.bytes_sent < 600_000
     assert len(read_raven(tmp_path / "cut" / "tables" / "one.txt")) == 3
+
+
+@pytest.mark.parametrize(
+    "end", ["..", "%2e%2e", "a%5c..%5cb.wav", "C%3ab.wav", "a%00b.wav", "fetch.json", "tables", "."]
+)
+def test_a_name_that_no_file_can_have_is_a_problem(serve, tmp_path, end):
+    server = serve()
+    one = table(tmp_path / "one.txt")
+    one.write_text(
+        f"Begin Time (s)\tEnd Time (s)\tBegin Path\n1\t2\t{server.url}/x/{end}\n1\t2\t{server.url}/gone.wav\n"
+    )
+    summary = fetch([one], tmp_path / "in/elp", bucket=server.url)
+    assert ["has no name that a file can have" in sentence for sentence in summary.problems] == [True]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["elp"]
+    assert all("/x/" not in path for _, path, _ in server.requests)
+
+
+def test_a_state_file_of_a_stranger_leads_to_no_other_file(archive, tmp_path):
+    one = table(tmp_path / "one.txt", (NAMES[0], 10, 3))
+    fetch([one], tmp_path / "elp", **archive.options)
+    state = tmp_path / "elp/fetch.json"
+    good = json.loads(state.read_text())
+    entry = good["files"][NAMES[0]]
+    for files in ({"../one.txt": entry}, {"/etc/passwd": entry}, {NAMES[0]: {}}, {NAMES[0]: 3}):
+        state.write_text(json.dumps({**good, "files": files}))
+        with pytest.raises(LoxoError, match="not a state file"):
+            fetch([one], tmp_path / "elp", **archive.options)
+    for content in ("[" * 200_000, "1" * 5000):
+        state.write_text(content)
+        with pytest.raises(LoxoError, match="not a state file"):
+            fetch([one], tmp_path / "elp", **archive.options)
+    state.write_text(json.dumps(good))
+    (tmp_path / "elp" / NAMES[0]).unlink()
+    (tmp_path / "elp" / NAMES[0]).symlink_to(tmp_path / "mine.wav")
+    with pytest.raises(LoxoError, match="a symbolic link leads out"):
+        fetch([one], tmp_path / "elp", **archive.options)
+    assert not (tmp_path / "mine.wav").exists()

@@ -10,6 +10,7 @@ from pages import assert_self_contained
 from report_runs import event, recording, season, write_run
 
 from loxo import cli
+from loxo.audio.roots import remember
 from loxo.errors import LoxoError
 from loxo.report.report import report
 from loxo.runs.read import Places, read_run
@@ -78,6 +79,8 @@ def test_recordings_on_a_web_server_are_read_by_range_and_an_unreachable_server_
     urls = [f"{server.url}/{name}", *gone]
     events = [event(url, 600.0 + start, score=start / 100) for url in urls for start in (20.0, 60.0)]
     run = write_run(tmp_path / "run", [recording(url, 1200 / 3600) for url in urls], events)
+    assert "no request was sent to it" in report(run, tmp_path / "page.html").page.read_text() and not server.requests
+    remember(urls)
     made = report(run, tmp_path / "page.html")
     text = made.page.read_text()
     assert f"· {name}" in text and server.bytes_sent < len(data) / 2
@@ -162,3 +165,14 @@ def test_the_command_writes_a_report_or_one_sentence_about_a_fault(tmp_path, mon
             raise SystemExit(0)
         captured = capsys.readouterr()
         assert (stopped.value.code or 0) == code and words in captured.out + captured.err
+
+
+def test_labels_of_a_stranger_start_no_formula_in_the_tables(tmp_path):
+    name, label = "=x_20200101_000000.wav", "=1+1"
+    run = write_run(tmp_path / "run", [recording(name)], [event(name, 1.0, label)])
+    assert "'=1+1" not in read_run(run).labels
+    report(run)
+    tables = list(run.glob("report.*.csv"))
+    assert len(tables) > 3
+    for path in tables:
+        assert not any(cell.startswith("=") for line in path.read_text().splitlines() for cell in line.split(",")), path

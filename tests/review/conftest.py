@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from fakerun import make_run
 
+from loxo.audio.roots import remember
+
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
-    return make_run(tmp_path_factory.mktemp("made"))
+    run = make_run(tmp_path_factory.mktemp("made"))
+    remember(run.parent.glob("recordings/*.wav"))  # as `loxo detect` does
+    return run
 
 
 @pytest.fixture

@@ -163,3 +163,9 @@ def test_features_that_are_not_finite_are_refused(tmp_path):
         writer.add("a", [0], [1], np.full((1, 2), np.nan, np.float32))
     with pytest.raises(LoxoError, match="not finite"):
         list(open_embeddings(tmp_path / "e.npz").blocks())
+
+
+def test_no_cell_of_a_csv_starts_a_formula(tmp_path):
+    with embedding_writer(tmp_path / "e.csv", SHA, labelled=True) as writer:
+        writer.add("=a.wav", [0], [1], np.zeros((1, 1), np.float32), "+call")
+    assert (tmp_path / "e.csv").read_text().splitlines()[1].startswith("'=a.wav,0.0,1.0,'+call,")

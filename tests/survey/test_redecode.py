@@ -1,6 +1,7 @@
 """Kept scores, and runs that are decoded from them again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_a_run_with_the_former_names_is_read_resumed_and_decoded_again(run, tmp_
     redecode(old, tmp_path / "again", threshold=0.2, formats=FORMATS)
     assert contents(tmp_path / "again")["events.csv"] == before["events.csv"]
     assert read_run(tmp_path / "again").parameters["window_overlap"] == parameters["window_overlap"]
-    with pytest.raises(LoxoError, match=r"window_overlap 0\.25 is now 0\.5"):
+    with pytest.raises(LoxoError, match=r"window_overlap 0\.125 is now 0\.5"):
         survey(card, "fake", old, keep_scores=True, window_overlap=0.5, **options)
     resumed = survey(card, "fake", old, keep_scores=True, **options)
     assert resumed.resumed == 3 and contents(old)["run.json"] == before["run.json"]
@@ -123,8 +124,13 @@ def test_scores_of_a_run_and_of_one_decoded_from_it(run, tmp_path):
     kept, same = read_scores(run, recording), read_scores(tmp_path / "again", recording)
     assert kept.labels == ("rumble", "gunshot") and kept.hop_s == STEP / RATE and kept.scores.shape == (2, 400)
     np.testing.assert_array_equal(kept.scores, same.scores)
-    again = redecode(tmp_path / "again", tmp_path / "third", threshold=0.2)  # from the scores it came from
+    again = redecode(tmp_path / "again", tmp_path / "third", threshold=0.2)
     assert again.recordings == 3
+    for name in ("again", "third"):  # without copies
+        assert (tmp_path / name / "scores/nn01_20200101_000000.npz").samefile(run / "scores/nn01_20200101_000000.npz")
+    shutil.rmtree(tmp_path / "third/scores")  # as earlier versions left it: the path in run.json is not followed
+    with pytest.raises(LoxoError, match=f"was decoded from the scores of {tmp_path / 'again'} and has none itself"):
+        redecode(tmp_path / "third", tmp_path / "fourth")
     with pytest.raises(LoxoError, match="no recording"):
         read_scores(run, "other.wav")
 

@@ -66,7 +66,7 @@ def test_only_windows_near_an_event_are_computed(card):
             return super().logits(windows)
 
     model = Counting()
-    score_events(probe(card / "0.wav"), model, [(30.0, 30.5)])
+    score_events(probe(card / "0.wav"), model, [(30.0, 30.5)], window_overlap=0.25)
     assert 2 <= model.windows <= 6
 
 
@@ -129,3 +129,13 @@ def test_recordings_of_one_name_are_distinguished_by_their_folders(card, tmp_pat
     table.write_text("Begin Time (s)\tEnd Time (s)\tBegin Path\n0\t0.5\tZ:\\all\\nn02\\a.wav\n0\t0.5\ta.wav\n")
     summary = score_table(table, FakeModel(), tmp_path / "out", recordings=[tmp_path / "nn01", tmp_path / "nn02"])
     assert summary.scored == 1 and "several recordings" in summary.problems[0]
+
+
+def test_a_server_that_only_a_table_names_gets_no_request(card, tmp_path, serve):
+    server = serve({"/0.wav": (card / "0.wav").read_bytes()})
+    table = tmp_path / "t.txt"
+    table.write_text(f"Begin Time (s)\tEnd Time (s)\tBegin Path\tNote\n0\t0.5\t{server.url}/0.wav\t=1+1\n")
+    summary = score_table(table, FakeModel(), tmp_path / "out")
+    assert summary.scored == 0 and "no request was sent to it" in summary.problems[0] and not server.requests
+    summary = score_table(table, FakeModel(), tmp_path / "out", recordings=[f"{server.url}/"])
+    assert summary.scored == 1 and "\t'=1+1\t" in (tmp_path / "out/t.txt").read_text()

@@ -147,7 +147,7 @@ def test_an_interrupted_run_resumes_to_the_same_bytes(card, tmp_path, error):
 def test_other_parameters_are_refused_and_named(card, tmp_path):
     survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.5)
     before = contents(tmp_path / "run")
-    with pytest.raises(LoxoError, match=r"threshold 0\.5 is now 0\.7; window_overlap 0\.25 is now 0\.5"):
+    with pytest.raises(LoxoError, match=r"threshold 0\.5 is now 0\.7; window_overlap 0\.125 is now 0\.5"):
         survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.7, window_overlap=0.5)
     assert contents(tmp_path / "run") == before
     survey([card], "fake", tmp_path / "run", load=FakeModel, threshold=0.5, batch_size=2)

@@ -95,6 +95,10 @@ def test_errors_name_the_key_the_value_and_the_expected_type(words, message):
     [
         ("iterations: 3\niterations: 4\n", "the key 'iterations' is given twice"),
         ("iterations: [3\n", "this is not YAML in line"),
+        ("iterations: " + "[" * 3000 + "]" * 3000, "it is nested too deeply"),
+        ("- " * 3000 + "a", "it is nested too deeply"),
+        ("iterations: " + "9" * 100_000, "this is not YAML (Exceeds the limit"),
+        ("seed: 2020-99-99\n", "this is not YAML (month must be"),
         ("- iterations\n", "not a list"),
         ("data:\n  tabels: [a]\n", "'data.tabels'; the nearest is 'data.tables'"),
     ],
@@ -150,3 +154,8 @@ def test_keys_of_earlier_run_folders_get_their_present_names():
     assert with_present_names(before) == expected
     present = config_to_dict(TrainingConfig())
     assert flatten(with_present_names(present)) == flatten(present)
+
+
+def test_a_config_stores_no_password_of_an_address():
+    config = read_config(words=["data.recordings=[http://user:hunter2@a.org/x/]", "data.tables=[t.txt]"])
+    assert config.data.recordings == ("http://a.org/x/",) and "hunter2" not in show_config(config)

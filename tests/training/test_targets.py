@@ -88,7 +88,7 @@ def test_hard_targets_equal_the_positive_frames_of_evaluation(first, length):
 
 
 def test_a_shot_shorter_than_a_step_has_a_target_with_the_default_edges():
-    coarse = HTSATConfig.preset("default", substeps=1, fine=0, fine_depth=0, call_overlap=False)
+    coarse = HTSATConfig.preset("default", substeps=1, fine=0, call_overlap=False)
     step = coarse.step_samples
     shot = [("gunshot", int(0.7 * step), int(1.3 * step))]
     assert frame_targets(shot, coarse.classes, 2, step, default_edges(coarse))[1].min() > 0.5

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loxo.audio.remote import StorageError
 from loxo.audio.storage import WILDCARD, glob_to_regex, is_url, list_names, read_bytes
+from loxo.audio.urls import hide_secrets, public_url
 from loxo.errors import with_path
 from loxo.files import escape, walk
 
@@ -17,6 +18,11 @@ COMPRESSED_SUFFIXES = (".flac", ".ogg", ".oga", ".opus", ".mp3")
 FOREIGN_SUFFIXES = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".amr", ".3gp", ".wv", ".ape", ".ac3")  # PyAV
 SUFFIXES = WAVE_SUFFIXES + COMPRESSED_SUFFIXES + FOREIGN_SUFFIXES
 LIST_SUFFIXES = (".txt", ".lst")
+
+DIFFERENT_QUERY = (
+    "this address was given twice, with different fields that are not stored, such as signatures. Only one of the two "
+    "was used. Give each recording once."
+)
 
 RecordingPath = Path | str  # Path: a local file, str: a URL
 Problem = tuple[RecordingPath, str]
@@ -38,9 +44,13 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[RecordingPath], l
     folders: dict[str, Path] = {}
     urls: dict[str, None] = {}
     problems: list[Problem] = []
+    requested: dict[str, str] = {}  # URLs with their secrets
 
     for path in _expand(paths, problems):
         if isinstance(path, str):
+            given, path = path, hide_secrets(path)
+            if requested.setdefault(path, given) != given:
+                problems.append((path, f"{path}: {DIFFERENT_QUERY}"))
             _find_urls(path, urls, problems)
         elif path.is_dir():
             folders.setdefault(os.path.abspath(path), path)  # noqa: PTH100 (links are not followed)
@@ -92,7 +102,7 @@ def _expand(paths: Iterable[str | Path], problems: list[Problem], listed: bool =
             try:
                 yield from _expand(_read_list(path), problems, listed=True)
             except StorageError as error:
-                problems.append((path, str(error)))
+                problems.append((public_url(str(path)), str(error)))
         elif is_url(path):
             yield str(path)
         elif WILDCARD.search(str(path)) and not Path(path).exists():

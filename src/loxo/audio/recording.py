@@ -42,6 +42,7 @@ from loxo.audio.ogg import read_ogg
 from loxo.audio.remote import Info, StorageError
 from loxo.audio.sizes import check_size
 from loxo.audio.storage import RangeFile, is_url, open_binary
+from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
 
 BYTES_PER_SAMPLE = {
@@ -129,7 +130,7 @@ class Recording:
 
 def probe(path: str | Path) -> Recording:
     """Reads the header of a recording. Raises RecordingError if the file is missing, empty or not readable as audio."""
-    path = str(path) if is_url(path) else Path(path)
+    path = hide_secrets(str(path)) if is_url(path) else Path(path)
     if isinstance(path, Path) and path.is_dir():
         raise RecordingError(f"{path}: this is a folder, not a recording. Give a recording in it.")
     if isinstance(path, Path) and path.exists() and not path.is_file():  # opening it may wait for ever

@@ -19,6 +19,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, TypeVar
 
+from loxo.audio.urls import without_secrets
 from loxo.errors import LoxoError
 
 ATTEMPTS = 8
@@ -137,8 +138,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 def error_text(error: BaseException) -> str:
-    """Returns the message of an error in one line of at most 200 characters, or else its type."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    """Returns the message of an error in one line of at most 200 characters, or else its type; no secrets of URLs."""
+    return " ".join(without_secrets(str(error)).split())[:200] or type(error).__name__
 
 
 def check_length(got: int, declared: int) -> None:

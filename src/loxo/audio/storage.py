@@ -4,6 +4,8 @@ Local paths are used directly. Objects are read by byte range, with a few blocks
 recording therefore needs little more than its own bytes. If a server does not support byte ranges, the whole object is
 copied once into a temporary file. Files and objects are written completely or not at all.
 
+All functions accept URLs with secrets. Messages contain the public URL only (see urls.py).
+
 URLs need the extra `s3`; without it they raise StorageError with the command that installs it. All errors are
 StorageError (see remote.py), for local files too.
 """
@@ -22,9 +24,11 @@ from urllib.parse import unquote, urlsplit
 
 from loxo.audio.filenames import base_name
 from loxo.audio.remote import Info, StorageError, Store
+from loxo.audio.urls import PathOrUrl as PathOrUrl
+from loxo.audio.urls import hide_secrets, public_url
+from loxo.audio.urls import is_url as is_url
 from loxo.files import write_atomically
 
-SCHEMES = ("s3://", "https://", "http://")
 FIRST_BLOCK_BYTES = 64 << 10  # first request, which contains the header; blocks start at multiples of this
 FIRST_BLOCKS_KEPT = 256  # number of objects whose first block is cached, because recordings are opened repeatedly
 MAX_BLOCK_BYTES = 4 << 20  # block length doubles up to this while a file is read in sequence
@@ -32,13 +36,7 @@ CACHE_BYTES = 3 * MAX_BLOCK_BYTES  # cache size of one open file
 COPIES_KEPT = 2  # number of temporary copies of objects from servers without byte ranges
 WILDCARD = re.compile(r"[*?\[]")
 
-PathOrUrl = str | os.PathLike[str]
 T = TypeVar("T")
-
-
-def is_url(path: PathOrUrl) -> bool:
-    """Returns True if a path is a URL with a supported scheme."""
-    return isinstance(path, str) and path.lower().startswith(SCHEMES)
 
 
 def basename(path: PathOrUrl) -> str:
@@ -68,7 +66,7 @@ def get_store(url: str) -> Store:
         return WebStore()
     except ImportError as error:
         raise StorageError(
-            f"{url}: this needs packages that are not installed ({error.name}). Install them with "
+            f"{public_url(url)}: this needs packages that are not installed ({error.name}). Install them with "
             "pip install 'loxo[s3]'"
         ) from error
 
@@ -76,7 +74,8 @@ def get_store(url: str) -> Store:
 def info(path: PathOrUrl) -> Info:
     """Requests size and version of a file or object. Raises StorageError (`missing` if it does not exist)."""
     if is_url(path):
-        return get_store(str(path)).info(str(path))
+        url = hide_secrets(str(path))
+        return get_store(url).info(url)
     try:
         stat = Path(path).stat()
     except OSError as error:
@@ -90,7 +89,7 @@ def size_and_version(path: PathOrUrl) -> tuple[int, str]:
     The version is a file's modification time in nanoseconds, or an object's ETag. For objects that this process has
     listed, the values of the listing are returned without a request. Raises StorageError as info does.
     """
-    known = _LISTED_INFO.get(str(path)) or info(path)
+    known = _LISTED_INFO.get(public_url(str(path))) or info(path)
     return known.size, known.version
 
 
@@ -116,8 +115,9 @@ def read_bytes(path: PathOrUrl) -> bytes:
 def write_bytes(path: PathOrUrl, data: bytes) -> None:
     """Writes a file or an S3 object, completely or not at all."""
     if is_url(path):
-        get_store(str(path)).put(str(path), data)
-        _LISTED_INFO.pop(str(path), None)
+        url = hide_secrets(str(path))
+        get_store(url).put(url, data)
+        _LISTED_INFO.pop(url, None)
     else:
         write_atomically(os.fspath(path), data)
 
@@ -125,8 +125,9 @@ def write_bytes(path: PathOrUrl, data: bytes) -> None:
 def remove(path: PathOrUrl) -> None:
     """Removes a file or an S3 object, if it exists."""
     if is_url(path):
-        get_store(str(path)).delete(str(path))
-        _LISTED_INFO.pop(str(path), None)
+        url = hide_secrets(str(path))
+        get_store(url).delete(url)
+        _LISTED_INFO.pop(url, None)
         return
     try:
         Path(path).unlink(missing_ok=True)
@@ -140,6 +141,7 @@ def list_names(prefix: str) -> list[str]:
     `prefix` is the URL of the folder, or a pattern: `*` and `?` match characters other than "/", `**` any characters.
     A web server must provide index pages.
     """
+    prefix = hide_secrets(prefix)
     wild = WILDCARD.search(prefix) if prefix.startswith("s3://") else re.search(r"[*\[]", prefix)
     folder = prefix[: wild.start()].rpartition("/")[0] + "/" if wild else prefix.rstrip("/") + "/"
     pattern = glob_to_regex(prefix) if wild else None
@@ -196,7 +198,7 @@ class RangeFile(io.RawIOBase):
 
     def __init__(self, url: str, known: Info | None = None, expected_bytes: int = 0) -> None:
         super().__init__()
-        self.url = url
+        self.url = url = hide_secrets(url)
         self._store = get_store(url)
         self._blocks: list[tuple[int, bytes]] = []  # offset and content; the most recently used block is last
         self._position = 0

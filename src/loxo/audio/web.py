@@ -25,6 +25,7 @@ from loxo.audio.remote import (
     retries_exhausted,
     unexpected_error,
 )
+from loxo.audio.urls import hide_secrets, request_url
 
 MAX_DEPTH = 30  # of folders on a server: deeper ones are a link that forms a loop
 
@@ -94,6 +95,7 @@ class WebStore:
                     "link may lead back to its own folder. Give the addresses of the recordings in a list."
                 )
             for link in self._links(folder):
+                link = hide_secrets(link)
                 if not link.startswith(prefix) or link in seen:
                     continue
                 seen.add(link)
@@ -124,7 +126,9 @@ class WebStore:
     async def _request(self, url: str, method: str, headers: dict[str, str] | None = None) -> Any:
         session = await self.web.set_session()
         headers = {"Accept-Encoding": "identity", **(headers or {})}
-        return await session.request(method, self.web.encode_url(url), headers=headers, allow_redirects=True)
+        return await session.request(
+            method, self.web.encode_url(request_url(url)), headers=headers, allow_redirects=True
+        )
 
     def _call(self, url: str, action: Call[T]) -> T:
         return call_with_retries(action, self.web.loop, lambda error: _web_error(url, error))

@@ -76,6 +76,12 @@ def decode(
         str | None,
         typer.Option(help="Events less than this many seconds apart are merged.", rich_help_panel=DECODING),
     ] = None,
+    recordings: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or server of the recordings, if this computer does not know it. New events are measured.",
+        ),
+    ] = None,
     format: Format = "raven",
     name_pattern: NamePattern = None,
     time_zone: TimeZone = None,
@@ -116,6 +122,7 @@ def decode(
             threshold=chosen,
             changes=changes,
             formats=format,
+            recordings=recordings,
             names=Names(name_pattern, time_zone) if name_pattern or time_zone else None,
             work=work,
             on_progress=on_progress,

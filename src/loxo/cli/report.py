@@ -28,7 +28,10 @@ def report(
         str | None,
         typer.Option(help="Time zone of the recorders' clocks, if different from --time-zone, such as UTC or +02:00."),
     ] = None,
-    recordings: Annotated[Path | None, typer.Option(help="Folder to search for recordings that were moved.")] = None,
+    recordings: Annotated[
+        str | None,
+        typer.Option(help="Folder to search for recordings that were moved, or the address of a server that has them."),
+    ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for all figures as SVG and PNG.")] = None,
 ) -> None:
     """Summarise a run: effort, rates, activity by date and hour, events to check. Or compare two runs.

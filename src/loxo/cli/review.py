@@ -24,7 +24,10 @@ def review(
         str,
         typer.Option(help="Address of the server. With an address other than loopback, other computers have access."),
     ] = ("127.0.0.1"),
-    recordings: Annotated[Path | None, typer.Option(help="Folder to search for recordings that were moved.")] = None,
+    recordings: Annotated[
+        str | None,
+        typer.Option(help="Folder to search for recordings that were moved, or the address of a server that has them."),
+    ] = None,
     reviewer: Annotated[str | None, typer.Option(help="Your name in the decision log; default: the account name.")] = (
         None
     ),

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from loxo.audio.storage import is_url
+from loxo.audio.urls import hide_secrets, is_url
 from loxo.errors import LoxoError
 
 ARRAY = "array"  # the name of a recording that has no file
@@ -33,7 +33,7 @@ def as_file(recording: str | Path | NDArray[Any], sample_rate: int | None) -> It
             yield _write_array(recording, sample_rate, Path(folder))
     else:
         _check_path(recording, sample_rate)
-        yield recording
+        yield hide_secrets(recording) if isinstance(recording, str) else recording
 
 
 def _check_path(recording: Any, sample_rate: Any) -> None:

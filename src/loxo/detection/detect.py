@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from loxo.audio.channels import MIX, Channel, channel_note, channel_rows, parse_channel, searched_channels
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.recording import Recording, probe
+from loxo.audio.urls import public_url
 from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.decode import decode_rows
 from loxo.detection.frequency import measure
@@ -106,10 +107,11 @@ def conclude(
     channel: Channel = MIX,
     names: Names = USUAL_NAMES,
 ) -> Analysis:
-    """The events of a recording from the frame scores of its channels. `path` is its name as given.
+    """The events of a recording from the frame scores of its channels. `path` is its name; a URL loses its secrets.
 
     The scores are rounded as they are stored, so that decoding kept scores again gives the same events.
     """
+    path = public_url(os.fspath(path))
     scores = rounded(joined.scores)
     channels = searched_channels(path, recording.channels, channel)
     events: list[dict[str, Any]] = []
@@ -118,7 +120,7 @@ def conclude(
         found = decode_rows(of_channel, config, threshold=threshold, total_samples=joined.samples)
         found, unmeasured = measure(found, recording, config, joined.samples, index)
         number = {} if index is None else {CHANNEL: index + 1}
-        events += [{"recording": escape(os.fspath(path)), **event, **number} for event in found]
+        events += [{"recording": escape(path), **event, **number} for event in found]
         notes.append(unmeasured)
     if joined.zeroed:
         notes.append(f"{path}: samples that were not finite, or far beyond the level of all others, became silence.")

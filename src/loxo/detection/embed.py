@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import Recording, RecordingError, probe, stream
+from loxo.audio.urls import public_url
 from loxo.detection.arrays import ARRAY, as_file
 from loxo.detection.shards import make_grid
 from loxo.engine.engine import Engine, LongInput, as_engine
@@ -61,7 +62,7 @@ def embed(
             start, end = np.array(events, float).reshape(-1, 2).T
             features = embed_events(source, engine, events)
     table = pd.DataFrame(features, columns=feature_names(features.shape[1]))
-    name = ARRAY if isinstance(recording, np.ndarray) else escape(str(recording))
+    name = ARRAY if isinstance(recording, np.ndarray) else escape(public_url(str(recording)))
     table.insert(0, "recording", pd.Series([name] * len(table), dtype="object"))
     table.insert(1, "start_s", start)
     table.insert(2, "end_s", end)

@@ -81,7 +81,7 @@ class HTSATConfig(ModelConfig):
     fine: int = key(
         0, "channels of a second head, which reads the output of the stem's first layer at each step; 0: none", min=0
     )
-    fine_depth: int = key(0, "layers of that head that also read the neighbouring steps", min=0)
+    fine_depth: int = key(0, "layers of the second head that read the neighbouring steps; unused without it", min=0)
     call_overlap: bool = key(
         False, "a third head, on the second: for each class, the probability that two of its calls overlap"
     )
@@ -126,8 +126,6 @@ class HTSATConfig(ModelConfig):
                 f"folds. This config has {self.steps} steps for {self.image_size[1]} frames, {len(self.stem)} layers "
                 f"in the stem, and folds = {self.folds}. Set fine to 0, or change substeps."
             )
-        if self.fine_depth and not self.fine:
-            raise LoxoError("fine_depth needs a fine head: set fine above 0, or fine_depth to 0.")
         if self.call_overlap and not self.fine:
             raise LoxoError(
                 "call_overlap needs the features of a fine head: set fine above 0, or call_overlap to false."

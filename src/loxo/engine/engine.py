@@ -128,9 +128,7 @@ def load_engine(
     model = read_model_file(path)
     chosen = choose_runtime(runtime, device, model)
     with gc_paused():  # PyTorch and OpenVINO are large packages
-        module = import_module(MODULES[chosen])
-        import_module(chosen)
-    engine: Engine = module.open_engine(model, device)
+        engine: Engine = import_module(MODULES[chosen]).open_engine(model, device)
     if start and isinstance(engine, GraphEngine):
         _ = engine.network
     return engine

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
 
 NUMBER = re.compile(r"[-+]?(\d+([.]\d*)?|[.]\d+)([eE][-+]?\d+)?")  # YAML reads 1e-3 as text
@@ -183,7 +184,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _type_error(name, value, kind)
-    return value
+    return hide_secrets(value) if isinstance(value, str) else value  # configs are stored
 
 
 def _type_error(name: str, value: Any, kind: Any) -> LoxoError:

@@ -30,6 +30,7 @@ from loxo.engine.model_file import ModelFile
 from loxo.engine.operators import FLOAT, INT64, ITEM_BYTES, MAX_ELEMENTS, Tensor, require
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
+from loxo.files import parse_json
 
 ENTRY, FORMAT = "loxo", 1
 MAX_RATIO, MAX_REST = 4, 1 << 24  # bytes of a graph file: MAX_RATIO times those of the model file, and MAX_REST more
@@ -175,11 +176,11 @@ def _metadata(body: bytes, weights_sha256: str) -> bytes:
 def _check_seal(content: bytes, message: Any) -> str:
     try:
         (entry,) = message.metadata_props
-        sealed = json.loads(entry.value)
+        sealed = parse_json(entry.value)
         size, weights = sealed["body_bytes"], sealed["weights_sha256"]
         if type(size) is not int or type(weights) is not str:
             raise TypeError(size)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError("it does not name its weights, so it was not made by `loxo export`") from error
     if not 0 <= size <= len(content) or content[size:] != _metadata(content[:size], weights):
         raise ValueError("its checksum is wrong, so it is damaged")

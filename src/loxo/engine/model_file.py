@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from loxo.engine.architectures import config_from_dict
 from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
-from loxo.files import write_atomically
+from loxo.files import parse_json, write_atomically
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"
@@ -96,7 +96,7 @@ def read_model_file(name_or_path: str | Path) -> ModelFile:
             f"are converted by {CONVERT.format(path)}."
         )
     try:
-        header = json.loads(metadata[HEADER])
+        header = parse_json(metadata[HEADER])
         config, provenance = config_from_dict(header["config"]), header.get("provenance", {})
     except (ValueError, KeyError, TypeError, AttributeError, LoxoError) as error:
         raise LoxoError(f"{path}: the config in its header cannot be read ({error!r}).") from error
@@ -127,6 +127,6 @@ def _split(path: Path) -> tuple[dict[str, Any], bytes]:
     """The table of tensors and the data of a safetensors file that safe_open has accepted."""
     content = path.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
-    tensors: dict[str, Any] = json.loads(content[8 : 8 + length])
+    tensors: dict[str, Any] = parse_json(content[8 : 8 + length])
     tensors.pop("__metadata__", None)
     return tensors, content[8 + length :]

@@ -20,6 +20,7 @@ def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
     """An engine that opens its network when it is used first. Raises LoxoError when the graph cannot be read."""
     import onnxruntime
 
+    onnxruntime.disable_telemetry_events()  # of the builds for Windows; the others have none
     graph = read_graph(model)
     precision = precision_of(graph, "float32")
     version = {"runtime": "onnxruntime", "precision": precision, "onnxruntime": onnxruntime.__version__}

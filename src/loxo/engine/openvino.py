@@ -2,12 +2,16 @@
 
 On a CPU that multiplies bfloat16 in hardware its products are computed in bfloat16, elsewhere in float32. The network
 is compiled anew in each process: that takes 0.3 s, as long as reading a compiled one from a cache.
+
+OpenVINO's model converter is not imported: on import it sends usage statistics to a server, from a forked process.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +26,24 @@ Floats = NDArray[np.float32]
 HINTS = {"bfloat16": "bf16", "float32": "f32"}
 
 
+def import_openvino() -> Any:
+    """The module openvino. Its converter stays out, unless the program has imported it before. Raises ImportError."""
+    without = "openvino.tools.ovc"
+    if without in sys.modules:
+        import openvino
+
+        return openvino
+    sys.modules[without] = None  # type: ignore[assignment]  # an import of it fails, which openvino allows for
+    try:
+        import openvino
+    finally:
+        del sys.modules[without]
+    return openvino
+
+
 def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
     """An engine that opens its network when it is used first. Raises LoxoError when the graph cannot be read."""
-    import openvino
-
+    openvino = import_openvino()
     precision, graph = fastest_precision(), read_graph(model)
     version = openvino.__version__.partition("-")[0]
     description = {"runtime": "openvino", "precision": precision_of(graph, precision), "openvino": version}
@@ -34,16 +52,14 @@ def open_engine(model: ModelFile, device: str = "cpu") -> GraphEngine:
 
 def fastest_precision() -> str:
     """ "bfloat16" where the CPU multiplies it in hardware (AVX512-BF16 or AMX), else "float32"."""
-    import openvino
-
+    openvino = import_openvino()
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bfloat16" if "BF16" in capabilities else "float32"
 
 
 def open_network(graph: bytes, name: str, precision: str) -> Network:
     """The network of a checked graph. Raises LoxoError, with the graph's name, when OpenVINO does not accept it."""
-    import openvino
-
+    openvino = import_openvino()
     options = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
     options["ENABLE_CPU_PINNING"] = False  # with pinning, all processes of a run would use the same core
     core = openvino.Core()

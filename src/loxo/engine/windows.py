@@ -14,9 +14,9 @@ from functools import cache
 from loxo.errors import LoxoError
 
 GROUP = 4  # windows in one batch on a CPU; larger batches were not measurably faster on one core
-# Overlap of windows in detection, as a fraction of a window. On simulated hours its average precision was 0.004-0.016
-# below that of an overlap of 0.5, for two thirds of the computation.
-WINDOW_OVERLAP = 0.25
+# Overlap of windows in detection, as a fraction of a window. On simulated hours the average precision of the bundled
+# weights is within 0.004 of that with 0.25, for 0.86 of the computation (docs/experiments.md, E38).
+WINDOW_OVERLAP = 0.125
 
 
 @cache

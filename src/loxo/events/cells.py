@@ -42,6 +42,8 @@ COLUMN_NAMES = {
     "marginal": ("marginal", "marginals"),
     "notes": ("notes", "note", "comments", "comment", "tag1", "tag2", "tag3", "tags"),
 }
+# Spreadsheets remove quotes, and some of them spaces. The last four letters are full-width =, +, - and @.
+_FORMULA = re.compile("[\\s'\"]*[=+\\-@\\t\\r\\n\uff1d\uff0b\uff0d\uff20].", re.DOTALL)
 UNITS = ("s", "sec", "secs", "second", "seconds", "hz")
 
 
@@ -149,7 +151,7 @@ def split_rows(path: Path, text: str, delimiter: str) -> list[tuple[int, list[st
 
 def _split_tabs(text: str) -> list[tuple[int, list[str]]]:
     return [
-        (number, [_unquote(cell) for cell in line.split("\t")])
+        (number, [original_cell(_unquote(cell)) for cell in line.split("\t")])
         for number, line in enumerate(text.split("\n"), 1)
         if line.strip()
     ]
@@ -157,8 +159,9 @@ def _split_tabs(text: str) -> list[tuple[int, list[str]]]:
 
 def _split_csv(path: Path, text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    rows = ([cell.strip() for cell in row] for row in reader)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        lines = [(reader.line_num, list(map(original_cell, row))) for row in rows if any(row)]
     except csv.Error as error:
         raise LoxoError(
             f"{path}, line {reader.line_num}: this is not a line of a table ({error}). Correct it."
@@ -174,6 +177,25 @@ def _unquote(cell: str) -> str:
     if len(cell) >= 2 and cell[0] == cell[-1] == '"':
         return cell[1:-1].replace('""', '"').strip()
     return cell
+
+
+def safe_cell(text: str) -> str:
+    """The text of a cell that no spreadsheet reads as a formula: an apostrophe is put before =, +, -, @, TAB and CR.
+
+    Numbers are unchanged. `original_cell` removes the apostrophe: every reader of tables applies it.
+    """
+    if not _FORMULA.match(text):
+        return text
+    try:
+        float(text)
+        return text
+    except ValueError:
+        return "'" + text
+
+
+def original_cell(text: str) -> str:
+    """The text that safe_cell was given."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text[1:]) else text
 
 
 def normalise_header(header: str) -> str:

@@ -13,7 +13,6 @@ Names of recordings are written with loxo.files.escape, as in all tables.
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +25,10 @@ from typing import IO, Any, Protocol, Self
 from loxo.audio.channels import MIX
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
+from loxo.events.cells import safe_cell
 from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import CHANNEL, COLUMNS
+from loxo.events.writers import write_csv_rows
 from loxo.files import atomic_file, atomic_path, escape
 
 EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording, then the channel if it has one
@@ -103,7 +104,7 @@ class RavenRun(_TextFiles):
                 *(cells[LABEL], cells[LABEL], cells[SCORE], path, f"{float(cells[START]):.6f}"),
                 escape(base_name(recording.path)),
             )
-            table.write("\t".join(row) + "\n")
+            table.write("\t".join(map(safe_cell, row)) + "\n")
         self.before_ns += round(recording.seconds * 1e9)
 
 
@@ -117,11 +118,10 @@ class CsvRun(_TextFiles):
         self.header = (*COLUMNS, CHANNEL) if channels else COLUMNS
 
     def begin(self) -> None:
-        self.csv = csv.writer(self.files[0], lineterminator="\n")
-        self.csv.writerow(self.header)
+        write_csv_rows(self.files[0], [self.header])
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
-        self.csv.writerows([escape(recording.recording), *cells] for cells in events)
+        write_csv_rows(self.files[0], ([escape(recording.recording), *cells] for cells in events))
 
 
 class KaleidoscopeRun(_TextFiles):
@@ -130,8 +130,7 @@ class KaleidoscopeRun(_TextFiles):
     names = ("kaleidoscope.csv",)
 
     def begin(self) -> None:
-        self.csv = csv.writer(self.files[0], lineterminator="\n")
-        self.csv.writerow(KALEIDOSCOPE_HEADER)
+        write_csv_rows(self.files[0], [KALEIDOSCOPE_HEADER])
 
     def add(self, recording: AnalysedRecording, events: Iterable[EventCells]) -> None:
         name = base_name(recording.path)
@@ -141,12 +140,11 @@ class KaleidoscopeRun(_TextFiles):
             time = datetime.fromisoformat(cells[TIME]) if cells[TIME] else None
             clock = (f"{time:%Y-%m-%d}", f"{time:%H:%M:%S}", f"{time:%H}") if time else ("", "", "")
             duration = f"{float(cells[END]) - float(cells[START]):.6f}"
-            self.csv.writerow(
-                (
-                    *(folder, "", name, str(int(_channel(cells)) - 1), f"{float(cells[START]):.6f}", duration, *clock),
-                    *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
-                )
+            row = (
+                *(folder, "", name, str(int(_channel(cells)) - 1), f"{float(cells[START]):.6f}", duration, *clock),
+                *(cells[LOW], cells[HIGH], cells[LABEL], cells[SCORE], ""),
             )
+            write_csv_rows(self.files[0], [row])
 
 
 class ParquetRun:

@@ -10,8 +10,9 @@ Read tables may have columns in any order and case, duplicate or blank. Encoding
 any line ends and with Windows paths (`cells.py`). A file offset is used before a begin time, because begin times are
 cumulative over the recordings of a table. The rows of one selection in several views or channels are one event. Rows
 that mark a recording without calls (`DUMMY_NoEles`, BirdNET's `nocall`) are not events; their recordings are listed in
-`events.attrs["without_events"]`. No row is dropped silently: a row without a valid position raises LoxoError with its
-line number, or is reported in `events.attrs["problems"]` (`rows.py`).
+`events.attrs["without_events"]`. Text that a spreadsheet would read as a formula is written with an apostrophe before
+it, which reading removes (`cells.safe_cell`). No row is dropped silently: a row without a valid position raises
+LoxoError with its line number, or is reported in `events.attrs["problems"]` (`rows.py`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
-from loxo.events.cells import first_line, parse_table, read_text
+from loxo.events.cells import first_line, parse_table, read_text, safe_cell
 from loxo.events.rows import events_from_table
 from loxo.events.table import check_events, sort_events
 from loxo.files import escape, write_atomically
@@ -97,7 +98,7 @@ def write_raven_rows(
             base_name(recording),
         ]
         cells += [_format_cell(row[column]) for column in extra]
-        lines.append("\t".join(map(escape, cells)))
+        lines.append("\t".join(safe_cell(escape(cell)) for cell in cells))
     write_atomically(path, ("\n".join(lines) + "\n").encode())
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
+from loxo.events.cells import ParsedTable, detect_delimiter, first_line, original_cell, parse_table, read_text
 from loxo.events.numbers import to_number
 from loxo.events.rows import events_from_table
 from loxo.events.table import events_frame
@@ -129,7 +129,7 @@ def _audacity(path: Path, text: str, recording: str) -> ParsedTable:
     """Parses a label track. A line that starts with a backslash contains the frequencies of the previous label."""
     rows: list[tuple[int, list[str]]] = []
     for number, line in enumerate(text.split("\n"), 1):
-        cells = [cell.strip() for cell in line.split("\t")]
+        cells = [original_cell(cell.strip()) for cell in line.split("\t")]
         if cells[0] == "\\" and rows:
             rows[-1][1][4:6] = [*cells[1:3], "", ""][:2]
         elif line.strip():

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name, parse_name
+from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
 from loxo.events.cells import ParsedTable, normalise_header
 from loxo.events.numbers import ColumnNumbers, decimal_sign, has_two_readings, to_number
@@ -160,7 +161,7 @@ def events_from_table(
 
 def _recording(table: ParsedTable, cells: list[str]) -> str:
     name, folder = table.text(cells, "recording"), table.text(cells, "folder")
-    return f"{folder}/{name}" if folder and name and base_name(name) == name else name
+    return hide_secrets(f"{folder}/{name}" if folder and name and base_name(name) == name else name)
 
 
 def _parse_number(numbers: ColumnNumbers, cells: list[str], field: str) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from loxo.events.cells import safe_cell
 from loxo.events.raven import write_raven_rows
 from loxo.events.table import CHANNEL, COLUMNS, check_events, sort_events
 from loxo.files import atomic_file, escape, write_atomically
@@ -58,8 +59,8 @@ class AudacityWriter(Writer):
     suffix = ".labels.txt"
 
     def write_rows(self, rows: Sequence[Row], path: str | Path) -> None:
-        cells = [(row["start_s"], row["end_s"], escape(row["label"]), row["score"]) for row in rows]
-        lines = [f"{start:.6f}\t{end:.6f}\t{label} {score:.2f}\n" for start, end, label, score in cells]
+        cells = [(row["start_s"], row["end_s"], f"{escape(row['label'])} {row['score']:.2f}") for row in rows]
+        lines = [f"{start:.6f}\t{end:.6f}\t{safe_cell(text)}\n" for start, end, text in cells]
         write_atomically(path, "".join(lines).encode())
 
 
@@ -75,10 +76,10 @@ def csv_row(event: Mapping[Any, Any]) -> list[str]:
 
 
 def write_csv_rows(file: IO[str], rows: Iterable[Iterable[str]]) -> None:
-    """Writes rows of cells to an open CSV file, with line feeds as line ends."""
+    """Writes rows of cells to an open CSV file, with line feeds as line ends. No cell starts a formula (safe_cell)."""
     import csv
 
-    csv.writer(file, lineterminator="\n").writerows(rows)
+    csv.writer(file, lineterminator="\n").writerows(map(safe_cell, row) for row in rows)
 
 
 def _csv_cell(value: Any) -> str:

@@ -14,7 +14,7 @@ from loxo.audio.filenames import parse_name
 from loxo.audio.recording import Recording, RecordingError, open_decoder, probe
 from loxo.audio.remote import Info
 from loxo.fetch.download import disk_errors, disk_full, sha256_of
-from loxo.files import atomic_path
+from loxo.files import atomic_path, inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def fetch_clips(
         frames = min(round(end * rate), recording.frames) - start * rate
         if frames <= 0:
             continue
-        path = folder / name
+        path = inside(folder, name)
         _cut(recording, start * rate, frames, path)
         entries[name] = {
             "size": path.stat().st_size,
@@ -142,7 +142,7 @@ def write_tables(
             )
         stems[path.stem] = stems.get(path.stem, 0) + 1
         number = f"-{stems[path.stem]}" if stems[path.stem] > 1 else ""
-        target = folder / "tables" / f"{path.stem}{number}.txt"
+        target = inside(folder, f"tables/{path.stem}{number}.txt")
         kept = {column: header for column, header in EXTRA_COLUMNS.items() if column in events.columns}
         table = events.iloc[:0] if not rows else _frame(rows, events)
         durations = {str((folder / name).absolute()): entry["duration_s"] for name, entry in sorted(files.items())}

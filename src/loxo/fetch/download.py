@@ -17,6 +17,7 @@ from typing import IO
 from loxo.audio.remote import Info, StorageError
 from loxo.audio.storage import get_store
 from loxo.errors import LoxoError
+from loxo.files import inside
 
 CHUNK_BYTES = 8 << 20  # length of one request; an interruption loses at most this
 
@@ -28,7 +29,8 @@ def download(url: str, target: Path, known: Info, on_bytes: Callable[[int], None
     called with the number of received bytes, including those of an earlier attempt. Raises StorageError for errors of
     the storage, and LoxoError if the disk is full or cannot be written.
     """
-    part = target.with_name(f".{target.name}.{hashlib.sha256(known.version.encode()).hexdigest()[:12]}.part")
+    version = hashlib.sha256(known.version.encode()).hexdigest()[:12]
+    part = inside(target.parent, f".{target.name}.{version}.part")
     with disk_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         for old in target.parent.glob(f".{_escape(target.name)}.*.part"):

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from loxo.audio.remote import Info, StorageError
 from loxo.errors import LoxoError
 from loxo.fetch.download import disk_errors, download, sha256_of
 from loxo.fetch.requested import RequestedRecording
-from loxo.files import write_atomically
+from loxo.files import inside, leads_out, parse_json, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +96,7 @@ def fetch(
         raise LoxoError(f"The margin around events is {margin_s:g} s, but it must not be negative. Give 0 or more.")
     if not storage.is_url(bucket):
         raise LoxoError(f"{bucket}: this is not an archive. Give an s3:// or https:// address, such as {ELP_BUCKET}.")
+    bucket = storage.hide_secrets(bucket)
     paths = [Path(path) for path in tables]
     read, wanted, problems, notes = _read(paths, bucket, dict(rename or {}))
     wanted = [item for item in wanted if item.events or not windows][:limit]
@@ -136,6 +138,10 @@ def _read(
         names = {}
         for recording in [*events["recording"], *events.attrs["without_events"]]:
             names[recording] = name = _renamed(storage.basename(recording), rename)
+            if not _is_file_name(name):
+                sentence = f"{path}: the recording {recording!r} has no name that a file can have. Rename it."
+                problems += [sentence] if sentence not in problems else []
+                continue
             url = recording if storage.is_url(recording) else _url(bucket, name)
             if url is None:
                 sentence = f"{path}: {name!r} contains no site, so its folder in {bucket} is unknown. Rename it."
@@ -148,6 +154,11 @@ def _read(
         events["fetched"] = [names[recording] for recording in events["recording"]]
         read.append(events)
     return read, [wanted[name] for name in sorted(wanted)], problems, notes
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a file of this name can be written into the destination folder, on every system."""
+    return not leads_out(name) and not re.search(r"[/\\\x00-\x1f]", name) and name not in (".", STATE_FILE, "tables")
 
 
 def _renamed(name: str, rename: dict[str, str]) -> str:
@@ -183,12 +194,16 @@ class _Fetch:
         self.resumed = self.bytes = self.total_bytes = 0
 
     def _open(self) -> dict[str, dict[str, Any]]:
-        path = self.folder / STATE_FILE
+        path = inside(self.folder, STATE_FILE)
         if not path.exists():
             return {}
         try:
-            content = json.loads(storage.read_bytes(path))
-            before, files = content["parameters"], dict(content["files"])
+            content = parse_json(storage.read_bytes(path))
+            before, files = dict(content["parameters"]), dict(content["files"])
+            for name, entry in files.items():
+                if leads_out(name):
+                    raise ValueError(f"the name {name!r} leads out of the folder")
+                entry["recording"], entry["size"], entry["sha256"]
         except (ValueError, KeyError, TypeError) as error:
             raise LoxoError(
                 f"{path}: this is not a state file of `loxo fetch`, or it is damaged. Give another folder."
@@ -226,7 +241,7 @@ class _Fetch:
         return self._query_archive(remaining)
 
     def _unchanged(self, name: str) -> bool:
-        path, entry = self.folder / name, self.files[name]
+        path, entry = inside(self.folder, name), self.files[name]
         return path.is_file() and path.stat().st_size == entry["size"] and sha256_of(path) == entry["sha256"]
 
     def _query_archive(self, wanted: list[RequestedRecording]) -> list[RequestedRecording]:
@@ -285,7 +300,7 @@ class _Fetch:
 
     def fetch_recording(self, item: RequestedRecording, known: Info) -> dict[str, dict[str, Any]]:
         """Downloads a recording. A file of the same name that is not in fetch.json is never overwritten."""
-        target = self.folder / item.name
+        target = inside(self.folder, item.name)
         if target.exists() and item.name not in self.changed:
             if target.stat().st_size != known.size:
                 raise StorageError(

@@ -52,7 +52,7 @@ class TorchEngine:
 
     def describe(self) -> dict[str, str]:
         dtype = next((tensor.dtype for tensor in self.model.parameters()), torch.float32)
-        return {"runtime": "torch", "precision": str(dtype).removeprefix("torch."), "torch": torch.__version__}
+        return {"runtime": "torch", "precision": str(dtype).removeprefix("torch."), "torch": str(torch.__version__)}
 
     def read(self, samples: Floats) -> LongInput:
         return _TorchInput(self, samples)

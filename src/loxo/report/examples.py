@@ -10,7 +10,6 @@ written without a network.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import probe, read
-from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL
 from loxo.report.plots import RUMBLE_BAND_HZ
@@ -122,16 +120,13 @@ def take(
 
 def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) -> Example | None:
     name = event["recording"]
-    path: str | Path | None = places.find(name)
-    server = urlsplit(name).netloc if is_url(name) else None
-    if path is None and server is None:
-        result.missing[name] = f"{name}: the recording was not found."
-        return None
-    if path is None and server in result.unreachable:
-        result.missing[name] = f"{name}: {server} did not answer for another recording."
-        return None
+    server = None
     try:
-        recording = probe(name if path is None else path)
+        path = places.locate(name)
+        server = urlsplit(path).netloc if isinstance(path, str) else None
+        if server in result.unreachable:
+            raise LoxoError(f"{name}: {server} did not answer for another recording.")
+        recording = probe(path)
         band = "low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full"
         rate = LOW_RATE if band == "low" else min(FULL_RATE, recording.sample_rate)
         length = event["end_s"] - event["start_s"]

@@ -10,22 +10,22 @@ Failure policy: review files that are damaged or do not match the run raise Loxo
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
+from loxo.events.cells import original_cell
+from loxo.files import inside, parse_json
 from loxo.runs.read import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REVIEW, CALIBRATION, COUNT = "review", "calibration", "count"
-REVIEWED = Path("reviewed")
+REVIEWED = "reviewed"
 KEYS = ["recording", "start_s", "end_s", "label"]
 VERDICTS = {"yes": 1.0, "no": 0.0, "other": 1.0}  # events with the verdicts unsure and disputed stay undecided
 
@@ -54,7 +54,7 @@ def event_probabilities(run: Run) -> EventProbabilities:
         found.probabilities[rows] = scores[rows]
         if label in found.sources:
             found.sources[label] = CALIBRATION
-    if (run.folder / REVIEWED / "decisions.csv").is_file():
+    if inside(run.folder, f"{REVIEWED}/decisions.csv").is_file():
         _apply_review(run, found, scores)
     return found
 
@@ -84,9 +84,9 @@ def _decisions(run: Run) -> tuple[NDArray[np.object_], NDArray[np.object_], int]
     """Verdict and new label of each event ("" if there is none), and the number of events that reviewers drew."""
     import pandas as pd
 
-    path = run.folder / REVIEWED / "decisions.csv"
+    path = inside(run.folder, f"{REVIEWED}/decisions.csv")
     try:
-        table = pd.read_csv(path, keep_default_na=False, dtype=str)
+        table = pd.read_csv(path, keep_default_na=False, dtype=str).map(original_cell)
         drawn = int((table["verdict"] == "drawn").sum())
         table = table[~table["verdict"].isin(("", "drawn"))]
         keys = _keys(table["recording"], table["start_s"], table["end_s"], table["label"])
@@ -114,9 +114,9 @@ def _keys(recording: pd.Series, start: pd.Series, end: pd.Series, label: pd.Seri
 
 def _curves(run: Run) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """P(correct | score) of each class: scores and probabilities."""
-    path = run.folder / REVIEWED / "results.json"
+    path = inside(run.folder, f"{REVIEWED}/results.json")
     try:
-        classes = json.loads(path.read_text(encoding="utf-8"))["classes"]
+        classes = parse_json(path.read_text(encoding="utf-8"))["classes"]
         points = {row["label"]: np.array(row["curve"], float) for row in classes if row.get("curve")}
         return {label: (values[:, 0], values[:, 1]) for label, values in points.items()}
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
+from loxo.events.cells import safe_cell
 from loxo.files import atomic_file, write_atomically
 from loxo.report import page as html
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
@@ -180,6 +181,9 @@ def write_page(result: Report, content: str) -> None:
 def write_table(out: Path, name: str, table: pd.DataFrame) -> Path:
     path = out.with_suffix(f".{name}.csv")
     with atomic_file(path) as file:
+        text = table.select_dtypes(["object", "string"]).columns
+        safe = {name: table[name].map(lambda cell: safe_cell(cell) if isinstance(cell, str) else cell) for name in text}
+        table = table.assign(**safe).rename(columns=safe_cell)  # some columns have the name of a label
         table.to_csv(file, index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S", float_format="%.6g")
     return path
 

@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from loxo.errors import LoxoError
-from loxo.files import lock_file
+from loxo.files import inside, lock_file
 from loxo.review.decisions import (
     MAX_REVIEWER,
     Change,
@@ -272,7 +272,7 @@ def decision_log_path(run: Path, reviewer: str) -> Path:
     name = _file_name(reviewer)
     if not name:
         raise LoxoError(f"The reviewer's name {reviewer!r} has no letter or digit. Give another with --reviewer.")
-    return run / FOLDER / (name + SUFFIX)
+    return inside(run, f"{FOLDER}/{name}{SUFFIX}")
 
 
 def _file_name(reviewer: str) -> str:
@@ -281,7 +281,7 @@ def _file_name(reviewer: str) -> str:
 
 def decision_logs(run: Path) -> list[Path]:
     """The paths of all decision logs of a run, sorted by name."""
-    return sorted((run / FOLDER).glob("*" + SUFFIX))
+    return sorted(inside(run, FOLDER).glob("*" + SUFFIX))
 
 
 def _open_regular(path: Path, flags: int) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from loxo.errors import LoxoError
+from loxo.files import parse_json
 
 VERDICTS = ("yes", "no", "unsure", "other")
 FIELDS = ("verdict", "label", "start_s", "end_s", "low_hz", "high_hz", "note", "recording")
@@ -141,17 +142,17 @@ def missing_lines(ours: list[bytes], lines: list[bytes], decisions: Decisions) -
     common = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, lines, strict=False)))
     if common == len(lines):  # an older copy, or an empty file
         for line in ours[common:]:
-            replay_line(decisions, json.loads(line))
+            replay_line(decisions, parse_json(line))
         return ours[common:]
     if common == len(ours):
         return []
-    present, entries = set(lines), [json.loads(line) for line in lines]
+    present, entries = set(lines), [parse_json(line) for line in lines]
     known = {_identity(e["at"], e["changes"]): e["action"] for e in entries if "action" in e}
     numbers: dict[int, int] = {}  # number of an action in `ours`: its number in the file
     changes: dict[int, Any] = {}
     missing = []
     for line in ours:
-        entry = json.loads(line)
+        entry = parse_json(line)
         new: dict[str, Any] | None = None
         if line in present:
             if "action" in entry:
@@ -188,8 +189,8 @@ def replay(path: Path, lines: Iterable[bytes]) -> Decisions:
     decisions = Decisions(reviewer=path.stem)
     for number, line in enumerate(lines, 1):
         try:
-            replay_line(decisions, json.loads(line))
-        except (LoxoError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            replay_line(decisions, parse_json(line))
+        except (LoxoError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise LoxoError(
                 f"{path}, line {number}: the decision log is damaged in this line. Remove the line, or put back a "
                 "copy of the file."

@@ -19,7 +19,6 @@ import numpy as np
 
 from loxo.audio.channels import channel_prefix
 from loxo.audio.recording import Recording, probe
-from loxo.audio.storage import is_url
 from loxo.engine.config import OVERLAP_SUFFIX
 from loxo.errors import LoxoError
 from loxo.review.audio import sound
@@ -114,17 +113,7 @@ class Media:
         return self._recordings.get(name, lambda: probe(self._path(name)))
 
     def _path(self, name: str) -> str | Path:
-        path = self.session.places.find(name)
-        if path is None and is_url(name):
-            return name
-        if path is None:
-            where = self.session.places.root
-            raise LoxoError(
-                f"{name}: the recording was not found. Start loxo review again with --recordings and its folder."
-                if where is None
-                else f"{name}: there is no recording of this name in {where}. Start loxo review again with its folder."
-            )
-        return path
+        return self.session.places.locate(name)
 
     def _kept_scores(self, row: int) -> KeptScores | None:
         name = self.session.recording_of(row)

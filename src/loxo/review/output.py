@@ -32,7 +32,7 @@ from loxo.audio.filenames import base_name, parse_name
 from loxo.events.raven import write_raven
 from loxo.events.table import CHANNEL, COLUMNS, empty_events, events_frame
 from loxo.events.writers import csv_row, write_csv_rows
-from loxo.files import atomic_file, escape, write_atomically
+from loxo.files import atomic_file, escape, inside, write_atomically
 from loxo.review.decision_log import decision_logs, read_decision_logs
 from loxo.review.decisions import Decision, Decisions
 from loxo.review.merge import BOUNDS, Final, bounds_fault, by_reviewer, finals, without_repeats
@@ -91,7 +91,7 @@ def write_export(
     warnings: Sequence[str] = (),
 ) -> Export:
     """export, for a run that is already open; `warnings` are those of its decision logs."""
-    folder = run.folder / FOLDER
+    folder = inside(run.folder, FOLDER)
     answers, impossible = _possible(run, names, finals(people))
     warnings = [*warnings, *impossible]
     table = _answered(run, names, answers)
@@ -105,7 +105,10 @@ def write_export(
         events = _as_events(events)
         columns = {key: value for key, value in EXTRA.items() if key in events.columns}
         write_raven(
-            events.assign(recording=events["recording"].map(paths)), folder / name, extra=columns, durations=durations
+            events.assign(recording=events["recording"].map(paths)),
+            inside(folder, name),
+            extra=columns,
+            durations=durations,
         )
         files.append(name)
 

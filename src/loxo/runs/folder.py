@@ -45,7 +45,7 @@ from loxo.audio.channels import MIX
 from loxo.audio.storage import is_url, size_and_version
 from loxo.errors import LoxoError, with_path
 from loxo.events.writers import WRITERS, csv_row
-from loxo.files import checksum, escape, portable_name, remove_drafts, without_fsync, write_atomically
+from loxo.files import checksum, escape, inside, portable_name, remove_drafts, without_fsync, write_atomically
 from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal, is_journal
 from loxo.runs.lock import folder_lock
 from loxo.runs.record import (
@@ -108,7 +108,7 @@ class RunFolder:
             self._check_contents()
             self._remove_drafts()
             self._fetch()
-            self.journal = Journal(self.folder / JOURNAL)
+            self.journal = Journal(inside(self.folder, JOURNAL))
             self._check_parameters()
             self._record("running")  # before the journal: a folder with a run record is always accepted
             self.journal.open(self.parameters)
@@ -132,7 +132,9 @@ class RunFolder:
         self._held.close()
 
     def _check_contents(self) -> None:
-        """Raises LoxoError when the folder contains files, but no run."""
+        """Raises LoxoError when the folder contains files, but no run, or links that lead out of it."""
+        for name in (RECORD, JOURNAL, PARTS, SCORES, CHANGED, *RUN_TABLES, *FOLDERS.values()):
+            inside(self.folder, name)
         if is_run(self.folder) or is_journal(self.folder / JOURNAL) or not self.folder.is_dir():
             return
         if any(not path.name.startswith(".") for path in self.folder.iterdir()):
@@ -243,7 +245,7 @@ class RunFolder:
         if not self._exists(name, size):
             return False
         try:
-            return known is None or checksum((self.folder / name).read_bytes()) == known
+            return known is None or checksum(inside(self.folder, name).read_bytes()) == known
         except FileNotFoundError:  # it is on object storage
             return True
         except OSError:
@@ -251,10 +253,10 @@ class RunFolder:
 
     def _move_away(self, name: str) -> None:
         """Moves a changed table into changed/."""
-        path = self.folder / name
+        path = inside(self.folder, name)
         if not path.is_file():
             return
-        number, kept = 1, self.folder / CHANGED / name
+        number, kept = 1, inside(self.folder, f"{CHANGED}/{name}")
         while kept.exists():
             number += 1
             kept = kept.with_name(f"{Path(name).name}.{number}")
@@ -271,12 +273,12 @@ class RunFolder:
     def _exists(self, name: str, size: int | None = None) -> bool:
         """Whether a file of the run exists, with this size if one is given."""
         try:
-            return (self.folder / name).stat().st_size == size or size is None
-        except OSError:
+            return inside(self.folder, name).stat().st_size == size or size is None
+        except (OSError, LoxoError):
             return False
 
     def _remove(self, name: str) -> None:
-        (self.folder / name).unlink(missing_ok=True)
+        inside(self.folder, name).unlink(missing_ok=True)
 
     def parts(self, entries: Sequence[Entry], shard_minutes: float) -> Parts:
         """The store of the finished shards of these recordings."""
@@ -286,7 +288,7 @@ class RunFolder:
             ).hexdigest()[:24]
             for entry in entries
         ]
-        return Parts(self.folder / PARTS, keys)
+        return Parts(inside(self.folder, PARTS), keys)
 
     def keep(self, entry: Entry, outcome: Outcome) -> None:
         """Writes a recording's files, then its line in the journal, which marks the files as complete."""
@@ -373,13 +375,13 @@ class RunFolder:
     def _checksums(self, files: Sequence[tuple[str, int]]) -> tuple[str, ...]:
         """The checksums of files that were written just now."""
         try:
-            return tuple(checksum((self.folder / name).read_bytes()) for name, _ in files)
+            return tuple(checksum(inside(self.folder, name).read_bytes()) for name, _ in files)
         except OSError as error:
             raise self._fault(error) from error
 
     def _write(self, name: str, write: Callable[[Path], None]) -> tuple[str, int]:
         """Writes a file. Returns its path relative to the folder and its size in bytes, for the journal."""
-        path = self.folder / name
+        path = inside(self.folder, name)
         write(path)
         return name, path.stat().st_size
 

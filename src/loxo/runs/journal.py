@@ -25,7 +25,7 @@ from typing import Any
 from loxo.audio.storage import RangeFile, is_url
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS, NUMBERS
-from loxo.files import atomic_file, checksum, sync_folder
+from loxo.files import atomic_file, checksum, inside, leads_out, parse_json, sync_folder
 
 JOURNAL = "journal.jsonl"
 PARAMETERS, CHECKSUM = "parameters", b', "checksum": "'  # of a line
@@ -206,7 +206,7 @@ def _lines(path: Path | str) -> Iterator[tuple[Entry | None, dict[str, Any]]]:
 
 def read_run_journal(run: str | Path) -> Iterator[tuple[Entry, list[Row]]]:
     """read_journal for a run folder on a disk."""
-    return read_journal(Path(run, JOURNAL))
+    return read_journal(inside(run, JOURNAL))
 
 
 def _entry_line(entry: Entry, rows: list[Row]) -> bytes:
@@ -232,7 +232,7 @@ def _parse(line: bytes) -> tuple[Entry | None, dict[str, Any]]:
         if found != checksum(body).encode() + b'"}\n':
             raise ValueError("its checksum is wrong")
         line = body + b"}"
-    values = json.loads(line)
+    values = parse_json(line)
     if values.keys() == {PARAMETERS} and isinstance(values[PARAMETERS], dict):
         return None, values
     return _entry(values), values
@@ -248,6 +248,8 @@ def _entry(values: Mapping[str, Any]) -> Entry:
     entry = Entry(**fields)
     if len(entry.checksums) not in (0, len(entry.files)):
         raise ValueError("a checksum is missing")
+    if any(map(leads_out, (entry.name, *(name for name, _ in entry.files)))):
+        raise ValueError("a name leads out of the run folder")
     texts = (entry.path, entry.recording, entry.name, entry.version, entry.reason or "")
     if not all(isinstance(text, str) for text in texts) or entry.status not in (DONE, TRUNCATED, FAILED):
         raise ValueError("a text is wrong")

@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from loxo.errors import LoxoError
-from loxo.files import lock_file
+from loxo.files import inside, lock_file
 
 
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Holds the lock of a folder. Raises LoxoError when another process holds it, or the file cannot be created."""
-    path = folder / ".lock"
+    path = inside(folder, ".lock")
     try:
         handle = _hold(path)
     except OSError as error:

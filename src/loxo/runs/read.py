@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import Names, base_name
+from loxo.audio.roots import Roots, server
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
+from loxo.events.cells import original_cell
 from loxo.events.table import CHANNEL, COLUMNS, DTYPES
-from loxo.files import escape, unescape, walk_files
+from loxo.files import escape, inside, unescape, walk_files
 from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
 from loxo.runs.tables import EVENTS, table_name
 
@@ -84,7 +86,7 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
     starts = [None if start is None else (local or _naive)(start) for _, start in parsed]
     table["site"] = pd.Series([site or "" for site, _ in parsed], dtype="object")
     table["start"] = pd.Series(starts, dtype="datetime64[us]")
-    events = _read_events(folder / EVENTS, table)
+    events = _read_events(inside(folder, EVENTS), table)
     return Run(folder, record.status, dict(record.parameters), list(record.problems), table, events, record.counts)
 
 
@@ -95,8 +97,8 @@ def check_run(folder: str | Path) -> None:
 
 
 def check_root(root: str | Path | None) -> None:
-    """Raises LoxoError when the folder in which recordings are searched for does not exist."""
-    if root is not None and not Path(root).is_dir():
+    """Raises LoxoError when the folder in which recordings are searched for does not exist. A URL is not checked."""
+    if root is not None and not is_url(root) and not Path(root).is_dir():
         raise LoxoError(f"{root}: there is no such folder. Give the folder that contains the recordings.")
 
 
@@ -150,7 +152,10 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
         raise LoxoError(
             f"{path}: this is not a table of events, or it is damaged ({detail}). Run `loxo detect` again."
         ) from error
-    events = events[list(wanted)].astype({"recording": "object", "label": "object"})
+    events = events[list(wanted)]
+    for name in ("recording", "label"):
+        events[name] = events[name].map({text: original_cell(text) for text in events[name].cat.categories})
+    events = events.astype({"recording": "object", "label": "object"})
     events["label"] = events["label"].where(events["label"].notna(), "")
     bad = ~(events["start_s"].ge(0) & events["end_s"].ge(events["start_s"]) & events["end_s"].lt(1e12))
     bad |= ~(events["score"].isna() | events["score"].between(0, 1))
@@ -161,11 +166,16 @@ def read_events_csv(path: str | Path) -> pd.DataFrame:
 
 
 class Places:
-    """Finds the recordings of a run: at the path as given, at the path in the run's tables, or in a folder `root`."""
+    """Finds the recordings of a run: at the path as given, at the path in the run's tables, or in a folder `root`.
+
+    Paths and URLs of the run are used only in the places of loxo.audio.roots: remembered ones, the folder that contains
+    the run folder, and `root`, which may be the URL of a server.
+    """
 
     def __init__(self, run: Run, root: str | Path | None = None) -> None:
-        self.run, self.root = run, None if root is None else Path(root)
+        self.run, self.root = run, None if root is None or is_url(root) else Path(root)
         check_root(root)
+        self.roots = Roots([run.folder.absolute().parent, *([] if root is None else [root])])
         self._tables = dict(zip(run.recordings["recording"], run.recordings["table"], strict=True))
         self._below: dict[str, list[Path]] | None = None
 
@@ -173,7 +183,7 @@ class Places:
         """The file, or None if it is not found. For a URL, a copy in the root folder."""
         if not is_url(recording):
             for path in (Path(recording), Path(unescape(recording)), self._from_table(recording)):
-                if path is not None and path.is_file():
+                if path is not None and path in self.roots and path.is_file():
                     return path
         if self.root is None:
             return None
@@ -186,16 +196,39 @@ class Places:
         parts = Path(recording).parts[::-1]
         return max(found, key=lambda path: common_length(parts, path.parts[::-1]), default=None)
 
+    def locate(self, recording: str) -> Path | str:
+        """The file or URL of a recording. Raises LoxoError when it is not found, or may not be opened."""
+        path = self.find(recording)
+        if path is not None:
+            return path
+        if is_url(recording):
+            if recording in self.roots:
+                return recording
+            raise LoxoError(
+                f"{recording}: the run names this address, and no request was sent to it. If you trust the run, give "
+                f"--recordings {server(recording)}/"
+            )
+        if self.root is not None:
+            raise LoxoError(
+                f"{recording}: there is no recording of this name in {self.root}. Give --recordings with its folder."
+            )
+        if Path(recording) not in self.roots:
+            raise LoxoError(
+                f"{recording}: the recording was not found in the known folders of recordings. Give --recordings with "
+                "its folder."
+            )
+        raise LoxoError(f"{recording}: the recording was not found. Give --recordings with its folder.")
+
     def _from_table(self, recording: str) -> Path | None:
         """The absolute path of the recording when it was analysed, from the first row of its table."""
         table = self._tables.get(recording)
         if not table:
             return None
         try:
-            with (self.run.folder / table).open(encoding="utf-8") as file:
+            with inside(self.run.folder, table).open(encoding="utf-8") as file:
                 header, row = file.readline().rstrip("\n").split("\t"), file.readline().rstrip("\n").split("\t")
-            return Path(unescape(row[header.index("Begin Path")]))
-        except (OSError, ValueError, IndexError):
+            return Path(unescape(original_cell(row[header.index("Begin Path")])))
+        except (OSError, ValueError, IndexError, LoxoError):
             return None
 
 

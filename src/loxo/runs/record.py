@@ -27,13 +27,13 @@ from typing import Any
 from loxo.audio.headers import RECOVERED
 from loxo.engine.config import current_names, decoding_with_current_names
 from loxo.errors import LoxoError
-from loxo.files import escape, write_atomically
+from loxo.files import escape, inside, leads_out, parse_json, write_atomically
 from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 
 RECORD = "run.json"
 
 # What a wrong value in a run record raises while it is read
-FIELD_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
+FIELD_ERRORS = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def is_run(folder: str | Path) -> bool:
 def read_record(folder: str | Path) -> RunRecord:
     """The record of a run folder. See this module's docstring for the LoxoErrors."""
     folder = Path(folder)
-    path = folder / RECORD
+    path = inside(folder, RECORD)
     try:
         stat = path.stat()
         return _read(path, stat.st_mtime_ns, stat.st_size)
@@ -132,14 +132,14 @@ def write_record(folder: Path, record: RunRecord) -> None:
             for file in record.recordings
         ],
     }
-    write_atomically(folder / RECORD, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(inside(folder, RECORD), (json.dumps(content, indent=1) + "\n").encode())
 
 
 @lru_cache(maxsize=4)
 def _read(path: Path, mtime_ns: int, size: int) -> RunRecord:
     """Reads run.json. Modification time and size are part of the cache key only."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except ValueError as error:
         raise LoxoError(
             f"{path}: the run record is damaged ({error}). Give the same `loxo detect` command again, which writes it "
@@ -162,6 +162,9 @@ def _files(rows: Iterable[Mapping[str, Any]]) -> Iterable[RecordedFile]:
         name = row.get("name")
         if name is None and table is not None:  # written before `name` was stored
             name = str(table).removeprefix(FOLDERS["raven"] + "/").removesuffix(TABLE_SUFFIX)
+        for path in (name, table):
+            if path is not None and leads_out(path):
+                raise ValueError(f"the name {path!r} leads out of the run folder")
         yield RecordedFile(
             recording=str(row["recording"]),
             status=str(row["status"]),

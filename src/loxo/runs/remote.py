@@ -25,6 +25,7 @@ from typing import Any
 
 from loxo.audio.remote import StorageError
 from loxo.audio.storage import get_store, info, join, read_bytes, remove, write_bytes
+from loxo.audio.urls import hide_secrets, public_url
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
 from loxo.machine import user_cache
@@ -46,6 +47,7 @@ def open_run(
     folder in the user's cache). Raises LoxoError for another kind of address, or for `work` with a folder on a disk.
     """
     check_place(out, work)
+    out = hide_secrets(str(out))
     if "://" not in str(out):
         return RunFolder(Path(out), parameters, problems)
     address = str(out).rstrip("/")
@@ -55,7 +57,7 @@ def open_run(
 def check_place(out: str | Path, work: str | Path | None) -> None:
     """Raises LoxoError for an address to which no run can be written, or for `work` with a folder on a disk."""
     if "://" in str(out) and not re.match(r"s3://[^/]+/.*[^/]", str(out)):
-        raise LoxoError(f"{out}: a run cannot be written there. Give a folder, or s3://bucket/prefix.")
+        raise LoxoError(f"{public_url(str(out))}: a run cannot be written there. Give a folder, or s3://bucket/prefix.")
     if "://" not in str(out) and work is not None:
         raise LoxoError(
             f"{work}: a working folder is only for --out s3://bucket/prefix; the folder {out} needs none. Leave "

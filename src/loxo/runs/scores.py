@@ -11,13 +11,15 @@ that are decoded again therefore give exactly the same events.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
-from loxo.files import escape, write_atomically
+from loxo.files import atomic_path, escape, inside, write_atomically
 from loxo.runs.npz import npz_content, read_npz
 from loxo.runs.record import read_record
 
@@ -81,8 +83,7 @@ def read_score_file(path: str | Path) -> KeptScores:
 def read_scores(run: str | Path, recording: str | Path) -> KeptScores:
     """The kept frame scores of a recording of the run folder `run`.
 
-    `recording` is the path in run.json and events.csv. A run that `loxo decode` has made has no scores of its own; the
-    scores of the run that it decoded are read.
+    `recording` is the path in run.json and events.csv.
     Raises LoxoError when the folder is not a run, does not list the recording, or has no scores of it.
     """
     name = read_record(run).names.get(escape(str(recording)))
@@ -104,5 +105,14 @@ def score_name(name: str) -> str:
 
 
 def score_path(run: str | Path, name: str) -> Path:
-    """The score file of a recording, by the name of its files. It may be in another run folder (see read_scores)."""
-    return Path(read_record(run).parameters.get("from_scores") or run, score_name(name))
+    """The score file of a recording in a run folder, by the name of its files."""
+    return inside(run, score_name(name))
+
+
+def share_scores(source: Path, run: Path, name: str) -> None:
+    """Gives `run` the score file of the run `source`: a hard link, or a copy where links are not possible."""
+    with atomic_path(score_path(run, name)) as draft:
+        try:
+            os.link(score_path(source, name), draft)
+        except OSError:
+            shutil.copyfile(score_path(source, name), draft)

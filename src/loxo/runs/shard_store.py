@@ -16,7 +16,7 @@ from pathlib import Path
 
 from loxo.detection.part import Part
 from loxo.errors import LoxoError
-from loxo.files import write_atomically
+from loxo.files import inside, write_atomically
 from loxo.runs.npz import npz_content, read_npz
 
 
@@ -31,7 +31,7 @@ class Parts:
         if not self.folder.is_dir():  # the usual case
             return {}
         parts = {}
-        for path in sorted((self.folder / self.keys[index]).glob("*.npz")):
+        for path in sorted(inside(self.folder, self.keys[index]).glob("*.npz")):
             with suppress(LoxoError):
                 part = _read(path)
                 parts[part.shard] = part
@@ -65,7 +65,7 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, index: int, shard: int) -> Path:
-        return self.folder / self.keys[index] / f"{shard:04d}.npz"
+        return inside(self.folder, f"{self.keys[index]}/{shard:04d}.npz")
 
 
 def _read(path: Path) -> Part:

@@ -35,7 +35,7 @@ from loxo.events.combined import (
 )
 from loxo.events.table import CHANNEL, COLUMNS, NUMBERS, events_frame
 from loxo.events.writers import WRITERS
-from loxo.files import escape
+from loxo.files import escape, inside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def write_recording(folder: Path, name: str, path: str, events: pd.DataFrame, fo
     """Writes the tables of one recording (none in most formats). `path` is absolute. Raises LoxoError if it cannot."""
     for format in formats:
         if format in FOLDERS:
-            WRITERS[format].write(events.assign(recording=escape(path)), folder / table_name(name, format))
+            WRITERS[format].write(events.assign(recording=escape(path)), inside(folder, table_name(name, format)))
 
 
 def write_run(
@@ -106,7 +106,7 @@ def write_run(
     if exists is None:
 
         def exists(name: str) -> bool:
-            return (folder / name).is_file()
+            return inside(folder, name).is_file()
 
     with ExitStack() as stack:
         for writer in writers:

@@ -18,6 +18,7 @@ from pathlib import Path
 from loxo.audio.remote import StorageError
 from loxo.audio.storage import join, write_bytes
 from loxo.errors import LoxoError
+from loxo.files import inside
 
 THREADS = 4  # simultaneous uploads; the upload of a small table is mostly waiting
 PAUSE_S = 60.0  # between two attempts while the storage does not answer
@@ -77,7 +78,7 @@ class Uploads:
                 self._postponed.add(name)
 
     def _upload(self, name: str) -> None:
-        path = self.folder / name
+        path = inside(self.folder, name)
         try:
             data = path.read_bytes()
         except FileNotFoundError:  # uploaded already: `put` was called twice

@@ -26,6 +26,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from loxo.audio.recording import probe
+from loxo.audio.urls import public_url
 from loxo.detection.embed import KEYS, embed_events, embed_windows, feature_names
 from loxo.engine.engine import Engine
 from loxo.errors import LoxoError, with_path
@@ -72,7 +73,7 @@ def embed_recordings(
 
             before = writer.rows
             try:
-                source, name = probe(path), escape(str(path))
+                source, name = probe(path), escape(public_url(str(path)))
                 if events is None:
                     for start, end, features in embed_windows(source, engine, window_overlap, advance):
                         writer.add(name, start, end, features)
@@ -190,9 +191,15 @@ class EmbeddingWriter:
     def _write_csv(self, draft: Path) -> None:
         import pandas as pd
 
+        from loxo.events.cells import safe_cell
+
         with draft.open("w", encoding="utf-8", newline="") as file:
             for rows, features in self._blocks():
-                table = pd.DataFrame(self._columns(rows)).join(
+                columns = self._columns(rows)
+                texts = {
+                    name: list(map(safe_cell, columns[name])) for name in ("recording", "label") if name in columns
+                }
+                table = pd.DataFrame(columns | texts).join(
                     pd.DataFrame(features, columns=feature_names(self.dimension))
                 )
                 table.to_csv(file, index=False, header=rows.start == 0, lineterminator="\n")

@@ -28,6 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from loxo.audio.urls import WithSecrets
 from loxo.errors import LoxoError
 from loxo.survey.schedule import Counted, EngineFacts, Lost, OnSeconds, Seconds, SetAside
 from loxo.survey.worker import START, Beat, NotReady, Ready, Setup
@@ -60,7 +61,7 @@ class AnyTask(Protocol):
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(WithSecrets):
     """A task that is one recording and its parameters."""
 
     index: int

@@ -1,8 +1,9 @@
 """Decodes the kept frame scores of a run again, with other parameters, in seconds.
 
-The events are written into a new run folder; the old run is not changed. The scores are not copied: `from_scores` in
-the new run.json is the path of the folder that contains them, and read_scores reads them there. Sites, times, status
-and faults of each recording are copied from the old run. With the parameters of the old run, the new tables and
+The events are written into a new run folder; the old run is not changed. The new run has the same score files, as hard
+links where the disk has them; on object storage it has none. `from_scores` in the new run.json names the old run, but
+is never followed: a run folder may come from another person. Sites, times, status and faults of each recording are
+copied from the old run. With the parameters of the old run, the new tables and
 events.csv are identical to the old ones, byte for byte.
 
 Frequency bounds of an event that the old run also has are copied. Bounds of other events are measured in the
@@ -22,16 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.channels import MIX, Channel, channel_rows
 from loxo.audio.filenames import Names
+from loxo.audio.roots import Roots
 from loxo.detection.threshold import Threshold, check_threshold
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL, event_rows
-from loxo.files import escape
+from loxo.files import escape, inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, JOURNAL, Entry, Row, read_parameters, read_run_journal
 from loxo.runs.record import read_record
 from loxo.runs.remote import check_place, open_run
 from loxo.runs.result import Outcome, RecordingResult
-from loxo.runs.scores import read_score_file, score_path
+from loxo.runs.scores import FOLDER as SCORES
+from loxo.runs.scores import read_score_file, score_path, share_scores
 from loxo.runs.tables import parse_formats
 from loxo.survey.processes import Job, Processes
 from loxo.survey.schedule import Counted, Lost, SetAside
@@ -54,13 +57,16 @@ def redecode(
     changes: Mapping[str, ByClass] | None = None,
     formats: Sequence[str] | str = ("raven",),
     names: Names | None = None,
+    recordings: str | Path | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SurveySummary:
     """Decodes the kept scores of the run folder `run` into the run folder `out`; see the module's docstring.
 
     `threshold` is as in loxo.detect. `changes` are decoding parameters that differ from those of the old run, see
-    `with_changes`. `names` is as in analyse; None uses the patterns of the old run. `out` and `work` are as in survey.
+    `with_changes`. `names` is as in analyse; None uses the patterns of the old run.
+    `recordings` is a folder or a server whose recordings may be opened, beside the known ones (loxo.audio.roots).
+    `out` and `work` are as in survey.
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
     Raises LoxoError if `run` is not a run, has no kept scores, or is `out`; otherwise as survey does.
     """
@@ -69,11 +75,15 @@ def redecode(
     check_place(out, work)
     source = Path(run).absolute()
     config, parameters = read_run_config(source)
-    source = Path(parameters.get("from_scores") or source)  # where `run` itself was decoded from scores
     if source.resolve() == Path(out).resolve():
         raise LoxoError(f"{out}: this is the run itself. Give another folder, so that the run is not replaced.")
     if not parameters.get("keep_scores") and not parameters.get("from_scores"):
         raise LoxoError(f"{run}: this run has no kept scores. Run `loxo detect` with --keep-scores.")
+    if parameters.get("from_scores") and not inside(source, SCORES).is_dir():
+        raise LoxoError(
+            f"{run}: this run was decoded from the scores of {parameters['from_scores']} and has none itself. Give "
+            "that run, if you trust it."
+        )
     config = with_changes(config, changes or {})
     check_threshold(threshold, config.classes)
     if names is None:
@@ -87,10 +97,11 @@ def redecode(
         "names": dataclasses.asdict(names),
         "formats": list(parse_formats(formats)),
     }
+    roots = Roots([source.parent, *([] if recordings is None else [recordings])])
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}
     problems = _damaged_lines(source, kept)
     pool = Processes(
-        "loxo.survey.redecode:Redecoder", (source, config, threshold, names, parameters.get("channel", MIX))
+        "loxo.survey.redecode:Redecoder", (source, config, threshold, names, roots, parameters.get("channel", MIX))
     )
     with one_interruption(), pool, open_run(out, parameters, problems, work) as folder:
         entries = [_to_decode(entry) for entry in kept.values()]
@@ -103,6 +114,8 @@ def redecode(
                 if isinstance(outcome, SetAside) and job.content.lost is None:
                     jobs.again.append(dataclasses.replace(job, content=dataclasses.replace(job.content, lost=outcome)))
                 elif not isinstance(outcome, Counted | Lost):
+                    if isinstance(outcome, RecordingResult) and folder.place == folder.folder:
+                        share_scores(source, folder.folder, job.content.entry.name)
                     folder.keep(_to_decode(job.content.entry), outcome)
                     done += 1
                     if on_progress is not None:
@@ -131,7 +144,7 @@ def _damaged_lines(source: Path, kept: Mapping[str, Entry]) -> list[tuple[Path |
 
     Raises LoxoError when run.json and the journal have different parameters: one of them is damaged.
     """
-    record, stored = read_record(source), read_parameters(source / JOURNAL)
+    record, stored = read_record(source), read_parameters(inside(source, JOURNAL))
     if stored is not None and stored != record.parameters:
         raise LoxoError(
             f"{source}: run.json and {JOURNAL} contain different parameters, so one of them is damaged. Give the same "
@@ -182,10 +195,10 @@ class Redecoder:
     facts = None
 
     def __init__(
-        self, source: Path, config: RunConfig, threshold: Threshold, names: Names, channel: Channel = MIX
+        self, source: Path, config: RunConfig, threshold: Threshold, names: Names, roots: Roots, channel: Channel = MIX
     ) -> None:
         self.source, self.config, self.threshold, self.names = source, config, threshold, names
-        self.channel = channel
+        self.channel, self.roots = channel, roots
 
     def __call__(self, job: Job, report: object) -> Outcome:
         kept: _Kept = job.content
@@ -216,7 +229,7 @@ class Redecoder:
         for number, values in enumerate(np.split(scores.scores, count), first):
             channel = None if self.channel == MIX else number
             found = decode_rows(values, config, threshold=self.threshold, total_samples=samples)
-            note = _set_frequencies(found, kept, config, samples, channel)
+            note = _set_frequencies(found, kept, config, samples, channel, self.roots)
             of_channel = {} if channel is None else {CHANNEL: channel}
             events += [{"recording": escape(entry.recording), **event, **of_channel} for event in found]
             notes += [note] if note else []
@@ -231,7 +244,7 @@ class Redecoder:
 
 
 def _set_frequencies(
-    found: list[dict[str, Any]], kept: _Kept, config: RunConfig, samples: int, channel: int | None
+    found: list[dict[str, Any]], kept: _Kept, config: RunConfig, samples: int, channel: int | None, roots: Roots
 ) -> str | None:
     """Sets the frequency bounds of the events, copied where the old run has the same event; returns a note on events
     that could not be measured. `channel` counts from 1; None is the mean of all channels."""
@@ -253,6 +266,8 @@ def _set_frequencies(
     unmeasured = f"{recording}: the frequencies of some events could not be measured."
     if kept.lost is not None:
         return f"{unmeasured} {kept.lost}"
+    if recording not in roots:
+        return f"{unmeasured} It lies outside the known folders of recordings. Give --recordings."
     try:
         measured, note = measure(new, probe(recording), config, samples, None if channel is None else channel - 1)
     except RecordingError as error:

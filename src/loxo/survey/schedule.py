@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from loxo.audio.channels import MIX, Channel
 from loxo.audio.filenames import USUAL_NAMES, Names
+from loxo.audio.urls import WithSecrets
 from loxo.detection.part import Part
 from loxo.detection.threshold import Threshold
 from loxo.runs.result import Outcome, RecordingResult
@@ -62,7 +63,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(WithSecrets):
     """One shard of a recording, or the task that joins all shards."""
 
     index: int  # of the recording in the run

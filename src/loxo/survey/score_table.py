@@ -32,6 +32,7 @@ import numpy as np
 from loxo.audio.filenames import base_name
 from loxo.audio.finding import find_recordings
 from loxo.audio.recording import Recording, probe, stream
+from loxo.audio.roots import Roots, server
 from loxo.audio.storage import is_url, join, write_bytes
 from loxo.detection.decode import calibrated_score, score_within, smooth, smoothing_radius
 from loxo.detection.scores import frame_scores, rounded
@@ -40,7 +41,15 @@ from loxo.engine.engine import Engine, as_engine
 from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, detect_delimiter, first_line, parse_table, read_text
+from loxo.events.cells import (
+    ParsedTable,
+    detect_delimiter,
+    first_line,
+    original_cell,
+    parse_table,
+    read_text,
+    safe_cell,
+)
 from loxo.events.rows import AMBIGUOUS, events_from_table
 from loxo.files import escape, unescape
 from loxo.runs.remote import check_place
@@ -83,7 +92,8 @@ def score_table(
     """Writes `table` (Raven, or CSV with a header) with the scores of its events into the folder or s3:// URL `out`.
 
     A recording is searched by name in `recordings` (files and folders, as in survey), then by the path in the table,
-    then by this path or its file name in the table's folder. `model` is a name, a path or a model. `on_progress` is
+    then by this path or its file name in the table's folder. A URL in the table is opened only if its server is known
+    (loxo.audio.roots) or is given in `recordings`. `model` is a name, a path or a model. `on_progress` is
     called with the number of finished recordings and their total number.
     Raises LoxoError for a table or model that cannot be read, a bad option, or a folder that cannot be written.
     """
@@ -225,8 +235,9 @@ class Finder:
     """Finds the recording that a table names."""
 
     def __init__(self, folder: Path, recordings: Iterable[str | Path]) -> None:
-        self.folder = folder
+        self.folder, recordings = folder, list(recordings)
         self.named: dict[str, list[str]] = {}
+        self.roots = Roots(recordings)
         for path in find_recordings(recordings)[0]:
             self.named.setdefault(base_name(escape(str(path))).casefold(), []).append(str(path))
 
@@ -245,7 +256,14 @@ class Finder:
         name = unescape(name)
         local = Path(name.replace("\\", "/"))
         beside = [path for path in (self.folder / local, self.folder / local.name) if path.is_file()]
-        return str(beside[0]) if beside and not local.is_file() else name
+        if beside and not local.is_file():
+            return str(beside[0])
+        if is_url(name) and name not in self.roots:
+            raise LoxoError(
+                f"{name}: the table names this address, and no request was sent to it. If you trust the table, give "
+                f"the address {server(name)}/ with the recordings."
+            )
+        return name
 
 
 def _common_tail(one: str, other: str) -> int:
@@ -318,14 +336,16 @@ def _with_scores(
     rows = [(1, cells.header, [PREFIX + label for label in classes])]
     for k, (line, row) in enumerate(cells.rows):
         rows.append((line, row, [f"{score:.6f}" for score in scores[k]] if k in scores else [""] * len(classes)))
-    if delimiter == "\t":  # the lines stay as they are: quotes have no meaning in Raven tables
-        lines = text.split("\n")
-        lines[0] = first_line(text)
+    if delimiter == "\t":  # the lines stay as they are, except for formulas: quotes have no meaning in Raven tables
+        lines = ["\t".join(safe_cell(original_cell(cell)) for cell in line.split("\t")) for line in text.split("\n")]
+        lines[0] = next(line for line in lines if line.strip())
         width = len(cells.header)
         return "".join(
             "\t".join([lines[line - 1] + "\t" * max(width - 1 - lines[line - 1].count("\t"), 0), *more]) + "\n"
             for line, _, more in rows
         )
     buffer = io.StringIO()
-    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerows([*row, *more] for _, row, more in rows)
+    csv.writer(buffer, delimiter=delimiter, lineterminator="\n").writerows(
+        [*map(safe_cell, row), *more] for _, row, more in rows
+    )
     return buffer.getvalue()

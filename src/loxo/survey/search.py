@@ -23,6 +23,7 @@ from loxo.audio.recording import RecordingError, probe, stream
 from loxo.detection.embed import embed_events
 from loxo.engine.engine import Engine, load_engine
 from loxo.errors import LoxoError, with_path
+from loxo.events.cells import safe_cell
 from loxo.events.reader import SUFFIXES as TABLES
 from loxo.events.table import events_frame
 from loxo.files import atomic_file, escape, write_atomically
@@ -406,9 +407,13 @@ def _write_scores(file: Embeddings, windows: _Windows, labels: Sequence[str], pa
         for rows in file.blocks():
             part = slice(first, first + len(rows.start_s))
             table = pd.DataFrame(
-                {"recording": [escape(name) for name in rows.recording], "start_s": rows.start_s, "end_s": rows.end_s}
+                {
+                    "recording": [safe_cell(escape(name)) for name in rows.recording],
+                    "start_s": rows.start_s,
+                    "end_s": rows.end_s,
+                }
             )
             for k, label in enumerate(labels):
-                table[f"score {label}"] = windows.scores[part, k]
+                table[escape(f"score {label}")] = windows.scores[part, k]
             table.to_csv(out, index=False, header=first == 0, float_format="%.6f", lineterminator="\n")
             first = part.stop

@@ -30,6 +30,7 @@ from typing import Any
 from loxo.audio.channels import MIX, Channel, parse_channel
 from loxo.audio.filenames import USUAL_NAMES, Names
 from loxo.audio.finding import find_recordings
+from loxo.audio.roots import remember
 from loxo.detection.part import SHARD_MINUTES, Part
 from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.model_file import find_model
@@ -114,6 +115,7 @@ def survey(
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
         raise LoxoError(" ".join(sentence for _, sentence in problems) or "No recordings were given.")
+    remember(found)
     load = load or LoadModel(find_model(model), device, runtime)
     with one_interruption(), _pool(load, options, cluster, 60 * patience_minutes) as pool:
         if isinstance(pool, Processes):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loxo.audio.recording import probe
+from loxo.audio.urls import without_secrets
 from loxo.detection.detect import conclude
 from loxo.detection.part import Part
 from loxo.detection.shards import join, make_grid, score_shard
@@ -54,7 +55,7 @@ def perform(task: Task, engine: Engine, options: Options, report: Report = no_re
     except LoxoError as error:
         return str(error)
     except Exception as error:  # one recording never stops a run
-        return f"{task.path}: the analysis failed with {type(error).__name__}: {error}"
+        return f"{task.path}: the analysis failed with {type(error).__name__}: {without_secrets(str(error))}"
 
 
 def _perform(task: Task, engine: Engine, options: Options, report: Report) -> RecordingResult | Part:

@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import sys
 import threading
 import time
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, BinaryIO
 
 from loxo.errors import LoxoError
 from loxo.survey.schedule import Counted
 
+# Tasks are read from a file of their own, not from sys.stdin. A library may fork, and its child closes sys.stdin: it
+# would wait for ever for the lock that the reading thread held.
 START = (
-    "import pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "sys.path[:] = pickle.load(sys.stdin.buffer); from loxo.survey.worker import main; main()"
+    "import os, pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "tasks = os.fdopen(os.dup(0), 'rb'); os.dup2(os.open(os.devnull, os.O_RDONLY), 0); "
+    "sys.path[:] = pickle.load(tasks); from loxo.survey.worker import main; main(tasks)"
 )
 BEAT_S = 0.2  # between two reports of progress
 
@@ -60,7 +62,7 @@ class Beat:
     whole_s: float
 
 
-def main() -> None:
+def main(tasks: BinaryIO) -> None:
     from loxo.machine import gc_paused, use_one_thread
 
     answers = os.fdopen(os.dup(1), "wb")
@@ -70,7 +72,7 @@ def main() -> None:
     def receive() -> None:
         try:
             while True:
-                received.put(pickle.load(sys.stdin.buffer))
+                received.put(pickle.load(tasks))
         except BaseException:  # the parent has ended
             os._exit(1)
 

@@ -141,7 +141,9 @@ def _parse_yaml(text: str, message: Callable[[str], str]) -> Any:
 
     try:
         return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise LoxoError(message("it is nested too deeply")) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number or a date that Python cannot represent
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         raise LoxoError(message(f"this is not YAML{where} ({getattr(error, 'problem', None) or error})")) from error

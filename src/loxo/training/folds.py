@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from loxo.errors import LoxoError
+from loxo.events.cells import safe_cell
 from loxo.files import escape, write_atomically
 from loxo.training.config import TrainingConfig
 from loxo.training.config_io import config_to_dict, flatten, model_config, resumable_keys
@@ -143,7 +144,9 @@ def _write_tables(results: list[Fold], classes: tuple[str, ...], config: Trainin
             rows.append([label, statistic, "", "", *cells, ""])
     header = ["class", "fold", config.data.split, "events", *FIGURES, "fault"]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *([escape(cell) for cell in row] for row in rows)])
+    csv.writer(text, lineterminator="\n").writerows(
+        [header, *([safe_cell(escape(cell)) for cell in row] for row in rows)]
+    )
     write_atomically(out / "folds.csv", text.getvalue().encode())
     trained = sum(bool(one.figures) for one in results)
     lines = [

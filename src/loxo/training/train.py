@@ -40,7 +40,7 @@ import loxo
 from loxo.engine.config import ModelConfig, frontend_fields
 from loxo.engine.model_file import find_model, hash_model
 from loxo.errors import LoxoError
-from loxo.files import write_atomically
+from loxo.files import parse_json, write_atomically
 from loxo.machine import keep_freed_memory, numpy_on_one_thread, usable_cores
 from loxo.network.base import FrameModel
 from loxo.network.fast import training as fast_training
@@ -150,7 +150,7 @@ def _read_run_file(out: str | Path) -> dict[str, Any]:
     """The content of `run.json`, always with a `config`. Raises LoxoError when there is no readable file."""
     path = Path(out) / RUN_FILE
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = parse_json(path.read_text())
         content["config"].items()
     except FileNotFoundError as error:
         raise LoxoError(f"{out}: there is no training run to resume. Start one without --resume.") from error
@@ -260,7 +260,7 @@ def _write_run_file(config: TrainingConfig, out: Path, more: dict[str, Any]) -> 
     """Writes `run.json`. `started` stays the time at which the run was first started."""
     started = datetime.now(UTC).isoformat("T", "seconds")
     with suppress(OSError, ValueError, KeyError):
-        started = json.loads((out / RUN_FILE).read_text())["started"]
+        started = parse_json((out / RUN_FILE).read_text())["started"]
     about = {"config": config_to_dict(config), "versions": _versions(), "started": started, **more}
     write_atomically(out / RUN_FILE, json.dumps(about, indent=2, ensure_ascii=False).encode())
 
@@ -352,7 +352,7 @@ def _with_file_names(settings: dict[str, Any]) -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     return {
         "loxo": loxo.__version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "lightning": lightning.__version__,
         "python": platform.python_version(),
     }

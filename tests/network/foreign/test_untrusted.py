@@ -5,6 +5,7 @@ import datetime
 import decimal
 import fractions
 import os
+import tracemalloc
 import types
 import uuid
 import zipfile
@@ -121,6 +122,26 @@ def test_code_is_refused_and_not_run(tmp_path, weights, zipped, protocol):
     with pytest.raises(LoxoError, match=r"weights\.ckpt: .*othing in it was run"):
         read_tensors(path)
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
+        b"\x80\x02c__builtin__\nbytearray\nJ\xff\xff\xff\x7f\x85R}",  # cut off
+        b"\x80\x02}q\x00cbuiltins\nbytearray\n\x8a\x05\x00\x00\x00\x00\x01\x85R.",
+        b"\x80\x04\x8c\x08builtins\x8c\x09bytearray\x93J\xff\xff\xff\x7f\x85R.",
+        b"\x80\x02J\x01\x00\x00\x00.\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R.",
+    ],
+)
+def test_a_small_pickle_takes_little_memory(tmp_path, pickled):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(pickled)
+    tracemalloc.start()
+    with pytest.raises(LoxoError, match="Nothing in it was run"):
+        read_tensors(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

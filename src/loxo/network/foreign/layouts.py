@@ -5,7 +5,6 @@ A layout is recognised by the names in the file. Loxo's names are those of the o
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from loxo.engine.architectures import config_from_dict
 from loxo.engine.config import ModelConfig
 from loxo.engine.model_file import HEADER
 from loxo.errors import LoxoError
+from loxo.files import parse_json
 
 # Loxo's name, and the part 0, 1, 2 (query, key, value) if three tensors of the file become one; otherwise -1
 Place = tuple[str, int]
@@ -150,7 +150,7 @@ LAYOUTS = (
 def recognise(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Layout:
     if HEADER in metadata:
         try:
-            config = config_from_dict(json.loads(metadata[HEADER])["config"])
+            config = config_from_dict(parse_json(metadata[HEADER])["config"])
         except (ValueError, KeyError, TypeError, AttributeError, LoxoError) as error:
             raise LoxoError(
                 f"{path}: the config in its header cannot be read ({error!r}). Fetch or save the file again."
