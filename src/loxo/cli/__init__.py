@@ -22,6 +22,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     report,
     review,
     score,
+    search,
     show,
     simulate,
     train,

@@ -22,7 +22,7 @@ AFTER_CTRL_C = {
 
 ORDER = (  # order of the commands in the help, as users need them
     *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
-    *("train", "calibrate", "embed", "fetch", "simulate", "info", "export", "convert"),
+    *("train", "calibrate", "embed", "search", "fetch", "simulate", "info", "export", "convert"),
 )
 
 

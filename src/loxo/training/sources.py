@@ -41,6 +41,8 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
     data, changes = config.data, config.augment
     edges = data.edges or default_edges(model)
     share = simulated_share(data)
+    if data.fold is not None and (data.folds is None or share == 1):
+        raise LoxoError("data.fold is one part of a cross-validation: it needs data.folds, data.tables and recordings.")
     training_backgrounds, validation_backgrounds = _backgrounds(config, model.sample_rate)
     about: dict[str, Any] = {"simulated": share}
     problems: list[str] = []
@@ -53,9 +55,10 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
         count = max(1, round(share * data.validation_windows))
         training = SimulatedWindows(model, training_backgrounds, total, config.seed, edges=edges, pause=data.pause)
         simulated = SimulatedWindows(model, validation_backgrounds, count, config.seed + VALIDATION_SEED, edges=edges)
-        fixed += _simulated_validation(simulated)
+        if data.fold is None:  # a fold is judged on its recordings alone
+            fixed += _simulated_validation(simulated)
     if share < 1:
-        annotations, held_out = _annotations(config, model)
+        annotations, held_out = _split(config, model)
         problems += annotations.problems
         about["recordings"] = {
             "training": sorted(item.path for item in annotations.recordings),
@@ -109,13 +112,13 @@ def _backgrounds(config: TrainingConfig, sample_rate: int) -> tuple[Backgrounds 
     return everything.split(config.data.validation_share, config.data.split_seed)
 
 
-def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
-    """The annotated recordings for training and those for validation."""
+def read_annotations(config: TrainingConfig, model: ModelConfig) -> Annotations:
+    """The annotated recordings of a config. Raises LoxoError for unsuitable data."""
     from loxo.events.reader import read_tables
 
     data = config.data
     hard_negatives = read_tables(data.hard_negatives, label="hard negative") if data.hard_negatives else None
-    everything = match_recordings(
+    return match_recordings(
         read_tables(data.tables, data.label_column, label=data.label),
         data.recordings,
         classes=model.classes,
@@ -125,7 +128,19 @@ def _annotations(config: TrainingConfig, model: ModelConfig) -> tuple[Annotation
         marginal=data.marginal,
         hard_negatives=hard_negatives,
     )
-    return split_annotations(everything, data.validation_share, by=data.split, seed=data.split_seed)
+
+
+def _split(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
+    """The annotated recordings for training and those for validation."""
+    data = config.data
+    return split_annotations(
+        read_annotations(config, model),
+        data.validation_share,
+        by=data.split,
+        seed=data.split_seed,
+        folds=data.folds or 0,
+        fold=data.fold,
+    )
 
 
 def _simulated_validation(windows: SimulatedWindows) -> Iterator[ValidationWindow]:
