@@ -28,7 +28,7 @@ lint: install  ## style and types
 	$(BIN)/mypy
 
 test: install lint  ## style, types and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 $(CORE)/.installed: pyproject.toml constraints.txt $(SOURCES)
 	$(PYTHON) -m venv $(CORE)

@@ -27,6 +27,7 @@ def test_exported_names():
         "load_weights",
         "read_raven",
         "save_model",
+        "search",
         "simulate",
         "survey",
         "train",

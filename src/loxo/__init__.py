@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loxo.network.htsat import HTSAT
     from loxo.network.loading import load_model, save_model
     from loxo.simulation.simulate import simulate
+    from loxo.survey.search import search
     from loxo.survey.survey import survey
     from loxo.training.adapt import adapt
     from loxo.training.train import train
@@ -47,6 +48,7 @@ _HOMES = {
     "load_weights": "loxo.network.foreign.checkpoints",
     "read_raven": "loxo.events.raven",
     "save_model": "loxo.network.loading",
+    "search": "loxo.survey.search",
     "simulate": "loxo.simulation.simulate",
     "survey": "loxo.survey.survey",
     "train": "loxo.training.train",
@@ -72,6 +74,7 @@ __all__ = [
     "load_weights",
     "read_raven",
     "save_model",
+    "search",
     "simulate",
     "survey",
     "train",

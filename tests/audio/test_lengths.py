@@ -207,6 +207,16 @@ def test_a_flac_is_read_to_its_end(tmp_path, total):
     check_whole(path, noise())
 
 
+@pytest.mark.parametrize("samples", [1, 4096, 4097, 45_000])
+def test_a_flac_that_ends_in_silence_is_whole(tmp_path, samples):
+    """The last frame of silence has less than 16 bytes."""
+    path = tmp_path / "a.flac"
+    for start in (0, samples // 2):
+        sound = noise()[:samples] * (np.arange(samples) < start)
+        write(path, sound)
+        check_whole(path, sound, None)
+
+
 def test_a_flac_that_is_cut_off_or_followed_by_a_tag(tmp_path):
     path = tmp_path / "a.flac"
     data = write(path, noise())

@@ -1,13 +1,11 @@
 """Embeddings: one row for each window, whatever the form of the recording, and files of them."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 from fakes import FakeModel
 
 from loxo import LoxoError, embed, load_engine
-from loxo.detection.embed import write_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -52,28 +50,17 @@ def test_a_model_without_a_latent_output_is_refused(recording):
         embed(recording, FakeModel())
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".csv"])
-def test_the_command_writes_a_file(loxo, recording, tmp_path, suffix):
-    out = tmp_path / f"e{suffix}"
-    code, words, _ = loxo("embed", recording, "--out", out, "--runtime", "onnxruntime")
-    assert code == 0 and "5 windows" in words
-    if suffix == ".npz":
-        with np.load(out) as file:
-            assert file["features"].shape[0] == 5 and file["recording"].tolist() == [str(recording)] * 5
-    else:
-        assert len(pd.read_csv(out)) == 5
+def test_an_event_has_the_features_of_the_window_around_it(recording, engine):
+    windows = embed(recording, engine, window_overlap=0.5)
+    start, end = windows.loc[3, ["start_s", "end_s"]]
+    middle = (start + end) / 2
+    events = embed(recording, engine, events=[(middle - 1, middle + 1), (0, 1), (99.5, 100)])
+    assert events["start_s"].tolist() == [middle - 1, 0, 99.5] and events["end_s"].tolist() == [middle + 1, 1, 100]
+    np.testing.assert_allclose(events.iloc[0, 3:].astype(float), windows.iloc[3, 3:].astype(float), atol=1e-4)
+    np.testing.assert_allclose(events.iloc[1, 3:].astype(float), windows.iloc[0, 3:].astype(float), atol=1e-4)
 
 
-def test_a_recording_that_cannot_be_read_is_named(loxo, recording, tmp_path):
-    (tmp_path / "bad.wav").write_text("no sound")
-    code, _, words = loxo(
-        "embed", recording, tmp_path / "bad.wav", "--out", tmp_path / "e.npz", "--runtime", "onnxruntime"
-    )
-    assert code == 1 and "bad.wav" in words and (tmp_path / "e.npz").is_file()
-
-
-def test_another_format_is_refused_before_the_work(loxo, recording, tmp_path):
-    code, _, words = loxo("embed", recording, "--out", tmp_path / "e.txt")
-    assert code == 2 and "written as .npz, .csv or .parquet" in words
-    with pytest.raises(LoxoError, match=r"e\.txt"):
-        write_embeddings(pd.DataFrame(), tmp_path / "e.txt")
+@pytest.mark.parametrize("event", [(100.0, 101.0), (-1.0, 2.0), (5.0, 4.0), (float("nan"), 3.0)])
+def test_an_event_outside_the_recording_is_refused(recording, engine, event):
+    with pytest.raises(LoxoError, match=r"a\.wav: the event at .* is not in this recording"):
+        embed(recording, engine, events=[event])

@@ -46,8 +46,9 @@ SEEKABLE_CONTAINERS = (
     "aiff",
     "caf",
 )  # FFmpeg's names of containers with timestamps
-EXACT_CONTAINERS = ("matroska", "wv", "ape")  # their declared duration is that of the sound, if they have one track
-END_TOLERANCE_S = 0.1  # of the declared duration: encoders add and remove parts of a packet
+# Containers whose declared duration is that of the sound, if they have one track. Encoders add and remove parts of a
+# packet: the largest difference in seconds.
+EXACT_CONTAINERS = {"matroska": 0.1, "wv": 0.1, "ape": 0.1, "asf": 0.5}
 ASF = b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"
 SIGNATURES = (  # offset, signature, name of the format
     (4, b"ftyp", "MP4 (M4A)"),
@@ -450,9 +451,10 @@ class _PyAV:
             self.end_missing = not declared
             end = declared or self._end or 0
         self._position, self._block = self._rewind()
-        exact = any(name in EXACT_CONTAINERS for name in self._container.format.name.split(","))
-        if exact and len(self._container.streams) == 1 and tail < end < declared - END_TOLERANCE_S * self.sample_rate:
-            self.end_missing = True
+        tolerances = [EXACT_CONTAINERS.get(name) for name in self._container.format.name.split(",")]
+        tolerance = next((seconds for seconds in tolerances if seconds is not None), None)
+        if tolerance is not None and len(self._container.streams) == 1:
+            self.end_missing |= tail < end < declared - tolerance * self.sample_rate
         # If the end is before the tail, the file is cut off; `read` reports this when it reaches the end.
         return end if end > tail or not declared else declared
 

@@ -137,8 +137,8 @@ def _last_frame(file: BinaryIO, start: int, end: int, info: _Info) -> tuple[_Fra
 
 def _frame(data: bytes, position: int, info: _Info) -> _Frame | None:
     """Reads the header of a frame; None if there is none that belongs to this stream."""
-    head = data[position : position + 16]
-    if len(head) < 16 or head[3] & 1:
+    head = data[position : position + 16].ljust(16, b"\0")  # the last frame of silence is shorter
+    if head[3] & 1:
         return None
     block_code, rate_code, channel_code, bits_code = head[2] >> 4, head[2] & 15, head[3] >> 4, head[3] >> 1 & 7
     channels = channel_code + 1 if channel_code < 8 else 2

@@ -1,4 +1,4 @@
-"""Sizes of Matroska, MP4, Windows Media and AAC files in their headers, to detect files that are cut off.
+"""Sizes of Matroska, MP4, Windows Media, WavPack and AAC files in their headers, to detect files that are cut off.
 
 Decoders of these formats read the packets that exist and do not report missing ones.
 """
@@ -13,12 +13,15 @@ from loxo.audio.headers import Layout, is_chunk_name, read_at
 ASF_FILE = b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65"  # identifier of the file properties
 MAX_TAG_BYTES = 1 << 16  # after the end of a file
 ADTS_TAIL_BYTES = 1 << 15  # more than three frames
+UNKNOWN_SAMPLES = (1 << 32) - 1  # in a WavPack file that was written into a pipe
 MAX_SIZE = 1 << 47  # bytes; a larger size in a header is damaged
 
 
 def check_size(file: BinaryIO, size: int) -> Layout:
     """Compares the size in the header of a file with its `size` in bytes."""
     stated = stated_size(file)
+    if stated is None and read_at(file, 0, 4) == b"wvpk":
+        return Layout(end_missing=not _is_whole_wavpack(file, size))
     if stated is None:
         return Layout(end_missing=_ends_in_adts_frame(file, size))
     if size < stated < MAX_SIZE:
@@ -41,6 +44,17 @@ def _ends_in_adts_frame(file: BinaryIO, size: int) -> bool:
         if frames >= 3:
             return position != len(tail) and tail[position : position + 3] != b"TAG"
     return False
+
+
+def _is_whole_wavpack(file: BinaryIO, size: int) -> bool:
+    """Returns True if the blocks of a WavPack file follow each other to its end, and contain the stated samples."""
+    position = total = done = 0
+    while (head := read_at(file, position, 24))[:4] == b"wvpk" and len(head) == 24:
+        length, stated, number, count = struct.unpack("<I4xIII", head[4:])
+        total, done = total or stated, max(done, number + count)
+        position += length + 8
+    end = read_at(file, position, 8)
+    return (position == size or end == b"APETAGEX" or end[:3] == b"TAG") and total in (done, UNKNOWN_SAMPLES)
 
 
 def stated_size(file: BinaryIO) -> int | None:

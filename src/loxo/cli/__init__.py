@@ -23,6 +23,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     report,
     review,
     score,
+    search,
     show,
     simulate,
     train,

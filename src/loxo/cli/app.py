@@ -23,7 +23,7 @@ AFTER_CTRL_C = {
 
 ORDER = (  # order of the commands in the help, as users need them
     *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
-    *("train", "adapt", "calibrate", "embed", "fetch", "simulate", "info", "export", "convert"),
+    *("train", "adapt", "calibrate", "embed", "search", "fetch", "simulate", "info", "export", "convert"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,10 @@ def embed(
     paths: Annotated[list[str], typer.Argument(help="Recordings, folders, patterns, lists (.txt), URLs.")],
     out: Annotated[Path, typer.Option(help="File to write: .npz, .csv or .parquet.")],
     model: Annotated[str, typer.Option(help="A bundled model's name or a model file.")] = "default",
+    events: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of events (repeat it for several): one row for each event, instead of each window."),
+    ] = None,
     window_overlap: Annotated[
         float, typer.Option(help="Overlap between consecutive windows, as a fraction.", min=0, max=0.95)
     ] = 0.0,
@@ -22,46 +26,43 @@ def embed(
         str, typer.Option(help="Library that computes the network: onnxruntime, openvino, torch or auto.")
     ] = "auto",
 ) -> None:
-    """Write one embedding for each window of recordings, for clustering and transfer learning.
+    """Write one embedding for each window or event of recordings, for `loxo search` and transfer learning.
 
-    A recording that cannot be read to its end is named, is left out, and makes the exit code 1.
+    Memory does not grow with the recordings. A recording that cannot be read to its end is named, is left out, and
+    makes the exit code 1.
 
     Example: `loxo embed sd_card/ --out embeddings.npz`
     """
-    import pandas as pd
-
     from loxo.audio.finding import find_recordings
-    from loxo.detection.embed import check_suffix, write_embeddings
-    from loxo.detection.embed import embed as embed_one
     from loxo.engine.engine import load_engine
-    from loxo.errors import LoxoError, with_path
+    from loxo.errors import LoxoError
     from loxo.files import escape
+    from loxo.survey.embeddings import check_suffix, embed_recordings, events_by_recording
 
     check_suffix(out)
-    found, problems = find_recordings(paths)
-    sentences = [sentence for _, sentence in problems]
-    if not found:
-        raise LoxoError(" ".join(sentences) or "No recordings were given.")
+    todo: list[Any]
+    if events:
+        todo, sentences = events_by_recording(events, paths)
+        if not todo:
+            raise LoxoError(f"The tables contain no event of a recording that can be read. {' '.join(sentences)}")
+    else:
+        found, problems = find_recordings(paths)
+        todo, sentences = [(path, None) for path in found], [sentence for _, sentence in problems]
+        if not found:
+            raise LoxoError(" ".join(sentences) or "No recordings were given.")
     engine = load_engine(model, runtime=runtime)
-    tables = []
     with progress_bar("embedding") as (bar, task):
-        for k, path in enumerate(found):
-            bar.update(task, completed=k, total=len(found), note=f"{k}/{len(found)} recordings")
 
-            def on_progress(done_s: float, total_s: float, k: int = k) -> None:
-                bar.update(task, completed=k + done_s / total_s)
+        def on_progress(done: float) -> None:
+            bar.update(task, completed=done, total=len(todo), note=f"{int(done)}/{len(todo)} recordings")
 
-            try:
-                tables.append(embed_one(path, engine, window_overlap=window_overlap, progress=on_progress))
-            except LoxoError as error:
-                sentences.append(with_path(path, str(error)))
-        bar.update(task, completed=len(found), note=f"{len(found)}/{len(found)} recordings")
-    for sentence in sentences:
+        count, rows, faults = embed_recordings(
+            todo, engine, out, window_overlap=window_overlap, on_progress=on_progress
+        )
+        on_progress(len(todo))
+    for sentence in (*sentences, *faults):
         errors.print(escape(f"problem: {sentence}"), style="yellow", markup=False, highlight=False, soft_wrap=True)
-    if not tables:
-        raise LoxoError("None of the recordings could be read; nothing was written.")
-    table = pd.concat(tables, ignore_index=True)
-    write_embeddings(table, out)
-    console.print(f"{len(tables)} recordings, {len(table)} windows: {out}", highlight=False, soft_wrap=True)
-    if sentences:
+    unit = "events" if events else "windows"
+    console.print(f"{count} recordings, {rows} {unit}: {out}", highlight=False, soft_wrap=True)
+    if sentences or faults:
         raise typer.Exit(1)

@@ -17,9 +17,18 @@ def export(
         bool,
         typer.Option("--int8", help="8-bit linear layers, for ARM CPUs: a smaller graph, with slightly other scores."),
     ] = False,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole", help="Graph from waveform to probabilities, with the front end, for programs without Loxo."
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Copy of the model file, with the graph beside it. Default with --int8: MODEL-int8."),
+        typer.Option(
+            help="Copy of the model file, with the graph beside it. Default with --int8: MODEL-int8. With --whole: the "
+            "graph; default: MODEL-whole.onnx."
+        ),
     ] = None,
 ) -> None:
     """Write the graph of a model (ONNX) beside its file. Detection without PyTorch needs it.
@@ -28,6 +37,16 @@ def export(
 
     Example: `loxo export model.safetensors`
     """
+    if whole:
+        from loxo.errors import LoxoError
+        from loxo.network.whole import export_whole
+
+        if int8:
+            raise LoxoError("--whole cannot be combined with --int8. Leave out one of them.")
+        path = export_whole(model, out)
+        console.print(f"the whole graph was written to {path}", markup=False, highlight=False, soft_wrap=True)
+        return
+
     from loxo.network.graph import check_bundled, export_graph
 
     if int8:

@@ -24,6 +24,7 @@ OPTION_KEYS = {
     "seed": "seed",
     "validation_windows": "data.validation_windows",
     "workers": "workers",
+    "folds": "data.folds",
 }
 SHOWN = ("loss", "validation_event_ap", "loader_wait_share")  # values in the progress bar
 SHOWN_PROBLEMS = 5
@@ -59,6 +60,14 @@ def train(
         int, typer.Option(help="Number of validation windows.")
     ] = DEFAULTS.data.validation_windows,
     workers: Annotated[int, typer.Option(help="Number of processes that create windows.")] = DEFAULTS.workers,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Cross-validation with this number of runs, in subfolders of --out; 0: one run for each recording, "
+            "site or day (data.split).",
+            min=0,
+        ),
+    ] = DEFAULTS.data.folds,
 ) -> None:
     """Train a model on your own recordings and tables, on simulated calls, or on both.
 
@@ -102,9 +111,27 @@ def train(
         def on_note(text: str) -> None:
             errors.print(text, markup=False, highlight=False, soft_wrap=True)
 
-        path = run(config, out, resume=resume, on_progress=on_progress, on_problems=on_problems, on_note=on_note)
+        if config.data.folds is not None and config.data.fold is None:
+            from loxo.training.folds import cross_validate
+
+            def on_fold(fold: int, count: int) -> None:
+                errors.print(f"fold {fold} of {count}", highlight=False)
+
+            path = cross_validate(
+                config,
+                out,
+                resume=resume,
+                on_fold=on_fold,
+                on_progress=on_progress,
+                on_problems=on_problems,
+                on_note=on_note,
+            )
+            written = "table of the folds"
+        else:
+            path = run(config, out, resume=resume, on_progress=on_progress, on_problems=on_problems, on_note=on_note)
+            written = "model"
     if os.environ.get("LOCAL_RANK", "0") == "0":  # only one process prints it
-        console.print(f"the model was written to {path}", highlight=False)
+        console.print(f"the {written} was written to {path}", highlight=False)
 
 
 def _given(context: typer.Context) -> list[str]:

@@ -53,6 +53,10 @@ class FrontEnd(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
 
+    def spectrum(self, waveform: Tensor, window: str, hop: int, *, center: bool) -> Tensor:
+        """power_spectrum with the buffer `window`. Exported graphs compute it as a convolution (loxo.network.whole)."""
+        return power_spectrum(waveform, getattr(self, window), hop, center=center)
+
 
 def build_frontend(config: ModelConfig) -> FrontEnd:
     return FRONTENDS[config.frontend](config)
@@ -91,7 +95,7 @@ class MelFrontEnd(FrontEnd):
 
     def mel_power(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop + 1, n_mels)"""
-        return power_spectrum(waveform.float(), self.window, self.hop, center=True) @ self.filters
+        return self.spectrum(waveform.float(), "window", self.hop, center=True) @ self.filters
 
 
 class HtkMelFrontEnd(MelFrontEnd):
@@ -117,13 +121,17 @@ class PcenFrontEnd(MelFrontEnd):
         with torch.autocast(waveform.device.type, enabled=False):
             power = self.mel_power(waveform)
             power = power * (PCEN_SCALE / power.mean((1, 2), keepdim=True).clamp_min(TINY_POWER))
-            smoothed = torch.empty_like(power)
-            mean = power.mean(1)
-            for frame in range(power.shape[1]):
-                mean = torch.lerp(mean, power[:, frame], self.smoothing)
-                smoothed[:, frame] = mean
-            relative = power / (1e-6 + smoothed) ** PCEN_GAIN
+            relative = power / (1e-6 + self.smoothed(power)) ** PCEN_GAIN
             return ((relative + PCEN_BIAS) ** PCEN_ROOT - PCEN_BIAS**PCEN_ROOT).unsqueeze(1)
+
+    def smoothed(self, power: Tensor) -> Tensor:
+        """(batch, frames, bands) -> the same shape, after the low-pass. It begins with the mean of the window."""
+        smoothed = torch.empty_like(power)
+        mean = power.mean(1)
+        for frame in range(power.shape[1]):
+            mean = torch.lerp(mean, power[:, frame], self.smoothing)
+            smoothed[:, frame] = mean
+        return smoothed
 
 
 class KaldiFrontEnd(FrontEnd):
@@ -151,11 +159,15 @@ class KaldiFrontEnd(FrontEnd):
             pieces = waveform.float().unfold(1, self.length, self.hop)  # (batch, frames, n_fft)
             pieces = pieces - pieces.mean(2, keepdim=True)
             before = torch.cat((pieces[..., :1], pieces[..., :-1]), dim=2)
-            spectrum = torch.fft.rfft((pieces - KALDI_PREEMPHASIS * before) * self.window, n=self.fft)
-            power = spectrum.real.square() + spectrum.imag.square()
+            power = self.piece_power(pieces - KALDI_PREEMPHASIS * before)
             bands = (power @ self.filters).clamp_min(KALDI_FLOOR).log()
             bands = F.pad(bands, (0, 0, 0, max(0, self.frames - bands.shape[1])))[:, : self.frames]
             return ((bands - AUDIOSET_MEAN) / (2 * AUDIOSET_STD)).unsqueeze(1)
+
+    def piece_power(self, pieces: Tensor) -> Tensor:
+        """(batch, frames, n_fft) -> (batch, frames, fft / 2 + 1)"""
+        spectrum = torch.fft.rfft(pieces * self.window, n=self.fft)
+        return spectrum.real.square() + spectrum.imag.square()
 
 
 class TwoResolutionFrontEnd(FrontEnd):
@@ -212,13 +224,13 @@ class TwoResolutionFrontEnd(FrontEnd):
         """(batch, samples) -> (batch, frames, low_bands), one frame per `every` hops"""
         padded = F.pad(waveform[:, None], self.long_context, mode="reflect")
         slow = F.conv1d(padded, self.taps[None, None], stride=self.factor)[:, 0]
-        power = power_spectrum(slow, self.long_window, self.long_hop, center=False)
+        power = self.spectrum(slow, "long_window", self.long_hop, center=False)
         # The scales differ by `factor`: white noise of unit variance then has the same value in both resolutions.
         return power @ self.long_filters / self.long_scale
 
     def short_spectra(self, waveform: Tensor) -> Tensor:
         """(batch, samples) -> (batch, samples // hop_length + 1, n_mels - low_bands)"""
-        power = power_spectrum(waveform, self.short_window, self.hop, center=True)
+        power = self.spectrum(waveform, "short_window", self.hop, center=True)
         return power @ self.short_filters / self.short_scale
 
 

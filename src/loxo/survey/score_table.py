@@ -108,7 +108,7 @@ def score_table(
     with _pool(model, device, runtime, window_overlap, batch_size) as pool:
         facts = pool.facts()
         places = _places(cells)
-        results = _results(pool, places, _Finder(table.parent, recordings), on_progress)
+        results = _results(pool, places, Finder(table.parent, recordings), on_progress)
     scores: dict[int, list[float]] = {}
     problems: list[str] = list(places.problems)
     for (name, rows), values in zip(places.by_recording.items(), results, strict=True):
@@ -231,7 +231,7 @@ def _places(cells: ParsedTable) -> _Places:
     return _Places(by_recording, told)
 
 
-class _Finder:
+class Finder:
     """Finds the recording that a table names."""
 
     def __init__(self, folder: Path, recordings: Iterable[str | Path]) -> None:
@@ -299,7 +299,7 @@ def _pool(
 
 
 def _results(
-    pool: Pool, places: _Places, find: _Finder, on_progress: Callable[[int, int], None] | None
+    pool: Pool, places: _Places, find: Finder, on_progress: Callable[[int, int], None] | None
 ) -> list[list[list[float] | None] | str]:
     """The scores of each recording, or why it has none."""
     results: dict[int, Any] = {}

@@ -97,6 +97,16 @@ class DataConfig:
     validation_share: float = key(
         0.06, "fraction of the background sites and of the recordings that is used for validation only", min=0, max=0.9
     )
+    folds: int | None = key(
+        None,
+        "number of runs of a cross-validation: each validates on another part of the recordings, separated by `split`; "
+        "0: one run for each recording, site or day; null: a single run",
+        min=0,
+    )
+    fold: int | None = key(
+        None, "the part, from 1 to `folds`, that a single run of a cross-validation validates on", min=1
+    )
+    terms: str | None = key(None, "licence and terms of the data, for the model card", resumable=True)
     validation_windows: int = key(256, "number of validation windows; they are the same at each validation", min=1)
 
     def __post_init__(self) -> None:

@@ -62,6 +62,29 @@ def fit_decoding(
     return replace(config, decoding={**config.decoding, **decoding}, calibration=calibration), figures
 
 
+def listed_figures(
+    scores: Floats, validation: ValidationWindows, config: ModelConfig
+) -> dict[str, dict[str, float | None]]:
+    """For each class, its event AP and what is listed at its threshold: recall and precision of the events."""
+    figures: dict[str, dict[str, float | None]] = {}
+    for label, truth in validation.truth.items():
+        decoding, calibration = config.decoding.get(label, Decoding()), config.calibration.get(label)
+        matching = match_class(scores[:, class_rows(label, config.rows)], decoding, truth, config)
+        listed, correct = scores_and_verdicts(matching)
+        if calibration is not None:
+            listed = calibrated_scores(listed, calibration)
+        chosen = listed >= decoding.threshold
+        hits = int(correct[chosen].sum())
+        figures[label] = {
+            "event_ap": round(average_precision(matching_curve(matching)) or 0.0, 4),
+            "recall": round(hits / max(matching.events, 1), 4),
+            "precision": round(hits / int(chosen.sum()), 4) if chosen.any() else None,
+            "threshold": round(decoding.threshold, 4),
+            "events": matching.events,
+        }
+    return figures
+
+
 def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig) -> Fit:
     """Fits one class. scores: the rows of the class, (windows, 1 or 2, steps); start: the preset's decoding."""
     best, matching = start, match_class(scores, start, truth, config)

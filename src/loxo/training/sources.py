@@ -43,6 +43,8 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
     data, changes = config.data, config.augment
     edges = data.edges or default_edges(model)
     share = simulated_share(data)
+    if data.fold is not None and (data.folds is None or share == 1):
+        raise LoxoError("data.fold is one part of a cross-validation: it needs data.folds, data.tables and recordings.")
     sides = read_sides(config, model) if share < 1 else None
     training_backgrounds, validation_backgrounds = _backgrounds(config, model.sample_rate, sides)
     about: dict[str, Any] = {"simulated": share}
@@ -56,7 +58,8 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
         count = max(1, round(share * data.validation_windows))
         training = SimulatedWindows(model, training_backgrounds, total, config.seed, edges=edges, pause=data.pause)
         simulated = SimulatedWindows(model, validation_backgrounds, count, config.seed + VALIDATION_SEED, edges=edges)
-        fixed += _simulated_validation(simulated)
+        if data.fold is None:  # a fold is judged on its recordings alone
+            fixed += _simulated_validation(simulated)
     simulated_windows = len(fixed)
     if sides is not None:
         annotations, held_out = sides
@@ -125,7 +128,7 @@ def _backgrounds(
 
 
 def read_annotations(config: TrainingConfig, model: ModelConfig) -> Annotations:
-    """The annotated recordings of a config."""
+    """The annotated recordings of a config. Raises LoxoError for unsuitable data."""
     from loxo.events.reader import read_tables
 
     data = config.data
@@ -147,8 +150,14 @@ def read_annotations(config: TrainingConfig, model: ModelConfig) -> Annotations:
 def read_sides(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
     """The annotated recordings for training and those for validation."""
     data = config.data
-    everything = read_annotations(config, model)
-    return split_annotations(everything, data.validation_share, by=data.split, seed=data.split_seed)
+    return split_annotations(
+        read_annotations(config, model),
+        data.validation_share,
+        by=data.split,
+        seed=data.split_seed,
+        folds=data.folds or 0,
+        fold=data.fold,
+    )
 
 
 def _simulated_validation(windows: SimulatedWindows) -> Iterator[ValidationWindow]:

@@ -16,7 +16,13 @@ UNKNOWN_GROUP = "?"  # prefix of the group of a recording whose site or day is n
 
 
 def split_annotations(
-    annotations: Annotations, share: float, *, by: str = "recording", seed: int = 0
+    annotations: Annotations,
+    share: float,
+    *,
+    by: str = "recording",
+    seed: int = 0,
+    folds: int = 0,
+    fold: int | None = None,
 ) -> tuple[Annotations, Annotations]:
     """The recordings for training and those for validation. The split depends only on its arguments.
 
@@ -24,36 +30,20 @@ def split_annotations(
     Validation has about `share` of the total time. Recordings of one site or day (`by`) stay on one side. The split is
     the best of many random ones: each class occurs on both sides if that is possible, and validation's fractions of the
     time and of each class's events are nearest to `share`. A recording whose site or day is not known is a group of its
-    own. The problems of both sides are those of `annotations`.
+    own. The problems of both sides are those of `annotations`. With `fold`, validation is this part of make_folds.
 
     Raises LoxoError when there is only one site, day or recording, or when one side would contain no event.
     """
-    if by not in SPLITS:
-        raise LoxoError(f"The split is by {by!r}, but it must be by one of {', '.join(SPLITS)}.")
-    if by == "time":
+    if by == "time" and fold is None:
         return _checked(*_split_by_time(annotations, share), by)
-    groups: dict[str, list[AnnotatedRecording]] = defaultdict(list)
-    for one in annotations.recordings:
-        key = {"recording": one.path, "site": one.site, "day": one.day}[by]
-        groups[key if key is not None else f"{UNKNOWN_GROUP} {one.path}"].append(one)
-    if len(groups) < 2:
-        raise LoxoError(
-            f"All {len(annotations.recordings)} recording(s) are of one {by}, so that none can be used for validation. "
-            + ("Add recordings." if by == "recording" else "Split by recording instead, or add others.")
-        )
+    groups = _groups(annotations, by)
+    if fold is not None:
+        parts = make_folds(annotations, folds, by=by, seed=seed)
+        if fold > len(parts):
+            raise LoxoError(f"There are {len(parts)} folds, so data.fold cannot be {fold}.")
+        return _sides(annotations, groups, set(parts[fold - 1]), by)
     names = sorted(groups)
-    amounts = np.array(  # (groups, 1 + classes): samples, and number of events of each class
-        [
-            [
-                sum(one.samples for one in groups[name]),
-                *(sum(label == k for one in groups[name] for label, _, _ in one.events) for k in annotations.classes),
-            ]
-            for name in names
-        ],
-        dtype=float,
-    )
-    fractions = amounts / np.maximum(amounts.sum(0), 1)
-    occurs = amounts.sum(0) > 0
+    fractions, occurs = _fractions(annotations, groups)
     rng = np.random.default_rng(seed)
     best: tuple[float, np.ndarray] | None = None
     for _ in range(RANDOM_SPLITS):
@@ -66,13 +56,81 @@ def split_annotations(
         if best is None or cost < best[0]:
             best = cost, chosen
     assert best is not None
-    held_out = {names[k] for k in best[1]}
+    return _sides(annotations, groups, {names[k] for k in best[1]}, by)
+
+
+def make_folds(
+    annotations: Annotations, folds: int, *, by: str = "recording", seed: int = 0
+) -> tuple[tuple[str, ...], ...]:
+    """The recordings, sites or days (`by`) of each fold of a cross-validation; with `folds` 0, each is a fold.
+
+    The folds are the best of many random ones: each class occurs in each fold if that is possible, and the fractions of
+    the time and of each class's events are nearest to each other. Raises LoxoError for more folds than groups.
+    """
+    groups = _groups(annotations, by)
+    names = sorted(groups)
+    if folds == 0:
+        return tuple((name,) for name in names)
+    if not 2 <= folds <= len(names):
+        raise LoxoError(
+            f"A cross-validation by {by} needs 2 to {len(names)} folds here, because there are {len(names)}, and 0 "
+            f"stands for one fold for each; data.folds is {folds}."
+        )
+    fractions, occurs = _fractions(annotations, groups)
+    rng = np.random.default_rng(seed)
+    best: tuple[float, np.ndarray] | None = None
+    for _ in range(RANDOM_SPLITS):
+        number = rng.permutation(len(names)) % folds
+        sums = np.stack([fractions[number == k].sum(0) for k in range(folds)])
+        cost = float(np.abs(sums - 1 / folds)[:, occurs].sum() + 10 * (sums[:, occurs] == 0).sum())
+        if best is None or cost < best[0]:
+            best = cost, number
+    assert best is not None
+    return tuple(tuple(name for name, k in zip(names, best[1], strict=True) if k == fold) for fold in range(folds))
+
+
+def _groups(annotations: Annotations, by: str) -> dict[str, list[AnnotatedRecording]]:
+    if by not in SPLITS:
+        raise LoxoError(f"The split is by {by!r}, but it must be by one of {', '.join(SPLITS)}.")
+    if by == "time":
+        raise LoxoError("A cross-validation by time is not possible. Split by recording, site or day (data.split).")
+    groups: dict[str, list[AnnotatedRecording]] = defaultdict(list)
+    for one in annotations.recordings:
+        key = {"recording": one.path, "site": one.site, "day": one.day}[by]
+        groups[key if key is not None else f"{UNKNOWN_GROUP} {one.path}"].append(one)
+    if len(groups) < 2:
+        raise LoxoError(
+            f"All {len(annotations.recordings)} recording(s) are of one {by}, so that none can be used for validation. "
+            + ("Add recordings." if by == "recording" else "Split by recording instead, or add others.")
+        )
+    return groups
+
+
+def _fractions(annotations: Annotations, groups: dict[str, list[AnnotatedRecording]]) -> tuple[np.ndarray, np.ndarray]:
+    """(groups, 1 + classes): the fractions of the time and of each class's events; whether each of them occurs."""
+    amounts = np.array(  # (groups, 1 + classes): samples, and number of events of each class
+        [
+            [
+                sum(one.samples for one in groups[name]),
+                *(sum(label == k for one in groups[name] for label, _, _ in one.events) for k in annotations.classes),
+            ]
+            for name in sorted(groups)
+        ],
+        dtype=float,
+    )
+    return amounts / np.maximum(amounts.sum(0), 1), amounts.sum(0) > 0
+
+
+def _sides(
+    annotations: Annotations, groups: dict[str, list[AnnotatedRecording]], held_out: set[str], by: str
+) -> tuple[Annotations, Annotations]:
+    """Training and validation, which has the groups in `held_out`."""
     sides = [
         dataclasses.replace(
             annotations,
             recordings=tuple(
                 sorted(
-                    (one for name in names if (name in held_out) == validation for one in groups[name]),
+                    (one for name in groups if (name in held_out) == validation for one in groups[name]),
                     key=lambda one: one.path,
                 )
             ),

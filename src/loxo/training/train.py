@@ -12,6 +12,7 @@ A run is one folder:
 | `checkpoints/best.safetensors` | the weights, or their average, with the highest event AP                            |
 | `checkpoints/last.ckpt`        | the state from which the run is resumed                                             |
 | `model.safetensors`            | at the end: the best weights with decoding and calibration, for `loxo detect`       |
+| `model_card.md`                | at the end: data and their terms, figures, thresholds and hash of the model         |
 
 Failure policy: with `resume`, a run that was interrupted, killed or stopped by a full disk continues as if nothing had
 happened.
@@ -52,8 +53,9 @@ from loxo.training.checkpoints import load_checkpoint
 from loxo.training.config import TrainingConfig
 from loxo.training.config_io import config_to_dict, flatten, model_config, resumable_keys, with_present_names
 from loxo.training.curves import check_wandb
-from loxo.training.fit_decoding import fit_decoding
+from loxo.training.fit_decoding import fit_decoding, listed_figures
 from loxo.training.loop import BEST, LAST, Loop, TrainingProgress
+from loxo.training.model_card import write_model_card
 from loxo.training.outcome import doubts, result_in_words
 from loxo.training.sources import Sources, build_sources, simulated_share
 from loxo.training.teachers import Teachers, load_teachers
@@ -84,6 +86,11 @@ def train(
     out = Path(out)
     network_config = model_config(config)
     simulated_share(config.data)
+    if config.data.folds is not None and config.data.fold is None:
+        raise LoxoError(
+            "data.folds is a cross-validation of several runs: use loxo train --folds, or give data.fold for one of "
+            "them."
+        )
     check_wandb(config)
     if config.start_share and config.init_from is None:
         raise LoxoError("start_share needs initial weights: give them as init_from, for example init_from=default.")
@@ -121,9 +128,10 @@ def train(
         path = out / "model.safetensors"
         if fabric.is_global_zero:
             result = _finish(loop, path, report)
+            graph_problem = write_graph(path)
+            write_model_card(path, config, about | {"result": result})
             _write_run_file(config, out, about | {"result": result})
             notes(result["model"])
-            graph_problem = write_graph(path)
             if sentences := [*result["doubts"], *([graph_problem] if graph_problem else [])]:
                 problems(sentences)
         fabric.barrier()
@@ -326,6 +334,7 @@ def _finish(loop: Loop, path: Path, report: LoadReport | None) -> dict[str, Any]
             loop.best_iteration, provenance["weights"], loop.best_ap, loop.start_ap, config.init_from
         ),
         "doubts": doubts(config, validated, numbers, absent),
+        "figures": listed_figures(scores, validation, model.config),
     }
 
 
