@@ -13,7 +13,6 @@ truncated or failed, or a note. A worker process that dies, does not respond for
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import struct
@@ -25,6 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import soundfile
 
 from loxo.audio.ogg import checksum as ogg_checksum
@@ -217,7 +217,7 @@ def is_silent_loss(kind: str, size: int, item: RecordedFile) -> bool:
 
 
 class PeakMemory:
-    """The largest memory of another process of this process group, in MB, while the block runs."""
+    """The largest memory of a process that this one starts, directly or not, in MB, while the block runs."""
 
     def __enter__(self) -> PeakMemory:
         self.mb = 0.0
@@ -231,13 +231,11 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        group, own = os.getpgrp(), Path("/proc", str(os.getpid()))
         while not self._stop.wait(0.2):
-            for process in set(Path("/proc").glob("[0-9]*")) - {own}:  # its peak may be older than the block
+            for process in psutil.Process().children(recursive=True):
                 with suppress(OSError, IndexError, ValueError):  # the process has ended
-                    if int((process / "stat").read_text().rpartition(")")[2].split()[2]) == group:
-                        peak = (process / "status").read_text().partition("VmHWM:")[2].split()
-                        self.mb = max(self.mb, int(peak[0]) / 1024)
+                    peak = Path(f"/proc/{process.pid}/status").read_text().partition("VmHWM:")[2].split()
+                    self.mb = max(self.mb, int(peak[0]) / 1024)
 
 
 def analyse_damaged(folder: Path, files: int, seed: int) -> Counter[str]:

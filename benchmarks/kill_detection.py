@@ -77,7 +77,7 @@ class Watcher(threading.Thread):
             self.look()
 
     def look(self) -> None:
-        for path in list(self.folder.rglob("*")):
+        for path in [Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names]:
             # Only the journal is appended to. Its last line may be incomplete, and is then ignored.
             if path.name.startswith(".") or path.name == "journal.jsonl" or not path.is_file():
                 continue
