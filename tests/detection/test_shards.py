@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from loxo.audio.recording import RecordingError, probe
 from loxo.detection import shards
 from loxo.detection.scores import frame_scores
-from loxo.detection.shards import join, make_grid, score_recording, score_shard
+from loxo.detection.shards import Shards, join, make_grid, score_recording, score_shard
 from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.errors import LoxoError
 from loxo.survey.schedule import JOIN, Counted, Options, Schedule
@@ -239,3 +239,18 @@ def test_two_runs_cannot_write_one_folder(tmp_path):
     (tmp_path / "run" / ".lock").write_text("process 1 on elsewhere")  # left by a SIGKILL: nobody holds it
     assert survey([tmp_path / "card"], "fake", tmp_path / "run", load=FakeModel).resumed == 1
     assert not (tmp_path / "run" / ".lock").exists()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 12])
+def test_shards_cover_all_chunks_and_become_smaller_at_the_end_of_a_long_recording(size):
+    for chunks in (1, size, size + 1, 6 * size - 1, 6 * size, 25 * size + 1):
+        shards = Shards(chunks, size)
+        assert [chunk for shard in shards for chunk in shard] == list(range(chunks)) and shards[-1] == list(shards)[-1]
+        lengths = [len(shard) for shard in shards]
+        assert max(lengths) <= size and min(lengths) > 0
+        if chunks >= 6 * size:
+            assert lengths[-2] == max(size // 4, 1) and lengths.count(size) >= 4
+        else:
+            assert len(shards) == -(-chunks // size)
+        with pytest.raises(IndexError):
+            shards[len(shards)]

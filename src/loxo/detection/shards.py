@@ -60,19 +60,29 @@ class Grid:
         return first, self.samples if number == self.chunks - 1 else min(end, self.samples)
 
     def shards(self, minutes: float) -> Sequence[range]:
-        """The chunks of each shard: as many as fit into `minutes`, at least one."""
+        """The chunks of each shard: at most as many as fit into `minutes`, at least one."""
         chunk_s = CHUNK * self.hop * self.step_samples / self.rate
         return Shards(self.chunks, max(int(minutes * 60 / chunk_s), 1))
 
 
 class Shards(Sequence[range]):
-    """The chunks of each shard of a recording. They are computed one by one: a header may state any length."""
+    """The chunks of each shard of a recording. They are computed one by one: a header may state any length.
+
+    A recording of LONG shards and more ends with smaller shards, in place of the last two. Processes that share the
+    recording then finish at about the same time.
+    """
+
+    LONG, SMALLER = 6, 4
 
     def __init__(self, chunks: int, size: int) -> None:
         self.chunks, self.size = chunks, size
+        self.end_size = max(size // self.SMALLER, 1)
+        whole = chunks // size
+        self.before_end = max(whole - 2, 0) if whole >= self.LONG else -(-chunks // size)  # shards of the usual size
 
     def __len__(self) -> int:
-        return -(-self.chunks // self.size)
+        rest = max(self.chunks - self.before_end * self.size, 0)
+        return self.before_end + -(-rest // self.end_size)
 
     @overload
     def __getitem__(self, number: int) -> range: ...
@@ -81,8 +91,11 @@ class Shards(Sequence[range]):
     def __getitem__(self, number: int | slice) -> range | Sequence[range]:
         if isinstance(number, slice):
             return [self[k] for k in range(len(self))[number]]
-        first = range(0, self.chunks, self.size)[number]
-        return range(first, min(first + self.size, self.chunks))
+        number = range(len(self))[number]
+        later = number - self.before_end
+        size = self.size if later < 0 else self.end_size
+        first = number * self.size if later < 0 else self.before_end * self.size + later * self.end_size
+        return range(first, min(first + size, self.chunks))
 
 
 def make_grid(recording: Recording, config: Any, window_overlap: float) -> Grid:

@@ -59,6 +59,8 @@ class AnyTask(Protocol):
     @property
     def crashes(self) -> int: ...
 
+    def light(self) -> AnyTask: ...
+
 
 @dataclass(frozen=True)
 class Job(WithSecrets):
@@ -70,11 +72,16 @@ class Job(WithSecrets):
     shard: int = 0
     crashes: int = 0
 
+    def light(self) -> Job:
+        return self
+
 
 class Source(Protocol):
     """The source of tasks: loxo.survey.schedule.Schedule."""
 
     def next(self) -> Any: ...
+
+    def reload(self, task: Any) -> Any: ...
 
     def note(self, index: int, sentence: str) -> None: ...
 
@@ -88,6 +95,9 @@ class Jobs:
 
     def next(self) -> Job | None:
         return self.waiting.popleft() if self.waiting else None
+
+    def reload(self, job: Job) -> Job:
+        return job
 
     def note(self, index: int, sentence: str) -> None:
         self.notes[index] = sentence
@@ -183,9 +193,9 @@ class Processes:
     def _fill(self) -> bool:
         """Gives tasks to idle and new workers; True if a worker is busy afterwards."""
         while sum(worker.task is not None for worker in self.workers) < self.size:
-            task = self.again.popleft() if self.again else self.source.next()
+            task = self.source.reload(self.again.popleft()) if self.again else self.source.next()
             if task is None and self.alone and not self._is_busy():
-                self._give(self.alone.popleft())
+                self._give(self.source.reload(self.alone.popleft()))
             if task is None:
                 break
             self._give(task)
@@ -239,6 +249,7 @@ class Processes:
         else:
             assert task is not None
             worker.task = None
+            self._fill()  # before the caller stores the result: the worker does not wait for the disk
             key = (task.index, task.shard)
             self.killed.pop(key, None)
             attempts = self.attempts.pop(key, 0)
@@ -335,6 +346,7 @@ class _Worker:
                 while (given := self._given.get()) is not None:
                     pickle.dump(given, to, protocol=pickle.HIGHEST_PROTOCOL)
                     to.flush()
+                    given = None  # its memory is free while the worker computes
                     answered = False
                     while not answered:
                         message = pickle.load(of)
@@ -344,7 +356,7 @@ class _Worker:
             self.messages.put((self, _ENDED))
 
     def give(self, task: AnyTask) -> None:
-        self.task, self.beat, self.heard_at = task, Beat(0.0, 0.0), time.monotonic()
+        self.task, self.beat, self.heard_at = task.light(), Beat(0.0, 0.0), time.monotonic()
         self._given.put(task)
 
     def has_ended(self) -> bool:

@@ -185,6 +185,9 @@ class _Jobs:
             return Job(index, entry.recording, _Kept(entry, rows))
         return None
 
+    def reload(self, job: Job) -> Job:
+        return job
+
     def note(self, index: int, sentence: str) -> None:
         """An attempt that was repeated changes nothing here."""
 

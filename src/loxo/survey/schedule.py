@@ -73,6 +73,10 @@ class Task(WithSecrets):
     parts: tuple[Part, ...] = ()  # to join
     crashes: int = 0  # of workers that analysed this recording, in earlier calls
 
+    def light(self) -> Task:
+        """The task without its parts, which take 35 MB for a recording of a day."""
+        return replace(self, parts=()) if self.parts else self
+
 
 @dataclass(frozen=True)
 class EngineFacts:
@@ -175,6 +179,10 @@ class Schedule:
                 return self._task(index, 0)
             of = next(iter(known.values())).of
             self._begin(index, _Recording(of, {n: part.fault is not None for n, part in known.items()}, {}))
+
+    def reload(self, task: Task) -> Task:
+        """The task with its parts, to compute it once more."""
+        return self._task(task.index, task.shard)
 
     def take(self, task: Task, result: Result) -> Iterator[tuple[int, Outcome]]:
         """Stores the result of a task; yields the outcome of the recording after its last task."""
