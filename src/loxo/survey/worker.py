@@ -21,11 +21,18 @@ from loxo.survey.schedule import Counted
 
 # Tasks are read from a file of their own, not from sys.stdin. A library may fork, and its child closes sys.stdin: it
 # would wait for ever for the lock that the reading thread held.
-START = (
-    "import os, pickle, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "tasks = os.fdopen(os.dup(0), 'rb'); os.dup2(os.open(os.devnull, os.O_RDONLY), 0); "
-    "sys.path[:] = pickle.load(tasks); from loxo.survey.worker import main; main(tasks)"
-)
+START = """
+import os, pickle, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+tasks = os.fdopen(os.dup(0), "rb")
+os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+try:
+    sys.path[:] = pickle.load(tasks)
+except EOFError:  # the parent has ended
+    os._exit(1)
+from loxo.survey.worker import main
+main(tasks)
+"""
 BEAT_S = 0.2  # between two reports of progress
 
 
@@ -78,8 +85,11 @@ def main(tasks: BinaryIO) -> None:
 
     def send(message: Any) -> None:
         content = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-        answers.write(content)
-        answers.flush()
+        try:
+            answers.write(content)
+            answers.flush()
+        except OSError:  # the parent has ended
+            os._exit(1)
 
     threading.Thread(target=receive, daemon=True).start()
     setup: Setup = received.get()
