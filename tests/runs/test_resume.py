@@ -233,9 +233,11 @@ def test_only_drafts_are_removed(tmp_path):
 def test_repeated_interruptions_leave_an_interrupted_run(done, tmp_path, monkeypatch):
     """Ctrl-C three times: twice while the folder is being closed."""
 
+    sent = []
+
     def interrupt(progress):
-        if progress.finished == 1:
-            os.kill(os.getpid(), signal.SIGINT)
+        if progress.finished and not sent:
+            sent.append(os.kill(os.getpid(), signal.SIGINT))
 
     def close(*arguments):
         for _ in range(2):
