@@ -27,12 +27,14 @@ NEEDS = {
     "network": "torch",
     "training": "torch",
     "engine/runtime_cases.py": "torch",
+    "engine/test_fields.py": "torch",
     "engine/test_frontend.py": "torch",
     "engine/test_frontend_sounds.py": "torch",
     "engine/test_model_file.py": "torch",
     "engine/test_runtimes.py": "torch",
     "review/test_browser.py": "playwright",
     "test_bundled_model.py": "torch",
+    "test_extending.py": "torch",
 }
 
 
