@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from loxo.audio.crc import crc
 from loxo.audio.headers import Layout, is_absurd, read_at
 from loxo.audio.spliced import Segments
 
@@ -18,6 +19,7 @@ SEARCH_BYTES = 64 << 20  # a longer file is searched for further streams only if
 TAIL_BYTES = (1 << 16, 1 << 21)  # the second one is more than the longest frame
 START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")
 FRAME = re.compile(rb"\xff[\xf8\xf9]")
+CRC8, CRC16 = (8, 0x07), (16, 0x8005)  # of a frame's header and of a whole frame: bits, polynomial
 UNKNOWN_TOTALS = (0, (1 << 36) - 1)
 RATES = {
     4: 8000,
@@ -129,7 +131,7 @@ def _last_frame(file: BinaryIO, start: int, end: int, info: _Info) -> tuple[_Fra
             if frame is not None:
                 ends.add(frame.end)
         if last is not None:
-            return last, _crc16(tail[last.position :]) == 0
+            return last, crc(tail[last.position :], *CRC16) == 0
         if first == start + 42:
             break
     return None, False
@@ -167,7 +169,7 @@ def _frame(data: bytes, position: int, info: _Info) -> _Frame | None:
     else:
         block = 256 << block_code - 8
     at += {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
-    if _crc8(head[:at]) != head[at]:
+    if crc(head[:at], *CRC8) != head[at]:
         return None
     first = number if head[1] & 1 else number * info.block
     return _Frame(position, first, first + block)
@@ -184,28 +186,3 @@ def _starts(file: BinaryIO, begin: int, size: int) -> list[int]:
                 starts.append(position + match.start())
         position += 1 << 20
     return starts
-
-
-def _crc8(data: bytes) -> int:
-    value = 0
-    for byte in data:
-        value = _CRC8[value ^ byte]
-    return value
-
-
-def _crc16(data: bytes) -> int:
-    value = 0
-    for byte in data:
-        value = (value << 8) & 0xFFFF ^ _CRC16[value >> 8 ^ byte]
-    return value
-
-
-def _entry(value: int, bits: int, polynomial: int) -> int:
-    value <<= bits - 8
-    for _ in range(8):
-        value = value << 1 ^ (polynomial if value >> bits - 1 & 1 else 0)
-    return value & (1 << bits) - 1
-
-
-_CRC8 = [_entry(byte, 8, 0x07) for byte in range(256)]
-_CRC16 = [_entry(byte, 16, 0x8005) for byte in range(256)]

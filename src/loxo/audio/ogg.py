@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from loxo.audio.crc import crc
 from loxo.audio.headers import MAX_SECONDS, Layout, read_at
 from loxo.audio.spliced import Segments
 
@@ -166,17 +167,4 @@ def _next_page(file: BinaryIO, position: int, size: int) -> int:
 
 def checksum(page: bytes) -> int:
     """Returns the CRC-32 of an OGG page. Decoders skip pages whose checksum is wrong. Used for one page per stream."""
-    value = 0
-    for byte in page:
-        value = (value << 8) & 0xFFFFFFFF ^ _TABLE[value >> 24 ^ byte]
-    return value
-
-
-def _entry(value: int) -> int:
-    value <<= 24
-    for _ in range(8):
-        value = (value << 1) & 0xFFFFFFFF ^ (0x04C11DB7 if value & 0x80000000 else 0)
-    return value
-
-
-_TABLE = [_entry(byte) for byte in range(256)]
+    return crc(page, 32, 0x04C11DB7)

@@ -5,11 +5,12 @@ A decoder uses the lengths in a header. If they are wrong, it reads the same sou
 
 from __future__ import annotations
 
-import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import BinaryIO
+
+from loxo.audio.raw_file import RawFile
 
 Segment = bytes | tuple[int, int]  # bytes in memory, or start and end (exclusive) in the file
 Segments = tuple[Segment, ...]
@@ -23,27 +24,17 @@ def _length(segment: Segment) -> int:
     return len(segment) if isinstance(segment, bytes) else segment[1] - segment[0]
 
 
-class SplicedFile(io.RawIOBase):
+class SplicedFile(RawFile):
     """`segments` of `file`, one after the other, as a file for reading at any position."""
 
     def __init__(self, file: BinaryIO, segments: Sequence[Segment]) -> None:
         super().__init__()
-        self._file, self._segments, self._position = file, segments, 0
+        self._file, self._segments = file, segments
         self._starts = [0, *accumulate(map(_length, segments))]
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._starts[-1]}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
+    @property
+    def _size(self) -> int:
+        return self._starts[-1]
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # any writable buffer
         view = memoryview(buffer).cast("B")

@@ -23,6 +23,7 @@ from typing import IO, BinaryIO, Generic, NoReturn, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from loxo.audio.filenames import base_name
+from loxo.audio.raw_file import RawFile
 from loxo.audio.remote import Info, StorageError, Store
 from loxo.audio.urls import PathOrUrl as PathOrUrl
 from loxo.audio.urls import hide_secrets, public_url
@@ -189,7 +190,7 @@ def glob_to_regex(pattern: str, any_character: str | None = None) -> re.Pattern[
     return re.compile("".join(parts), re.DOTALL)
 
 
-class RangeFile(io.RawIOBase):
+class RangeFile(RawFile):
     """An object as a file that can be read at any position. Not thread-safe.
 
     Reads return as many bytes as requested, except at the end of the object. Raises StorageError if the bytes cannot be
@@ -201,7 +202,6 @@ class RangeFile(io.RawIOBase):
         self.url = url = hide_secrets(url)
         self._store = get_store(url)
         self._blocks: list[tuple[int, bytes]] = []  # offset and content; the most recently used block is last
-        self._position = 0
         self._copy: _TemporaryCopy | None = None
         # One more block, because the first block may start before the requested position.
         self._first_length = min(
@@ -220,19 +220,9 @@ class RangeFile(io.RawIOBase):
             self._blocks.append((0, head))
             self._next = len(head)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.info.size}[whence]
-        self._position = max(base + offset, 0)
-        return self._position
+    @property
+    def _size(self) -> int:
+        return self.info.size
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]  # any writable buffer
         view = memoryview(buffer).cast("B")
