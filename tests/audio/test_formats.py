@@ -1,7 +1,5 @@
 """Formats that are read with PyAV. The files are written with PyAV's encoders."""
 
-import builtins
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -98,17 +96,8 @@ def test_object_storage_gives_the_same_samples(s3, tmp_path):
     np.testing.assert_array_equal(read(url, RATE, 20, 2), read(path, RATE, 20, 2))
 
 
-def test_without_pyav_the_message_contains_the_install_command(tmp_path, monkeypatch):
+def test_without_pyav_the_message_contains_the_install_command(tmp_path, without_pyav):
     path = encode(tmp_path / "a.m4a", "aac", 8000, chirp(8000))
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "av":
-            raise ImportError(f"No module named {name!r}", name=name)
-        return real(name, *args, **kwargs)
-
-    for name in [name for name in sys.modules if name.split(".")[0] == "av"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", without)
+    without_pyav()
     with pytest.raises(RecordingError, match=r"MP4 \(M4A\) audio.*pip install 'loxo\[formats\]'"):
         probe(path)

@@ -1,6 +1,5 @@
 """Lengths in headers that are wrong, unknown or absurd, in every container."""
 
-import builtins
 import struct
 import subprocess
 import sys
@@ -315,19 +314,10 @@ def test_gsm_with_a_wrong_length_is_read_with_pyav(tmp_path, length):
     np.testing.assert_array_equal(read_all(recording), whole)
 
 
-def test_without_pyav_a_codec_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+def test_without_pyav_a_codec_that_cannot_be_read_is_not_called_damaged(tmp_path, without_pyav):
     path = tmp_path / "a.wav"
     write(path, noise(), format="WAV", subtype="GSM610")
-    real = builtins.__import__
-
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "av":
-            raise ImportError(f"No module named {name!r}", name=name)
-        return real(name, *args, **kwargs)
-
-    for name in [name for name in sys.modules if name.split(".")[0] == "av"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", without)
+    without_pyav()
     with pytest.raises(RecordingError, match=r"GSM 6\.10 audio.*pip install 'loxo\[formats\]'") as caught:
         probe(path)
     assert "damaged" not in str(caught.value)
