@@ -37,5 +37,5 @@ def main() -> None:
     try:
         app()
     except LoxoError as error:
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -9,6 +9,7 @@ import typer
 
 from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, RenameOption, pairs
 from loxo.cli.app import app, console, errors, progress_bar
+from loxo.cli.shared import print_problems
 from loxo.errors import LoxoError
 
 
@@ -74,7 +75,7 @@ def adapt(
             bar.update(task, completed=iteration, total=total, note=note)
 
         def on_note(text: str) -> None:
-            errors.print(text, markup=False, highlight=False, soft_wrap=True)
+            errors.print(text, highlight=False, soft_wrap=True)
 
         result = run(
             tables or (),
@@ -96,13 +97,12 @@ def adapt(
             on_progress=on_progress,
             on_note=on_note,
         )
-    for sentence in result.problems:
-        errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    print_problems(result.problems)
     from rich.table import Table
 
     shown = Table(*HEADER)
     for row in table(result.figures):
         shown.add_row(*row)
     console.print(shown)
-    console.print(result.decision, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"the model was written to {result.model}", markup=False, highlight=False, soft_wrap=True)
+    console.print(result.decision, highlight=False, soft_wrap=True)
+    console.print(f"the model was written to {result.model}", highlight=False, soft_wrap=True)

@@ -71,4 +71,4 @@ def calibrate(
         )
     for label_kept in (name for name in read_model_file(out).config.classes if name not in fits):
         console.print(f"{label_kept}: no true events in the tables; its calibration stays", highlight=False)
-    console.print(f"the model was written to {out}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"the model was written to {out}", highlight=False, soft_wrap=True)

@@ -39,4 +39,4 @@ def convert(
     names = None if classes is None else tuple(name.strip() for name in classes.split(","))
     report = convert_checkpoint(checkpoint, out, preset=preset, classes=names)
     note = "this model has no graph, so detection with it needs PyTorch: pip install 'loxo[train]'"
-    console.print(f"{report}\nthe model was written to {out}\n{note}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{report}\nthe model was written to {out}\n{note}", highlight=False, soft_wrap=True)

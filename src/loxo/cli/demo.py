@@ -24,5 +24,5 @@ def demo(
 
     result = run_demo(out, model=model, seed=seed)
     for line in result.lines:
-        console.print(line, markup=False, highlight=False)
+        console.print(line, highlight=False)
     console.print(f"the picture is {result.picture}", highlight=False, soft_wrap=True)

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from loxo.cli.app import app, console, errors, progress_bar
+from loxo.cli.app import app, progress_bar
+from loxo.cli.shared import finish
 
 
 @app.command()
@@ -36,7 +37,6 @@ def embed(
     from loxo.audio.finding import find_recordings
     from loxo.engine.engine import load_engine
     from loxo.errors import LoxoError
-    from loxo.files import escape
     from loxo.survey.embeddings import check_suffix, embed_recordings, events_by_recording
 
     check_suffix(out)
@@ -60,9 +60,5 @@ def embed(
             todo, engine, out, window_overlap=window_overlap, on_progress=on_progress
         )
         on_progress(len(todo))
-    for sentence in (*sentences, *faults):
-        errors.print(escape(f"problem: {sentence}"), style="yellow", markup=False, highlight=False, soft_wrap=True)
     unit = "events" if events else "windows"
-    console.print(f"{count} recordings, {rows} {unit}: {out}", highlight=False, soft_wrap=True)
-    if sentences or faults:
-        raise typer.Exit(1)
+    finish(f"{count} recordings, {rows} {unit}", [*sentences, *faults], out)

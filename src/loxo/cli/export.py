@@ -44,7 +44,7 @@ def export(
         if int8:
             raise LoxoError("--whole cannot be combined with --int8. Leave out one of them.")
         path = export_whole(model, out)
-        console.print(f"the whole graph was written to {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"the whole graph was written to {path}", highlight=False, soft_wrap=True)
         return
 
     from loxo.network.graph import check_bundled, export_graph
@@ -57,7 +57,7 @@ def export(
         if out is None:
             check_bundled(model)
         path = export_graph(model, out)
-    console.print(f"the graph was written to {path}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"the graph was written to {path}", highlight=False, soft_wrap=True)
     if path.stem != Path(model).stem or out is not None:
         name = path.with_suffix(".safetensors")
-        console.print(f"detect with it: loxo detect --model {name}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"detect with it: loxo detect --model {name}", highlight=False, soft_wrap=True)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from loxo.cli.app import app, console, errors, progress_bar
+from loxo.cli.app import app, errors, progress_bar
+from loxo.cli.shared import finish
 
 SHOWN = 5  # number of missing recordings on the terminal; fetch.json lists all
 
@@ -73,13 +74,9 @@ def fetch(
             on_progress=on_progress,
         )
     for sentence in summary.notes:
-        errors.print(f"note: {sentence}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"note: {sentence}", highlight=False, soft_wrap=True)
     problems = list(summary.problems)
     if missing := summary.missing:
         named = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         problems.append(f"{len(missing)} recordings are not in the archive: {named}")
-    for sentence in problems:
-        errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{summary}: {dest}", highlight=False, soft_wrap=True)
-    if problems:
-        raise typer.Exit(1)
+    finish(summary, problems, dest)

@@ -21,4 +21,4 @@ def info(
     """
     from loxo.engine.info import model_info
 
-    console.print(str(model_info(model)), markup=False, highlight=False, soft_wrap=True)
+    console.print(str(model_info(model)), highlight=False, soft_wrap=True)

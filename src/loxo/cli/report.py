@@ -63,5 +63,5 @@ def report(
             figures=figures,
         )
     for note in result.notes:
-        errors.print(f"note: {note}", style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"the report was written to {result.page}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"the report was written to {result.page}", highlight=False, soft_wrap=True)

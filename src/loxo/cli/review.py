@@ -55,7 +55,7 @@ def review(
             soft_wrap=True,
         )
         for warning in written.warnings:
-            errors.print(warning, markup=False, highlight=False, soft_wrap=True)
+            errors.print(warning, highlight=False, soft_wrap=True)
         if written.warnings:
             raise typer.Exit(1)
         return
@@ -65,13 +65,12 @@ def review(
     def on_address(address: str) -> None:
         if not is_loopback(host):
             errors.print("Another computer with this address can open the page. The connection is not encrypted.")
-        console.print(f"Open {address} (works once; Ctrl-C stops)", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Open {address} (works once; Ctrl-C stops)", highlight=False, soft_wrap=True)
 
     def on_open(session: Session) -> None:
         console.print(
             f"{len(session.names)} events, {len(session.decisions)} of them reviewed by {session.reviewer}: "
             f"{session.log.path}",
-            markup=False,
             highlight=False,
             soft_wrap=True,
         )

@@ -70,5 +70,5 @@ def search(
     else:
         write_raven(found.events, out, durations=found.durations)
     if found.head is not None and save_head is not None:
-        console.print(f"the head was written to {save_head}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"the head was written to {save_head}", highlight=False, soft_wrap=True)
     finish(found, found.problems, out)

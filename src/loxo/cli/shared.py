@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,8 +115,13 @@ def thresholds(
         raise LoxoError("--threshold cannot be combined with --max-fp-per-hour or --review-budget. Give one of them.")
     choice = choose(config(), max_fp_per_hour, review_budget, hours)
     for sentence in choice.sentences:
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        console.print(sentence, highlight=False, soft_wrap=True)
     return choice.thresholds
+
+
+def print_problems(problems: Iterable[str]) -> None:
+    for sentence in problems:
+        errors.print(escape(f"problem: {sentence}"), style="yellow", highlight=False, soft_wrap=True)
 
 
 def finish(summary: object, problems: Sequence[str], out: object, notes: Sequence[str] = ()) -> None:
@@ -125,8 +130,7 @@ def finish(summary: object, problems: Sequence[str], out: object, notes: Sequenc
         errors.print(escape(f"note: {sentence}"), highlight=False, soft_wrap=True)
     if len(notes) > MAX_NOTES:
         errors.print(f"note: run.json contains {len(notes) - MAX_NOTES} more notes.", highlight=False)
-    for sentence in problems:
-        errors.print(escape(f"problem: {sentence}"), style="yellow", highlight=False, soft_wrap=True)
+    print_problems(problems)
     console.print(escape(f"{summary}: {out}"), highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)

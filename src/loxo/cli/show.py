@@ -36,6 +36,4 @@ def show(
     shown = draw(recording, out, start=start, duration=duration, events=events, model=model, band=band)
     plural = "" if shown.events == 1 else "s"
     span = f"{shown.start_s:g}-{shown.end_s:g} of {shown.duration_s:g} s"
-    console.print(
-        f"{shown.picture}: {span}, {shown.events} event{plural}", markup=False, highlight=False, soft_wrap=True
-    )
+    console.print(f"{shown.picture}: {span}, {shown.events} event{plural}", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from loxo.cli.app import app, console, errors, progress_bar
+from loxo.cli.shared import print_problems
 from loxo.errors import LoxoError
 from loxo.training.config import TrainingConfig
 
@@ -103,13 +104,12 @@ def train(
             bar.update(task, completed=iteration, total=total, note=f"iteration {iteration}/{total}  {shown}")
 
         def on_problems(sentences: list[str]) -> None:
-            for sentence in sentences[:SHOWN_PROBLEMS]:
-                errors.print(f"problem: {sentence}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+            print_problems(sentences[:SHOWN_PROBLEMS])
             if len(sentences) > SHOWN_PROBLEMS:
                 errors.print(f"... and {len(sentences) - SHOWN_PROBLEMS} more, in {out / 'run.json'}", style="yellow")
 
         def on_note(text: str) -> None:
-            errors.print(text, markup=False, highlight=False, soft_wrap=True)
+            errors.print(text, highlight=False, soft_wrap=True)
 
         if config.data.folds is not None and config.data.fold is None:
             from loxo.training.folds import cross_validate
