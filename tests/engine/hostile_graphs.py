@@ -121,6 +121,11 @@ def floats(graph: onnx.GraphProto, name: str, *shape: int) -> str:
     return name
 
 
+def gru(graph: onnx.GraphProto, **attributes) -> onnx.NodeProto:
+    tensors = [floats(graph, "x", 4, 4, 4), floats(graph, "w", 1, 3, 4), floats(graph, "r", 1, 3, 1)]
+    return node("GRU", tensors, ["y"], **attributes)
+
+
 def insert(*nodes: onnx.NodeProto, shape: tuple[int, ...] | None = (1,)) -> Change:
     """Puts operators in front of the others. Their outputs are stated to be small."""
 
@@ -264,49 +269,10 @@ def bombs() -> Iterator[tuple[str, Change]]:
         "DequantizeLinear of floats",
         lambda g: [node("DequantizeLinear", ["image", floats(g, "x", 1), floats(g, "z", 1)], ["y"])],
     )
-    yield bomb(
-        "GRU of 2^30",
-        lambda g: [
-            node(
-                "GRU",
-                [floats(g, "x", 4, 4, 4), floats(g, "w", 1, 3, 4), floats(g, "r", 1, 3, 1)],
-                ["y"],
-                hidden_size=1 << 30,
-            )
-        ],
-    )
-    yield bomb(
-        "GRU weights",
-        lambda g: [
-            node(
-                "GRU", [floats(g, "x", 4, 4, 4), floats(g, "w", 1, 3, 4), floats(g, "r", 1, 3, 1)], ["y"], hidden_size=8
-            )
-        ],
-    )
-    yield bomb(
-        "GRU activations",
-        lambda g: [
-            node(
-                "GRU",
-                [floats(g, "x", 4, 4, 4), floats(g, "w", 1, 3, 4), floats(g, "r", 1, 3, 1)],
-                ["y"],
-                hidden_size=1,
-                activations=["Custom", "Tanh"],
-            )
-        ],
-    )
-    yield bomb(
-        "GRU twice directions",
-        lambda g: [
-            node(
-                "GRU",
-                [floats(g, "x", 4, 4, 4), floats(g, "w", 1, 3, 4), floats(g, "r", 1, 3, 1)],
-                ["y"],
-                hidden_size=1,
-                direction="bidirectional",
-            )
-        ],
-    )
+    yield bomb("GRU of 2^30", lambda g: [gru(g, hidden_size=1 << 30)])
+    yield bomb("GRU weights", lambda g: [gru(g, hidden_size=8)])
+    yield bomb("GRU activations", lambda g: [gru(g, hidden_size=1, activations=["Custom", "Tanh"])])
+    yield bomb("GRU twice directions", lambda g: [gru(g, hidden_size=1, direction="bidirectional")])
     for name, kernel, attributes in (
         ("pads", (4, 2, 3, 3), {"pads": [1 << 20] * 4}),
         ("pads below 0", (4, 2, 3, 3), {"pads": [-1] * 4}),

@@ -37,7 +37,7 @@ from loxo.engine.engine import as_engine, choose_runtime, load_engine
 from loxo.engine.model_file import GRAPH_SUFFIX, read_model_file
 from loxo.errors import LoxoError
 from loxo.machine import use_one_thread
-from loxo.survey.processes import ATTEMPTS, PATIENCE_S, POLL_S, Source
+from loxo.survey.processes import ATTEMPTS, PATIENCE_S, Source, waiting
 from loxo.survey.schedule import (
     JOIN,
     Counted,
@@ -167,17 +167,13 @@ class _ClusterTasks:
 
     def wait(self) -> Iterator[tuple[Task, Result]]:
         """The results that come within POLL_S."""
-        with suppress(queue.Empty):
-            received = [self.news.get(timeout=POLL_S)]
-            while not self.news.empty():
-                received.append(self.news.get())
-            for key, news in received:
-                job = self.running.get(key)  # None: given up before, as hung
-                if job is not None and news is not None:
-                    yield job.task, news
-                elif job is not None:
-                    del self.running[key]
-                    yield from self._result(job)
+        for key, news in waiting(self.news):
+            job = self.running.get(key)  # None: given up before, as hung
+            if job is not None and news is not None:
+                yield job.task, news
+            elif job is not None:
+                del self.running[key]
+                yield from self._result(job)
         yield from self._late()
 
     def _result(self, job: _Job) -> Iterator[tuple[Task, Result]]:

@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from loxo.audio.urls import WithSecrets
 from loxo.errors import LoxoError
@@ -42,6 +42,9 @@ KILLED_STARTS = 20  # the same for processes that were killed from outside
 ATTEMPTS, KILLED_ATTEMPTS = 2, 3  # of a task whose workers crash or hang, and of one whose workers are killed
 KILLED = (-9, -15) if os.name == "posix" else (1,)  # exit codes of a process that was ended from outside
 AGAIN = {1: "the second", 2: "the third"}
+
+
+Message = TypeVar("Message")
 
 
 class AnyTask(Protocol):
@@ -222,13 +225,9 @@ class Processes:
 
     def _listen(self) -> Iterator[tuple[Any, Any]]:
         """The results that come within POLL_S."""
-        with suppress(queue.Empty):
-            received = [self.messages.get(timeout=POLL_S)]
-            while not self.messages.empty():
-                received.append(self.messages.get())
-            for worker, message in received:
-                if worker in self.workers:  # else it was replaced
-                    yield from self._take(worker, message)
+        for worker, message in waiting(self.messages):
+            if worker in self.workers:  # else it was replaced
+                yield from self._take(worker, message)
         for worker in list(self.workers):
             if (worker.task is not None or not worker.ready) and worker.silent_s() > self.patience_s:
                 yield from self._lose(worker, hung=True)
@@ -310,6 +309,16 @@ class Processes:
             worker.process.kill()
         for worker in list(self.workers):
             self._end(worker)
+
+
+def waiting(messages: queue.Queue[Message]) -> list[Message]:
+    """The messages that are there, or the first one that comes within POLL_S; none otherwise."""
+    received = []
+    with suppress(queue.Empty):
+        received.append(messages.get(timeout=POLL_S))
+        while True:
+            received.append(messages.get_nowait())
+    return received
 
 
 _ENDED = object()
