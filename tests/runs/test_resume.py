@@ -230,6 +230,15 @@ def test_only_drafts_are_removed(tmp_path):
     assert not names(tmp_path / "below") and (tmp_path / "a.txt").exists()
 
 
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C interrupts, also where the tests were started in the background: shells then let it be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_repeated_interruptions_leave_an_interrupted_run(done, tmp_path, monkeypatch):
     """Ctrl-C three times: twice while the folder is being closed."""
 
