@@ -32,13 +32,12 @@ from loxo.audio.decoders import (
     UnseekableError,
     count_frames,
     open_libsndfile,
-    open_pyav,
-    pyav_format,
 )
 from loxo.audio.flac import read_flac
 from loxo.audio.headers import RECOVERED, Layout, is_absurd, read_layout
 from loxo.audio.mpeg import mp3_duration_s, mp3_streams
 from loxo.audio.ogg import read_ogg
+from loxo.audio.pyav import open_pyav, pyav_format
 from loxo.audio.remote import Info, StorageError
 from loxo.audio.sizes import check_size
 from loxo.audio.storage import RangeFile, is_url, open_binary
