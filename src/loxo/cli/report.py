@@ -33,10 +33,17 @@ def report(
         typer.Option(help="Folder to search for recordings that were moved, or the address of a server that has them."),
     ] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for all figures as SVG and PNG.")] = None,
+    occasion_hours: Annotated[
+        int, typer.Option(help="Length of an occasion of the detection histories: 24 or 168, or a part of a day.")
+    ] = 24,
+    standards: Annotated[
+        bool, typer.Option("--standards", help="Also write the events as Audiovisual Core and as AOEF (whombat).")
+    ] = False,
 ) -> None:
     """Summarise a run: effort, rates, activity by date and hour, events to check. Or compare two runs.
 
-    Writes one web page that works without a network, and CSV tables in the same folder.
+    Writes one web page that works without a network, and CSV tables in the same folder, also for papers. The true
+    numbers are stated only after a review.
 
     Example: `loxo report runs/march --coordinates 2.2,16.5 --time-zone Africa/Brazzaville`
     """
@@ -47,6 +54,8 @@ def report(
 
         if coordinates is not None:
             raise LoxoError("A comparison of two runs uses no coordinates. Leave out --coordinates.")
+        if standards or occasion_hours != 24:
+            raise LoxoError("A comparison of two runs writes no events and no histories. Give one run.")
         result = compare(
             runs[0], runs[1], out, time_zone=time_zone, clock_zone=clock_zone, recordings=recordings, figures=figures
         )
@@ -61,6 +70,8 @@ def report(
             clock_zone=clock_zone,
             recordings=recordings,
             figures=figures,
+            occasion_hours=occasion_hours,
+            standards=standards,
         )
     for note in result.notes:
         errors.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)

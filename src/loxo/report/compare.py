@@ -23,12 +23,11 @@ from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.report import figures, page
 from loxo.report.clock import Clock
-from loxo.report.effort import hourly_effort
 from loxo.report.examples import Examples, take
-from loxo.report.probabilities import event_probabilities
 from loxo.report.rates import ALL_SITES, rates
 from loxo.report.report import Report, check_options, draw_all, page_path, write_figures, write_page, write_table
-from loxo.report.sections import Draws, figure_name, parameters
+from loxo.report.reviewed import read_review
+from loxo.report.sections import Draws, estimated_labels, figure_name, parameters
 from loxo.runs.read import Places, Run, read_run
 
 MOVED_S = 0.05
@@ -84,12 +83,9 @@ def _runs(one: str | Path, other: str | Path, clock: Clock) -> dict[str, Run]:
 
 
 def _rates(run: Run) -> pd.DataFrame:
-    probabilities = event_probabilities(run)
-    events = run.events.assign(label=probabilities.labels)
-    table = rates(
-        events, probabilities.probabilities, list(probabilities.sources), run.recordings, hourly_effort(run.recordings)
-    )
-    return table.assign(source=table["label"].map(probabilities.sources))
+    reviewed = read_review(run)
+    labels = list(dict.fromkeys([*run.labels, *sorted(set(reviewed.labels[reviewed.confirmed]))]))
+    return rates(run.events.assign(label=reviewed.labels), reviewed, labels, run.recordings)
 
 
 def _stacked(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -211,8 +207,10 @@ _FIELDS = {"start": "start_s", "end": "end_s", "score": "score"}
 
 
 def _figures(tables: dict[str, pd.DataFrame], examples: Examples) -> Draws:
-    labels = list(dict.fromkeys(label for table in tables.values() for label in table["label"]))
-    draws: Draws = {"rates": (partial(figures.rates_by_site, tables, labels), "rates by site in both runs")}
+    draws: Draws = {}
+    estimated = estimated_labels(*tables.values())
+    if estimated:
+        draws["rates"] = (partial(figures.rates_by_site, tables, estimated), "rates by site in both runs")
     for label, shown in examples.shown.items():
         if shown:
             words = f"spectrograms of {label}s gained and lost"
@@ -301,8 +299,10 @@ def _rate_section(tables: dict[str, pd.DataFrame], svg: dict[str, str]) -> str:
             both = cells.setdefault((row["label"], row["site"]), ["–"] * 2 * len(names))
             both[2 * k] = f"{row['events']:,}"
             both[2 * k + 1] = page.interval(row["per_day"], row["per_day_low"], row["per_day_high"])
-    columns = [c for name in names for c in (f"{name}: listed#", "in 24 h (95 %)#")]
+    columns = [c for name in names for c in (f"{name}: listed#", "true in 24 h (95 %)#")]
     rows = [(site or "no site in the name", label, *values) for (label, site), values in cells.items()]
-    caption = "Events in 24 h of analysed sound, with 95 % intervals. All recordings of each run are included."
     shown = page.table(["site", "label", *columns], rows[:MAX_ROWS], total=ALL_SITES)
+    if "rates" not in svg:
+        return page.paragraph("No event was reviewed, so the numbers of true events are not known.") + shown
+    caption = "True events in 24 h of analysed sound, with 95 % intervals. All recordings of each run are included."
     return page.figure(svg["rates"], caption) + shown

@@ -51,12 +51,12 @@ class Examples:
     unreachable: set[str] = field(default_factory=set)  # servers and buckets that do not answer
 
 
-def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
+def choose(events: pd.DataFrame, estimated: bool) -> dict[str, list[int]]:
     """Rows of one label's events for each kind, the best first. Recordings take turns, so that one cannot fill a kind.
 
-    Typical events have a score nearest the median. Doubtful events have a `probability` nearest 0.5 if probabilities
-    are known (`calibrated`), else the lowest scores. Among equal probabilities, for example after a complete review,
-    the lowest score comes first.
+    Typical events have a score nearest the median. Doubtful events have a `probability` nearest 0.5 if a review
+    estimates them (`estimated`), else the lowest scores. Among equal probabilities, for example after a complete
+    review, the lowest score comes first.
     """
     score = events["score"].fillna(0.0).to_numpy(float)
     if not len(score):
@@ -64,7 +64,9 @@ def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
     orders = {
         "strongest": -score,
         "typical": np.abs(score - np.median(score)),
-        "doubtful": np.abs(events["probability"].to_numpy(float) - 0.5) + 1e-6 * score if calibrated else score,
+        "doubtful": np.abs(events["probability"].fillna(0.0).to_numpy(float) - 0.5) + 1e-6 * score
+        if estimated
+        else score,
     }
     recording = events["recording"].to_numpy()
     chosen: dict[str, list[int]] = {}
@@ -81,14 +83,14 @@ def choose(events: pd.DataFrame, calibrated: bool) -> dict[str, list[int]]:
     return chosen
 
 
-def find_examples(events: pd.DataFrame, labels: list[str], calibrated: dict[str, bool], places: Places) -> Examples:
+def find_examples(events: pd.DataFrame, labels: list[str], estimated: dict[str, bool], places: Places) -> Examples:
     """Chooses the examples of every label and reads them from their recordings."""
     result = Examples()
     for label in labels:
         of_label = events[events["label"] == label].reset_index(drop=True)
         result.shown[label] = []
         taken: set[int] = set()
-        for kind, rows in choose(of_label, calibrated[label]).items():
+        for kind, rows in choose(of_label, estimated[label]).items():
             for row in take(kind, of_label, [row for row in rows if row not in taken], places, result, label):
                 taken.add(row)
     return result

@@ -120,7 +120,7 @@ def grid(cells: pd.DataFrame, column: str, days: NDArray[np.int64]) -> NDArray[n
 
 
 def activity(
-    cells: pd.DataFrame, label: str, column: str, colour: str, sun: list[tuple[date, datetime | None, datetime | None]]
+    cells: pd.DataFrame, column: str, unit: str, colour: str, sun: list[tuple[date, datetime | None, datetime | None]]
 ) -> Figure:
     """Rates by date and hour of day, and next to them by hour of day over all dates."""
     days = _days(cells)
@@ -133,14 +133,12 @@ def activity(
     image = _map(axes[0], rates, days, colour, _norm(rates))
     _sun(axes[0], sun)
     axes[0].set_ylabel("hour of day")
-    figure.colorbar(image, ax=axes[0], label=f"{label}s an hour", pad=0.012, aspect=30).outline.set_visible(False)
-    mean, low, high = diel(cells, column)
+    figure.colorbar(image, ax=axes[0], label=_plain(unit), pad=0.012, aspect=30).outline.set_visible(False)
     hours = np.arange(24) + 0.5
-    axes[1].fill_betweenx(hours, low, high, color=colour, alpha=0.22, lw=0, step=None)
-    axes[1].plot(mean, hours, color=colour, lw=1.6, marker="o", ms=2.2)
+    axes[1].plot(diel(cells, column), hours, color=colour, lw=1.6, marker="o", ms=2.2)
     axes[1].set_xlim(left=0)
     axes[1].set_xlabel("mean rate an hour")
-    axes[1].set_title("all dates" if np.isnan(low).all() else "all dates, 95 %", fontsize=9)
+    axes[1].set_title("all dates", fontsize=9)
     return figure
 
 
@@ -148,6 +146,7 @@ def activity_by_site(
     cells: pd.DataFrame,
     sites: list[str],
     column: str,
+    unit: str,
     colour: str,
     sun: dict[str, list[tuple[date, datetime | None, datetime | None]]],
 ) -> Figure:
@@ -170,7 +169,7 @@ def activity_by_site(
     for axis in axes[len(sites) :]:
         axis.set_visible(False)
     beside = figure.add_axes((0.915, 0.5 / height, 0.012, 1 - 0.75 / height))
-    figure.colorbar(image, cax=beside, label="events an hour").outline.set_visible(False)
+    figure.colorbar(image, cax=beside, label=_plain(unit)).outline.set_visible(False)
     return figure
 
 
@@ -283,7 +282,7 @@ def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
             axis.hlines(y, low, high, color=colour, lw=1.6, alpha=0.55)
             face = colour if k == 0 else "white"
             axis.plot(middle, y, ls="", marker="o", ms=5, mfc=face, mec=colour, mew=1.3, label=_plain(name))
-        axis.set_title(_plain(f"{label}s in 24 h"))
+        axis.set_title(_plain(f"true {label}s in 24 h"))
         axis.set_xlim(left=0)
         axis.set_ylim(len(sites) - 0.5, -0.5)
         axis.grid(axis="x", color="#e4e7e9", lw=0.6)

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from loxo.report.examples import Examples
-from loxo.report.probabilities import EventProbabilities
+from loxo.report.reviewed import Reviewed
 from loxo.runs.read import Run
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Findings:
 
     run: Run
     labels: list[str]  # those of the run, and those that a review added
-    probabilities: EventProbabilities
+    reviewed: Reviewed
     hourly: pd.DataFrame
     daily: pd.DataFrame
     gaps: pd.DataFrame

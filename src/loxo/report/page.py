@@ -156,3 +156,10 @@ def interval(value: float, low: float, high: float) -> str:
     if not math.isfinite(value):
         return "–"
     return f"{number(value)} ({number(low)}–{number(high)})"
+
+
+def whole_interval(value: float, low: float, high: float) -> str:
+    """A number of events with its limits."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:,.0f} ({low:,.0f}–{high:,.0f})"

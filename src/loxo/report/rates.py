@@ -1,14 +1,15 @@
-"""Counts of events and rates per day of analysed sound, by site and label, with 95 % intervals.
+"""Counts of events, and rates in 24 h of analysed sound, by site and label.
 
-Every event has a probability of being correct (probabilities.py). Counts are sums of these probabilities. The interval
-of a rate is one of
+Listed events are counted. The true number is stated only for a label whose events were reviewed (reviewed.py):
+`estimate` with its 95 % interval `low` to `high` is the number among the listed events. The interval contains the
+uncertainty of the review's sample.
 
-- "days": bootstrap over the days of the site (2,000 resamples), which keeps the calls of one visit together. It needs
-  at least 7 days and 10 events;
-- "poisson": otherwise. Events are assumed to be independent (Garwood's exact limits; with probabilities below 1, those
-  of Fay and Feuer 1997). If calls come in bouts, this interval is too narrow.
+The rate `per_day` is the number of these events that is expected in 24 h on days like those of the survey. Its interval
+also contains the chance of the days. Calls come in bouts, so the days vary more than by chance: the variance is
+`dispersion` times the mean. The dispersion is estimated from the days, with a prior (PRIOR) that counts when there are
+few of them.
 
-Neither interval includes missed events, or differences to other seasons and places.
+No number includes calls that are not listed.
 """
 
 from __future__ import annotations
@@ -19,89 +20,111 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.report.effort import HOUR_US, micros
+from loxo.report.estimate import INTERVAL, count
+from loxo.report.reviewed import ESTIMATED
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from loxo.report.reviewed import Reviewed
+
 Floats = NDArray[np.float64]
 
-MIN_DAYS, MIN_EVENTS = 7, 10
-RESAMPLES = 2000
-SEED = 0
+PRIOR = (2.0, 4.0)  # of the dispersion: degrees of freedom, and mean
 ALL_SITES = "all sites"
 
 
-def poisson_interval(probabilities: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Limits of the expected sum of probabilities: Fay and Feuer's, equal to Garwood's if all probabilities are 1."""
-    from scipy.special import gammaincinv  # type: ignore[import-untyped]
-
-    tail = (1 - level) / 2
-    total, square = float(probabilities.sum()), float((probabilities**2).sum())
-    low = float(gammaincinv(total**2 / square, tail)) * square / total if total > 0 else 0.0
-    more, wide = total + 1.0, square + 1.0
-    return low, float(gammaincinv(more**2 / wide, 1 - tail)) * wide / more
-
-
-def days_interval(counts: Floats, hours: Floats, level: float = 0.95) -> tuple[float, float]:
-    """Limits of sum(counts) / sum(hours), both (days,), by bootstrap over the days."""
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), RESAMPLES)
-    rates = (drawn @ counts) / np.maximum(drawn @ hours, 1e-9)
-    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def rate_interval(counts: NDArray[Any], hours: Floats) -> tuple[float, float, float]:
+    """The rate an hour and its 95 % limits, from counts (truths, days) and analysed hours (days,)."""
+    rng = np.random.default_rng(0)
+    total, share = counts.sum(axis=1).astype(float), hours / hours.sum()
+    expected = np.maximum(np.outer(total, share), 1e-9)
+    squares = np.where(total > 0, ((counts - expected) ** 2 / expected).sum(axis=1), 0.0)
+    degrees, mean = PRIOR
+    dispersion = (degrees * mean + squares) / rng.chisquare(degrees + len(hours) - 1, len(counts))
+    drawn = rng.gamma((total + 0.5) / dispersion) * dispersion / hours.sum()
+    low, high = np.quantile(drawn, INTERVAL)
+    return float(total.mean() / hours.sum()), float(low), float(high)
 
 
-def rates(
-    events: pd.DataFrame, probabilities: Floats, labels: list[str], recordings: pd.DataFrame, hourly: pd.DataFrame
-) -> pd.DataFrame:
-    """One row per label and site, and one per label for all sites if there are several.
+def rates(events: pd.DataFrame, reviewed: Reviewed, labels: list[str], recordings: pd.DataFrame) -> pd.DataFrame:
+    """One row per label and site, and one per label for all sites if there are several. `events` have the labels of
+    the review.
 
-    Columns: site, label, events (in the table), expected (sum of probabilities), analysed_h, per_day, per_day_low,
-    per_day_high (per 24 h of analysed sound; NaN without any), interval ("days" or "poisson").
+    Columns: site, label, events (listed), reviewed, confirmed, not_counted (listed events with scores that were not
+    reviewed), estimate, low, high, analysed_h, listed_per_day, per_day, per_day_low, per_day_high (in 24 h of analysed
+    sound). NaN if unknown: estimates without a review, and rates without analysed sound.
     """
     import pandas as pd
 
+    units = _units(recordings)
+    of_recording = pd.Series(units["unit"].to_numpy(), index=recordings["recording"])
+    by_unit = units.groupby("unit").agg({"analysed_s": "sum", "site": "first", "day": "first"})
+    hours = by_unit["analysed_s"].to_numpy(float) / 3600
+    site_of_unit, day_of_unit = by_unit["site"].to_numpy(object), by_unit["day"].to_numpy()
+    unit = of_recording.reindex(events["recording"]).to_numpy(np.intp)
     sites = sorted(recordings["site"].unique())
-
-    def and_all(frame: pd.DataFrame) -> pd.DataFrame:
-        return pd.concat([frame, frame.assign(site=ALL_SITES)]) if len(sites) > 1 else frame
-
-    totals = and_all(recordings).groupby("site")["analysed_s"].sum() / 3600
-    sound = and_all(hourly[hourly["analysed_h"] > 0])
-    hours = sound.assign(date=sound["hour"].dt.normalize()).groupby(["site", "date"])["analysed_h"].sum()
-    undated = and_all(recordings[recordings["start"].isna() & (recordings["analysed_s"] > 0)])["site"].unique()
-    table = pd.DataFrame({"site": events["site"], "label": events["label"], "probability": probabilities})
-    table = and_all(table.assign(date=events["start_time"].dt.normalize()))
-    groups = dict(iter(table.groupby(["label", "site"])))
+    site = events["site"].to_numpy(object)
+    present = events["label"].to_numpy(object)
     rows: list[dict[str, Any]] = []
     for label in labels:
-        for site in [*sites, *([ALL_SITES] if len(sites) > 1 else [])]:
-            found = groups.get((label, site), table.iloc[:0])
-            values = found["probability"].to_numpy(float)
-            row = {"site": site, "label": label, "events": len(found), "expected": float(values.sum())}
-            row["analysed_h"] = float(totals[site])
-            days = hours[hours.index.get_level_values("site") == site].droplevel("site")
-            counts = found.groupby("date")["probability"].sum().reindex(days.index).fillna(0.0)
-            rows.append(row | _rate(values, row["analysed_h"], counts, days, dated=site not in undated))
+        sums = reviewed.truths(label, unit, len(hours)) if reviewed.state(label) == ESTIMATED else None
+        for place in [*sites, *([ALL_SITES] if len(sites) > 1 else [])]:
+            every = place == ALL_SITES
+            here = np.ones(len(events), bool) if every else site == place
+            of_place = np.ones(len(hours), bool) if every else site_of_unit == place
+            analysed_h = float(hours[of_place].sum())
+            listed = int((here & (present == label)).sum())
+            row: dict[str, Any] = {
+                "site": place,
+                "label": label,
+                "events": listed,
+                "reviewed": int((here & reviewed.decided & (reviewed.detected == label)).sum()),
+                "confirmed": int((here & reviewed.confirmed & (present == label)).sum()),
+                "not_counted": int((here & reviewed.not_counted(label)).sum()),
+                "estimate": np.nan,
+                "low": np.nan,
+                "high": np.nan,
+                "analysed_h": analysed_h,
+                "listed_per_day": 24 * listed / analysed_h if analysed_h else np.nan,
+                "per_day": np.nan,
+                "per_day_low": np.nan,
+                "per_day_high": np.nan,
+            }
+            if sums is not None:
+                found = count(sums[:, of_place].sum(axis=1))
+                row |= {"estimate": found.mean, "low": found.low, "high": found.high}
+                if analysed_h:
+                    by_day = _by_day(sums[:, of_place], hours[of_place], day_of_unit[of_place])
+                    limits = rate_interval(*by_day)
+                    row |= dict(zip(("per_day", "per_day_low", "per_day_high"), (24 * v for v in limits), strict=True))
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _rate(probabilities: Floats, total_h: float, counts: pd.Series, hours: pd.Series, dated: bool) -> dict[str, Any]:
-    if total_h <= 0:
-        return {"per_day": np.nan, "per_day_low": np.nan, "per_day_high": np.nan, "interval": ""}
-    by_days = dated and len(hours) >= MIN_DAYS and len(probabilities) >= MIN_EVENTS
-    if by_days:
-        low, high = days_interval(counts.to_numpy(float), hours.to_numpy(float))
-    else:
-        low, high = (limit / total_h for limit in poisson_interval(probabilities))
-    rate = float(probabilities.sum()) / total_h
-    kind = "days" if by_days else "poisson"
-    return {"per_day": 24 * rate, "per_day_low": 24 * low, "per_day_high": 24 * high, "interval": kind}
+def _units(recordings: pd.DataFrame) -> pd.DataFrame:
+    """For each recording: site, analysed_s, day, and the number of its unit. A unit is a day at a site, or a recording
+    without a start time."""
+    import pandas as pd
+
+    day = recordings["start"].dt.strftime("%Y-%m-%d").fillna("")
+    day = day.where(day != "", recordings["recording"])
+    unit, _ = pd.factorize(pd.MultiIndex.from_arrays([recordings["site"], day]))
+    return pd.DataFrame({"site": recordings["site"], "analysed_s": recordings["analysed_s"], "day": day, "unit": unit})
 
 
-def hourly_events(events: pd.DataFrame, probabilities: Floats, hourly: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
-    """hourly_effort with two columns for each label: `LABEL` (events that start in the hour) and `LABEL expected` (the
-    sum of their probabilities)."""
+def _by_day(sums: NDArray[Any], hours: Floats, day: NDArray[Any]) -> tuple[NDArray[Any], Floats]:
+    """Counts and hours of days, over the sites, without days that have no analysed sound."""
+    _, index = np.unique(day.astype(str), return_inverse=True)
+    total = np.bincount(index, hours).astype(np.float64)
+    counts = np.zeros((len(total), len(sums)), sums.dtype)
+    np.add.at(counts, index, sums.T)
+    return counts.T[:, total > 0], np.asarray(total[total > 0], np.float64)
+
+
+def hourly_events(events: pd.DataFrame, reviewed: Reviewed, hourly: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
+    """hourly_effort with the column `LABEL` for each label: listed events that start in the hour; and `LABEL estimate`
+    for each label with an estimate: the number of true ones among them, the sum of their probabilities."""
     import pandas as pd
 
     known = events["start_time"].notna().to_numpy()
@@ -111,39 +134,24 @@ def hourly_events(events: pd.DataFrame, probabilities: Floats, hourly: pd.DataFr
             "site": events.loc[known, "site"].to_numpy(),
             "hour": (start // HOUR_US * HOUR_US).astype("datetime64[us]"),
             "label": events.loc[known, "label"].to_numpy(),
-            "probability": probabilities[known],
         }
     )
+    probability = reviewed.probability()
     result = hourly
     for label in labels:
-        chosen = table[table["label"] == label].groupby(["site", "hour"])["probability"]
-        counts = chosen.agg(["size", "sum"]).set_axis([label, f"{label} expected"], axis=1).reset_index()
-        result = result.merge(counts, on=["site", "hour"], how="left")
-        result[label] = result[label].fillna(0).astype("int64")
-        result[f"{label} expected"] = result[f"{label} expected"].fillna(0.0)
+        columns = {label: np.ones(len(table))}
+        if reviewed.state(label) == ESTIMATED:
+            columns[f"{label} estimate"] = np.where(reviewed.counted(label), probability, 0.0)[known]
+        chosen = table.assign(**columns)[table["label"] == label].groupby(["site", "hour"])[list(columns)].sum()
+        result = result.merge(chosen.reset_index(), on=["site", "hour"], how="left")
+        result[list(columns)] = result[list(columns)].fillna(0.0)
+        result[label] = result[label].astype("int64")
     return result
 
 
-def diel(cells: pd.DataFrame, column: str) -> tuple[Floats, Floats, Floats]:
-    """Rate per hour of sound by hour of day, with its lower and upper 95 % limit by bootstrap over days.
-
-    Three arrays (24,), NaN without effort.
-    """
-    day = cells["hour"].dt.normalize()
-    days, index = np.unique(day.to_numpy(), return_inverse=True)
+def diel(cells: pd.DataFrame, column: str) -> Floats:
+    """(24,): rate per hour of sound by hour of day, NaN without effort."""
     hour = cells["hour"].dt.hour.to_numpy()
-    counts, hours = np.zeros((len(days), 24)), np.zeros((len(days), 24))
-    np.add.at(counts, (index, hour), cells[column].to_numpy(float))
-    np.add.at(hours, (index, hour), cells["analysed_h"].to_numpy(float))
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(len(days), np.full(len(days), 1 / max(len(days), 1)), RESAMPLES // 2)
+    counts, hours = (np.bincount(hour, cells[name].to_numpy(float), minlength=24) for name in (column, "analysed_h"))
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = counts.sum(0) / hours.sum(0)
-        resampled = (drawn @ counts) / (drawn @ hours)
-    low, high = np.full(24, np.nan), np.full(24, np.nan)
-    if len(days) >= MIN_DAYS:
-        for k in range(24):
-            finite = resampled[np.isfinite(resampled[:, k]), k]
-            if len(finite):
-                low[k], high[k] = np.quantile(finite, [0.025, 0.975])
-    return rate, low, high
+        return np.asarray(counts / hours)

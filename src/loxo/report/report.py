@@ -4,10 +4,14 @@
     NAME.effort.csv     site, date, recordings, failed, cut_off, recorded_h, analysed_h; date empty: start unknown
     NAME.gaps.csv       site, start, end, hours, cause
     NAME.problems.csv   recording, status, duration_s, analysed_s, reason
-    NAME.rates.csv      site, label, events, expected, source (of the probabilities), analysed_h, per_day with its 95 %
-                        limits, interval
-    NAME.hours.csv      site, date, hour, recorded_h, analysed_h, and for each label its events and its expected events
+    NAME.rates.csv      counts and rates by site and label (rates.py)
+    NAME.hours.csv      site, date, hour, recorded_h, analysed_h, and for each label its events and its estimate
+    NAME.detections.csv every listed event (tidy.py)
+    NAME.occasions.csv  every label, site and occasion: effort, detection, counts (tidy.py)
+    NAME.history.csv    the detection histories as a matrix
+    NAME.methods.txt    a paragraph for the methods section of a paper
     NAME.sun.csv        site, date, sunrise, sunset; only with coordinates
+    NAME.audiovisual-core.csv, NAME.aoef.json   the events in two standards (standards.py); only if asked for
 
 Times are wall clock (clock.py). Failure policy: a run that cannot be read raises LoxoError. Missing start times and
 recordings that were not found are stated on the page and in `Report.notes`; the rest of the page is complete.
@@ -15,6 +19,7 @@ recordings that were not found are stated on the page and in `Report.notes`; the
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,15 +27,19 @@ from typing import TYPE_CHECKING
 from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
 from loxo.events.cells import safe_cell
-from loxo.files import atomic_file, write_atomically
+from loxo.files import atomic_file, inside, write_atomically
 from loxo.report import page as html
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours
 from loxo.report.examples import find_examples
 from loxo.report.figures import Draw, inline_svg, render, write_figure
 from loxo.report.findings import Findings, Sun
-from loxo.report.probabilities import COUNT, event_probabilities
+from loxo.report.methods import methods
 from loxo.report.rates import hourly_events, rates
+from loxo.report.reviewed import ESTIMATED, LISTED, REVIEWED, read_review
+from loxo.report.sentences import NOTHING_REVIEWED
+from loxo.report.standards import aoef, audiovisual_core
+from loxo.report.tidy import check_occasion, detections, histories, occasions
 from loxo.runs.read import Places, Run, read_run
 
 if TYPE_CHECKING:
@@ -56,18 +65,22 @@ def report(
     clock_zone: str | None = None,
     recordings: str | Path | None = None,
     figures: str | Path | None = None,
+    occasion_hours: int = 24,
+    standards: bool = False,
 ) -> Report:
     """Writes the page (by default report.html in the run folder) and its tables.
 
     `coordinates` ("LAT,LON", or a CSV file with site, lat, lon) adds sunrise and sunset. `time_zone` is the zone of all
     times on the page (clock.py); `clock_zone` is the zone of the recorders' clocks, if it is another one. `recordings`
     is a folder in which moved recordings are found by their names. Each figure is also written into the folder
-    `figures`, as SVG and PNG.
+    `figures`, as SVG and PNG. `occasion_hours` is the length of an occasion in the detection histories. With
+    `standards` the events are also written in the terms of Audiovisual Core and as AOEF.
     Raises LoxoError when the folder is not a run, is damaged or empty, for a wrong option, and on a write error.
     """
     from loxo.report.sections import report_figures, report_page
 
     sites, clock = check_options(coordinates, time_zone, clock_zone)
+    check_occasion(occasion_hours)
     out = page_path(run, out)
     found = read_run(run, clock.local)
     result = Report(out)
@@ -76,6 +89,9 @@ def report(
     write_page(result, report_page(findings, draw_all(draws), result.notes))
     for name, table in _tables(findings).items():
         result.tables.append(write_table(out, name, table))
+    _write_tidy(result, findings, occasion_hours)
+    if standards:
+        _write_standards(result, findings, Places(found, recordings))
     write_figures(result, draws, figures)
     return result
 
@@ -108,11 +124,17 @@ def page_path(run: str | Path, out: str | Path | None) -> Path:
 def _collect(
     run: Run, sites: dict[str, Coordinates], clock: Clock, root: str | Path | None, notes: list[str]
 ) -> Findings:
-    probabilities = event_probabilities(run)
-    events = run.events.assign(label=probabilities.labels)
-    labels = list(probabilities.sources)
+    reviewed = read_review(run)
+    events = run.events.assign(label=reviewed.labels)
+    labels = list(dict.fromkeys([*run.labels, *sorted(set(reviewed.labels[reviewed.confirmed]))]))
     hourly = hourly_effort(run.recordings)
-    cells = hourly_events(events, probabilities.probabilities, hourly, labels)
+    if len(events) and all(reviewed.state(label) == LISTED for label in labels):
+        notes.append(NOTHING_REVIEWED.format(run=run.folder))
+    elif _newer_decisions(run):
+        notes.append(
+            "Decisions were made after the last export, and do not count here. Run `loxo review "
+            f"{run.folder} --export`."
+        )
     unknown = int(run.recordings["start"].isna().sum())
     if unknown:
         notes.append(
@@ -121,10 +143,8 @@ def _collect(
         )
     if run.status != "finished":
         notes.append(f"The run is {run.status}: this report contains only the recordings that it has finished.")
-    calibrated = {label: source != COUNT for label, source in probabilities.sources.items()}
-    examples = find_examples(
-        events.assign(probability=probabilities.probabilities), labels, calibrated, Places(run, root)
-    )
+    estimated = {label: reviewed.state(label) == ESTIMATED for label in labels}
+    examples = find_examples(events.assign(probability=reviewed.probability()), labels, estimated, Places(run, root))
     if examples.missing:
         notes.append(
             f"{html.count(len(examples.missing), 'recording')} with example events could not be found or read. Give "
@@ -133,15 +153,22 @@ def _collect(
     return Findings(
         run,
         labels,
-        probabilities,
-        cells,
+        reviewed,
+        hourly_events(events, reviewed, hourly, labels),
         daily_effort(run.recordings, hourly),
         find_gaps(run.recordings),
-        rates(events, probabilities.probabilities, labels, run.recordings, hourly),
+        rates(events, reviewed, labels, run.recordings),
         _sun(run, sites, clock, notes),
         examples,
         overlap_hours(run.recordings),
     )
+
+
+def _newer_decisions(run: Run) -> bool:
+    """Whether a decision log was written after the last export of the review."""
+    export = inside(run.folder, f"{REVIEWED}/decisions.csv")
+    logs = [path.stat().st_mtime for path in inside(run.folder, "review").glob("*.jsonl")]
+    return bool(logs) and (not export.is_file() or max(logs) > export.stat().st_mtime)
 
 
 def _sun(run: Run, sites: dict[str, Coordinates], clock: Clock, notes: list[str]) -> dict[str, Sun]:
@@ -166,6 +193,29 @@ def _sun(run: Run, sites: dict[str, Coordinates], clock: Clock, notes: list[str]
     return found
 
 
+def _write_tidy(result: Report, findings: Findings, occasion_hours: int) -> None:
+    out, reviewed = result.page, findings.reviewed
+    table = occasions(_events(findings), reviewed, findings.labels, findings.hourly, occasion_hours)
+    result.tables.append(write_table(out, "detections", detections(_events(findings), reviewed)))
+    result.tables.append(write_table(out, "occasions", table, unknown="NA"))
+    result.tables.append(write_table(out, "history", histories(table), unknown="NA"))
+    path = out.with_suffix(".methods.txt")
+    write_atomically(path, ("\n".join(methods(findings)) + "\n").encode())
+    result.tables.append(path)
+
+
+def _write_standards(result: Report, findings: Findings, places: Places) -> None:
+    table = detections(_events(findings), findings.reviewed)
+    result.tables.append(write_table(result.page, "audiovisual-core", audiovisual_core(findings.run, table)))
+    path = result.page.with_suffix(".aoef.json")
+    write_atomically(path, json.dumps(aoef(findings.run, table, places, result.notes)).encode())
+    result.tables.append(path)
+
+
+def _events(findings: Findings) -> pd.DataFrame:
+    return findings.run.events.assign(label=findings.reviewed.labels)
+
+
 # -- used by reports and comparisons
 
 
@@ -178,13 +228,20 @@ def write_page(result: Report, content: str) -> None:
     write_atomically(result.page, content.encode())
 
 
-def write_table(out: Path, name: str, table: pd.DataFrame) -> Path:
+def write_table(out: Path, name: str, table: pd.DataFrame, unknown: str = "") -> Path:
     path = out.with_suffix(f".{name}.csv")
     with atomic_file(path) as file:
         text = table.select_dtypes(["object", "string"]).columns
         safe = {name: table[name].map(lambda cell: safe_cell(cell) if isinstance(cell, str) else cell) for name in text}
         table = table.assign(**safe).rename(columns=safe_cell)  # some columns have the name of a label
-        table.to_csv(file, index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S", float_format="%.6g")
+        table.to_csv(
+            file,
+            index=False,
+            lineterminator="\n",
+            date_format="%Y-%m-%dT%H:%M:%S",
+            float_format="%.6g",
+            na_rep=unknown,
+        )
     return path
 
 
@@ -203,13 +260,11 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
     never = pd.DataFrame(findings.run.problems, columns=["recording", "reason"])
     hours = findings.hourly.assign(date=findings.hourly["hour"].dt.strftime("%Y-%m-%d"))
     hours["hour"] = hours["hour"].dt.hour
-    table = findings.rates.assign(source=findings.rates["label"].map(findings.probabilities.sources))
-    named = ["site", "label", "events", "expected", "source", "analysed_h"]
     result = {
         "effort": findings.daily.assign(date=findings.daily["date"].dt.strftime("%Y-%m-%d")),
         "gaps": findings.gaps,
         "problems": pd.concat([problems, never.assign(status="failed")]) if len(never) else problems,
-        "rates": table[[*named, "per_day", "per_day_low", "per_day_high", "interval"]],
+        "rates": findings.rates,
         "hours": hours[["site", "date", *[name for name in hours if name not in ("site", "date")]]],
     }
     if findings.sun:

@@ -6,12 +6,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name
-from loxo.report import figures, page
-from loxo.report.probabilities import CALIBRATION, COUNT, REVIEW
+from loxo.report import figures, page, sentences
+from loxo.report.estimate import Count
+from loxo.report.methods import methods
 from loxo.report.rates import ALL_SITES
+from loxo.report.reviewed import ESTIMATED, threshold_of
 from loxo.runs.record import RECORD
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from loxo.report.figures import Draw
     from loxo.report.findings import Findings
     from loxo.runs.read import Run
@@ -33,20 +37,30 @@ def report_figures(found: Findings) -> Draws:
         one_sun = suns[0] if suns and all(sun == suns[0] for sun in suns) else []
         for label in labels:
             colour = figures.label_colour(label, labels)
-            draw: Draw = partial(figures.activity, found.hourly, label, f"{label} expected", colour, one_sun)
+            column = f"{label} estimate"
+            unit = f"true {label}s an hour"
+            if column not in found.hourly:
+                column, unit = label, f"listed {label}s an hour"
+            draw: Draw = partial(figures.activity, found.hourly, column, unit, colour, one_sun)
             name = figure_name(label)
-            draws[f"activity-{name}"] = (draw, f"{label}s per hour by date and hour of day")
+            draws[f"activity-{name}"] = (draw, f"{unit} by date and hour of day")
             if len(sites) > 1:
-                draw = partial(figures.activity_by_site, found.hourly, sites, f"{label} expected", colour, found.sun)
-                draws[f"activity-{name}-by-site"] = (draw, f"{label}s per hour by date and hour of day, by site")
+                draw = partial(figures.activity_by_site, found.hourly, sites, column, unit, colour, found.sun)
+                draws[f"activity-{name}-by-site"] = (draw, f"{unit} by date and hour of day, by site")
         draws["effort"] = (partial(figures.effort, found.daily), "hours analysed by site and date")
-    if labels:
-        draws["rates"] = (partial(figures.rates_by_site, {"": found.rates}, labels), "rates by site")
+    estimated = estimated_labels(found.rates)
+    if estimated:
+        draws["rates"] = (partial(figures.rates_by_site, {"": found.rates}, estimated), "rates by site")
     for label, examples in found.examples.shown.items():
         if examples:
             words = f"spectrograms of the strongest, typical and doubtful {label}s"
             draws[f"examples-{figure_name(label)}"] = (partial(figures.example_sheet, examples), words)
     return draws
+
+
+def estimated_labels(*rates: pd.DataFrame) -> list[str]:
+    """Labels with an estimated rate in one of the tables of rates."""
+    return list(dict.fromkeys(label for table in rates for label in table.loc[table["per_day"].notna(), "label"]))
 
 
 def figure_name(label: str) -> str:
@@ -63,6 +77,7 @@ def report_page(found: Findings, svg: dict[str, str], notes: list[str]) -> str:
         ("effort", "Effort", _effort(found, svg)),
         ("run", "Model and parameters", parameters([run]) + _model(found)),
         ("method", "Methods", _method(found)),
+        ("cite", "How to describe Loxo in your methods", page.paragraph(" ".join(methods(found)))),
     ]
     title = f"Survey report: {run.folder.resolve().name}"
     warnings = "".join(page.paragraph(note, "warn") for note in notes)
@@ -97,10 +112,12 @@ def _facts(found: Findings) -> list[tuple[str, str, str]]:
     table = found.rates[total] if total.any() else found.rates
     for row in table.to_dict("records"):
         label = row["label"] or "event"
-        if found.probabilities.sources[row["label"]] == COUNT:
-            number, small = f"{row['events']:,}", "listed, not reviewed"
+        if found.reviewed.state(row["label"]) == ESTIMATED:
+            small = f"true of {row['events']:,} listed; 95 %: {row['low']:,.0f} to {row['high']:,.0f}"
+            number = f"{round(row['estimate']):,}"
         else:
-            number, small = f"{round(row['expected']):,}", f"expected correct of {row['events']:,} listed"
+            number = f"{row['events']:,}"
+            small = f"listed, {row['reviewed']:,} reviewed" if row["reviewed"] else "listed, not checked"
         facts.append((f"{label}s", number, small))
     failed, cut = (int((recordings["status"] == status).sum()) for status in ("failed", "truncated"))
     failed += len(found.run.problems)
@@ -112,46 +129,55 @@ def _facts(found: Findings) -> list[tuple[str, str, str]]:
 
 
 def _rates(found: Findings, svg: dict[str, str]) -> str:
-    parts = [page.paragraph(_probabilities_sentence(found))]
+    parts = []
+    for label in found.labels:
+        parts.append(f"<h3>{page.text(label)}s</h3>")
+        parts += [page.paragraph(sentence) for sentence in count_sentences(found, label)]
+    drawn = found.reviewed.drawn
+    if drawn:
+        parts.append(
+            page.paragraph(
+                f"{page.count(drawn, 'event')} found only by reviewers {'is' if drawn == 1 else 'are'} not counted, "
+                "because reviewers did not search all recordings."
+            )
+        )
     if "rates" in svg:
-        caption = "Events in 24 h of analysed sound, with 95 % intervals."
+        caption = "True events in 24 h of analysed sound, with 95 % intervals for days like those of the survey."
         parts.append(page.figure(svg["rates"], caption))
-    known = any(source != COUNT for source in found.probabilities.sources.values())
-    columns = ["site", "label", "analysed#", "listed#", "expected correct#", "in 24 h (95 %)#", "interval"]
+    columns = ["site", "label", "analysed#", "listed#", "reviewed#", "confirmed#"]
+    estimated = bool(estimated_labels(found.rates)) or found.rates["estimate"].notna().any()
     rows = []
     for row in found.rates.to_dict("records"):
         site = row["site"] if row["site"] == ALL_SITES else row["site"] or "no site in the name"
-        rate = page.interval(row["per_day"], row["per_day_low"], row["per_day_high"])
-        expected = "–" if found.probabilities.sources[row["label"]] == COUNT else page.number(row["expected"])
-        cells = [site, row["label"], page.hours(row["analysed_h"]), f"{row['events']:,}", expected, rate]
-        rows.append([*cells, row["interval"]])
-    if not known:
-        columns.pop(4)
-        for cells in rows:
-            cells.pop(4)
+        cells = [site, row["label"], page.hours(row["analysed_h"])]
+        cells += [f"{row[name]:,}" for name in ("events", "reviewed", "confirmed")]
+        if estimated:
+            cells.append(page.whole_interval(row["estimate"], row["low"], row["high"]))
+            cells.append(page.interval(row["per_day"], row["per_day_low"], row["per_day_high"]))
+        rows.append(cells)
+    if estimated:
+        columns += ["true events (95 %)#", "true in 24 h (95 %)#"]
     parts.append(_cut(columns, rows, "rates", total=ALL_SITES))
     return "".join(parts)
 
 
-def _probabilities_sentence(found: Findings) -> str:
-    words = {
-        REVIEW: "estimated from the decisions of the review",
-        CALIBRATION: "the sum of their scores, which are calibrated probabilities that an event is correct",
-        COUNT: "unknown, because there is neither a review nor a calibration; all listed events are counted",
-    }
-    by_source: dict[str, list[str]] = {}
-    for label, source in found.probabilities.sources.items():
-        by_source.setdefault(source, []).append(f"{label}s")
-    sentences = [f"The number of correct {' and '.join(names)} is {words[s]}." for s, names in by_source.items()]
-    decided = sum(found.probabilities.decisions.values())
-    if decided:
-        sentences.append(f"For {page.count(decided, 'event')} the decision of a reviewer is used.")
-    if found.probabilities.drawn:
-        drawn = page.count(found.probabilities.drawn, "event")
-        sentences.append(
-            f"{drawn} found only by reviewers are not counted, because reviewers did not search all recordings."
-        )
-    return " ".join(sentences)
+def count_sentences(found: Findings, label: str) -> list[str]:
+    """What is known about the number of true events of a label, and what is not counted."""
+    reviewed = found.reviewed
+    table = found.rates[found.rates["label"] == label]
+    row: dict[Any, Any] = table.to_dict("records")[-1]  # of all sites, if there are several
+    if reviewed.state(label) != ESTIMATED:
+        return [sentences.not_an_estimate(label, row["events"], row["reviewed"], reviewed.needed(label))]
+    total, curve = Count(row["estimate"], row["low"], row["high"]), reviewed.fits.get(label)
+    said = [
+        sentences.number_of_true_events(label, row["events"], row["reviewed"], row["confirmed"], total, curve),
+    ]
+    if curve is not None:
+        said.append(sentences.not_counted(curve, reviewed.scores[reviewed.not_counted(label)]))
+        said += sentences.keep(curve, reviewed.scores[reviewed.detected == label])
+    calls = sentences.all_calls(label, total, reviewed.recall.get(label, {}))
+    said.append(calls or sentences.not_listed(label, threshold_of(found.run, label)))
+    return [sentence for sentence in said if sentence]
 
 
 def _activity(found: Findings, svg: dict[str, str]) -> str:
@@ -160,7 +186,7 @@ def _activity(found: Findings, svg: dict[str, str]) -> str:
             "No recording has a start time in its name, so there is no figure by date or hour. Names with a start time "
             "are, for example, nn01a_20180126_000000.wav, S4A03895_20190522_000000.wav or 20190522_000000.WAV."
         )
-    what = "Rates are events per hour of analysed sound. Hatched: no analysed sound."
+    what = "Events per hour of analysed sound. Hatched: no analysed sound."
     sun = " Dashed lines: sunrise and sunset." if found.sun else ""
     parts = [page.paragraph(what + sun, "note")]
     sites = sorted(found.hourly["site"].unique())
@@ -168,7 +194,8 @@ def _activity(found: Findings, svg: dict[str, str]) -> str:
         parts.append(f"<h3>{page.text(label)}s</h3>")
         name = f"activity-{figure_name(label)}"
         over = " All sites combined." if len(sites) > 1 else ""
-        caption = f"Each column is a day, each row an hour of the wall clock.{over}"
+        listed = "" if f"{label} estimate" in found.hourly else " Listed events, not checked."
+        caption = f"Each column is a day, each row an hour of the wall clock.{over}{listed}"
         parts.append(page.figure(svg[name], caption))
         if f"{name}-by-site" in svg:
             left_out = len(sites) - figures.MAX_PANELS
@@ -182,8 +209,8 @@ def _activity(found: Findings, svg: dict[str, str]) -> str:
 def _examples(found: Findings, svg: dict[str, str]) -> str:
     parts = [
         page.paragraph(
-            "Strongest: the highest scores. Typical: scores nearest the median. Doubtful: probabilities nearest 0.5, "
-            "or the lowest scores if scores are not calibrated. Each kind shows different recordings where possible. "
+            "Strongest: the highest scores. Typical: scores nearest the median. Doubtful: after a review the events "
+            "nearest a probability of 0.5, else the lowest scores. Each kind shows different recordings where possible. "
             "The title of a picture is its score and recording. Times are from the start of the recording; levels are "
             "in dB relative to the median of each frequency.",
             "note",
@@ -193,7 +220,7 @@ def _examples(found: Findings, svg: dict[str, str]) -> str:
         name = f"examples-{figure_name(label)}"
         if name in svg:
             parts.append(f"<h3>{page.text(label)}s</h3>{page.figure(svg[name])}")
-        elif (found.probabilities.labels == label).any():
+        elif (found.reviewed.labels == label).any():
             parts.append(page.paragraph(f"No recording with {label}s was found that could be drawn.", "warn"))
         else:
             parts.append(page.paragraph(f"No {label}s are listed."))
@@ -307,9 +334,10 @@ def _method(found: Findings) -> str:
         "One hour of effort is one hour of analysed sound. Times are the wall clock in the names of the recordings, "
         "converted to the time zone of the report if one was given.",
         "Events are listed at the thresholds of the run. Events that the detector missed are in no count.",
-        "Intervals are 95 % intervals. “days”: bootstrap over the days of a site (2,000 resamples), which keeps the "
-        "calls of one visit together. “poisson”: used with fewer than 7 days or 10 events, or without start times. It "
-        "assumes that events are independent; if calls come in bouts, it is too narrow.",
+        "The number of true events is stated only after a review. Its 95 % interval contains the uncertainty of the "
+        "sample: the true number among the listed events lies in 95 of 100 such intervals. The interval of a rate also "
+        "contains the chance of the days: it holds for days like those of the survey, and calls of one day may come "
+        "together.",
         "A gap is a pause in analysed sound that is longer than one minute and longer than 1.5 times the usual pause "
         "of a site with a recording schedule.",
         "Dates and hours without analysed sound are hatched, not empty: no effort is not the same as no events.",

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.report import sentences
+from loxo.report.estimate import MIN_DECISIONS, PRECISIONS, Count, Fit, count, fit
 from loxo.review.agreement import agreements
 from loxo.review.decisions import Decision
-from loxo.review.estimate import MIN_DECISIONS, PRECISIONS, Count, Fit, fit
 from loxo.review.merge import Final, finals
 from loxo.runs.read import Run
 
@@ -46,8 +47,8 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
     verdict = np.array([value or "" for value in verdicts], object)
     right, wrong = verdict == "yes", (verdict == "no") | (verdict == "other")
     decided = right | wrong
-    left = ~decided & np.isfinite(scores)  # unsure and disputed events count as undecided
-    curve = fit(scores[decided], right[decided])
+    left = ~decided  # unsure and disputed events count as undecided
+    curve = fit(scores[decided], right[decided], scores)
     counts = {name: int((verdict == name).sum()) for name in ("yes", "no", "other", "unsure", "disputed")}
     found: dict[str, Any] = {
         "label": label,
@@ -58,16 +59,32 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
         "needed": max(MIN_DECISIONS - int(decided.sum()), 0),
         "observed": _observed(scores[decided], right[decided]),
     }
-    if curve is not None:
-        sites = run.events["site"].fillna("").to_numpy()[rows]
-        found |= _fitted(curve, scores) | {
-            "estimate": _estimate(curve, scores[left], counts["yes"]),
+    if curve is None:
+        text = sentences.not_an_estimate(label, len(rows), int(decided.sum()), max(found["needed"], 1))
+        return found | {"sentences": [text]}
+    places, site = np.unique(run.events["site"].fillna("").to_numpy(str)[rows], return_inverse=True)
+    used = left & curve.counted(scores)
+    groups = np.where(used | right, site, -1)
+    sums = curve.truths(scores, places[site], decided, right, groups, len(places))
+    total = count(sums.sum(axis=1))
+    words = [
+        sentences.number_of_true_events(
+            label, len(rows), int(decided.sum()), counts["yes"], total, curve if left.any() else None
+        ),
+        sentences.not_counted(curve, scores[left & ~used]),
+        *sentences.keep(curve, scores),
+    ]
+    return (
+        found
+        | _fitted(curve, scores)
+        | {
+            "estimate": _estimate(total, used, right),
             "sites": {
-                site: _estimate(curve, scores[left & (sites == site)], int((right & (sites == site)).sum()))
-                for site in sorted(set(sites))
+                place: _estimate(count(sums[:, k]), used[site == k], right[site == k]) for k, place in enumerate(places)
             },
+            "sentences": [sentence for sentence in words if sentence],
         }
-    return found
+    )
 
 
 def _fitted(curve: Fit, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -89,15 +106,15 @@ def _fitted(curve: Fit, scores: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _estimate(curve: Fit, unreviewed: NDArray[np.float64], confirmed: int) -> dict[str, Any]:
-    """True events: the confirmed events and the expected number among the undecided ones."""
-    count: Count = curve.count(unreviewed)
+def _estimate(total: Count, unreviewed: NDArray[np.bool_], right: NDArray[np.bool_]) -> dict[str, Any]:
+    """True events: the confirmed events, and those among the undecided ones with scores that were reviewed."""
+    confirmed = int(right.sum())
     return {
         "confirmed": confirmed,
-        "unreviewed": len(unreviewed),
-        "expected": round(count.mean, 1),
-        "low": round(count.low),
-        "high": round(count.high),
+        "unreviewed": int(unreviewed.sum()),
+        "expected": round(total.mean - confirmed, 1),
+        "low": round(total.low) - confirmed,
+        "high": round(total.high) - confirmed,
     }
 
 

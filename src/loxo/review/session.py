@@ -29,10 +29,10 @@ from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL
 from loxo.files import escape
+from loxo.report.estimate import Fit, fit
 from loxo.review.agreement import category
 from loxo.review.decision_log import DecisionLog, Logs, decision_log_path, decision_logs, read_decision_logs
 from loxo.review.decisions import DRAWN, VERDICTS, Decision, Decisions, check_change
-from loxo.review.estimate import Fit, fit
 from loxo.review.merge import BOUNDS, bounds_fault, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
 from loxo.runs.read import Places, Run, read_run

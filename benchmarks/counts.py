@@ -1,0 +1,75 @@
+"""Do the intervals of reviewed counts cover the truth? Simulated surveys with a known number of calls.
+
+    python benchmarks/counts.py [--surveys 200] [--sample 100]
+
+Each survey has one to five sites and 3 to 28 days. Calls come in bouts, and the sites differ. False positives are frequent at low scores; they
+differ between sites and days, and some of them (thunder) have high scores. A reviewer decides without errors on a
+sample of both classes, as `loxo review --sample` selects it. The table gives the share of the 95 % intervals that
+contain the truth:
+
+    count    true events among all listed events of the survey
+    site     the same at each site
+    rate     the expected number of listed true events in 24 h at the sites, on days like those of the survey
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loxo.review.queue import Columns, sampled
+
+RATES = {"rumble": 6.0, "gunshot": 0.4}  # true calls that are listed, at a site and day
+FALSE = {"rumble": 14.0, "gunshot": 10.0}
+THRESHOLD = 0.05
+TARGETS = ("count", "site", "rate")
+
+
+@dataclass
+class Survey:
+    """The listed events of one class, the number of sites and days, and the expected number of true ones a day."""
+
+    scores: NDArray[np.float64]
+    true: NDArray[np.bool_]
+    site: NDArray[np.int64]
+    day: NDArray[np.int64]
+    sites: int
+    days: int
+    per_day: float
+
+
+def simulate(rng: np.random.Generator, label: str, differs: float = 0.8, bouts: float = 1.5) -> Survey:
+    """`differs`: how much the sites differ, as a standard deviation of logarithms. `bouts`: the shape of the gamma
+    distribution of a day's rate; lower: more calls come together."""
+    sites, days = int(rng.integers(1, 6)), int(rng.integers(3, 29))
+    rate = RATES[label] * rng.lognormal(0, differs, sites)
+    noise = FALSE[label] * rng.lognormal(0, differs, sites)
+    found = []
+    for site in range(sites):
+        for day in range(days):
+            calls = rng.poisson(rate[site] * rng.gamma(bouts) / bouts)
+            false = rng.poisson(noise[site] * rng.gamma(1.0))
+            thunder = rng.poisson(0.02 * noise[site] * rng.gamma(0.5) / 0.5)
+            found += [(score, True, site, day) for score in rng.beta(2.5, 1.2, calls)]
+            found += [(score, False, site, day) for score in rng.beta(0.5, 4.0, false)]
+            found += [(score, False, site, day) for score in rng.beta(6.0, 3.0, thunder)]
+    table = np.array(found, float).reshape(-1, 4)
+    listed = table[:, 0] >= THRESHOLD
+    share = float((np.random.default_rng(0).beta(2.5, 1.2, 100_000) >= THRESHOLD).mean())
+    table = table[listed]
+    return Survey(
+        table[:, 0].round(6), table[:, 1] == 1, table[:, 2].astype(int), table[:, 3].astype(int), sites, days,
+        float(rate.sum()) * share,
+    )  # fmt: skip
+
+
+def review(rng: np.random.Generator, survey: Survey, size: int) -> NDArray[np.bool_]:
+    """The sample of `loxo review --sample`."""
+    events = len(survey.scores)
+    columns = Columns(
+        np.full(events, "call", object), survey.site.astype(str).astype(object), np.zeros(events, np.int8),
+        survey.scores, rng.integers(0, 2**60, events, np.uint64),
+    )  # fmt: skip
+    return sampled(columns, np.ones(events, bool), size)
