@@ -1,25 +1,29 @@
-"""Do the intervals of reviewed counts cover the truth? Simulated surveys with a known number of calls.
+"""Do the intervals of reviewed counts contain the truth? Simulated surveys with a known number of calls.
 
     python benchmarks/counts.py [--surveys 200] [--sample 100]
 
-Each survey has one to five sites and 3 to 28 days. Calls come in bouts, and the sites differ. False positives are frequent at low scores; they
-differ between sites and days, and some of them (thunder) have high scores. A reviewer decides without errors on a
-sample of both classes, as `loxo review --sample` selects it. The table gives the share of the 95 % intervals that
-contain the truth:
+Each survey has one to five sites and 3 to 28 days. Calls come in bouts, and the sites differ. False positives are
+frequent at low scores, differ between sites and days, and some of them (thunder) have high scores. A reviewer decides
+without errors on a sample of each class, as `loxo review --sample` selects it. The table gives the fraction of the 95 %
+intervals that contain the truth:
 
     count    true events among all listed events of the survey
     site     the same at each site
-    rate     the expected number of listed true events in 24 h at the sites, on days like those of the survey
+    rate     the expected number of listed true events in 24 h, on days like those of the survey
 """
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.report.estimate import count, fit
+from loxo.report.rates import rate_interval
 from loxo.review.queue import Columns, sampled
+from reporting import print_table, write_result
 
 RATES = {"rumble": 6.0, "gunshot": 0.4}  # true calls that are listed, at a site and day
 FALSE = {"rumble": 14.0, "gunshot": 10.0}
@@ -73,3 +77,56 @@ def review(rng: np.random.Generator, survey: Survey, size: int) -> NDArray[np.bo
         survey.scores, rng.integers(0, 2**60, events, np.uint64),
     )  # fmt: skip
     return sampled(columns, np.ones(events, bool), size)
+
+
+def intervals(survey: Survey, decided: NDArray[np.bool_]) -> dict[str, list[bool]] | None:
+    """For each target, whether its intervals contain the truth. None if there are too few decisions for an estimate."""
+    scores, true, site = survey.scores, survey.true, survey.site
+    curve = fit(scores[decided], true[decided], scores)
+    if curve is None:
+        return None
+    counted = decided | curve.counted(scores)
+    unit = np.where(counted, site * survey.days + survey.day, -1).astype(np.intp)
+    sums = curve.truths(scores, site.astype(str), decided, true & decided, unit, survey.sites * survey.days)
+    by_day = sums.reshape(len(sums), survey.sites, survey.days)
+
+    def contains(draws: NDArray[np.int32], truth: int) -> bool:
+        found = count(draws)
+        return found.low <= truth <= found.high
+
+    _, low, high = rate_interval(by_day.sum(axis=1), np.full(survey.days, 24.0))
+    return {
+        "count": [contains(sums.sum(axis=1), int((true & counted).sum()))],
+        "site": [contains(by_day[:, k].sum(1), int((true & counted & (site == k)).sum())) for k in range(survey.sites)],
+        "rate": [24 * low <= survey.per_day <= 24 * high],
+    }
+
+
+def coverage(surveys: int, sample: int) -> dict[str, dict[str, float]]:
+    """The fraction of intervals that contain the truth, by class and target."""
+    found = {}
+    for label in RATES:
+        held: dict[str, list[bool]] = {target: [] for target in TARGETS}
+        for seed in range(surveys):
+            rng = np.random.default_rng(seed)
+            survey = simulate(rng, label)
+            for target, values in (intervals(survey, review(rng, survey, sample)) or {}).items():
+                held[target] += values
+        found[label] = {target: float(np.mean(values)) for target, values in held.items()}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--surveys", type=int, default=200)
+    parser.add_argument("--sample", type=int, default=100, help="reviewed events of each class")
+    options = parser.parse_args()
+    found = coverage(options.surveys, options.sample)
+    print(f"{options.surveys} surveys, {options.sample} reviewed events of each class\n")
+    rows = [[label, *[f"{100 * values[target]:.1f} %" for target in TARGETS]] for label, values in found.items()]
+    print_table(["class", *TARGETS], rows)
+    write_result("counts", {"surveys": options.surveys, "sample": options.sample, "coverage": found})
+
+
+if __name__ == "__main__":
+    main()

@@ -80,3 +80,15 @@ def season(
                             events.append(event(name, round(second, 2), label, score))
     events.sort(key=lambda row: (row[0], row[1]))
     return write_run(folder, recordings, events)
+
+
+def review_run(folder: Path, verdicts: list) -> None:
+    """Writes decisions.csv and results.json as `loxo review` exports them, with one drawn rumble. `verdicts`: one for
+    each event of events.csv, "" if undecided, or ("other", label)."""
+    header, *rows = (folder / "events.csv").read_text().splitlines()
+    said = [verdict if isinstance(verdict, tuple) else (verdict, "") for verdict in verdicts]
+    lines = [f"{row},{verdict},{label}," for row, (verdict, label) in zip(rows, said, strict=True)]
+    lines.append(f"{rows[0].split(',')[0]},50,54,rumble,,,,,,drawn,,")
+    (folder / "reviewed").mkdir(exist_ok=True)
+    (folder / "reviewed" / "decisions.csv").write_text("\n".join([f"{header},verdict,new_label,note", *lines]) + "\n")
+    (folder / "reviewed" / "results.json").write_text(json.dumps({"classes": [{"label": "rumble"}]}))

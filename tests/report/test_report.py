@@ -42,10 +42,11 @@ def test_the_page_loads_nothing(sound):
 
 def test_tables_and_figures_are_written_next_to_the_page(sound):
     names = {path.name for path in sound.page.parent.iterdir()}
-    assert names == {"page.html", *(f"page.{t}.csv" for t in ("effort", "gaps", "problems", "rates", "hours"))}
+    tables = ("effort", "gaps", "problems", "rates", "hours", "detections", "occasions", "history")
+    assert names == {"page.html", "page.methods.txt", *(f"page.{name}.csv" for name in tables)}
     rates = pd.read_csv(sound.page.with_suffix(".rates.csv")).set_index(["label", "site"])
     assert rates.loc[("rumble", "b"), "events"] == 6 and rates.loc[("rumble", "all sites"), "events"] == 9
-    assert rates.loc[("rumble", "b"), "per_day"] == 24 * 6 / (240 / 3600)
+    assert rates.loc[("rumble", "b"), "listed_per_day"] == 24 * 6 / (240 / 3600)
     hours = pd.read_csv(sound.page.with_suffix(".hours.csv"))
     assert hours[["site", "date", "hour", "rumble"]].to_numpy().tolist() == [
         ["a", "2020-01-01", 0, 3],
@@ -53,7 +54,8 @@ def test_tables_and_figures_are_written_next_to_the_page(sound):
         ["b", "2020-01-02", 6, 3],
     ]
     stems = {path.stem for path in sound.figures}
-    assert {"effort", "rates", "activity-rumble", "activity-rumble-by-site", "examples-rumble"} <= stems
+    assert "rates" not in stems  # nothing was reviewed
+    assert {"effort", "activity-rumble", "activity-rumble-by-site", "examples-rumble"} <= stems
     for path in sound.figures:
         assert path.read_bytes().startswith(b"<?xml" if path.suffix == ".svg" else b"\x89PNG")
 
@@ -128,7 +130,7 @@ def test_reports_are_written_without_start_times_events_or_analysed_sound(tmp_pa
     made = report(write_run(tmp_path / "a", [recording("clip.wav", 1)], [event("clip.wav", 3)]))
     assert any("no start time in their names" in note for note in made.notes)
     assert "No recording has a start time" in made.page.read_text()
-    assert pd.read_csv(tmp_path / "a" / "report.rates.csv")["per_day"].iloc[0] == 24
+    assert pd.read_csv(tmp_path / "a" / "report.rates.csv")["listed_per_day"].iloc[0] == 24
     assert report(write_run(tmp_path / "b", [recording("a_20200101_000000.wav", 1)], [])).page.exists()
     failed = [recording("a_20200101_000000.wav", analysed=0, reason="empty.")]
     assert "empty." in report(write_run(tmp_path / "c", failed, [])).page.read_text()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from loxo.detection.logit import logit
+from loxo.report.estimate import MIN_DECISIONS, count, fit
 from loxo.review.agreement import agreements
 from loxo.review.decisions import Decision
-from loxo.review.estimate import MIN_DECISIONS, fit
 from loxo.review.results import wilson
 
 
@@ -19,17 +19,24 @@ def world(rng, events=3000, a=-1.0, b=1.5):
     return scores, rng.random(events) < p
 
 
-def test_the_interval_of_the_estimate_contains_the_true_count():
+def true_events(scores, decided, right):
+    """The number of true events among all of them."""
+    curve = fit(scores[decided], right[decided], scores)
+    groups = np.where(decided | curve.counted(scores), 0, -1)
+    return count(curve.truths(scores, np.full(len(scores), "a"), decided, right, groups, 1)[:, 0])
+
+
+def test_the_interval_of_the_estimate_contains_the_true_count(monkeypatch):
+    monkeypatch.setattr("loxo.report.estimate.DRAWS", 200)
     inside, widths = 0, []
     for seed in range(30):
         rng = np.random.default_rng(seed)
         scores, right = world(rng)
-        reviewed = rng.choice(len(scores), 150, replace=False)
-        left = np.setdiff1d(np.arange(len(scores)), reviewed)
-        count = fit(scores[reviewed], right[reviewed]).count(scores[left])
-        assert count.low <= count.mean <= count.high
-        inside += count.low <= right[left].sum() <= count.high
-        widths.append((count.high - count.low) / len(left))
+        reviewed = rng.permutation(len(scores)) < 150
+        found = true_events(scores, reviewed, right)
+        assert found.low <= found.mean <= found.high
+        inside += found.low <= right.sum() <= found.high
+        widths.append((found.high - found.low) / len(scores))
     assert inside >= 26  # 28.5 of 30 are expected
     assert np.mean(widths) < 0.15
 
@@ -60,18 +67,43 @@ def test_thresholds_have_the_requested_precision():
 def test_equal_decisions_give_finite_curves_and_too_few_decisions_give_none():
     scores = np.linspace(0.1, 0.99, 60)
     sure, hopeless = fit(scores, np.ones(60, bool)), fit(scores, np.zeros(60, bool))
-    assert sure.probability(np.array([0.9]))[0] > 0.97 and sure.count(scores).low > 50
+    assert sure.probability(np.array([0.9]))[0] > 0.97 and len(scores) == 60
     assert hopeless.probability(np.array([0.9]))[0] < 0.1 and hopeless.threshold_for(0.85, scores) is None
     assert fit(scores[: MIN_DECISIONS - 1], np.ones(MIN_DECISIONS - 1, bool)) is None
     with_unknown = fit(np.r_[scores, np.nan], np.r_[np.ones(60, bool), False])
     assert with_unknown.decided == 60
-    assert sure.count(scores[:0]).high == 0
 
 
 def test_the_same_decisions_give_the_same_numbers():
     scores, right = world(np.random.default_rng(3))
-    one, other = fit(scores[:100], right[:100]), fit(scores[:100], right[:100])
-    assert one.count(scores) == other.count(scores)
+    decided = np.arange(len(scores)) < 100
+    assert true_events(scores, decided, right) == true_events(scores, decided, right)
+
+
+def test_scores_that_were_not_reviewed_are_not_counted():
+    scores = np.r_[np.linspace(0.9, 0.99, 40), np.linspace(0.05, 0.6, 500)]
+    right, decided = scores > 0.9, scores > 0.89
+    curve = fit(scores[decided], right[decided], scores)
+    assert (curve.low, curve.high) == (0.9, 1.0) and curve.counted(scores).sum() == 40
+    assert true_events(scores, decided, right).high == right.sum()
+    some = decided | (np.arange(len(scores)) % 10 == 0)
+    assert fit(scores[some], right[some], scores).counted(scores).all()
+
+
+def test_a_site_without_decisions_has_a_wider_interval_the_more_the_other_sites_differ():
+    rng = np.random.default_rng(5)
+    scores, sites = rng.uniform(0.1, 0.9, 900), np.repeat(["a", "b", "c"], 300)
+    decided = (sites != "c") & (rng.random(900) < 0.4)
+
+    def width(chance):
+        right = rng.random(900) < chance
+        groups = np.where(sites == "c", 0, -1)
+        found = count(
+            fit(scores[decided], right[decided], scores).truths(scores, sites, decided, right, groups, 1)[:, 0]
+        )
+        return found.high - found.low
+
+    assert width(np.where(sites == "a", 0.9, 0.1)) > 1.25 * width(np.full(900, 0.5))
 
 
 def test_wilson_intervals_agree_with_a_calculation_by_hand():

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PRIOR = (2.0, 4.0)  # of the dispersion: degrees of freedom, and mean
+PRIOR = (2.0, 6.0)  # of the dispersion: degrees of freedom, and mean
 ALL_SITES = "all sites"
 
 
@@ -44,6 +44,8 @@ def rate_interval(counts: NDArray[Any], hours: Floats) -> tuple[float, float, fl
     dispersion = (degrees * mean + squares) / rng.chisquare(degrees + len(hours) - 1, len(counts))
     drawn = rng.gamma((total + 0.5) / dispersion) * dispersion / hours.sum()
     low, high = np.quantile(drawn, INTERVAL)
+    if np.quantile(total, INTERVAL[0]) == 0:
+        low = 0.0  # no event may be true
     return float(total.mean() / hours.sum()), float(low), float(high)
 
 

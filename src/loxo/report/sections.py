@@ -210,7 +210,7 @@ def _examples(found: Findings, svg: dict[str, str]) -> str:
     parts = [
         page.paragraph(
             "Strongest: the highest scores. Typical: scores nearest the median. Doubtful: after a review the events "
-            "nearest a probability of 0.5, else the lowest scores. Each kind shows different recordings where possible. "
+            "nearest a probability of 0.5, else the lowest scores. Each kind shows different recordings if possible. "
             "The title of a picture is its score and recording. Times are from the start of the recording; levels are "
             "in dB relative to the median of each frequency.",
             "note",

@@ -106,7 +106,7 @@ def occasions(
             limits[:, effort == 0] = np.nan
         parts.append(part.assign(estimate=limits[0], low=limits[1], high=limits[2]))
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(day_of_year=table["start"].dt.dayofyear, hour=table["start"].dt.hour)[_COLUMNS]
+    return table.assign(day_of_year=table["start"].dt.day_of_year, hour=table["start"].dt.hour)[_COLUMNS]
 
 
 _COLUMNS = ["label", "site", "occasion", "start", "day_of_year", "hour", "analysed_h", "basis", "detected", "listed"]
