@@ -80,6 +80,7 @@ def test_the_sum_of_the_scores_is_not_a_count(tmp_path, hours, true, listed, tot
     text = made.page.read_text()
     assert f"{listed} gunshots listed, not checked" in text and "loxo review" in text
     assert any("listed, not checked" in note for note in made.notes)
+    assert made.counts == [f"{listed} gunshots listed, not checked. The true number is not known."]
     assert "95 %" not in text.split("<h2>Methods")[0] and f">{total:.0f}<" not in text
     rates = pd.read_csv(run / "report.rates.csv").iloc[0]
     assert rates["events"] == listed and rates[["estimate", "low", "high", "per_day", "per_day_low"]].isna().all()
@@ -96,7 +97,7 @@ def test_the_sum_of_the_scores_is_not_a_count(tmp_path, hours, true, listed, tot
     assert rates["per_day_low"] <= 24 * true / hours <= rates["per_day_high"]
     text = (run / "report.html").read_text()
     assert "listed, not checked" not in text and "the 95 % interval is" in text
-    assert "calls that score less than 0.05, are not counted" in text
+    assert "Not counted: gunshots that score less than 0.05." in text
 
 
 def test_the_report_names_a_score_to_keep_and_scores_that_were_not_reviewed(tmp_path):
@@ -110,12 +111,15 @@ def test_the_report_names_a_score_to_keep_and_scores_that_were_not_reviewed(tmp_
     assert pd.read_csv(run / "report.rates.csv")["not_counted"].iloc[0] == 50
 
 
-def test_decisions_after_the_export_are_named(folder):
+def test_decisions_that_were_not_exported_are_named(folder):
     review_run(folder, ["yes", "no", "yes", "yes"])
     (folder / "review").mkdir()
     log = folder / "review" / "ana.jsonl"
     log.write_text("")
-    assert any("after the last export" in note for note in report(folder).notes)
+    assert any("not exported" in note for note in report(folder).notes)
+    (folder / "reviewed" / "decisions.csv").unlink()
+    notes = report(folder).notes
+    assert any("not exported" in note for note in notes) and not any("No event" in note for note in notes)
 
 
 def test_calls_that_are_not_listed_are_estimated_where_random_stretches_were_searched(folder):

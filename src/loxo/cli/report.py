@@ -9,6 +9,7 @@ import typer
 
 from loxo.cli.app import app, console, errors
 from loxo.errors import LoxoError
+from loxo.files import escape
 
 
 @app.command()
@@ -75,4 +76,6 @@ def report(
         )
     for note in result.notes:
         errors.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+    for sentence in result.counts:
+        console.print(escape(sentence), highlight=False, soft_wrap=True)
     console.print(f"the report was written to {result.page}", highlight=False, soft_wrap=True)

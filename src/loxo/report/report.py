@@ -48,12 +48,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Report:
-    """The files that were written: page, tables, figures; and notes for the terminal, one sentence each."""
+    """The files that were written: page, tables, figures; notes for the terminal, and a sentence about each label."""
 
     page: Path
     tables: list[Path] = field(default_factory=list)
     figures: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
 
 
 def report(
@@ -77,7 +78,7 @@ def report(
     `standards` the events are also written in the terms of Audiovisual Core and as AOEF.
     Raises LoxoError when the folder is not a run, is damaged or empty, for a wrong option, and on a write error.
     """
-    from loxo.report.sections import report_figures, report_page
+    from loxo.report.sections import count_sentences, report_figures, report_page
 
     sites, clock = check_options(coordinates, time_zone, clock_zone)
     check_occasion(occasion_hours)
@@ -85,6 +86,7 @@ def report(
     found = read_run(run, clock.local)
     result = Report(out)
     findings = _collect(found, sites, clock, recordings, result.notes)
+    result.counts = [count_sentences(findings, label)[0] for label in findings.labels]
     draws = report_figures(findings)
     write_page(result, report_page(findings, draw_all(draws), result.notes))
     for name, table in _tables(findings).items():
@@ -128,13 +130,13 @@ def _collect(
     events = run.events.assign(label=reviewed.labels)
     labels = list(dict.fromkeys([*run.labels, *sorted(set(reviewed.labels[reviewed.confirmed]))]))
     hourly = hourly_effort(run.recordings)
-    if len(events) and all(reviewed.state(label) == LISTED for label in labels):
-        notes.append(NOTHING_REVIEWED.format(run=run.folder))
-    elif _newer_decisions(run):
+    if _newer_decisions(run):
         notes.append(
-            "Decisions were made after the last export, and do not count here. Run `loxo review "
-            f"{run.folder} --export`."
+            "The review has decisions that were not exported, so they do not count here. Run `loxo review "
+            f"{run.folder} --export`, and write this report again."
         )
+    elif len(events) and all(reviewed.state(label) == LISTED for label in labels):
+        notes.append(NOTHING_REVIEWED.format(run=run.folder))
     unknown = int(run.recordings["start"].isna().sum())
     if unknown:
         notes.append(

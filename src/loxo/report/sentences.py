@@ -64,8 +64,10 @@ def not_counted(curve: Fit, scores: NDArray[Any]) -> str:
 
 
 def not_listed(label: str, threshold: float | None) -> str:
-    below = "" if threshold is None else f", which is calls that score less than {threshold:g}"
-    return f"{label or 'event'}s that the run does not list{below}, are not counted."
+    word = label or "event"
+    if threshold is None:
+        return f"Not counted: {word}s that the run does not list."
+    return f"Not counted: {word}s that score less than {threshold:g}. The run does not list them."
 
 
 def keep(curve: Fit, scores: NDArray[Any]) -> list[str]:
@@ -82,7 +84,7 @@ def keep(curve: Fit, scores: NDArray[Any]) -> list[str]:
         if len(reached):
             row = int(reached[-1])
             found[row] = (
-                f"Keep events that score {steps[row]:.2f} and more: about {100 * share[row]:.0f} % of them are true. "
+                f"Keep events that score {steps[row]:.2f} and more: about {100 * share[row]:.0f} % of them are right. "
                 f"These are {plural(int(kept[row]), 'event')}, with "
                 f"{100 * true[row] / max(true[-1], 1e-9):.0f} % of all listed true events."
             )
