@@ -64,7 +64,7 @@ def test_tables_without_any_class_of_the_model_are_told_before_the_search(hour, 
     table = tmp_path / "table.csv"
     name = next(hour[0].glob("*.flac")).name
     table.write_text(f"recording,start_s,end_s,label\n{name},1,3,RUM\n")
-    with pytest.raises(LoxoError, match=r"no rumble and no gunshot. Their labels are RUM.*--labels"):
+    with pytest.raises(LoxoError, match=r"no rumble and no gunshot. Their labels are 'RUM' .*--labels RUM=rumble"):
         calibrate("default", [table], [hour[0]], tmp_path / "none.safetensors")
 
 

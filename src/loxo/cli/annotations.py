@@ -22,8 +22,8 @@ RenameOption = Annotated[
 SearchedOption = Annotated[
     list[Path] | None,
     typer.Option(
-        help="Table of the spans that were searched for events, with the columns recording, start_s, end_s. The rest is "
-        "neither event nor background. Default: the recordings in the tables were searched completely."
+        help="Table of the spans that were searched for events, with the columns recording, start_s, end_s. The rest "
+        "is neither event nor background. Default: the recordings in the tables were searched completely."
     ),
 ]
 

@@ -119,6 +119,14 @@ def thresholds(
     return choice.thresholds
 
 
+def print_fits(sentences: Iterable[str], warnings: Iterable[str]) -> None:
+    """Prints the results of a review for scores and thresholds, and decision logs that could not be read."""
+    for sentence in sentences:
+        console.print(sentence, highlight=False, soft_wrap=True)
+    for sentence in warnings:
+        errors.print(escape(sentence), highlight=False, soft_wrap=True)
+
+
 def print_problems(problems: Iterable[str]) -> None:
     for sentence in problems:
         errors.print(escape(f"problem: {sentence}"), style="yellow", highlight=False, soft_wrap=True)

@@ -20,6 +20,7 @@ counted in `notes`.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -162,9 +163,7 @@ def read_detections(path: str | Path, label: str | None = None, labels: Mapping[
     given = read_annotations(_existing([path]), label=label, labels=labels, read=read_table)
     events, attrs = _with_numbers(given)
     notes = [f"{name}: {note}" for note in attrs["problems"]]
-    return Detector(
-        name, events, empty=attrs["without_events"], notes=notes, classes=tuple(events["label"].unique())
-    )
+    return Detector(name, events, empty=attrs["without_events"], notes=notes, classes=tuple(events["label"].unique()))
 
 
 def _with_numbers(events: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -173,7 +172,8 @@ def _with_numbers(events: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
 
     from loxo.events.numbers import to_number
 
-    attrs, events.attrs = events.attrs, {}
+    attrs: dict[str, Any] = {str(name): value for name, value in events.attrs.items()}
+    events.attrs = {}
     for name, default in (("marginal", False), ("snr_db", np.nan)):
         if name not in events.columns:
             events[name] = default
@@ -270,7 +270,8 @@ def gather(
     if searched is not None:
         place = index.find(name for name, _, _ in spans)
         unsearched = _unsearched([(int(renumber[place[name]]), *span) for name, *span in spans], duration)
-        outside = seconds_inside(Regions(*_limited_spans(rows, duration)), unsearched) * 2 > rows["end_s"] - rows["start_s"]
+        events = Regions(*_limited_spans(rows, duration))
+        outside = seconds_inside(events, unsearched) > (events.end - events.start) / 2
         rows["marginal"] |= outside
         if outside.any():
             notes.append(f"{int(outside.sum())} true events lie outside the searched spans and are not counted.")
@@ -426,12 +427,13 @@ def _evaluated_labels(
 
 def _unsearched(spans: Sequence[tuple[int, float, float]], duration: Floats) -> Regions:
     """The time outside the searched spans (recording, start, end), up to the durations of all recordings."""
-    found: list[tuple[int, float, float]] = []
-    for number, length in enumerate(duration):
-        inside = [(start, end) for own, start, end in spans if own == number]
-        found += [(number, *span) for span in gaps(inside, math.inf if np.isnan(length) else float(length))]
-    number, start, end = np.array(found, float).reshape(-1, 3).T
-    return Regions(number.astype(np.int64), start, end)
+    inside: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for number, start, end in spans:
+        inside[number].append((start, end))
+    ends = [math.inf if np.isnan(length) else float(length) for length in duration]
+    found = [(number, *span) for number, end in enumerate(ends) for span in gaps(inside[number], end)]
+    numbers, starts, stops = np.array(found, float).reshape(-1, 3).T
+    return Regions(numbers.astype(np.int64), starts, stops)
 
 
 def _class_data(

@@ -88,7 +88,8 @@ def gaps(spans: Iterable[tuple[Time, Time]], end: Time) -> list[tuple[Time, Time
         if covered < start:
             found.append((covered, min(start, end)))
         covered = max(covered, stop)
-    return [(start, stop) for start, stop in (*found, (covered, end)) if start < stop]
+    found.append((covered, end))
+    return [(start, stop) for start, stop in found if start < stop]
 
 
 def overlapping_pairs(a: Detections | Truth | Regions, b: Detections | Truth | Regions) -> Iterator[tuple[Ints, Ints]]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
@@ -77,12 +77,12 @@ def read_events(
         table = parse_table(path, text, delimiter, label_column)
     default = recording or (None if table.has("recording") else named)
     headers = {normalise_header(cell): cell for cell in table.header}
-    found = {name: next((headers[one] for one in known if one in headers), None) for name, known in (extra or {}).items()}
+    found = {name: [headers[one] for one in known if one in headers] for name, known in (extra or {}).items()}
     events = events_from_table(
         table,
         label=label,
         recording=default,
-        extra={name: header for name, header in found.items() if header is not None},
+        extra={name: known[0] for name, known in found.items() if known},
         strict=strict,
     )
     undecided = headers.get(normalise_header(UNDECIDED))
