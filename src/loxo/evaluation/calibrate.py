@@ -31,6 +31,7 @@ from loxo.evaluation.calibration import (
     rescored,
     round_down,
     scores_and_verdicts,
+    shown_threshold,
 )
 from loxo.evaluation.inputs import as_paths, gather, read_detections, read_truth, rename_recordings
 from loxo.evaluation.matching import IOU30, Criterion, match
@@ -63,8 +64,9 @@ class ClassFit:
         """The result in words, for readers who know no metrics."""
         right = "none was listed" if self.precision is None else f"about {100 * self.precision:.0f} % of them are right"
         sentences = [
-            f"{label}: {self.events} true events. Keep events that score {self.threshold:g} and more: {right}. This "
-            f"finds {100 * self.recall:.0f} % of the true events, with {self.fp_per_hour:.1f} false positives per hour."
+            f"{label}: {self.events} true events. Keep events that score {shown_threshold(self.threshold):g} and more: "
+            f"{right}. This finds {100 * self.recall:.0f} % of the true events, with {self.fp_per_hour:.1f} false "
+            "positives per hour."
         ]
         return [*sentences, weak_sentence(self.events)] if self.weak else sentences
 

@@ -67,6 +67,11 @@ def round_down(value: float, digits: int = 6) -> float:
     return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR))
 
 
+def shown_threshold(value: float) -> float:
+    """A threshold with about three digits, rounded down, for a sentence."""
+    return round_down(value, 3 if value >= 0.1 else 5)
+
+
 def _isotonic(scores: Floats, correct: Bools) -> Calibration:
     order = np.lexsort((correct, scores))
     scores, correct = scores[order], correct[order]

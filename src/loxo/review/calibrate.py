@@ -34,6 +34,7 @@ from loxo.evaluation.calibration import (
     rate_sd,
     rescored,
     round_down,
+    shown_threshold,
     strictly_rising,
 )
 from loxo.files import inside, write_atomically
@@ -88,7 +89,8 @@ class ReviewFit:
     def sentences(self) -> list[str]:
         sentences = [
             f"{self.label}: {self.decided} decisions, {self.right} of them right. A score of {EXAMPLE_SCORE:g} is now "
-            f"{self.example:.2f}. The threshold was {self.before.threshold:g} and is now {self.after.threshold:g}.",
+            f"{self.example:.2f}. The threshold was {shown_threshold(self.before.threshold):g} and is now "
+            f"{shown_threshold(self.after.threshold):g}.",
             f"Before, {_listed(self.before)}. {keep_sentence(self.after)}",
         ]
         if self.strict is not None:
@@ -100,7 +102,7 @@ class ReviewFit:
 
 def keep_sentence(listed: Listed) -> str:
     """What a threshold lists, for readers who know no metrics."""
-    return f"Keep events that score {listed.threshold:g} and more: {_listed(listed)}."
+    return f"Keep events that score {shown_threshold(listed.threshold):g} and more: {_listed(listed)}."
 
 
 def _listed(listed: Listed) -> str:
@@ -231,8 +233,8 @@ def fit_scores(
     else:
         threshold = lowest_threshold(operating, max_fp_per_hour)
     now = rescored(scores, before, calibration)
-    precise = np.flatnonzero(hits[last] / (last + 1) >= SHOWN_PRECISION)
-    strict = _below(now[last[precise[-1]]]) if len(precise) else None
+    precise = curve.threshold_for(SHOWN_PRECISION, scores)
+    strict = None if precise is None else _below(rescored(np.array([precise]), before, calibration)[0])
 
     def listed(value: float, scale: Floats) -> Listed:
         chosen = scale >= value

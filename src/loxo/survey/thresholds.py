@@ -66,8 +66,9 @@ def false_positives_in(curve: OperatingCurve, k: int, hours: float) -> tuple[flo
     """The 95 % interval of the number of false positives in `hours` of similar recordings, at threshold k of a curve;
     None if the curve does not state its uncertainty.
 
-    The rate has a gamma distribution with the mean and the standard deviation of the curve. In the new recordings, false
-    positives occur in the same groups as in those of the curve. The number then has a negative binomial distribution.
+    The rate has a gamma distribution with the mean and the standard deviation of the curve. In the new recordings,
+    false positives occur in the same groups as in those of the curve. The number then has a negative binomial
+    distribution.
     """
     if not curve.fp_sd or not curve.hours:
         return None
