@@ -72,7 +72,7 @@ def false_positives_in(curve: OperatingCurve, k: int, hours: float) -> tuple[flo
     """
     if not curve.fp_sd or not curve.hours:
         return None
-    from scipy.stats import nbinom
+    from scipy.stats import nbinom  # type: ignore[import-untyped]
 
     mean = max(curve.fp_per_hour[k], 0.5 / curve.hours) * hours
     variance = (curve.fp_sd[k] * hours) ** 2 * (1 + curve.hours / hours)
