@@ -16,7 +16,7 @@ from loxo.cli.annotations import (
     pairs,
 )
 from loxo.cli.app import app, console, progress_bar
-from loxo.cli.shared import print_fits
+from loxo.cli.shared import print_problems, print_sentences
 from loxo.errors import LoxoError
 from loxo.machine import usable_cores
 
@@ -91,8 +91,7 @@ def calibrate(
             on_progress=on_progress,
         )
     for label, fit in fits.items():
-        for sentence in fit.sentences(label):
-            console.print(sentence, highlight=False, soft_wrap=True)
+        print_sentences(fit.sentences(label))
     for label_kept in (name for name in read_model_file(out).config.classes if name not in fits):
         console.print(f"{label_kept}: no true events in the tables; its calibration stays", highlight=False)
     console.print(f"the model was written to {out}", highlight=False, soft_wrap=True)
@@ -102,7 +101,8 @@ def _calibrate_review(run: Path, out: Path | None, model: str, max_fp_per_hour: 
     from loxo.review.calibrate import calibrate_review
 
     found = calibrate_review(run, out, model=model, max_fp_per_hour=max_fp_per_hour)
-    print_fits(found.sentences(), found.warnings)
+    print_sentences(found.sentences())
+    print_problems(found.warnings)
     if out is None:
         console.print(
             f"Nothing was written. To list the events of this run anew: loxo decode {run} --reviewed --out "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from loxo.cli.shared import (
     TimeZone,
     WorkFolder,
     finish,
-    print_fits,
+    print_sentences,
     thresholds,
 )
 
@@ -119,25 +120,25 @@ def decode(
         "merge_gap_s": ("--merge-gap", merge_gap),
     }
     changes = {field: by_class(text, option) for field, (option, text) in options.items() if text is not None}
+    found, decode_again = None, redecode
+    if reviewed:
+        from loxo.review.calibrate import decode_reviewed, fit_review
+
+        found = fit_review(run)
+        print_sentences(found.sentences())
+        decode_again = partial(decode_reviewed, fits=found)
 
     def config() -> Any:
         own = read_run_config(run)[0]
         return found.applied(own) if found else own
 
-    if reviewed:
-        from loxo.review.calibrate import decode_reviewed, fit_review
-
-        found = fit_review(run)
-        print_fits(found.sentences(), found.warnings)
-    else:
-        found = None
     chosen = thresholds(threshold, max_fp_per_hour, review_budget, config, lambda: analysed_hours(run))
     with progress_bar("decoding") as (bar, task):
 
         def on_progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
 
-        summary = (decode_reviewed if reviewed else redecode)(
+        summary = decode_again(
             run,
             out,
             threshold=chosen,
@@ -148,4 +149,5 @@ def decode(
             work=work,
             on_progress=on_progress,
         )
-    finish(summary, [sentence for _, sentence in summary.problems], out, summary.notes)
+    unread = found.warnings if found else []
+    finish(summary, [*unread, *(sentence for _, sentence in summary.problems)], out, summary.notes)

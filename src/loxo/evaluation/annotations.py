@@ -16,6 +16,7 @@ spans, because each undecided call would count as a false positive.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,11 +59,8 @@ def read_annotations(
             "that calls are missing in it. Use `loxo calibrate --review RUN`, or the folder reviewed/training/tables, "
             "or give the spans that were searched (`searched`)."
         )
-    known = labels_to_classes(labels or {})
-    attrs = events.attrs | {"searched": spans}
-    events["label"] = [known.get(name.strip().casefold(), name) for name in events["label"]]
-    events.attrs = attrs
-    return events
+    events.attrs["searched"] = spans
+    return with_classes(events, labels)
 
 
 def labels_to_classes(labels: Mapping[str, str], classes: Sequence[str] | None = None) -> dict[str, str]:
@@ -82,19 +80,36 @@ def labels_to_classes(labels: Mapping[str, str], classes: Sequence[str] | None =
     return known
 
 
+def with_classes(events: pd.DataFrame, labels: Mapping[str, str] | None) -> pd.DataFrame:
+    """The events with the classes that `labels` gives. The attributes stay."""
+    known = labels_to_classes(labels or {})
+    renamed = events.assign(label=[known.get(name.strip().casefold(), name) for name in events["label"]])
+    renamed.attrs = events.attrs
+    return renamed
+
+
+def nearest_class(label: str, classes: Sequence[str]) -> str | None:
+    """The class whose name is most similar to a label, if any is similar."""
+    names = {name.casefold(): name for name in classes}
+    return next((names[close] for close in difflib.get_close_matches(label.casefold(), names, 1)), None)
+
+
 def list_labels(counts: Mapping[str, int], classes: Sequence[str]) -> str:
     """The most frequent labels with their numbers of events and the most similar class: "'rumbel' (3; the nearest is
     'rumble')"."""
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    shown = [f"{label!r} ({count}{nearest(label.casefold(), classes)})" for label, count in ordered[:MAX_LABELS]]
+    shown = []
+    for label, count in ordered[:MAX_LABELS]:
+        close = nearest_class(label, classes)
+        shown.append(f"{label!r} ({count}{f'; the nearest is {close!r}' if close else ''})")
     return ", ".join(shown) + (", ..." if len(ordered) > MAX_LABELS else "")
 
 
 def label_option(labels: Iterable[str], classes: Sequence[str]) -> str:
     """Example of the option for labels with other names: "--labels rumbel=rumble"."""
-    first = next(iter(labels))
-    close = nearest(first.casefold(), classes).rpartition(" is ")[2].strip("'")
-    return f"--labels {first}={close or classes[0]}"
+    pairs = {label: nearest_class(label, classes) for label in labels}
+    label = next((label for label, close in pairs.items() if close), next(iter(pairs), "RUM"))
+    return f"--labels {label}={pairs.get(label) or classes[0]}"
 
 
 def review_tables(

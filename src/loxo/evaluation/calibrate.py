@@ -176,7 +176,7 @@ def _check_classes(events: pd.DataFrame, classes: Sequence[str]) -> None:
         raise LoxoError(
             f"The tables contain no {' and no '.join(classes)}. Their labels are "
             f"{list_labels(found, classes) or '(none)'}. Give the class of each label with --labels, as "
-            f"{label_option(found or ['RUM'], classes)}."
+            f"{label_option(found, classes)}."
         )
 
 

@@ -31,10 +31,10 @@ import numpy as np
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.evaluation.annotations import label_option, list_labels, read_annotations
+from loxo.evaluation.annotations import label_option, list_labels, read_annotations, with_classes
 from loxo.evaluation.names import Index, label_names, path_parts, renamed
 from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth, gaps, seconds_inside
-from loxo.events.reader import read_events
+from loxo.events.reader import read_events, read_tables
 from loxo.events.table import COLUMNS
 from loxo.runs.record import is_run
 
@@ -160,8 +160,7 @@ def read_detections(path: str | Path, label: str | None = None, labels: Mapping[
         analysed = rows[rows["status"] != "failed"]
         searched = dict(zip(analysed["recording"], analysed["analysed_s"].astype(float), strict=True))
         return Detector(name, run.events.assign(table=0), searched, run=path, classes=tuple(run.labels))
-    given = read_annotations(_existing([path]), label=label, labels=labels, read=read_table)
-    events, attrs = _with_numbers(given)
+    events, attrs = _with_numbers(with_classes(read_tables(_existing([path]), label=label, read=read_table), labels))
     notes = [f"{name}: {note}" for note in attrs["problems"]]
     return Detector(name, events, empty=attrs["without_events"], notes=notes, classes=tuple(events["label"].unique()))
 

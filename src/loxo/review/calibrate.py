@@ -93,7 +93,7 @@ class ReviewFit:
             f"{shown_threshold(self.after.threshold):g}.",
             f"Before, {_listed(self.before)}. {keep_sentence(self.after)}",
         ]
-        if self.strict is not None:
+        if self.strict is not None and self.strict.right > self.after.right + 0.01:
             sentences.append(keep_sentence(self.strict))
         if self.weak:
             sentences.append(weak_sentence(self.right))
@@ -341,16 +341,20 @@ def calibrate_review(
     return found
 
 
-def decode_reviewed(run: str | Path, out: str | Path, **options: Any) -> SurveySummary:
+def decode_reviewed(
+    run: str | Path, out: str | Path, *, fits: ReviewFits | None = None, **options: Any
+) -> SurveySummary:
     """Lists the events of a reviewed run anew, with scores and thresholds fitted to its decisions, into the run folder
-    `out`. The decisions are copied there. `options` are those of `redecode`. The same call resumes.
+    `out`. The decisions are copied there. The same call resumes.
+
+    fits: the result of `fit_review`, which is computed if not given. options: those of `redecode`.
 
     Raises LoxoError as `fit_review` and `redecode` do, and if `out` is not a folder on this computer.
     """
     if is_url(out):
         raise LoxoError(f"{out}: the decisions cannot be copied there. Give a folder on this computer with --out.")
     config, _ = read_run_config(run)
-    summary = redecode(run, out, config=fit_review(run).applied(config), **options)
+    summary = redecode(run, out, config=(fits or fit_review(run)).applied(config), **options)
     for log in decision_logs(Path(run)):
         copy = inside(Path(out), f"{FOLDER}/{log.name}")
         if not copy.exists():
