@@ -7,7 +7,7 @@ class of labels with other names, as {"RUM": "rumble"}. Upper and lower case do 
 where a name is not found (`names.renamed`).
 
 **Searched spans**: tables of the spans that were searched for events (recording, start_s, end_s). The time outside them
-is neither event nor background (`unsearched`). Without them, all recordings in the tables were searched completely.
+is neither event nor background (`spans.gaps`). Without them, all recordings in the tables were searched completely.
 
 **Reviews**: the folder that `loxo review --export` wrote contains tables, hard negatives and searched spans
 (`review_tables`). A table of a review in which events are undecided lacks calls. It raises LoxoError without searched
@@ -46,9 +46,9 @@ def read_annotations(
 ) -> pd.DataFrame:
     """The events of all tables and folders of tables, with the attributes and the columns of `read_tables`.
 
-    `extra` and `read` are as in `read_tables`.
+    `extra` and `read` are as in `read_tables`. The attribute `searched` is a table of the searched spans, or None if
+    the tables were searched completely.
 
-    The attribute `searched` is a table of the searched spans, or None if the tables were searched completely.
     Raises LoxoError if a table cannot be read, or is a table of a review that lacks undecided events.
     """
     events = read_tables(paths, label_column, label=label, extra=extra, read=read)

@@ -257,6 +257,7 @@ def gather(
     starts = np.array([np.nan if p.start is None else p.start.replace(tzinfo=UTC).timestamp() for p in parsed])
 
     rows = truth.assign(number=renumber[_number_column(truth["recording"], index.find(truth["recording"]))])
+    rows.attrs = {}  # pandas would copy them in each step
     rows = rows[rows["number"] >= 0]
     length = duration[rows["number"].to_numpy(int)]
     late = rows["start_s"].to_numpy(float) >= length

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.storage import is_url
+from loxo.detection.logit import from_logit, logit
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.model_file import find_model, hash_model, read_model_file, write_copy
 from loxo.errors import LoxoError
@@ -40,7 +41,7 @@ from loxo.evaluation.calibration import (
 from loxo.files import inside, write_atomically
 from loxo.review.decision_log import FOLDER, decision_logs, read_decision_logs
 from loxo.review.decisions import Decisions
-from loxo.review.estimate import MIN_DECISIONS, Fit, fit
+from loxo.review.estimate import INTERVAL, MIN_DECISIONS, Fit, fit
 from loxo.review.merge import Final, by_reviewer, finals
 from loxo.review.session import open_run
 from loxo.runs.config import RunConfig, read_run_config
@@ -54,6 +55,8 @@ Floats = NDArray[np.float64]
 MAX_POINTS = 40  # of a calibration and of an operating curve
 SHOWN_PRECISION = 0.95  # of a threshold that is shown beside the fitted one
 EXAMPLE_SCORE = 0.8  # whose change is shown
+DRAWS = 500  # possible numbers of right events
+BINS, MAX_LOGIT = 141, 7.0  # of the logits of scores, for these numbers
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,7 @@ def fit_scores(
     worth = np.where(known, right, curve.probability(scores))
     hits = np.cumsum(worth)
     last = np.flatnonzero(np.diff(scores, append=-np.inf))  # of each distinct score
-    operating = _operating_curve(scores, worth, known, recording, seconds, curve, last, drawn, before, calibration)
+    operating = _operating_curve(scores, right, worth, recording, seconds, curve, last, drawn, before, calibration)
     if max_fp_per_hour is None:
         f1 = hits[last] / (last + 1 + hits[-1] + drawn)
         best = last[int(f1.argmax())]
@@ -237,11 +240,10 @@ def fit_scores(
     strict = None if precise is None else _below(rescored(np.array([precise]), before, calibration)[0])
 
     def listed(value: float, scale: Floats) -> Listed:
-        chosen = scale >= value
-        events, confirmed = int(chosen.sum()), int(np.nansum(right[chosen]))
-        count = curve.count(scores[chosen & ~known])
-        shares = [(confirmed + number) / max(events, 1) for number in (count.mean, count.low, count.high)]
-        return Listed(value, events, *shares)
+        events = int((scale >= value).sum())
+        number = _true_events(curve, scores, right, np.array([events]))[:, 0] / max(events, 1)
+        low, high = np.quantile(number, INTERVAL)
+        return Listed(value, events, float(number.mean()), float(low), float(high))
 
     return ReviewFit(
         label=label,
@@ -265,6 +267,28 @@ def _calibration(curve: Fit, before: Calibration | None) -> Calibration:
     return strictly_rising(raw, curve.probability(calibrated_scores(raw, before) if before else raw))
 
 
+def _true_events(curve: Fit, scores: Floats, right: Floats, numbers: NDArray[np.int64]) -> Floats:
+    """(DRAWS, numbers): possible numbers of right events among the first `numbers` of events, whose scores fall.
+
+    Decided events keep their decision. The numbers contain the uncertainty of the curve and the chance of each event.
+    The same input gives the same numbers.
+    """
+    rng = np.random.default_rng(0)
+    known = np.isfinite(right)
+    order = np.sort(numbers)
+    group = np.searchsorted(order, np.arange(len(scores)), side="right")  # the first of the sorted numbers with it
+    x = np.clip(logit(scores), -MAX_LOGIT, MAX_LOGIT)
+    borders = np.linspace(-MAX_LOGIT, MAX_LOGIT, BINS)
+    place = np.rint((x + MAX_LOGIT) * ((BINS - 1) / (2 * MAX_LOGIT))).astype(int)
+    undecided = np.bincount((group * BINS + place)[~known], minlength=(len(order) + 1) * BINS).reshape(-1, BINS)
+    confirmed = np.bincount(group[known], right[known], len(order) + 1)
+    used = undecided.any(axis=0)
+    chosen = rng.choice(len(curve.posterior), DRAWS, p=curve.posterior)
+    probability = from_logit(curve.a[chosen, None] + curve.b[chosen, None] * borders[used])
+    drawn = rng.binomial(undecided[:, used], probability[:, None]).sum(axis=2) + confirmed
+    return drawn.cumsum(axis=1)[:, np.searchsorted(order, numbers)]
+
+
 def _below(score: float) -> float:
     """A threshold that keeps an event with this score of a table, which has six decimals."""
     return round_down(max(float(score) - 2 * SCORE_ROUNDING, 0.0))
@@ -272,8 +296,8 @@ def _below(score: float) -> float:
 
 def _operating_curve(
     scores: Floats,
+    right: Floats,
     worth: Floats,
-    known: NDArray[np.bool_],
     recording: NDArray[np.int64],
     seconds: Floats,
     curve: Fit,
@@ -286,15 +310,15 @@ def _operating_curve(
     places = last[np.unique(np.linspace(0, len(last) - 1, min(len(last), MAX_POINTS)).astype(int))]
     hours = float(seconds.sum()) / 3600
     false = np.array([np.bincount(recording[: k + 1], 1 - worth[: k + 1], len(seconds)) for k in places])
-    _, variance = curve.false_positives([scores[: k + 1][~known[: k + 1]] for k in places])
+    variance = _true_events(curve, scores, right, places + 1).var(axis=0)
     hits = np.cumsum(worth)
     thresholds = [_below(score) for score in rescored(scores[places], before, calibration)]
     return OperatingCurve(
         threshold=tuple(thresholds),
         fp_per_hour=tuple(float(value) for value in false.sum(axis=1) / hours),
         recall=tuple(float(min(value, 1.0)) for value in hits[places] / max(hits[-1] + drawn, 1e-9)),
-        data=f"{int(known.sum())} decisions of a review, on {hours:.1f} h in {len(seconds)} recordings; the recall is "
-        "that of listed and drawn events",
+        data=f"{int(np.isfinite(right).sum())} decisions of a review, on {hours:.1f} h in {len(seconds)} recordings; "
+        "the recall is that of listed and drawn events",
         fp_sd=tuple(float(value) for value in rate_sd(false, seconds, hours, variance)),
         hours=hours,
     )

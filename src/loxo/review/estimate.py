@@ -83,15 +83,6 @@ class Fit:
         low, high = np.quantile(draws, INTERVAL)
         return Count(float(events @ (self.posterior @ _sigmoid(self.a, self.b, centres))), float(low), float(high))
 
-    def false_positives(self, groups: list[NDArray[Any]]) -> tuple[Array, Array]:
-        """(groups,): expected number of wrong events in groups of events with these scores, and its variance."""
-        counts = np.array([np.bincount(_binned(scores)[1], minlength=BINS) for scores in groups], float)
-        wrong = 1 - _sigmoid(self.a, self.b, _binned(np.zeros(0))[0])
-        by_curve = wrong @ counts.T
-        mean = self.posterior @ by_curve
-        chance = counts @ (self.posterior @ (wrong * (1 - wrong)))
-        return mean, self.posterior @ (by_curve - mean) ** 2 + chance
-
     def score_for(self, probability: float) -> float | None:
         """The lowest score at which P reaches this probability; None if it reaches it nowhere."""
         scores = np.arange(1, 1000) / 1000
