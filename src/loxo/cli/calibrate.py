@@ -51,10 +51,9 @@ def calibrate(
 
     Afterwards, about 80 % of the events with a score of 0.8 are right on such recordings. The options --max-fp-per-hour
     and --review-budget of `loxo detect` then use the rates of these recordings. Classes without annotations keep their
-    scores and thresholds.
+    scores and thresholds. After a review: `loxo calibrate --review runs/march --out mine.safetensors`.
 
-    Examples: `loxo calibrate recordings/ --truth tables/ --out mine.safetensors`, or after a review
-    `loxo calibrate --review runs/march --out mine.safetensors`
+    Example: `loxo calibrate recordings/ --truth tables/ --out mine.safetensors`
     """
     if review is not None:
         if recordings or truth or searched:
