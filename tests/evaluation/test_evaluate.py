@@ -246,6 +246,43 @@ def test_exhaustive_includes_recordings_that_the_truth_does_not_name(tmp_path):
     assert counts == [0, 1] and whole["truth"]["hours"] == pytest.approx(1 / 3)
 
 
+def test_searched_spans_limit_the_hours_and_the_events(tmp_path):
+    truth = listed(tmp_path / "truth.csv", [row(A, 10, 20), row(A, 500, 510)])
+    run = run_folder(tmp_path / "run", [row(A, at, at + 10, score=0.9) for at in (10, 50, 700)], [(A, "done", 3600.0)])
+    spans = tmp_path / "spans.csv"
+    spans.write_text(f"recording,start_s,end_s\n{A},0,30\n{A},20,90\n")
+    report = evaluate(truth, run, searched=spans).report
+    figures = report["detectors"][0]["classes"]["rumble"]["criteria"]["iou30"]
+    assert (figures["hits"], figures["false"], figures["ignored"], figures["events"]) == (1, 1, 1, 1)
+    assert report["truth"]["hours"] == pytest.approx(90 / 3600)
+    assert any("1 true events lie outside the searched spans" in note for note in report["notes"])
+
+
+def test_labels_that_are_no_class_are_named_with_the_nearest_class(tmp_path):
+    run = run_folder(tmp_path / "run", [row(A, 10, 20, score=0.9)], [(A, "done", 600.0)])
+    truth = listed(tmp_path / "truth.csv", [row(A, 10, 20, "rumbel")])
+    with pytest.raises(LoxoError, match=r"'rumbel' \(1; the nearest is 'rumble'\).*--labels rumbel=rumble.*--classes"):
+        evaluate(truth, run)
+    report = evaluate(truth, run, labels={"rumbel": "rumble"}).report
+    assert report["detectors"][0]["classes"]["rumble"]["criteria"]["iou30"]["hits"] == 1
+    assert evaluate(truth, run, classes=["rumbel"]).report["truth"]["classes"]["rumbel"]["events"] == 1
+    both = listed(tmp_path / "both.csv", [row(A, 10, 20), row(A, 30, 40, "rumbel")])
+    assert any("--labels rumbel=rumble" in note for note in evaluate(both, run).report["notes"])
+
+
+def test_a_table_of_a_review_with_undecided_events_is_no_truth(tmp_path, tables):
+    table = tmp_path / "reviewed.selections.txt"
+    events = events_frame([row(A, 10, 20)]).assign(undecided=3)
+    write_raven(events, table, extra={"undecided": "Undecided"})
+    with pytest.raises(LoxoError, match=r"reviewed.selections.txt: .* not decided.*calibrate --review"):
+        evaluate(table, tables[1], hours=1.0)
+    write_raven(events[:0], table, extra={"undecided": "Undecided"})
+    with pytest.raises(LoxoError, match="not decided"):
+        evaluate(table, tables[1], hours=1.0)
+    write_raven(events.assign(undecided=0), table, extra={"undecided": "Undecided"})
+    assert evaluate(table, tables[1], hours=1.0).report["truth"]["classes"]["rumble"]["events"] == 1
+
+
 def test_recordings_are_found_by_other_names():
     index = Index(["L:\\elp\\a\\x.wav", "x.wav", "b/y.WAV", "c/y.wav"])
     assert index.names == ["L:\\elp\\a\\x.wav", "b/y.WAV", "c/y.wav"]

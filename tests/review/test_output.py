@@ -8,6 +8,8 @@ import pytest
 from fakerun import MISSED, NAMES
 
 from loxo import read_raven
+from loxo.errors import LoxoError
+from loxo.evaluation.annotations import read_annotations
 from loxo.review.output import export
 from loxo.review.queue import Filter
 from loxo.review.session import Session
@@ -79,6 +81,24 @@ def test_training_tables_separate_calls_background_and_undecided_events(reviewed
     assert spans == [("nn01a", "0.000000"), ("nn02b", "8.000000")]  # one complete, one with a rejected event only
     undecided = read_raven(folder / "undecided.selections.txt")
     assert undecided["start_s"].tolist() == [30.0, 66.0, 120.0]
+
+
+def test_tables_with_undecided_events_are_no_truth(reviewed):
+    folder = export(reviewed).folder
+    incomplete = f"tables/{NAMES[1]}.selections.txt"
+    with pytest.raises(LoxoError, match=r"some events are not decided.*calibrate --review"):
+        read_annotations(folder / incomplete)  # without rows
+    session = Session(reviewed, "Ana")
+    session.act([{"row": 6, "verdict": "yes"}])
+    session.close()
+    folder = export(reviewed).folder
+    for table in (incomplete, "events.csv"):
+        with pytest.raises(LoxoError, match="some events are not decided"):
+            read_annotations(folder / table)
+    assert len(read_annotations(folder / "tables" / f"{NAMES[0]}.selections.txt")) == 4  # every event is decided
+    assert len(read_annotations(folder / "training" / "tables")) == 4
+    spans = folder / "training" / "searched.csv"
+    assert len(read_annotations(folder / "tables", searched=spans).attrs["searched"]) == 3
 
 
 def test_an_export_applies_changed_decisions(reviewed):

@@ -1,11 +1,13 @@
 """Thresholds from a model's operating curves."""
 
+import dataclasses
+
 import pytest
 from fakes import FakeConfig
 
 from loxo.engine.config import OperatingCurve
 from loxo.errors import LoxoError
-from loxo.survey.thresholds import by_false_positives, by_review
+from loxo.survey.thresholds import by_false_positives, by_review, false_positives_in
 
 RUMBLE = OperatingCurve(
     threshold=(0.9, 0.7, 0.5, 0.2), fp_per_hour=(0.1, 1.0, 5.0, 40.0), recall=(0.3, 0.6, 0.8, 0.9), data="Ten hours."
@@ -40,6 +42,16 @@ def test_a_review_budget_is_shared_equally_between_the_classes():
     two, one = FakeConfig(curves={"rumble": curve, "gunshot": curve}), FakeConfig(curves={"rumble": curve})
     assert by_review(two, 1000, 100.0).thresholds == {"rumble": 0.6, "gunshot": 0.6}
     assert by_review(one, 1000, 100.0).thresholds == {"rumble": 0.4}
+
+
+def test_a_budget_says_how_far_off_it_may_be():
+    assert "may be several times off" in by_review(ONE, 1000, 100.0).sentences[-1]
+    measured = dataclasses.replace(RUMBLE, hours=10.0, fp_sd=(0.1, 0.4, 1.0, 3.0))
+    choice = by_review(FakeConfig(curves={"rumble": measured}), 500, 100.0)
+    low, high = false_positives_in(measured, 2, 100.0)
+    assert low < 500 < high and f"about 500 false positives in these 100 hours, {low:.0f} to" in choice.sentences[-1]
+    longer = dataclasses.replace(measured, hours=1000.0, fp_sd=(0.01, 0.04, 0.1, 0.3))
+    assert false_positives_in(longer, 2, 100.0)[0] > low  # more hours give a narrower interval
 
 
 def test_thresholds_below_a_peak_of_the_curve_are_not_chosen():

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import soundfile
+from fakerun import make_run
 
 from loxo.engine.architectures import preset_config
+from loxo.review.output import export
+from loxo.review.session import Session
 from loxo.training.config import AugmentConfig, DataConfig, TrainingConfig
-from loxo.training.sources import build_sources
+from loxo.training.sources import build_sources, read_annotations
 
 RATE = 4000
 # Each site is a pure tone, so that the spectrum of a window names the sites in it. Prime frequencies, so that no
@@ -72,3 +75,18 @@ def test_the_split_in_the_record_is_that_of_the_windows(folder):
     listed = {path.rsplit("site", 1)[1][0] for path in made.about["backgrounds"]["validation"]}
     assert {chr(97 + TONES_HZ.index(hz)) for hz in sites_in(made.validation.samples)} == listed
     assert not set(made.about["backgrounds"]["training"]) & set(made.about["backgrounds"]["validation"])
+
+
+def test_the_folder_of_a_partial_review_gives_calls_hard_negatives_and_searched_spans(tmp_path):
+    run = make_run(tmp_path)
+    session = Session(run, "Ana")
+    session.act([{"row": 0, "verdict": "yes"}, {"row": 2, "verdict": "yes"}, {"row": 4, "verdict": "no"}])
+    session.close()
+    export(run)
+    data = DataConfig(tables=(str(run / "reviewed"),), recordings=(str(tmp_path / "recordings"),))
+    first, second = read_annotations(TrainingConfig(data=data), preset_config("default")).recordings
+    spans = [(label, start / 4000, stop / 4000) for label, start, stop in first.events]
+    assert spans == [("rumble", 12, 17), ("gunshot", 80, 80.6)] and not second.events
+    assert second.hard_negatives == ((32000, 50000),) and second.searched
+    searched = {(label, start, stop) for label, start, stop in second.ignored if label == "rumble"}
+    assert searched == {("rumble", 0, 32000), ("rumble", 50000, second.samples)}  # all but the rejected event

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, RenameOption, pairs
+from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, RenameOption, SearchedOption, pairs
 from loxo.cli.app import app, console, errors, progress_bar
 from loxo.cli.shared import print_problems
 from loxo.errors import LoxoError
@@ -24,13 +24,7 @@ def adapt(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for model.safetensors, adapt.md and run.json.")] = None,
     model: Annotated[str, typer.Option(help="Start model: name of a bundled model, or a model file.")] = "default",
-    searched: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Table of the spans that were searched for events, with the columns recording, start_s, end_s. The "
-            "rest is neither call nor background. Default: the recordings in the tables were searched completely."
-        ),
-    ] = None,
+    searched: SearchedOption = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Classes that the tables annotate: rumble,gunshot. Default: those with enough calls."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,13 @@ LabelsOption = Annotated[
 ]
 RenameOption = Annotated[
     str | None, typer.Option(help="Parts of file names in the tables and their names on disk: dzan=dz.")
+]
+SearchedOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Table of the spans that were searched for events, with the columns recording, start_s, end_s. The rest "
+        "is neither event nor background. Default: the recordings in the tables were searched completely."
+    ),
 ]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ from loxo.cli.shared import (
     TimeZone,
     WorkFolder,
     finish,
+    print_sentences,
     thresholds,
 )
 
@@ -28,6 +30,14 @@ DECODING = "Decoding: one value, or values by class such as rumble=0.5. Default:
 def decode(
     run: Annotated[Path, typer.Argument(help="Run folder of `loxo detect --keep-scores`.")],
     out: Out,
+    reviewed: Annotated[
+        bool,
+        typer.Option(
+            "--reviewed",
+            help="Fit scores and thresholds to the decisions of the run's review, and copy the decisions. A run "
+            "without kept scores lists its events again.",
+        ),
+    ] = False,
     threshold: Threshold = None,
     max_fp_per_hour: MaxFpPerHour = None,
     review_budget: ReviewBudget = None,
@@ -89,7 +99,9 @@ def decode(
 ) -> None:
     """Decode the kept frame scores of a run again, with other parameters, into another run folder.
 
-    The network is not computed again, so this takes seconds. The old run is not changed.
+    The network is not computed again, so this takes seconds. The old run is not changed. After a review,
+    `loxo decode runs/march --reviewed --out runs/march-reviewed` lists the events with scores and thresholds that fit
+    the decisions.
 
     Example: `loxo decode runs/march --threshold 0.3 --smooth rumble=1.6 --out runs/march-0.3`
     """
@@ -108,15 +120,25 @@ def decode(
         "merge_gap_s": ("--merge-gap", merge_gap),
     }
     changes = {field: by_class(text, option) for field, (option, text) in options.items() if text is not None}
-    chosen = thresholds(
-        threshold, max_fp_per_hour, review_budget, lambda: read_run_config(run)[0], lambda: analysed_hours(run)
-    )
+    found, decode_again = None, redecode
+    if reviewed:
+        from loxo.review.calibrate import decode_reviewed, fit_review
+
+        found = fit_review(run)
+        print_sentences(found.sentences())
+        decode_again = partial(decode_reviewed, fits=found)
+
+    def config() -> Any:
+        own = read_run_config(run)[0]
+        return found.applied(own) if found else own
+
+    chosen = thresholds(threshold, max_fp_per_hour, review_budget, config, lambda: analysed_hours(run))
     with progress_bar("decoding") as (bar, task):
 
         def on_progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
 
-        summary = redecode(
+        summary = decode_again(
             run,
             out,
             threshold=chosen,
@@ -127,4 +149,5 @@ def decode(
             work=work,
             on_progress=on_progress,
         )
-    finish(summary, [sentence for _, sentence in summary.problems], out, summary.notes)
+    unread = found.warnings if found else []
+    finish(summary, [*unread, *(sentence for _, sentence in summary.problems)], out, summary.notes)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, RenameOption, pairs
+from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, RenameOption, SearchedOption, pairs
 from loxo.cli.app import app, console
 
 
@@ -43,6 +43,7 @@ def evaluate(
     label_column: LabelColumnOption = None,
     labels: LabelsOption = None,
     rename: RenameOption = None,
+    searched: SearchedOption = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Classes to evaluate, separated by commas; default: the classes of the true events."),
@@ -79,6 +80,7 @@ def evaluate(
         label_column=label_column,
         labels=pairs(labels, "--labels"),
         rename=pairs(rename, "--rename"),
+        searched=searched or (),
         classes=_listed(classes),
         ignore=_listed(ignore) or [],
     )

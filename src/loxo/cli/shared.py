@@ -114,9 +114,13 @@ def thresholds(
     if given is not None:
         raise LoxoError("--threshold cannot be combined with --max-fp-per-hour or --review-budget. Give one of them.")
     choice = choose(config(), max_fp_per_hour, review_budget, hours)
-    for sentence in choice.sentences:
-        console.print(sentence, highlight=False, soft_wrap=True)
+    print_sentences(choice.sentences)
     return choice.thresholds
+
+
+def print_sentences(sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def print_problems(problems: Iterable[str]) -> None:

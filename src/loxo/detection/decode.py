@@ -107,8 +107,7 @@ def decode_rows(
     for label in config.classes:
         own = scores[class_rows(label, config.rows)]
         decoding = config.decoding.get(label, Decoding())
-        min_score = threshold.get(label) if isinstance(threshold, Mapping) else threshold
-        min_score = decoding.threshold if min_score is None else min_score
+        min_score = lowest_score(label, config, threshold)
         calibration = config.calibration.get(label)
         for first, stop, score in find_events(own[0], decoding, step / rate, *own[1:]):
             start = (first_step + first) * step / rate
@@ -123,6 +122,17 @@ def decode_rows(
 def calibrated_score(score: float, calibration: Calibration | None) -> float:
     """The probability that an event of this raw score is a true positive; the raw score without a calibration."""
     return score if calibration is None else float(np.interp(score, calibration.raw, calibration.probability))
+
+
+def raw_score(score: float, calibration: Calibration | None) -> float:
+    """The raw score of a calibrated one, the inverse of `calibrated_score`."""
+    return score if calibration is None else float(np.interp(score, calibration.probability, calibration.raw))
+
+
+def lowest_score(label: str, config: Any, threshold: Threshold) -> float:
+    """The lowest score of a listed event of a class: the given threshold, else that of the class."""
+    given = threshold.get(label) if isinstance(threshold, Mapping) else threshold
+    return float(config.decoding.get(label, Decoding()).threshold if given is None else given)
 
 
 def class_rows(label: str, rows: Sequence[str]) -> list[int]:

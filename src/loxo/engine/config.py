@@ -102,6 +102,8 @@ class OperatingCurve:
     fp_per_hour: tuple[float, ...] = key(doc="false positives per hour at these thresholds", min=0)
     recall: tuple[float, ...] = key(doc="recall at these thresholds", min=0, max=1)
     data: str = key(doc="one sentence: the recordings, the number of hours and events, the matching criterion")
+    fp_sd: tuple[float, ...] = key((), "standard deviations of fp_per_hour; empty: unknown", min=0)
+    hours: float = key(0.0, "length of the recordings; 0: unknown", unit="h", min=0)
 
     def __post_init__(self) -> None:
         check_fields(self)

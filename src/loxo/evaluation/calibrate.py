@@ -9,21 +9,29 @@ Weights and borders of events stay as they are. Recordings that the model was tr
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from loxo.audio.finding import find_recordings
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.model_file import read_model_file, write_copy
 from loxo.errors import LoxoError
+from loxo.evaluation.annotations import label_option, list_labels
 from loxo.evaluation.calibration import (
     calibrated_scores,
     fit_calibration,
+    lowest_threshold,
     operating_curve,
     reliability,
+    rescored,
+    round_down,
     scores_and_verdicts,
+    shown_threshold,
 )
 from loxo.evaluation.inputs import as_paths, gather, read_detections, read_truth, rename_recordings
 from loxo.evaluation.matching import IOU30, Criterion, match
@@ -33,6 +41,10 @@ from loxo.survey.survey import survey
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MIN_EVENTS = 20  # a threshold that is based on fewer true events is weak
+SCORE_ROUNDING = 5e-7  # the scores in a run's table have six decimals
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,22 @@ class ClassFit:
     recall: float
     threshold: float  # of the calibrated score
     error: float | None  # expected calibration error on these very recordings
+    precision: float | None  # at the threshold; None if nothing is listed
+    weak: bool  # the threshold is based on fewer than MIN_EVENTS true events
+
+    def sentences(self, label: str) -> list[str]:
+        """The result in words, for readers who know no metrics."""
+        right = "none was listed" if self.precision is None else f"about {100 * self.precision:.0f} % of them are right"
+        sentences = [
+            f"{label}: {self.events} true events. Keep events that score {shown_threshold(self.threshold):g} and more: "
+            f"{right}. This finds {100 * self.recall:.0f} % of the true events, with {self.fp_per_hour:.1f} false "
+            "positives per hour."
+        ]
+        return [*sentences, weak_sentence(self.events)] if self.weak else sentences
+
+
+def weak_sentence(events: int) -> str:
+    return f"This threshold is weak: only {events} true events support it, and {MIN_EVENTS} are needed."
 
 
 def calibrate(
@@ -59,6 +87,7 @@ def calibrate(
     label_column: str | None = None,
     labels: Mapping[str, str] | None = None,
     rename: Mapping[str, str] | None = None,
+    searched: str | Path | Sequence[str | Path] = (),
     criterion: Criterion = IOU30,
     workers: int = 1,
     on_progress: Callable[[SurveyProgress], None] | None = None,
@@ -67,7 +96,7 @@ def calibrate(
 
     max_fp_per_hour: the default threshold of each class becomes the lowest that lists at most so many false events an
     hour; without it the thresholds list the same events as before. data: one sentence on the recordings, for those who
-    use the curves; made from the numbers if not given. label, label_column, labels, rename: as in `evaluate`.
+    use the curves; made from the numbers if not given. label, label_column, labels, rename, searched: as in `evaluate`.
 
     A class without true events keeps its calibration, curve and threshold, and is not in the result. Raises LoxoError
     when nothing can be matched, when no class has true events, or when files cannot be read or written.
@@ -75,7 +104,7 @@ def calibrate(
     source = read_model_file(model)
     before = source.config
     truth, recordings = as_paths(truth), as_paths(recordings)
-    events = read_truth(truth, label, label_column=label_column, labels=labels)
+    events = read_truth(truth, label, label_column=label_column, labels=labels, searched=as_paths(searched))
     if rename:
         events = rename_recordings(events, map(str, find_recordings(recordings)[0]), rename)
     _check_classes(events, before.classes)
@@ -95,18 +124,29 @@ def calibrate(
     for one in case.classes:
         if not one.truth.events:
             continue
-        scores, right = scores_and_verdicts(match(one.truth, one.detections[0], criterion))
+        matching = match(one.truth, one.detections[0], criterion)
+        scores, right = scores_and_verdicts(matching)
         calibration[one.label] = fit_calibration(scores, right)
         said = data or f"{case.hours:.1f} h in {len(case.recordings)} recordings with {one.truth.events} {one.label}s"
-        worth = calibrated_scores(scores, calibration[one.label])
-        curve = operating_curve(worth, right, one.truth.events, case.hours, f"{said}; {criterion}")
+        # A score may have been rounded up: the threshold must not exceed the score that detection computes.
+        worth = calibrated_scores(np.maximum(scores - SCORE_ROUNDING, 0), calibration[one.label])
+        curve = operating_curve(
+            worth,
+            right,
+            one.truth.events,
+            case.hours,
+            f"{said}; {criterion}",
+            recording=matching.recording[matching.evaluated],
+            lengths=case.duration_s,
+        )
         curves[one.label] = curve
-        threshold = _threshold(curve, max_fp_per_hour)
-        if threshold is None:
+        if max_fp_per_hour is not None:
+            threshold = lowest_threshold(curve, max_fp_per_hour)
+        else:
             known = before.calibration.get(one.label)
-            listed = decoding.get(one.label, Decoding()).threshold
-            threshold = _moved(listed, known, calibration[one.label])
-        decoding[one.label] = replace(decoding.get(one.label, Decoding()), threshold=round(threshold, 6))
+            listed = np.array([decoding.get(one.label, Decoding()).threshold])
+            threshold = round_down(float(rescored(listed, known, calibration[one.label])[0]))
+        decoding[one.label] = replace(decoding.get(one.label, Decoding()), threshold=threshold)
         above = worth >= threshold
         fits[one.label] = ClassFit(
             events=one.truth.events,
@@ -115,6 +155,8 @@ def calibrate(
             recall=float((above & right).sum() / one.truth.events),
             threshold=threshold,
             error=reliability(worth, right).error,
+            precision=float((above & right).sum() / above.sum()) if above.any() else None,
+            weak=one.truth.events < MIN_EVENTS,
         )
     if not fits:
         raise LoxoError(
@@ -129,11 +171,12 @@ def calibrate(
 
 def _check_classes(events: pd.DataFrame, classes: Sequence[str]) -> None:
     """Whether the tables have an event of any class, asked before hours of search."""
-    known, found = {label.casefold() for label in classes}, list(dict.fromkeys(events["label"]))
+    known, found = {label.casefold() for label in classes}, Counter(events["label"])
     if not any(label.strip().casefold() in known for label in found):
         raise LoxoError(
-            f"The tables contain no {' and no '.join(classes)}. Their labels are {', '.join(found[:5]) or '(none)'}. "
-            "Give the class of each label with --labels, as --labels RUM=rumble."
+            f"The tables contain no {' and no '.join(classes)}. Their labels are "
+            f"{list_labels(found, classes) or '(none)'}. Give the class of each label with --labels, as "
+            f"{label_option(found, classes)}."
         )
 
 
@@ -146,19 +189,3 @@ def _check_names(events: pd.DataFrame, recordings: Sequence[str | Path]) -> None
             f"None of the tables' recordings is among those given: the tables speak of {index.names[0]!r}, the first "
             f"recording is {min(of, default='not there')!r}."
         )
-
-
-def _threshold(curve: OperatingCurve, max_fp_per_hour: float | None) -> float | None:
-    """The lowest threshold of the curve with at most so many false positives an hour."""
-    if max_fp_per_hour is None:
-        return None
-    kept = [t for t, rate in zip(curve.threshold, curve.fp_per_hour, strict=True) if rate <= max_fp_per_hour]
-    return min(kept, default=max(curve.threshold))
-
-
-def _moved(threshold: float, before: Calibration | None, now: Calibration) -> float:
-    """The threshold that lists what `threshold` listed, on the new scale."""
-    import numpy as np
-
-    raw = threshold if before is None else float(np.interp(threshold, before.probability, before.raw))
-    return float(calibrated_scores(np.array([raw]), now)[0])

@@ -8,6 +8,7 @@ probability rises strictly over the raw scores from 0 to 1, so the order of dete
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from loxo.engine.config import Calibration, OperatingCurve
 from loxo.errors import LoxoError
 from loxo.evaluation.matching import HIT, Matching
 from loxo.evaluation.metrics import Curve, curve
-from loxo.evaluation.spans import Bools, Floats
+from loxo.evaluation.spans import Bools, Floats, Ints
 
 # With fewer detections, or fewer correct or false ones, "auto" uses Platt scaling, which has only two parameters.
 MIN_DETECTIONS = 200
@@ -43,7 +44,7 @@ def fit_calibration(scores: Floats, correct: Bools, method: str = "auto") -> Cal
     if len(scores) and not ((scores >= 0) & (scores <= 1)).all():
         raise LoxoError("The raw scores of a calibration must be between 0 and 1.")
     if not len(scores):
-        return _strictly_rising(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+        return strictly_rising(np.array([0.0, 1.0]), np.array([0.0, 1.0]))
     if method == "auto":
         few = len(scores) < MIN_DETECTIONS or min(correct.sum(), (~correct).sum()) < MIN_OF_EACH_VERDICT
         method = "platt" if few else "isotonic"
@@ -53,6 +54,22 @@ def fit_calibration(scores: Floats, correct: Bools, method: str = "auto") -> Cal
 def calibrated_scores(scores: Floats, calibration: Calibration) -> Floats:
     """The calibrated probabilities of raw scores."""
     return np.interp(scores, calibration.raw, calibration.probability)
+
+
+def rescored(scores: Floats, before: Calibration | None, now: Calibration) -> Floats:
+    """Scores of the calibration `before` (None: raw scores) as scores of the calibration `now`."""
+    raw = scores if before is None else np.interp(scores, before.probability, before.raw)
+    return calibrated_scores(raw, now)
+
+
+def round_down(value: float, digits: int = 6) -> float:
+    """A threshold with so many decimals. It is rounded down, so that the event with this score stays listed."""
+    return float(Decimal(repr(value)).quantize(Decimal(1).scaleb(-digits), ROUND_FLOOR))
+
+
+def shown_threshold(value: float) -> float:
+    """A threshold with about three digits, rounded down, for a sentence."""
+    return round_down(value, 3 if value >= 0.1 else 5)
 
 
 def _isotonic(scores: Floats, correct: Bools) -> Calibration:
@@ -80,7 +97,7 @@ def _isotonic(scores: Floats, correct: Bools) -> Calibration:
     # The probabilities of the outer blocks extend to the lowest and to the highest score. Beyond them the curve is
     # linear to 0 and to 1.
     raw = np.concatenate([[scores[0]], summed / counts, [scores[-1]]])
-    return _strictly_rising(raw, np.concatenate([p[:1], p, p[-1:]]))
+    return strictly_rising(raw, np.concatenate([p[:1], p, p[-1:]]))
 
 
 def _platt(scores: Floats, correct: Bools) -> Calibration:
@@ -91,7 +108,7 @@ def _platt(scores: Floats, correct: Bools) -> Calibration:
     if slope <= 0:  # higher scores are not more often correct, so only the overall precision is known
         slope, offset = 0.0, logit(float(target.mean()), MIN_PROBABILITY)
     raw = from_logit(np.linspace(-6.5, 6.5, MAX_POINTS - 1))
-    return _strictly_rising(raw, from_logit(slope * logit(raw, MIN_PROBABILITY) + offset))
+    return strictly_rising(raw, from_logit(slope * logit(raw, MIN_PROBABILITY) + offset))
 
 
 def _logistic(x: Floats, target: Floats) -> tuple[float, float]:
@@ -121,7 +138,7 @@ def _logistic(x: Floats, target: Floats) -> tuple[float, float]:
     return float(w[0]), float(w[1])
 
 
-def _strictly_rising(raw: Floats, probability: Floats) -> Calibration:
+def strictly_rising(raw: Floats, probability: Floats) -> Calibration:
     """A calibration through the points, from raw score 0 to 1. Both coordinates rise strictly; 0 < probability < 1."""
     raw, first = np.unique(np.round(raw, 6), return_index=True)
     p = np.clip(np.asarray(probability)[first], MIN_PROBABILITY, 1 - MIN_PROBABILITY)
@@ -183,7 +200,15 @@ def scores_and_verdicts(matching: Matching) -> tuple[Floats, Bools]:
 
 
 def operating_curve(
-    scores: Floats, correct: Bools, events: int, hours: float, data: str, points: int = 60
+    scores: Floats,
+    correct: Bools,
+    events: int,
+    hours: float,
+    data: str,
+    points: int = 60,
+    *,
+    recording: Ints | None = None,
+    lengths: Floats | None = None,
 ) -> OperatingCurve:
     """Recall and false positives per hour at falling thresholds, as about `points` points of the complete curve.
 
@@ -191,22 +216,55 @@ def operating_curve(
     events: number of true events.
     hours: duration of the recordings.
     data: one sentence that describes the data.
+    recording: (detections,), number of the recording; lengths: (recordings,), durations in any unit. With them, the
+    curve has standard deviations of the false positives per hour.
 
     Raises LoxoError without hours or events.
     """
     if hours <= 0 or events <= 0:
         raise LoxoError("An operating curve needs more than 0 hours of recordings and at least one true event.")
     whole = curve(np.asarray(scores, float), np.asarray(correct, bool), events)
-    keep = _selected_points(whole, points)
+    keep = selected_points(whole, points)
+    sd: tuple[float, ...] = ()
+    if recording is not None and lengths is not None:
+        false = np.stack(
+            [
+                np.bincount(recording[~correct & (scores >= lowest)], minlength=len(lengths)).astype(float)
+                for lowest in whole.threshold[keep]
+            ]
+        )
+        sd = tuple(float(v) for v in rate_sd(false, lengths, hours))
     return OperatingCurve(
-        threshold=tuple(round(float(v), 6) for v in whole.threshold[keep]),
+        threshold=tuple(round_down(float(v)) for v in whole.threshold[keep]),
         fp_per_hour=tuple(float(v) for v in whole.false_positives[keep] / hours),
         recall=tuple(float(v) for v in whole.recall[keep]),
         data=data,
+        fp_sd=sd,
+        hours=hours,
     )
 
 
-def _selected_points(whole: Curve, points: int) -> list[int]:
+def rate_sd(false: Floats, lengths: Floats, hours: float, variance: Floats | float = 0.0) -> Floats:
+    """(points,): standard deviations of false positives per hour, from those in each recording (points, recordings).
+
+    False positives occur in groups, in rain for example. Their variance is therefore that between recordings, and at
+    least that of a Poisson process. lengths: (recordings,), durations. variance: (points,), further variance of the
+    sums, if the false positives were estimated.
+    """
+    total = false.sum(axis=1)
+    expected = total[:, None] * (lengths / lengths.sum())
+    recordings = len(lengths)
+    between = ((false - expected) ** 2).sum(axis=1) * (recordings / max(recordings - 1, 1))
+    return np.sqrt(np.maximum(between, total + 0.5) + variance) / hours
+
+
+def lowest_threshold(curve: OperatingCurve, max_fp_per_hour: float) -> float:
+    """The lowest threshold of the curve with at most so many false positives per hour, else its highest one."""
+    kept = [t for t, rate in zip(curve.threshold, curve.fp_per_hour, strict=True) if rate <= max_fp_per_hour]
+    return min(kept, default=max(curve.threshold))
+
+
+def selected_points(whole: Curve, points: int) -> list[int]:
     """Indices of points at regular intervals of recall and of the logarithm of the false positives.
 
     For its number of false positives, each is the point with the highest recall.

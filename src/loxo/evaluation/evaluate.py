@@ -89,6 +89,7 @@ def evaluate(
     label_column: str | None = None,
     labels: Mapping[str, str] | None = None,
     rename: Mapping[str, str] | None = None,
+    searched: str | Path | Sequence[str | Path] = (),
     classes: Sequence[str] | None = None,
     ignore: Sequence[str] = IGNORE,
 ) -> Evaluation:
@@ -103,6 +104,8 @@ def evaluate(
     label_column: column of the truth with the labels, if it has an unusual name.
     labels: labels in the tables and the class of each, as {"RUM": "rumble"}.
     rename: parts of file names in the truth and their names in the detections, as {"dzan": "dz"}.
+    searched: tables of the spans that were searched for events; the time outside them is ignored. By default the
+    recordings of the truth were searched completely.
     classes: classes to evaluate; by default those of the truth.
     ignore: labels of ignored regions.
 
@@ -116,7 +119,7 @@ def evaluate(
     criteria = criteria_of(iou)
     detectors = _with_unique_names([read_detections(path, label, labels) for path in detections])
     known = [name for one in detectors for name in (*one.events["recording"], *(one.analysed_s or ()), *one.empty)]
-    events = read_truth(truth, label, label_column=label_column, labels=labels)
+    events = read_truth(truth, label, label_column=label_column, labels=labels, searched=as_paths(searched))
     case = gather(
         rename_recordings(events, known, rename),
         detectors,

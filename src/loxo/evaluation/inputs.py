@@ -5,7 +5,8 @@ an event of it. It also belongs to the truth if a table states that it contains 
 or a table without rows that is named after the recording. Detections in other recordings are left out, because these
 were not annotated. With `exhaustive` all other recordings belong to the truth, too, and contain no events. An event is
 *marginal* if its table says so. It is a *clip-level* label if it covers its whole recording (within 10 ms). A row with
-a label in IGNORE marks an ignored region. A row that is repeated in another table is the same event.
+a label in IGNORE marks an ignored region. A row that is repeated in another table is the same event. If spans are given
+that were searched for events, all other time is an ignored region, and the hours are those of the spans.
 
 **Detections**: the folder of a run, or any tables. A recording that a run could not analyse is left out for all
 detectors. Events after the analysed part of a recording are left out as well.
@@ -18,7 +19,8 @@ counted in `notes`.
 
 from __future__ import annotations
 
-import re
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC
@@ -29,10 +31,11 @@ import numpy as np
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.evaluation.names import Index, label_names, path_parts
-from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth
+from loxo.evaluation.annotations import label_option, list_labels, read_annotations, with_classes
+from loxo.evaluation.names import Index, label_names, path_parts, renamed
+from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth, gaps, seconds_inside
+from loxo.events.reader import read_events, read_tables
 from loxo.events.table import COLUMNS
-from loxo.files import walk_files
 from loxo.runs.record import is_run
 
 if TYPE_CHECKING:
@@ -40,7 +43,6 @@ if TYPE_CHECKING:
 
 IGNORE = ("ignore", "unknown", "unk", "?")  # labels of ignored regions
 CLIP_TOLERANCE_S = 0.01  # max distance of a clip-level label from the start and the end of its recording
-SUFFIXES = (".txt", ".csv", ".tsv")
 # Headers of a column of signal-to-noise ratios, as returned by loxo.events.cells.normalise_header.
 SNR = ("snrdb", "snr")
 
@@ -55,6 +57,7 @@ class Detector:
     empty: list[str] = field(default_factory=list)  # recordings for which its tables state that there are no detections
     notes: list[str] = field(default_factory=list)
     run: Path | None = None
+    classes: tuple[str, ...] = ()  # of the run's model, or the labels in the tables
 
 
 @dataclass(frozen=True)
@@ -95,51 +98,50 @@ def read_truth(
     *,
     label_column: str | None = None,
     labels: Mapping[str, str] | None = None,
+    searched: Sequence[str | Path] = (),
 ) -> pd.DataFrame:
     """The events of all tables and folders of tables, with `marginal` (bool) and `snr_db` (NaN if unknown).
 
-    label_column: column with the labels, if it has an unusual name. labels: labels in the tables and the class of each.
-    attrs: "without_events" (recordings without events) and "notes" (sentences).
-    Raises LoxoError if there is no table, if a table cannot be read, or if an event has no label and `label` is None.
+    label, label_column, labels, searched: as in `read_annotations`.
+    attrs: "without_events" (recordings without events), "searched" (table of spans, or None) and "notes" (sentences).
+    Raises LoxoError as `read_annotations` does, and if an event has no label and `label` is None.
     """
-    truth, without, notes = _read_all(paths, label, label_column, with_snr=True)
-    truth["label"] = _class_of_labels(truth["label"], labels)
+    truth, attrs = _with_numbers(
+        read_annotations(
+            _existing(paths),
+            label=label,
+            label_column=label_column,
+            labels=labels,
+            searched=_existing(searched) if searched else (),
+            extra={"snr_db": SNR},
+            read=read_table,
+        )
+    )
     if (truth["label"] == "").any():
         row = truth[truth["label"] == ""].iloc[0]
         raise LoxoError(
             f"An event of the truth has no label (the first at {row['start_s']:g} s of {row['recording']}). "
             "Give the class of such events with --label."
         )
-    truth.attrs = {"without_events": without, "notes": notes}
+    truth.attrs = {"without_events": attrs["without_events"], "notes": attrs["problems"], "searched": attrs["searched"]}
     return truth
 
 
-def _class_of_labels(column: pd.Series, labels: Mapping[str, str] | None) -> pd.Series:
-    known = {name.strip().casefold(): label for name, label in (labels or {}).items()}
-    return column.map(lambda label: known.get(label.strip().casefold(), label)) if known else column
-
-
 def rename_recordings(truth: pd.DataFrame, known: Iterable[str], rename: Mapping[str, str] | None) -> pd.DataFrame:
-    """The truth (of read_truth) with parts of its file names replaced, as {"dzan": "dz"}.
-
-    As in training, this applies only where the file name is not among the `known` ones.
-    """
+    """The truth (of read_truth) with other names of recordings, where the file name is not among the `known` ones."""
     if not rename:
         return truth
-    files = {path_parts(name)[:1] for name in known}
+    files = {path_parts(name)[0] for name in known}
 
-    def renamed(name: str) -> str:
-        if path_parts(name)[:1] in files:
-            return name
-        for old, new in rename.items():
-            folder, file = re.fullmatch(r"(.*[/\\])?(.*)", name, re.DOTALL).groups("")  # type: ignore[union-attr]
-            start = file.casefold().find(old.casefold())
-            if start >= 0:
-                name = folder + file[:start] + new + file[start + len(old) :]
-        return name
+    def present(name: str) -> str:
+        return name if path_parts(name)[0] in files else renamed(name, rename)
 
-    result = truth.assign(recording=truth["recording"].map(renamed))
-    result.attrs = {**truth.attrs, "without_events": [renamed(name) for name in truth.attrs["without_events"]]}
+    result = truth.assign(recording=truth["recording"].map(present))
+    searched = truth.attrs["searched"]
+    result.attrs = truth.attrs | {
+        "without_events": [present(name) for name in truth.attrs["without_events"]],
+        "searched": None if searched is None else searched.assign(recording=searched["recording"].map(present)),
+    }
     return result
 
 
@@ -157,87 +159,50 @@ def read_detections(path: str | Path, label: str | None = None, labels: Mapping[
         rows = run.recordings
         analysed = rows[rows["status"] != "failed"]
         searched = dict(zip(analysed["recording"], analysed["analysed_s"].astype(float), strict=True))
-        return Detector(name, run.events.assign(table=0), searched, run=path)
-    events, without, notes = _read_all([path], label)
-    events["label"] = _class_of_labels(events["label"], labels)
-    return Detector(name, events, empty=without, notes=[f"{name}: {note}" for note in notes])
+        return Detector(name, run.events.assign(table=0), searched, run=path, classes=tuple(run.labels))
+    events, attrs = _with_numbers(with_classes(read_tables(_existing([path]), label=label, read=read_table), labels))
+    notes = [f"{name}: {note}" for note in attrs["problems"]]
+    return Detector(name, events, empty=attrs["without_events"], notes=notes, classes=tuple(events["label"].unique()))
 
 
-def _read_all(
-    paths: Sequence[str | Path], label: str | None, label_column: str | None = None, with_snr: bool = False
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """All events with the number of their `table`, the recordings without events, and notes on problems."""
+def _with_numbers(events: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The columns that `gather` uses, and the attributes of the table."""
     import pandas as pd
 
     from loxo.events.numbers import to_number
 
-    tables: list[pd.DataFrame] = []
-    without: dict[str, None] = {}
-    notes: list[str] = []
-    for path, by_name in _files(paths):
-        try:
-            table = _read_table(path, label, label_column, with_snr)
-        except LoxoError as error:
-            if by_name:
-                raise
-            notes.append(str(error))
-            continue
-        without |= dict.fromkeys(table.attrs.get("without_events", ()))
-        notes += table.attrs.get("problems", ())
-        table.attrs = {}
-        for name, default in (("marginal", False), ("snr_db", np.nan)):
-            if name not in table.columns:
-                table[name] = default
-        if not pd.api.types.is_numeric_dtype(table["snr_db"]):  # a cell is no number
-            table["snr_db"] = [np.nan if value is None else value for value in map(to_number, table["snr_db"])]
-        table["snr_db"] = table["snr_db"].astype(float)
-        tables.append(table[[*COLUMNS[:7], "marginal", "snr_db"]].assign(table=len(tables)))
-    if not tables:
-        raise LoxoError(f"{', '.join(map(str, paths))}: there is no readable table of events. {' '.join(notes[:1])}")
-    return pd.concat([t for t in tables if len(t)] or tables[:1], ignore_index=True), list(without), notes
+    attrs: dict[str, Any] = {str(name): value for name, value in events.attrs.items()}
+    events.attrs = {}
+    for name, default in (("marginal", False), ("snr_db", np.nan)):
+        if name not in events.columns:
+            events[name] = default
+    if not pd.api.types.is_numeric_dtype(events["snr_db"]):  # a cell is no number
+        events["snr_db"] = [np.nan if value is None else value for value in map(to_number, events["snr_db"])]
+    events["snr_db"] = events["snr_db"].astype(float)
+    return events[[*COLUMNS[:7], "marginal", "snr_db", "table"]], attrs
 
 
-def _files(paths: Sequence[str | Path]) -> list[tuple[Path, bool]]:
-    """All tables; True marks those whose path was given, not found in a folder."""
-    files: list[tuple[Path, bool]] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = [file for file in walk_files(path) if file.suffix.lower() in SUFFIXES]
-            if not inside:
-                raise LoxoError(
-                    f"{path}: the folder contains no table of events ({', '.join(SUFFIXES)}): give another folder."
-                )
-            files += [(file, False) for file in inside if not file.name.startswith(".")]
-        elif not path.exists():
+def _existing(paths: Sequence[str | Path]) -> list[str | Path]:
+    """The paths. Raises LoxoError if there is none, or one does not exist."""
+    for path in paths:
+        if not Path(path).exists():
             raise LoxoError(f"{path}: there is no such table or folder; check the path.")
-        else:
-            files.append((path, True))
-    if not files:
+    if not paths:
         raise LoxoError("No tables were given: give a table or a folder of tables.")
-    return files
+    return list(paths)
 
 
-def _read_table(path: Path, label: str | None, label_column: str | None, with_snr: bool) -> pd.DataFrame:
-    from loxo.events.cells import detect_delimiter, first_line, normalise_header, parse_table, read_text
-    from loxo.events.reader import read_events
-    from loxo.events.rows import events_from_table
-
+def read_table(path: Path, label_column: str | None = None, **options: Any) -> pd.DataFrame:
+    """As `read_events`, but faster for an events.csv, of which sites and times are not read."""
     with path.open("rb") as file:
         header = file.readline().decode("utf-8", "replace").strip()
-    if header == ",".join(COLUMNS) and label_column is None:
-        from loxo.runs.read import read_events_csv
+    if header != ",".join(COLUMNS) or label_column is not None:
+        return read_events(path, label_column, **options)
+    from loxo.runs.read import read_events_csv
 
-        return read_events_csv(path)  # the same result as read_events, but faster
-    if with_snr:
-        text = read_text(path)
-        line = first_line(text)
-        delimiter = detect_delimiter(line)
-        column = next((cell for cell in line.split(delimiter) if normalise_header(cell) in SNR), None)
-        if column is not None:
-            table = parse_table(path, text, delimiter, label_column)
-            if table.rows:
-                return events_from_table(table, label=label, extra={"snr_db": column}, strict=False)
-    return read_events(path, label_column, label=label)
+    events = read_events_csv(path)
+    events.attrs = {"without_events": [], "problems": [], "rows": len(events), "incomplete": False}
+    return events.assign(site=None, start_time=None)
 
 
 # -- one list of recordings
@@ -260,7 +225,9 @@ def gather(
     """
     notes = [*truth.attrs.get("notes", ()), *(note for detector in detectors for note in detector.notes)]
     files = _audio_files(recordings) if recordings is not None else {}
-    given = [*truth["recording"], *truth.attrs.get("without_events", ())]
+    searched = truth.attrs.get("searched")
+    spans = [] if searched is None else list(zip(*(searched[name] for name in COLUMNS[:3]), strict=True))
+    given = [*truth["recording"], *truth.attrs.get("without_events", ()), *(name for name, _, _ in spans)]
     if exhaustive:
         known = Index(given)
         lists = [[*(d.analysed_s or d.events["recording"].unique()), *d.empty] for d in detectors]
@@ -290,6 +257,7 @@ def gather(
     starts = np.array([np.nan if p.start is None else p.start.replace(tzinfo=UTC).timestamp() for p in parsed])
 
     rows = truth.assign(number=renumber[_number_column(truth["recording"], index.find(truth["recording"]))])
+    rows.attrs = {}  # pandas would copy them in each step
     rows = rows[rows["number"] >= 0]
     length = duration[rows["number"].to_numpy(int)]
     late = rows["start_s"].to_numpy(float) >= length
@@ -298,6 +266,15 @@ def gather(
             f"{int(late.sum())} true events begin after the analysed part of their recording and are left out."
         )
     rows = _without_duplicates(rows[~late].reset_index(drop=True), "truth", notes)
+    unsearched = Regions()
+    if searched is not None:
+        place = index.find(name for name, _, _ in spans)
+        unsearched = _unsearched([(int(renumber[place[name]]), *span) for name, *span in spans], duration)
+        events = Regions(*_limited_spans(rows, duration))
+        outside = seconds_inside(events, unsearched) > (events.end - events.start) / 2
+        rows["marginal"] |= outside
+        if outside.any():
+            notes.append(f"{int(outside.sum())} true events lie outside the searched spans and are not counted.")
     tables = []
     for detector, by_name in zip(detectors, numbers, strict=True):
         number = np.append(renumber, -1)[_number_column(detector.events["recording"], by_name)]
@@ -306,8 +283,9 @@ def gather(
             left = len(number) - len(inside)
             notes.append(f"{detector.name}: {left} detections are in recordings that are not evaluated.")
         tables.append(_without_duplicates(inside.reset_index(drop=True), detector.name, notes))
-    wanted = _evaluated_labels(rows, tables, classes, ignore, notes)
-    total = hours if hours is not None else float(duration.sum()) / 3600 if np.isfinite(duration).all() else None
+    wanted = _evaluated_labels(rows, tables, detectors, classes, ignore, notes)
+    searched_s = float(duration.sum() - (unsearched.end - unsearched.start).sum())
+    total = hours if hours is not None else searched_s / 3600 if np.isfinite(duration).all() else None
     if total is None:
         unknown = int(np.isnan(duration).sum())
         notes.append(
@@ -320,7 +298,7 @@ def gather(
         hours=total,
         site=sites,
         start_s=starts,
-        classes=[_class_data(label, rows, tables, duration, ignore) for label in wanted],
+        classes=[_class_data(label, rows, tables, duration, ignore, unsearched) for label in wanted],
         detectors=[replace(detector, events=detector.events.iloc[:0].copy()) for detector in detectors],
         notes=notes,
     )
@@ -403,11 +381,16 @@ def _probed_durations(index: Index, files: dict[str, Path], duration: Floats) ->
 def _evaluated_labels(
     rows: pd.DataFrame,
     tables: list[pd.DataFrame],
+    detectors: Sequence[Detector],
     classes: Sequence[str] | None,
     ignore: Sequence[str],
     notes: list[str],
 ) -> list[str]:
-    """The labels to evaluate. In place, labels that differ only in case or spaces are made equal in all tables."""
+    """The labels to evaluate. In place, labels that differ only in case or spaces are made equal in all tables.
+
+    Labels of the truth that no detector has become a note with the most similar class. Raises LoxoError if this is true
+    of all of them, unless `classes` are given.
+    """
     spellings = label_names(
         [classes or (), sorted(rows["label"].unique()), *(sorted(t["label"].unique()) for t in tables)]
     )
@@ -417,6 +400,19 @@ def _evaluated_labels(
     truth_labels = [label for label in sorted(rows["label"].unique()) if label.casefold() not in skip]
     detected_labels = sorted({label for table in tables for label in table["label"].unique()})
     wanted = [spellings[label] for label in classes] if classes else truth_labels or detected_labels
+    known = {label.strip().casefold(): label.strip() for one in detectors for label in one.classes}
+    unknown = {label: int((rows["label"] == label).sum()) for label in truth_labels if label.casefold() not in known}
+    if unknown and known:
+        listed = list(known.values())
+        several = len(detectors) > 1
+        sentence = (
+            f"The truth has labels that {'no detector has' if several else 'the detector does not have'}: "
+            f"{list_labels(unknown, listed)}. The classes of the detections are {', '.join(listed)}. If a label is one "
+            f"of them, give {label_option(unknown, listed)}."
+        )
+        if len(unknown) == len(truth_labels) and not classes:
+            raise LoxoError(f"{sentence} To evaluate these labels all the same, give --classes {','.join(unknown)}.")
+        notes.append(sentence)
     for label in truth_labels:
         if label not in wanted:
             notes.append(f"The events of the truth with the label {label!r} are not evaluated.")
@@ -429,15 +425,32 @@ def _evaluated_labels(
     return wanted
 
 
+def _unsearched(spans: Sequence[tuple[int, float, float]], duration: Floats) -> Regions:
+    """The time outside the searched spans (recording, start, end), up to the durations of all recordings."""
+    inside: dict[int, list[tuple[float, float]]] = defaultdict(list)
+    for number, start, end in spans:
+        inside[number].append((start, end))
+    ends = [math.inf if np.isnan(length) else float(length) for length in duration]
+    found = [(number, *span) for number, end in enumerate(ends) for span in gaps(inside[number], end)]
+    numbers, starts, stops = np.array(found, float).reshape(-1, 3).T
+    return Regions(numbers.astype(np.int64), starts, stops)
+
+
 def _class_data(
-    label: str, rows: pd.DataFrame, tables: list[pd.DataFrame], duration: Floats, ignore: Sequence[str]
+    label: str,
+    rows: pd.DataFrame,
+    tables: list[pd.DataFrame],
+    duration: Floats,
+    ignore: Sequence[str],
+    unsearched: Regions,
 ) -> ClassData:
     class_rows = rows[rows["label"] == label]
     ignored_rows = rows[rows["label"].str.casefold().isin([name.casefold() for name in ignore])]
     number, start, end = _limited_spans(class_rows, duration)
     length = duration[number]
     clip = (start <= CLIP_TOLERANCE_S) & (end >= length - CLIP_TOLERANCE_S)  # False if the duration is unknown
-    counted, ignored = ~class_rows["marginal"].to_numpy(bool), Regions(*_limited_spans(ignored_rows, duration))
+    regions = zip(_limited_spans(ignored_rows, duration), vars(unsearched).values(), strict=True)
+    counted, ignored = ~class_rows["marginal"].to_numpy(bool), Regions(*map(np.concatenate, regions))
     truth = Truth(number, start, end, counted, clip, ignored)
     detections = []
     for table in tables:

@@ -8,25 +8,39 @@ unique, a LoxoError states the ambiguous names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
+from loxo.audio.finding import SUFFIXES
+from loxo.audio.storage import basename
 from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.runs.read import common_length
 
-AUDIO_SUFFIXES = (
-    *("wav", "wave", "bwf", "rf64", "w64", "aif", "aiff", "aifc", "caf"),
-    *("flac", "ogg", "oga", "opus", "mp3", "m4a", "wma"),
-)
-
 
 def path_parts(name: str) -> tuple[str, ...]:
-    """The parts of a path in reverse order and in lower case: the file name without audio suffix, then the folders."""
-    parts = [piece for piece in escape(name).replace("\\", "/").casefold().split("/") if piece not in ("", ".")]
-    stem, dot, suffix = parts[-1].rpartition(".") if parts else ("", "", "")
-    if dot and suffix in AUDIO_SUFFIXES:
-        parts[-1] = stem
-    return tuple(reversed(parts))
+    """The parts of a path in reverse order and in lower case: the file name without audio suffix, then the folders.
+
+    A path may be one of Windows, or a URL; the query of a web address is no part.
+    """
+    parts = [piece for piece in escape(name).replace("\\", "/").casefold().split("/")[:-1] if piece not in ("", ".")]
+    return (basename(escape(name)).casefold().removesuffix(audio_suffix(name)), *reversed(parts))
+
+
+def audio_suffix(name: str) -> str:
+    """The suffix of an audio file in lower case, with the dot; "" for other names."""
+    file = basename(escape(name)).casefold()
+    return next((suffix for suffix in SUFFIXES if file.endswith(suffix)), "")
+
+
+def renamed(name: str, rename: Mapping[str, str]) -> str:
+    """The name with parts of its folders and of its file name replaced: with {"dzan": "dz"}, dzan_1.wav becomes
+    dz_1.wav. Upper and lower case do not matter. Each part of the path is changed once by each entry."""
+    parts = re.split(r"([/\\])", name)
+    for old, new in rename.items():
+        pattern = re.compile(re.escape(old), re.IGNORECASE)
+        parts = [pattern.sub(lambda _, new=new: new, part, count=1) for part in parts]
+    return "".join(parts)
 
 
 def _is_tail(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

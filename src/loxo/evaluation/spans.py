@@ -5,8 +5,9 @@ The spans of all recordings are in the same arrays. `recording` is any integer t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+Time = TypeVar("Time", int, float)  # samples or seconds
 
 EPS = 1e-9  # seconds
 PAIRS_AT_ONCE = 1 << 22  # bounds the memory of the search
@@ -75,6 +78,18 @@ class Detections:
         """The detections with a score of at least `threshold`."""
         keep = self.score >= threshold
         return Detections(self.recording[keep], self.start[keep], self.end[keep], self.score[keep])
+
+
+def gaps(spans: Iterable[tuple[Time, Time]], end: Time) -> list[tuple[Time, Time]]:
+    """The spans of time from 0 to `end` that lie outside all `spans`."""
+    found: list[tuple[Time, Time]] = []
+    covered = type(end)(0)
+    for start, stop in sorted(spans):
+        if covered < start:
+            found.append((covered, min(start, end)))
+        covered = max(covered, stop)
+    found.append((covered, end))
+    return [(start, stop) for start, stop in found if start < stop]
 
 
 def overlapping_pairs(a: Detections | Truth | Regions, b: Detections | Truth | Regions) -> Iterator[tuple[Ints, Ints]]:

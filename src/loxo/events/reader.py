@@ -13,16 +13,24 @@ recording means that this recording was searched and has no events.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loxo.audio.filenames import parse_name
 from loxo.errors import LoxoError
-from loxo.events.cells import ParsedTable, detect_delimiter, first_line, original_cell, parse_table, read_text
+from loxo.events.cells import (
+    ParsedTable,
+    detect_delimiter,
+    first_line,
+    normalise_header,
+    original_cell,
+    parse_table,
+    read_text,
+)
 from loxo.events.numbers import to_number
 from loxo.events.rows import events_from_table
-from loxo.events.table import events_frame
+from loxo.events.table import COLUMNS, UNDECIDED, sort_events, wall_clock
 from loxo.files import walk_files
 
 if TYPE_CHECKING:
@@ -44,11 +52,14 @@ def read_events(
     label: str | None = None,
     recording: str | None = None,
     strict: bool = False,
+    extra: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """Reads one table in any known format as an events table.
 
     `label_column`, `label`, `recording`, `strict` and the attributes `without_events`, `problems` and `rows` are those
-    of `read_raven`. Raises LoxoError if the file is not a table of events or, if `strict`, for an invalid row.
+    of `read_raven`. `extra` names further columns that are read if the table has one of their headers, as given by
+    `normalise_header`. The attribute `incomplete` is True for a table of a review that lacks undecided events.
+    Raises LoxoError if the file is not a table of events or, if `strict`, for an invalid row.
     """
     path = Path(path)
     text = read_text(path)
@@ -65,8 +76,20 @@ def read_events(
             raise LoxoError(f"{path}: this is not a table of events: its first line is {line[:60]!r}.")
         table = parse_table(path, text, delimiter, label_column)
     default = recording or (None if table.has("recording") else named)
-    events = events_from_table(table, label=label, recording=default, strict=strict)
-    if not table.rows and (recording or is_named_after):
+    headers = {normalise_header(cell): cell for cell in table.header}
+    found = {name: [headers[one] for one in known if one in headers] for name, known in (extra or {}).items()}
+    events = events_from_table(
+        table,
+        label=label,
+        recording=default,
+        extra={name: known[0] for name, known in found.items() if known},
+        strict=strict,
+    )
+    undecided = headers.get(normalise_header(UNDECIDED))
+    events.attrs["incomplete"] = undecided is not None and (
+        not table.rows or any(cells[table.find(undecided)] not in ("", "0") for _, cells in table.rows)
+    )
+    if not table.rows and (recording or is_named_after) and not events.attrs["incomplete"]:
         events.attrs["without_events"] = [recording or named]
     return events
 
@@ -77,31 +100,55 @@ def read_tables(
     *,
     label: str | None = None,
     strict: bool = False,
+    extra: Mapping[str, Collection[str]] | None = None,
+    read: Callable[..., pd.DataFrame] = read_events,
 ) -> pd.DataFrame:
     """Reads one or more tables as one events table, with the attributes of `read_raven`. Folders are searched.
+
+    The column `table` is the number of the table of each event. The attribute `incomplete` lists the tables of a review
+    that lack undecided events. `extra` is as in `read_events`; a column that no table has is left out. `read` reads one
+    table and has the parameters of `read_events`.
 
     A file in a folder that is not a table of events is reported in `problems`. Raises LoxoError if a path does not
     exist, a folder contains no table, or a file given by name is not a table. An invalid row raises it with `strict`.
     """
-    rows: list[dict[Any, Any]] = []
+    import pandas as pd
+
+    tables: list[pd.DataFrame] = []
     without: dict[str, None] = {}
     problems: list[str] = []
+    incomplete: list[str] = []
     count = 0
     for path, by_name in _list_tables([paths] if isinstance(paths, str | Path) else paths):
         try:
-            events = read_events(path, label_column, label=label, strict=strict)
+            events = read(path, label_column, label=label, strict=strict, extra=extra)
         except LoxoError as error:
             if by_name or strict:
                 raise
             problems.append(str(error))
             continue
-        rows += events.to_dict("records")
         without |= dict.fromkeys(events.attrs["without_events"])
         problems += events.attrs["problems"]
         count += events.attrs["rows"]
-    marked = any("marginal" in row for row in rows)
-    merged = events_frame({**row, "marginal": row.get("marginal", False)} if marked else row for row in rows)
-    merged.attrs |= {"without_events": list(without), "problems": problems, "rows": count}
+        incomplete += [str(path)] if events.attrs["incomplete"] else []
+        events.attrs = {}
+        tables.append(events.assign(table=len(tables)))
+    if not tables:
+        given = paths if isinstance(paths, str | Path) else ", ".join(map(str, paths))
+        raise LoxoError(f"{given}: there is no readable table of events. {' '.join(problems[:1])}".rstrip())
+    filled = [table for table in tables if len(table)]
+    if not filled:
+        merged = tables[0]
+    elif len(filled) == 1:
+        merged = filled[0]
+    else:
+        if any("marginal" in table for table in filled):
+            filled = [table if "marginal" in table else table.assign(marginal=False) for table in filled]
+        times = [time for table in filled for time in table["start_time"]]
+        merged = pd.concat([table.drop(columns="start_time") for table in filled], ignore_index=True)
+        merged.insert(len(COLUMNS) - 1, "start_time", wall_clock(times))
+        merged = sort_events(merged)
+    merged.attrs = {"without_events": list(without), "problems": problems, "rows": count, "incomplete": incomplete}
     return merged
 
 
@@ -111,9 +158,11 @@ def _list_tables(paths: Iterable[str | Path]) -> Iterable[tuple[Path, bool]]:
         if not path.is_dir():
             yield path, True
             continue
-        files = [file for file in walk_files(path) if file.suffix.lower() in SUFFIXES]
+        files = [file for file in walk_files(path) if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
         if not files:
-            raise LoxoError(f"{path}: the folder contains no table of events ({', '.join(SUFFIXES)}).")
+            raise LoxoError(
+                f"{path}: the folder contains no table of events ({', '.join(SUFFIXES)}): give another folder."
+            )
         yield from ((file, False) for file in files)
 
 

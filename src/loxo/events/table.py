@@ -42,6 +42,9 @@ DTYPES = {
 }
 COLUMNS = tuple(DTYPES)
 CHANNEL = "channel"  # further column: the channel of the event, from 1; only where one channel was searched
+# Header of a further column in tables of a review: the number of events of the recording that are not decided. A table
+# with this column lacks calls, unless the number is 0.
+UNDECIDED = "Undecided"
 NUMBERS = tuple(name for name, dtype in DTYPES.items() if dtype == "float64")
 
 
@@ -64,7 +67,7 @@ def events_frame(rows: Iterable[Mapping[Any, Any]], names: Names = USUAL_NAMES) 
     data: dict[str, pd.Series] = {}
     for name in keys:
         if name == "start_time":
-            data[name] = _times(columns[name])
+            data[name] = wall_clock(columns[name])
         elif name in DTYPES:
             data[name] = pd.Series(columns[name], dtype=DTYPES[name])
         else:
@@ -98,7 +101,7 @@ def _complete(rows: Iterable[Mapping[Any, Any]], names: Names) -> list[dict[Any,
     return complete
 
 
-def _times(values: Sequence[datetime | None]) -> pd.Series:
+def wall_clock(values: Sequence[datetime | None]) -> pd.Series:
     """Returns datetime64 if no zone is known (the usual case); else objects, because zones of recorders may differ."""
     import pandas as pd
 

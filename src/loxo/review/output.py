@@ -1,7 +1,8 @@
 """The export of a review to `RUN/reviewed/`, rewritten by each export:
 
     tables/NAME.selections.txt   the true events of each recording with at least one decision: confirmed, relabelled
-                                 and drawn events, with moved edges
+                                 and drawn events, with moved edges. The column Undecided is the number of events in
+                                 the recording that may be calls, but are not decided. Complete tables lack it
     events.csv                   the same events of all recordings, with the columns of every events.csv
     decisions.csv                every event of the run: as detected, decision, reviewers, notes
     results.json                 counts, P(correct | score), thresholds, estimates with intervals, agreement
@@ -33,6 +34,7 @@ import pandas as pd
 from loxo.audio.filenames import base_name, parse_name
 from loxo.events.raven import write_raven
 from loxo.events.table import CHANNEL, COLUMNS, empty_events, events_frame
+from loxo.events.table import UNDECIDED as UNDECIDED_HEADER
 from loxo.events.writers import csv_row, write_csv_rows
 from loxo.files import atomic_file, escape, inside, write_atomically
 from loxo.review.decision_log import decision_logs, read_decision_logs
@@ -44,7 +46,7 @@ from loxo.runs.read import Places, Run
 from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
 
 FOLDER = "reviewed"
-EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes"}
+EXTRA = {"detected_label": "Detected As", "reviewers": "Reviewers", "note": "Notes", "undecided": UNDECIDED_HEADER}
 UNDECIDED = "undecided"
 SEARCHED = "training/searched.csv"
 KNOWN = ("yes", "other", "drawn", "no")  # verdicts of events that are certainly calls, or certainly not
@@ -100,14 +102,15 @@ def write_export(
     warnings = [*warnings, *impossible]
     table = _answered(run, names, answers)
     true = table[table["verdict"].isin(("yes", "other", "drawn"))]
+    empty = true[:0]
     found = results(run, names, people) | {"warnings": warnings}
     paths = {name: str(places.find(name) or name) for name in run.recordings["recording"]}
     paths = {name: path if "://" in path else escape(str(Path(path).absolute())) for name, path in paths.items()}
     files: list[str] = []
 
     def raven(events: pd.DataFrame, name: str, durations: dict[str, float] | None = None) -> None:
-        events = _as_events(events)
         columns = {key: value for key, value in EXTRA.items() if key in events.columns}
+        events = _as_events(events)
         write_raven(
             events.assign(recording=events["recording"].map(paths)),
             inside(folder, name),
@@ -116,32 +119,38 @@ def write_export(
         )
         files.append(name)
 
-    by_recording = dict(list(true.groupby("recording", sort=False)))
     touched = set(table[table["verdict"] != ""]["recording"])
+    of_touched = table[table["recording"].isin(touched)]
+    open_events = of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))]
+    left = open_events["recording"].value_counts().to_dict()  # events that may be calls, but are in no table
+    complete = touched - set(left)
+    by_recording = dict(list(true.groupby("recording", sort=False)))
     for recording, listed in _tables(run).items():
         if recording in touched:
-            raven(by_recording.get(recording, true[:0]), f"tables/{listed}")
+            events = by_recording.get(recording, empty)
+            if recording in left:
+                by_recording[recording] = events = events.assign(undecided=left[recording])
+            raven(events, f"tables/{listed}")
     header = (*COLUMNS, CHANNEL) if CHANNEL in table.columns else COLUMNS
     with atomic_file(folder / "events.csv") as file:
-        write_csv_rows(file, [header, *map(csv_row, _as_events(true).to_dict("records"))])
+        rows = _as_events(true).to_dict("records")
+        cells = [[*csv_row(row), *([str(left.get(row["recording"], 0))] if left else [])] for row in rows]
+        write_csv_rows(file, [(*header, UNDECIDED_HEADER) if left else header, *cells])
     with atomic_file(folder / "decisions.csv") as file:
         write_csv_rows(file, [(*header, *DECISION_COLUMNS), *_decision_rows(run, names, answers, table)])
     write_atomically(folder / "results.json", (json.dumps(found, indent=1) + "\n").encode())
     files += ["events.csv", "decisions.csv", "results.json"]
 
-    of_touched = table[table["recording"].isin(touched)]
-    complete = touched - set(of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))]["recording"])
     for recording, listed in _tables(run).items():
         if recording in complete:
-            raven(by_recording.get(recording, true[:0]), f"training/tables/{listed}")
-        elif recording in by_recording:
+            raven(by_recording.get(recording, empty), f"training/tables/{listed}")
+        elif len(by_recording.get(recording, empty)):
             raven(by_recording[recording], f"training/incomplete/{listed}")
     seconds = zip(run.recordings["recording"], run.recordings["duration_s"], strict=True)
     durations = {paths[name]: float(duration) for name, duration in seconds}
     rejected = of_touched[of_touched["verdict"] == "no"].assign(label=HARD_NEGATIVE)
     raven(rejected, f"training/hard_negatives{TABLE_SUFFIX}", durations)
-    undecided = of_touched[of_touched["verdict"].isin(("", "unsure", "disputed"))].assign(label=UNDECIDED)
-    raven(undecided, f"training/undecided{TABLE_SUFFIX}", durations)
+    raven(open_events.assign(label=UNDECIDED), f"training/undecided{TABLE_SUFFIX}", durations)
     with atomic_file(folder / SEARCHED) as file:
         write_csv_rows(
             file, [("recording", "start_s", "end_s"), *_searched_rows(of_touched, complete, durations, paths)]

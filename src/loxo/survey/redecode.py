@@ -26,7 +26,7 @@ from loxo.audio.filenames import Names
 from loxo.audio.roots import Roots
 from loxo.detection.threshold import Threshold, check_threshold
 from loxo.errors import LoxoError
-from loxo.events.table import CHANNEL, event_rows
+from loxo.events.table import CHANNEL, COLUMNS, event_rows
 from loxo.files import escape, inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
 from loxo.runs.journal import FAILED, JOURNAL, Entry, Row, read_parameters, read_run_journal
@@ -55,6 +55,7 @@ def redecode(
     *,
     threshold: Threshold = None,
     changes: Mapping[str, ByClass] | None = None,
+    config: RunConfig | None = None,
     formats: Sequence[str] | str = ("raven",),
     names: Names | None = None,
     recordings: str | Path | None = None,
@@ -64,7 +65,9 @@ def redecode(
     """Decodes the kept scores of the run folder `run` into the run folder `out`; see the module's docstring.
 
     `threshold` is as in loxo.detect. `changes` are decoding parameters that differ from those of the old run, see
-    `with_changes`. `names` is as in analyse; None uses the patterns of the old run.
+    `with_changes`. `config` is used in place of the run's own. If only its calibration and thresholds differ, the run
+    needs no kept scores: its listed events are listed again. `names` is as in analyse; None uses the patterns of the
+    old run.
     `recordings` is a folder or a server whose recordings may be opened, beside the known ones (loxo.audio.roots).
     `out` and `work` are as in survey.
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
@@ -74,10 +77,12 @@ def redecode(
 
     check_place(out, work)
     source = Path(run).absolute()
-    config, parameters = read_run_config(source)
+    own, parameters = read_run_config(source)
+    config = config or own
     if source.resolve() == Path(out).resolve():
         raise LoxoError(f"{out}: this is the run itself. Give another folder, so that the run is not replaced.")
-    if not parameters.get("keep_scores") and not parameters.get("from_scores"):
+    has_scores = bool(parameters.get("keep_scores") or parameters.get("from_scores"))
+    if not has_scores and (config == own or changes):
         raise LoxoError(f"{run}: this run has no kept scores. Run `loxo detect` with --keep-scores.")
     if parameters.get("from_scores") and not inside(source, SCORES).is_dir():
         raise LoxoError(
@@ -93,16 +98,15 @@ def redecode(
         **config_parameters(config),
         "threshold": threshold if threshold is None or isinstance(threshold, float) else dict(threshold),
         "keep_scores": False,
-        "from_scores": str(source),
+        "from_scores": str(source) if has_scores else None,
         "names": dataclasses.asdict(names),
         "formats": list(parse_formats(formats)),
     }
     roots = Roots([source.parent, *([] if recordings is None else [recordings])])
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}
     problems = _damaged_lines(source, kept)
-    pool = Processes(
-        "loxo.survey.redecode:Redecoder", (source, config, threshold, names, roots, parameters.get("channel", MIX))
-    )
+    arguments = (source, config, threshold, names, roots, parameters.get("channel", MIX), None if has_scores else own)
+    pool = Processes("loxo.survey.redecode:Redecoder", arguments)
     with one_interruption(), pool, open_run(out, parameters, problems, work) as folder:
         entries = [_to_decode(entry) for entry in kept.values()]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
@@ -114,7 +118,7 @@ def redecode(
                 if isinstance(outcome, SetAside) and job.content.lost is None:
                     jobs.again.append(dataclasses.replace(job, content=dataclasses.replace(job.content, lost=outcome)))
                 elif not isinstance(outcome, Counted | Lost):
-                    if isinstance(outcome, RecordingResult) and folder.place == folder.folder:
+                    if has_scores and isinstance(outcome, RecordingResult) and folder.place == folder.folder:
                         share_scores(source, folder.folder, job.content.entry.name)
                     folder.keep(_to_decode(job.content.entry), outcome)
                     done += 1
@@ -198,10 +202,18 @@ class Redecoder:
     facts = None
 
     def __init__(
-        self, source: Path, config: RunConfig, threshold: Threshold, names: Names, roots: Roots, channel: Channel = MIX
+        self,
+        source: Path,
+        config: RunConfig,
+        threshold: Threshold,
+        names: Names,
+        roots: Roots,
+        channel: Channel = MIX,
+        listed_by: RunConfig | None = None,
     ) -> None:
+        """`listed_by`: the config of a run without kept scores, whose listed events are listed again."""
         self.source, self.config, self.threshold, self.names = source, config, threshold, names
-        self.channel, self.roots = channel, roots
+        self.channel, self.roots, self.listed_by = channel, roots, listed_by
 
     def __call__(self, job: Job, report: object) -> Outcome:
         kept: _Kept = job.content
@@ -221,6 +233,8 @@ class Redecoder:
         entry, config = kept.entry, self.config
         if entry.status == FAILED:
             return entry.reason or f"{entry.recording}: the recording could not be read."
+        if self.listed_by is not None:
+            return self._result(entry, self._listed_again(kept, self.listed_by), entry.notes)
         path = score_path(self.source, entry.name)
         scores = read_score_file(path)
         count = max(len(scores.labels) // len(config.rows), 1)
@@ -236,6 +250,27 @@ class Redecoder:
             of_channel = {} if channel is None else {CHANNEL: channel}
             events += [{"recording": escape(entry.recording), **event, **of_channel} for event in found]
             notes += [note] if note else []
+        return self._result(entry, events, notes)
+
+    def _listed_again(self, kept: _Kept, before: RunConfig) -> list[dict[str, Any]]:
+        """The listed events with their new scores, where these reach the thresholds."""
+        from loxo.detection.decode import calibrated_score, lowest_score, raw_score
+
+        events: list[dict[str, Any]] = []
+        for row in kept.rows:
+            cells = dict(zip((*COLUMNS[1:], CHANNEL), row, strict=False))
+            label = cells["label"]
+            raw = raw_score(float(cells["score"]), before.calibration.get(label))
+            score = calibrated_score(raw, self.config.calibration.get(label))
+            if score >= lowest_score(label, self.config, self.threshold):
+                numbers = {name: float(cells[name]) for name in ("start_s", "end_s", "low_hz", "high_hz")}
+                channel = {CHANNEL: int(cells[CHANNEL])} if CHANNEL in cells else {}
+                events.append(
+                    {"recording": escape(kept.entry.recording), "label": label, "score": score, **numbers, **channel}
+                )
+        return events
+
+    def _result(self, entry: Entry, events: list[dict[str, Any]], notes: Sequence[str]) -> RecordingResult:
         return RecordingResult(
             events=event_rows(events, self.names),
             score_file=None,

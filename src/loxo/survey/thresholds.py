@@ -53,7 +53,43 @@ def by_review(config: Any, budget: int, hours: float) -> Choice:
     """
     if budget < 1 or not hours > 0:
         raise LoxoError(f"A review budget needs at least one event and some audio, not {budget} in {hours:g} hours.")
-    return by_false_positives(config, budget / hours / len(_curves(config)))
+    curves = _curves(config)
+    per_hour = budget / hours / len(curves)
+    choice = by_false_positives(config, per_hour)
+    expected = [
+        f"{label}: {_expected(curve, _lowest(label, curve, per_hour), hours)}" for label, curve in curves.items()
+    ]
+    return Choice(choice.thresholds, (*choice.sentences, *expected))
+
+
+def false_positives_in(curve: OperatingCurve, k: int, hours: float) -> tuple[float, float] | None:
+    """The 95 % interval of the number of false positives in `hours` of similar recordings, at threshold k of a curve;
+    None if the curve does not state its uncertainty.
+
+    The rate has a gamma distribution with the mean and the standard deviation of the curve. In the new recordings,
+    false positives occur in the same groups as in those of the curve. The number then has a negative binomial
+    distribution.
+    """
+    if not curve.fp_sd or not curve.hours:
+        return None
+    from scipy.stats import nbinom  # type: ignore[import-untyped]
+
+    mean = max(curve.fp_per_hour[k], 0.5 / curve.hours) * hours
+    variance = (curve.fp_sd[k] * hours) ** 2 * (1 + curve.hours / hours)
+    variance = max(variance, 1.0001 * mean)
+    low, high = nbinom.ppf((0.025, 0.975), mean**2 / (variance - mean), mean / variance)
+    return float(low), float(high)
+
+
+def _expected(curve: OperatingCurve, k: int, hours: float) -> str:
+    interval = false_positives_in(curve, k, hours)
+    number = f"expect about {curve.fp_per_hour[k] * hours:.0f} false positives in these {hours:.3g} hours"
+    if interval is None:
+        return (
+            f"{number}. The number may be several times off, because it was measured on other recordings. Review a "
+            "sample of the run, then use `loxo calibrate --review`."
+        )
+    return f"{number}, {interval[0]:.0f} to {interval[1]:.0f} in recordings like those (95 % interval)."
 
 
 def choose(config: Any, max_fp_per_hour: float | None, review_budget: int | None, hours: Callable[[], float]) -> Choice:

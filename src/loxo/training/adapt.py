@@ -44,6 +44,7 @@ from loxo.engine.architectures import CONFIGS, preset_config
 from loxo.engine.config import Decoding, ModelConfig
 from loxo.engine.model_file import find_model, hash_model, read_model_file, write_copy
 from loxo.errors import LoxoError
+from loxo.evaluation.annotations import review_tables
 from loxo.evaluation.intervals import paired_bootstrap
 from loxo.evaluation.matching import Matching
 from loxo.files import write_atomically
@@ -72,7 +73,6 @@ HARD_NEGATIVE_SHARE = 0.2
 MIN_ITERATIONS = 20
 TRAINING_SHARE = 0.7  # of the time of an adaptation, when `minutes` are given
 CANDIDATE = Path("checkpoints", "candidate.safetensors")
-REVIEW_TABLES = ("tables", "incomplete")  # of `loxo review --export`
 
 ROWS = {  # data of a comparison, in the order of the table
     "annotations": "held-back annotations",
@@ -134,7 +134,7 @@ def adapt(
     if not resume:
         refuse_other_content(out)
     if given or stored is None:
-        events, hard_negatives, spans = _tables(given, _paths(searched))
+        events, hard_negatives, spans = review_tables(given, _paths(searched))
         settings = DataConfig(
             tables=events,
             hard_negatives=hard_negatives,
@@ -210,25 +210,6 @@ def _paths(given: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------- the config
-
-
-def _tables(tables: Sequence[str], searched: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Tables of events, of hard negatives and of searched spans. The folder of a review's export gives all three."""
-    events: list[str] = []
-    hard_negatives: list[str] = []
-    spans = list(searched)
-    for table in tables:
-        folders = (Path(table, *parts) for parts in ((), ("training",), ("reviewed", "training")))
-        folder = next((folder for folder in folders if (folder / "searched.csv").is_file()), None)
-        if folder is None:
-            events.append(table)
-            continue
-        events += [str(folder / name) for name in REVIEW_TABLES if any((folder / name).rglob("*.txt"))]
-        hard_negatives += map(str, folder.glob("hard_negatives*.txt"))
-        spans.append(str(folder / "searched.csv"))
-        if not events:
-            raise LoxoError(f"{table}: this review has confirmed no event. Confirm some calls and export it again.")
-    return tuple(events), tuple(hard_negatives), tuple(spans)
 
 
 def _preset(start: ModelConfig) -> dict[str, Any]:

@@ -23,10 +23,12 @@ from loxo.audio.finding import find_recordings
 from loxo.audio.recording import Recording, RecordingError, probe
 from loxo.audio.storage import basename
 from loxo.errors import LoxoError
+from loxo.evaluation.annotations import labels_to_classes, list_labels
+from loxo.evaluation.spans import gaps
 from loxo.events.table import check_events
 from loxo.training.config import MARGINAL
 from loxo.training.lookup import Lookup
-from loxo.training.targets import EventSpan, Span, merge_spans
+from loxo.training.targets import EventSpan, Span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +111,7 @@ def match_recordings(
     """
     if marginal not in MARGINAL:
         raise LoxoError(f"marginal is {marginal!r}, but it must be one of {', '.join(MARGINAL)}.")
-    class_of_label = _class_of_label(classes, labels or {})
+    class_of_label = labels_to_classes(labels or {}, classes)
     if absent := [label for label in annotated if label not in classes]:
         raise LoxoError(f"{', '.join(absent)}: this is no class of the model, which has {', '.join(classes)}.")
     unknown = tuple(label for label in classes if annotated and label not in annotated)
@@ -206,11 +208,10 @@ class _Problems:
                 f"{blank} event(s) have no label and are not used as calls: give `label` if all events have one class."
             )
         if self.other_labels:
-            common = ", ".join(f"{label!r} ({count})" for label, count in self.other_labels.most_common(MAX_EXAMPLES))
             self.report(
                 f"{self.other_labels.total()} event(s) have labels that are not a class ({', '.join(classes)}): "
-                f"{common}{', ...' if len(self.other_labels) > MAX_EXAMPLES else ''}. They are not used as calls, and "
-                "no background contains them. Give `labels` if they are calls."
+                f"{list_labels(self.other_labels, classes)}. They are not used as calls, and no background contains "
+                "them. Give `labels` if they are calls."
             )
 
     def sentences(self) -> list[str]:
@@ -226,18 +227,6 @@ def join_examples(examples: Sequence[str]) -> str:
 def _unique_by_time(events: Iterable[EventSpan]) -> tuple[EventSpan, ...]:
     """The events sorted by time, without duplicates."""
     return tuple(sorted(set(events), key=lambda event: (event[1], event[2], event[0])))
-
-
-def _class_of_label(classes: tuple[str, ...], labels: Mapping[str, str]) -> dict[str, str]:
-    """The class of each label; labels are in lower case."""
-    known = {label.casefold(): label for label in classes}
-    for label, target in labels.items():
-        if target.casefold() not in {name.casefold() for name in classes}:
-            raise LoxoError(
-                f"labels gives {label!r} the class {target!r}, but the model's classes are {', '.join(classes)}."
-            )
-        known[label.casefold()] = next(name for name in classes if name.casefold() == target.casefold())
-    return known
 
 
 @dataclass
@@ -279,11 +268,8 @@ class _RecordingSpans:
 
     def ignore_outside(self, rows: Iterable[dict[Any, Any]], classes: Iterable[str]) -> None:
         """Ignores the time outside the searched spans, for every class."""
-        inside = [(max(round(row["start_s"] * self.rate), 0), round(row["end_s"] * self.rate)) for row in rows]
-        searched = merge_spans((start, min(stop, self.samples)) for start, stop in inside)
-        borders = [0, *(sample for span in searched for sample in span), self.samples]
-        outside = [(a, b) for a, b in zip(borders[::2], borders[1::2], strict=True) if a < b]
-        self.ignored += [(label, *span) for label in classes for span in outside]
+        inside = [(round(row["start_s"] * self.rate), round(row["end_s"] * self.rate)) for row in rows]
+        self.ignored += [(label, *span) for label in classes for span in gaps(inside, self.samples)]
 
     def _span(self, row: dict[Any, Any], problems: _Problems) -> Span | None:
         """The span of a row in samples, cut at the end of the recording; None if nothing of it is left."""

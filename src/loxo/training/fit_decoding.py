@@ -17,7 +17,7 @@ import numpy as np
 
 from loxo.detection.decode import class_rows
 from loxo.engine.config import Calibration, Decoding, ModelConfig
-from loxo.evaluation.calibration import calibrated_scores, fit_calibration, scores_and_verdicts
+from loxo.evaluation.calibration import calibrated_scores, fit_calibration, round_down, scores_and_verdicts
 from loxo.evaluation.matching import Matching
 from loxo.evaluation.metrics import Curve, average_precision, matching_curve
 from loxo.evaluation.spans import Truth
@@ -101,11 +101,11 @@ def fit_class(scores: Floats, truth: Truth, start: Decoding, config: ModelConfig
     figures = {
         "event_ap": round(best_ap, 4),
         "f1": round(f1, 4),
-        "threshold": round(probability, 4),
+        "threshold": round_down(probability, 4),
         "events": matching.events,
         "detections": int(_count_listed(matching, threshold)),
     }
-    return Fit(replace(best, threshold=round(probability, 4)), calibration, figures)
+    return Fit(replace(best, threshold=round_down(probability, 4)), calibration, figures)
 
 
 def _candidates(start: Decoding, step_s: float) -> Iterator[Decoding]:

@@ -14,6 +14,9 @@ from typing import Any
 
 from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
+from loxo.evaluation.annotations import read_annotations as tables_of_events
+from loxo.evaluation.annotations import review_tables
+from loxo.events.reader import read_tables
 from loxo.simulation.background import Backgrounds
 from loxo.training.annotations import Annotations, match_recordings
 from loxo.training.backgrounds import own_backgrounds
@@ -129,20 +132,20 @@ def _backgrounds(
 
 def read_annotations(config: TrainingConfig, model: ModelConfig) -> Annotations:
     """The annotated recordings of a config. Raises LoxoError for unsuitable data."""
-    from loxo.events.reader import read_tables
-
     data = config.data
-    hard_negatives = read_tables(data.hard_negatives, label="hard negative") if data.hard_negatives else None
+    tables, hard_negatives, searched = review_tables(data.tables, data.searched)
+    hard_negatives = (*data.hard_negatives, *hard_negatives)
+    events = tables_of_events(tables, label=data.label, label_column=data.label_column, searched=searched)
     return match_recordings(
-        read_tables(data.tables, data.label_column, label=data.label),
+        events,
         data.recordings,
         classes=model.classes,
         sample_rate=model.sample_rate,
         labels=data.labels or None,
         rename=data.rename or None,
         marginal=data.marginal,
-        hard_negatives=hard_negatives,
-        searched=read_tables(data.searched, label="searched") if data.searched else None,
+        hard_negatives=read_tables(hard_negatives, label="hard negative") if hard_negatives else None,
+        searched=events.attrs["searched"],
         annotated=data.annotated,
     )
 
