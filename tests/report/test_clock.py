@@ -4,16 +4,28 @@ import pytest
 
 from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
-from loxo.report.clock import Clock, parse_coordinates, sun_times
+from loxo.report.clock import Clock, are_near, parse_coordinates, sun_times
+from loxo.runs.sites import Origin
 
 
 def test_start_times_are_converted_to_the_wall_clock_of_the_report():
-    naive, aware = datetime(2020, 1, 1, 23), datetime(2020, 1, 1, 23, tzinfo=UTC)
+    naive, aware = Origin("", datetime(2020, 1, 1, 23)), Origin("", datetime(2020, 1, 1, 23, tzinfo=UTC))
     east = find_zone("Africa/Brazzaville")  # UTC + 1
-    assert Clock().local(naive) == naive and Clock().local(aware) == naive
-    assert Clock(east).local(naive) == naive  # taken as being in the zone
+    assert Clock().local(naive) == Clock().local(aware) == naive.start
+    assert Clock(east).local(naive) == naive.start  # taken as being in the zone
     assert Clock(east).local(aware) == datetime(2020, 1, 2)
     assert Clock(east, UTC).local(naive) == datetime(2020, 1, 2)  # the recorder's clock showed UTC
+    assert Clock().local(Origin("", None)) is None
+
+
+def test_times_are_those_of_the_site_unless_the_report_has_a_zone():
+    east, far = find_zone("Africa/Brazzaville"), find_zone("Africa/Nairobi")  # UTC + 1, UTC + 3
+    naive = Origin("a", datetime(2020, 1, 1, 22), far)
+    aware = naive._replace(start=datetime(2020, 1, 1, 22, tzinfo=UTC))
+    assert Clock().local(naive) == naive.start and Clock().local(aware) == datetime(2020, 1, 2, 1)
+    assert Clock(None, UTC).local(naive) == datetime(2020, 1, 2, 1)
+    assert Clock(east).local(naive) == datetime(2020, 1, 1, 20)
+    assert Clock(east).local(aware) == datetime(2020, 1, 1, 23)
 
 
 def test_sunrise_agrees_with_an_almanac():
@@ -25,35 +37,21 @@ def test_sunrise_agrees_with_an_almanac():
     assert sun_times((69.65, 18.96), find_zone("Europe/Oslo"), [day]) == [(day, None, None)]
 
 
-def test_coordinates_are_one_place_or_a_table_of_sites(tmp_path):
-    assert parse_coordinates("2.2, 16.5") == {"": (2.2, 16.5)}
-    table = tmp_path / "sites.csv"
-    table.write_text("Site,Lat,Lon\nnn01a,2.1,16.4\nnn02a,-2.2,16.6\n")
-    assert parse_coordinates(str(table)) == {"nn01a": (2.1, 16.4), "nn02a": (-2.2, 16.6)}
+def test_the_sun_of_two_near_sites_is_one_line_in_a_figure():
+    days, zone = [date(2024, 6, 21)], find_zone("Africa/Libreville")
+    here, near, far = (sun_times(place, zone, days) for place in ((0.5, 11.5), (0.8, 12.0), (0.5, 14.0)))
+    polar = [(days[0], None, None)]
+    assert are_near(here, near) and not are_near(here, far) and not are_near(here, polar) and are_near(polar, polar)
 
 
-@pytest.mark.parametrize("row", ["nn01a;2,123;16,4", "nn01a;2.123;16.4", "nn01a\t2,123\t16,4"])
-def test_tables_of_sites_are_read_as_other_tables(tmp_path, row):
-    table = tmp_path / "sites.csv"
-    mark = "\t" if "\t" in row else ";"
-    table.write_bytes(f"Site{mark}Lat{mark}Lon\r\n\r\n{row}\r\n".encode("utf-16"))
-    assert parse_coordinates(str(table)) == {"nn01a": (2.123, 16.4)}
+def test_coordinates_are_one_place():
+    assert parse_coordinates("2.2, 16.5") == (2.2, 16.5)
 
 
 @pytest.mark.parametrize(
     ("given", "sentence"),
-    [("95,16", "latitude must lie"), ("2.2,x", "not a latitude and a longitude"), ("nowhere.csv", "neither LAT,LON")],
+    [("95,16", "latitude must lie"), ("2.2,x", "takes LAT,LON"), ("nowhere.csv", "give a table with --sites")],
 )
 def test_wrong_coordinates_are_refused(given, sentence):
     with pytest.raises(LoxoError, match=sentence):
         parse_coordinates(given)
-
-
-def test_wrong_tables_of_coordinates_are_refused(tmp_path):
-    table = tmp_path / "sites.csv"
-    table.write_text("name,lat,lon\na,1,2\n")
-    with pytest.raises(LoxoError, match="columns site, lat, lon"):
-        parse_coordinates(str(table))
-    table.write_text("site,lat,lon\na,1,2\nb,1,\n")
-    with pytest.raises(LoxoError, match="line 3"):
-        parse_coordinates(str(table))

@@ -59,6 +59,12 @@ def test_all_decisions_are_one_table(reviewed):
     assert rows[1]["label"] == "rumble" and rows[1]["new_label"] == "engine"
 
 
+def test_drawn_events_have_the_site_and_the_clock_of_the_table_of_sites(reviewed):
+    (reviewed / "sites.csv").write_text("site,recorder\nBai,nn01a\n")
+    *_, drawn = csv_rows(export(reviewed).folder / "decisions.csv")
+    assert (drawn["verdict"], drawn["site"], drawn["start_time"]) == ("drawn", "Bai", "2018-01-26T03:01:35")
+
+
 def test_training_tables_separate_calls_background_and_undecided_events(reviewed):
     folder = export(reviewed).folder / "training"
     assert [path.name for path in (folder / "tables").iterdir()] == [f"{NAMES[0]}.selections.txt"]

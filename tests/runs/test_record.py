@@ -83,7 +83,7 @@ def former(tmp_path):
 
 def test_a_run_of_the_former_version_is_read(former):
     run = read_run(former)
-    assert run.recordings[["status", "site"]].to_numpy().tolist() == [["failed", ""], ["done", "nn01"]]
+    assert run.recordings[["status", "site"]].to_numpy().tolist() == [["failed", "sd"], ["done", "nn01"]]
     assert run.events[["start_s", "end_s", "score"]].to_numpy().tolist() == [[2.0, 3.0, 0.9]]
     assert run.problems == [("sd/notes.txt", "sd/notes.txt: this is not audio.")] and run.labels == ["rumble"]
     config, parameters = read_run_config(former)

@@ -63,6 +63,15 @@ def test_the_objects_at_the_address_equal_the_files_of_a_local_run(run, expected
     assert again.resumed == 4 and objects(s3.url("runs/march")) == expected
 
 
+def test_the_table_of_sites_is_at_the_address_and_a_resumed_run_uses_it(run, s3, credentials, tmp_path):
+    out, table = s3.url("run"), tmp_path / "sites.csv"
+    table.write_text("site,folder\nBai,site 0\n")
+    run(out, sites=table)
+    before = objects(out)
+    assert before["sites.csv"] == table.read_bytes() and b",Bai," in before["events.csv"]
+    assert run(out).resumed == 4 and objects(out) == before and not (tmp_path / "work").exists()
+
+
 def test_an_interrupted_run_resumes_without_its_working_folder(run, expected, s3, credentials, tmp_path):
     out = s3.url("run")
     with pytest.raises(KeyboardInterrupt):

@@ -33,6 +33,13 @@ def run(card, out, load=FakeModel, **options):
     return survey([card], "fake", out, load=load, keep_scores=True, shard_minutes=SHARD, **options)
 
 
+def notes(summary):
+    """All notes but the last one, on the sites of these recordings."""
+    *others, of_sites = summary.notes
+    assert "Each folder is a site" in of_sites
+    return others
+
+
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
@@ -109,7 +116,8 @@ def test_a_damaged_line_of_the_journal_costs_one_recording(done, copy, damage):
     assert summary.recordings == 2 and [str(path) for path, _ in summary.problems] == [str(done / "card/1.wav")]
     summary = run(done / "card", copy)
     assert summary.resumed == 2 and results(copy) == results(done / "run")
-    assert len(summary.notes) == 1 and "1 line is damaged" in summary.notes[0] and not summary.problems
+    (note,) = notes(summary)
+    assert "1 line is damaged" in note and not summary.problems
 
 
 def test_a_journal_without_checksums_is_read_and_its_wrong_values_are_not(done, copy):
@@ -136,14 +144,15 @@ def test_an_edited_table_is_kept_and_the_summary_has_a_note(done, copy):
         summary = run(done / "card", copy)
         assert summary.resumed == 3 and results(copy) == results(done / "run"), number
         assert (copy / "changed/tables" / name).read_bytes() == edited
-        assert len(summary.notes) == 1 and str(table) in summary.notes[0] and not summary.problems
-    assert run(done / "card", copy).notes == []
+        (note,) = notes(summary)
+        assert str(table) in note and not summary.problems
+    assert notes(run(done / "card", copy)) == []
 
 
 def test_an_edited_table_stays_while_its_format_is_not_requested(done, copy):
     table = copy / "tables" / "1.selections.txt"
     table.write_bytes(b"edited")
-    assert run(done / "card", copy, formats="csv").notes == [] and table.read_bytes() == b"edited"
+    assert notes(run(done / "card", copy, formats="csv")) == [] and table.read_bytes() == b"edited"
 
 
 def test_scores_that_changed_are_computed_again_and_decode_does_the_others(done, copy):

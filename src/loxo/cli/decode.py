@@ -15,6 +15,7 @@ from loxo.cli.shared import (
     NamePattern,
     Out,
     ReviewBudget,
+    Sites,
     Threshold,
     TimeZone,
     WorkFolder,
@@ -95,6 +96,7 @@ def decode(
     format: Format = "raven",
     name_pattern: NamePattern = None,
     time_zone: TimeZone = None,
+    sites: Sites = None,
     work: WorkFolder = None,
 ) -> None:
     """Decode the kept frame scores of a run again, with other parameters, into another run folder.
@@ -146,6 +148,7 @@ def decode(
             formats=format,
             recordings=recordings,
             names=Names(name_pattern, time_zone) if name_pattern or time_zone else None,
+            sites=sites,
             work=work,
             on_progress=on_progress,
         )

@@ -18,6 +18,7 @@ from loxo.cli.shared import (
     Out,
     ReviewBudget,
     Runtime,
+    Sites,
     Threshold,
     TimeZone,
     WindowOverlap,
@@ -43,6 +44,7 @@ def detect(
     format: Format = "raven",
     name_pattern: NamePattern = None,
     time_zone: TimeZone = None,
+    sites: Sites = None,
     keep_scores: Annotated[
         bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder, for `loxo decode`.")
     ] = False,
@@ -129,6 +131,7 @@ def detect(
             keep_scores=keep_scores,
             formats=format,
             names=Names(name_pattern, time_zone),
+            sites=sites,
             device=device,
             runtime=runtime,
             work=work,

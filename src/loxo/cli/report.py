@@ -20,7 +20,7 @@ def report(
     ] = None,
     coordinates: Annotated[
         str | None,
-        typer.Option(help="Coordinates for sunrise and sunset: LAT,LON in degrees, or a CSV with site, lat, lon."),
+        typer.Option(help="Coordinates for sunrise and sunset: LAT,LON in degrees. For several sites use --sites."),
     ] = None,
     time_zone: Annotated[
         str | None, typer.Option(help="Time zone of the page, such as Africa/Brazzaville, +01:00 or WAT.")
@@ -28,6 +28,13 @@ def report(
     clock_zone: Annotated[
         str | None,
         typer.Option(help="Time zone of the recorders' clocks, if different from --time-zone, such as UTC or +02:00."),
+    ] = None,
+    sites: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of sites (CSV) with coordinates and time zones. It replaces the one in the run folder, and "
+            "events.csv is written again. See docs/detection.md."
+        ),
     ] = None,
     recordings: Annotated[
         str | None,
@@ -53,8 +60,8 @@ def report(
     if len(runs) == 2:
         from loxo.report.compare import compare
 
-        if coordinates is not None:
-            raise LoxoError("A comparison of two runs uses no coordinates. Leave out --coordinates.")
+        if coordinates is not None or sites is not None:
+            raise LoxoError("A comparison of two runs uses no coordinates. Leave out --coordinates and --sites.")
         if standards or occasion_hours != 24:
             raise LoxoError("A comparison of two runs writes no events and no histories. Give one run.")
         result = compare(
@@ -69,6 +76,7 @@ def report(
             coordinates=coordinates,
             time_zone=time_zone,
             clock_zone=clock_zone,
+            sites=sites,
             recordings=recordings,
             figures=figures,
             occasion_hours=occasion_hours,

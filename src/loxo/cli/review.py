@@ -28,6 +28,13 @@ def review(
         str | None,
         typer.Option(help="Folder to search for recordings that were moved, or the address of a server that has them."),
     ] = None,
+    sites: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of sites (CSV). It replaces the one in the run folder, and events.csv is written again. See "
+            "docs/detection.md."
+        ),
+    ] = None,
     reviewer: Annotated[str | None, typer.Option(help="Your name in the decision log; default: the account name.")] = (
         None
     ),
@@ -42,6 +49,12 @@ def review(
 
     Example: `loxo review runs/march --sample 200`
     """
+    if sites is not None:
+        from loxo.runs.read import read_run
+        from loxo.runs.sites import replace_sites
+
+        for note in [*replace_sites(run, sites), *read_run(run).notes]:
+            errors.print(f"note: {note}", highlight=False, soft_wrap=True)
     if export:
         from loxo.review.output import export as write
 

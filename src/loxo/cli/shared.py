@@ -69,6 +69,14 @@ TimeZone = Annotated[
         rich_help_panel=TABLES,
     ),
 ]
+Sites = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table of sites (CSV), which is stored in the run folder: site; folder, recorder or pattern; latitude, "
+        "longitude, time_zone; start and end of the deployment. See docs/detection.md.",
+        rich_help_panel=TABLES,
+    ),
+]
 WindowOverlap = Annotated[
     float,
     typer.Option(

@@ -1,7 +1,8 @@
 """The cells of a table file and the meaning of its columns, for any encoding, separator, order and spelling.
 
-Encodings are UTF-8 and UTF-16 with or without a byte order mark, else Latin-1. All line ends are accepted. Headers are
-compared without case, unit, spaces and punctuation: `Begin Time (s)`, `begin_time` and `BeginTime` are the same.
+Encodings are UTF-8 and UTF-16 with or without a byte order mark, else Windows-1252, else Latin-1. All line ends are
+accepted. Headers are compared without case, unit, spaces and punctuation: `Begin Time (s)`, `begin_time` and
+`BeginTime` are the same.
 Several columns can have the same meaning, such as duplicates, or `Begin Path` and `Begin File`. Then the first cell of
 a row that is not blank is used.
 """
@@ -88,7 +89,7 @@ def read_text(path: Path) -> str:
 
 
 def decode(data: bytes) -> str:
-    """Decodes UTF-8 or UTF-16, with or without a byte order mark, else Latin-1."""
+    """Decodes UTF-8 or UTF-16, with or without a byte order mark, else Windows-1252 or Latin-1."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     for zero, encoding in (
@@ -99,6 +100,10 @@ def decode(data: bytes) -> str:
             return data.decode(encoding, errors="replace")
     try:
         return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        pass
+    try:
+        return data.decode("cp1252")
     except UnicodeDecodeError:
         return data.decode("latin-1")
 

@@ -60,7 +60,7 @@ def compare(
             f"{one} and {other} have no analysed recording in common. Give two runs of the same recordings."
         )
     changes = event_changes(a, b, shared)
-    result = Report(out)
+    result = Report(out, notes=list(dict.fromkeys(note for run in runs.values() for note in run.notes)))
     tables = {name: _rates(run) for name, run in runs.items()}
     examples = _examples(runs, changes, recordings)
     draws = _figures(tables, examples)

@@ -11,6 +11,7 @@
     NAME.history.csv    the detection histories as a matrix
     NAME.methods.txt    a paragraph for the methods section of a paper
     NAME.sun.csv        site, date, sunrise, sunset; only with coordinates
+    NAME.sites.csv      the sites of the table of sites, with their effort and rates; NAME.sites.geojson for maps
     NAME.audiovisual-core.csv, NAME.aoef.json   the events in two standards (standards.py); only if asked for
 
 Times are wall clock (clock.py). Failure policy: a run that cannot be read raises LoxoError. Missing start times and
@@ -21,12 +22,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
 from loxo.events.cells import safe_cell
+from loxo.events.sites import read_sites
 from loxo.files import atomic_file, inside, write_atomically
 from loxo.report import page as html
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
@@ -38,9 +41,11 @@ from loxo.report.methods import methods
 from loxo.report.rates import hourly_events, rates
 from loxo.report.reviewed import ESTIMATED, LISTED, REVIEWED, read_review
 from loxo.report.sentences import NOTHING_REVIEWED
+from loxo.report.sites import write_sites
 from loxo.report.standards import aoef, audiovisual_core
 from loxo.report.tidy import check_occasion, detections, histories, occasions
-from loxo.runs.read import Places, Run, read_run
+from loxo.runs.read import Places, Run, check_root, read_run
+from loxo.runs.sites import replace_sites, stored_sites
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +69,7 @@ def report(
     coordinates: str | None = None,
     time_zone: str | None = None,
     clock_zone: str | None = None,
+    sites: str | Path | None = None,
     recordings: str | Path | None = None,
     figures: str | Path | None = None,
     occasion_hours: int = 24,
@@ -71,8 +77,9 @@ def report(
 ) -> Report:
     """Writes the page (by default report.html in the run folder) and its tables.
 
-    `coordinates` ("LAT,LON", or a CSV file with site, lat, lon) adds sunrise and sunset. `time_zone` is the zone of all
-    times on the page (clock.py); `clock_zone` is the zone of the recorders' clocks, if it is another one. `recordings`
+    `coordinates` ("LAT,LON") adds sunrise and sunset at sites without coordinates. `time_zone` is the zone of all
+    times on the page (clock.py); `clock_zone` is the zone of the recorders' clocks, if it is another one. `sites` is a
+    table of sites, which replaces that of the run (loxo.runs.sites). `recordings`
     is a folder in which moved recordings are found by their names. Each figure is also written into the folder
     `figures`, as SVG and PNG. `occasion_hours` is the length of an occasion in the detection histories. With
     `standards` the events are also written in the terms of Audiovisual Core and as AOEF.
@@ -80,17 +87,24 @@ def report(
     """
     from loxo.report.sections import count_sentences, report_figures, report_page
 
-    sites, clock = check_options(coordinates, time_zone, clock_zone)
+    table = stored_sites(run) if sites is None else read_sites(sites)
+    has_zones = table is not None and any(site.time_zone for site in table.sites.values())
+    place, clock = check_options(coordinates, time_zone, clock_zone, has_zones)
     check_occasion(occasion_hours)
     out = page_path(run, out)
-    found = read_run(run, clock.local)
+    check_root(recordings)
     result = Report(out)
-    findings = _collect(found, sites, clock, recordings, result.notes)
+    replaced = [] if sites is None else replace_sites(run, sites)
+    found = read_run(run, clock.local)
+    result.notes += found.notes
+    findings = _collect(found, place, clock, recordings, result.notes)
     result.counts = [count_sentences(findings, label)[0] for label in findings.labels]
     draws = report_figures(findings)
     write_page(result, report_page(findings, draw_all(draws), result.notes))
-    for name, table in _tables(findings).items():
-        result.tables.append(write_table(out, name, table))
+    result.notes += replaced  # on the run folder, not on the page
+    for name, rows in _tables(findings).items():
+        result.tables.append(write_table(out, name, rows))
+    result.tables += write_sites(out, findings)
     _write_tidy(result, findings, occasion_hours)
     if standards:
         _write_standards(result, findings, Places(found, recordings))
@@ -99,21 +113,22 @@ def report(
 
 
 def check_options(
-    coordinates: str | None, time_zone: str | None, clock_zone: str | None
-) -> tuple[dict[str, Coordinates], Clock]:
-    """Coordinates by site, and the report's clock. Raises LoxoError for a wrong combination of options."""
-    if clock_zone is not None and time_zone is None:
+    coordinates: str | None, time_zone: str | None, clock_zone: str | None, has_zones: bool = False
+) -> tuple[Coordinates | None, Clock]:
+    """The coordinates and the report's clock. `has_zones`: the table of sites has time zones. Raises LoxoError for a
+    wrong combination of options."""
+    if clock_zone is not None and time_zone is None and not has_zones:
         raise LoxoError(
             "--clock-zone needs --time-zone: give the zone to which times of the recorders' clocks are converted."
         )
-    if coordinates is not None and time_zone is None:
+    if coordinates is not None and time_zone is None and not has_zones:
         raise LoxoError(
             "Sunrise and sunset need the zone of the times on the page: give --time-zone, such as "
             "Africa/Brazzaville, +01:00 or UTC."
         )
     zone = None if time_zone is None else find_zone(time_zone)
     recorder = None if clock_zone is None else find_zone(clock_zone)
-    return {} if coordinates is None else parse_coordinates(coordinates), Clock(zone, recorder)
+    return None if coordinates is None else parse_coordinates(coordinates), Clock(zone, recorder)
 
 
 def page_path(run: str | Path, out: str | Path | None) -> Path:
@@ -124,7 +139,7 @@ def page_path(run: str | Path, out: str | Path | None) -> Path:
 
 
 def _collect(
-    run: Run, sites: dict[str, Coordinates], clock: Clock, root: str | Path | None, notes: list[str]
+    run: Run, coordinates: Coordinates | None, clock: Clock, root: str | Path | None, notes: list[str]
 ) -> Findings:
     reviewed = read_review(run)
     events = run.events.assign(label=reviewed.labels)
@@ -160,7 +175,7 @@ def _collect(
         daily_effort(run.recordings, hourly),
         find_gaps(run.recordings),
         rates(events, reviewed, labels, run.recordings),
-        _sun(run, sites, clock, notes),
+        _sun(run, coordinates, clock, notes),
         examples,
         overlap_hours(run.recordings),
     )
@@ -173,24 +188,29 @@ def _newer_decisions(run: Run) -> bool:
     return bool(logs) and (not export.is_file() or max(logs) > export.stat().st_mtime)
 
 
-def _sun(run: Run, sites: dict[str, Coordinates], clock: Clock, notes: list[str]) -> dict[str, Sun]:
+def _sun(run: Run, coordinates: Coordinates | None, clock: Clock, notes: list[str]) -> dict[str, Sun]:
     dated = run.recordings[run.recordings["start"].notna()]
-    if not sites or clock.zone is None or not len(dated):
+    places = {name: site.coordinates or coordinates for name, site in run.sites.items()}
+    if not any(places.values()) or not len(dated):
         return {}
     import pandas as pd
 
-    days = pd.date_range(dated["start"].min().normalize(), dated["start"].max().normalize(), freq="D")
-    computed = {place: sun_times(place, clock.zone, [day.date() for day in days]) for place in set(sites.values())}
+    span = pd.date_range(dated["start"].min().normalize(), dated["start"].max().normalize(), freq="D")
+    days = [day.date() for day in span]
+    computed: dict[tuple[Coordinates, tzinfo], Sun] = {}
     found, lacking = {}, []
-    for site in sorted(run.recordings["site"].unique()):
-        place = sites.get(site, sites.get(""))
-        if place is None:
-            lacking.append(site or "recordings without a site")
-        else:
-            found[site] = computed[place]
+    for name, site in sorted(run.sites.items()):
+        place, zone = places[name], clock.zone or site.zone
+        if place is None or zone is None:
+            lacking.append(name or "recordings without a site")
+            continue
+        if (place, zone) not in computed:
+            computed[place, zone] = sun_times(place, zone, days)
+        found[name] = computed[place, zone]
     if lacking:
         notes.append(
-            f"No coordinates were given for {', '.join(lacking[:5])}{' and more' if len(lacking) > 5 else ''}."
+            f"Sunrise and sunset are not shown for {', '.join(lacking[:5])}{' and more' if len(lacking) > 5 else ''}: "
+            "coordinates or the time zone are missing in the table of sites."
         )
     return found
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from loxo.audio.filenames import base_name
 from loxo.report import figures, page, sentences
+from loxo.report.clock import are_near
 from loxo.report.estimate import Count
 from loxo.report.methods import methods
 from loxo.report.rates import ALL_SITES
 from loxo.report.reviewed import ESTIMATED, threshold_of
+from loxo.report.sites import site_figures, site_section
 from loxo.runs.record import RECORD
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def report_figures(found: Findings) -> Draws:
     labels = found.labels
     if len(found.hourly):
         suns = list(found.sun.values())
-        one_sun = suns[0] if suns and all(sun == suns[0] for sun in suns) else []
+        one_sun = suns[0] if suns and all(are_near(sun, suns[0]) for sun in suns) else []
         for label in labels:
             colour = figures.label_colour(label, labels)
             column = f"{label} estimate"
@@ -48,6 +50,7 @@ def report_figures(found: Findings) -> Draws:
                 draw = partial(figures.activity_by_site, found.hourly, sites, column, unit, colour, found.sun)
                 draws[f"activity-{name}-by-site"] = (draw, f"{unit} by date and hour of day, by site")
         draws["effort"] = (partial(figures.effort, found.daily), "hours analysed by site and date")
+    draws |= site_figures(found)
     estimated = estimated_labels(found.rates)
     if estimated:
         draws["rates"] = (partial(figures.rates_by_site, {"": found.rates}, estimated), "rates by site")
@@ -72,6 +75,7 @@ def report_page(found: Findings, svg: dict[str, str], notes: list[str]) -> str:
     run = found.run
     sections = [
         ("rates", "Counts and rates", _rates(found, svg)),
+        *site_section(found, svg),
         ("activity", "Activity by date and hour", _activity(found, svg)),
         ("events", "Example events", _examples(found, svg)),
         ("effort", "Effort", _effort(found, svg)),
@@ -332,7 +336,7 @@ def _model(found: Findings) -> str:
 def _method(found: Findings) -> str:
     sentences = [
         "One hour of effort is one hour of analysed sound. Times are the wall clock in the names of the recordings, "
-        "converted to the time zone of the report if one was given.",
+        "converted to the time zone of the report, or else of each site, if one was given.",
         "Events are listed at the thresholds of the run. Events that the detector missed are in no count.",
         "The number of true events is stated only after a review. Its 95 % interval contains the uncertainty of the "
         "sample: the true number among the listed events lies in 95 of 100 such intervals. The interval of a rate also "

@@ -31,7 +31,7 @@ from typing import Any
 
 import pandas as pd
 
-from loxo.audio.filenames import base_name, parse_name
+from loxo.audio.filenames import base_name
 from loxo.events.raven import write_raven
 from loxo.events.table import CHANNEL, COLUMNS, empty_events, events_frame
 from loxo.events.table import UNDECIDED as UNDECIDED_HEADER
@@ -236,16 +236,16 @@ def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.Da
         for answer in answers.values()
         if answer.recording and answer.is_event
     ]
-    known = set(run.recordings["recording"])
-    drawn = [event for event in without_repeats(drawn) if event["recording"] in known]
+    recordings = run.recordings.set_index("recording")
+    drawn = [event for event in without_repeats(drawn) if event["recording"] in recordings.index]
     if not drawn:
         return table
     more = events_frame(drawn)
     if CHANNEL in table.columns:
         more[CHANNEL] = 1
-    naive = [None if pd.isna(time) else pd.Timestamp(time).tz_localize(None) for time in more["start_time"]]
-    more["start_time"] = pd.Series(naive, dtype="datetime64[us]")
-    more["site"] = more["recording"].map(lambda name: parse_name(name).site or "").astype("object")
+    offset = (more["start_s"].to_numpy() * 1e6).round().astype("timedelta64[us]")
+    more["start_time"] = recordings["start"].loc[more["recording"]].to_numpy() + offset
+    more["site"] = recordings["site"].loc[more["recording"]].to_numpy(object)
     return (
         more[list(table.columns)] if table.empty else pd.concat((table, more[list(table.columns)]), ignore_index=True)
     )

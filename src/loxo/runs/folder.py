@@ -8,6 +8,7 @@
                     recordings would have the same name, the later one gets -xxxxxxxx, from the SHA-256 of its path.
                     run.json has the path and the table of each recording.
     scores/         on request: the frame scores under the same names (scores.py)
+    sites.csv       the table of sites, if one was given (sites.py)
     journal.jsonl   the finished recordings with their events, from which a later call resumes (journal.py)
     parts/          while a run is in progress or interrupted: finished shards of unfinished recordings (shard_store.py)
     changed/        tables that a later call has found changed, see below
@@ -35,7 +36,7 @@ import hashlib
 import os
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -44,6 +45,7 @@ from typing import Any
 from loxo.audio.channels import MIX
 from loxo.audio.storage import is_url, size_and_version
 from loxo.errors import LoxoError, with_path
+from loxo.events.sites import SiteTable
 from loxo.events.writers import WRITERS, csv_row
 from loxo.files import checksum, escape, inside, portable_name, remove_drafts, without_fsync, write_atomically
 from loxo.runs.journal import DONE, FAILED, JOURNAL, TRUNCATED, Entry, Journal, is_journal
@@ -62,7 +64,8 @@ from loxo.runs.result import Outcome, RecordingResult
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import score_name
 from loxo.runs.shard_store import Parts
-from loxo.runs.tables import FOLDERS, RUN_TABLES, Finished, table_name, write_run
+from loxo.runs.sites import SITES, Origins, find_origins, recorded_names, stored_sites, write_journal_tables
+from loxo.runs.tables import FOLDERS, RUN_TABLES, table_name
 
 # Two calls may share a folder only if these parameters are equal. Other parameters change the results at most by
 # rounding errors, or change only the format of the output.
@@ -90,8 +93,15 @@ class RunFolder:
     another process is writing into it.
     """
 
-    def __init__(self, folder: Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        parameters: dict[str, Any],
+        problems: Sequence[tuple[Found, str]],
+        sites: SiteTable | None = None,
+    ) -> None:
         self.folder, self.parameters, self.problems = folder, parameters, list(problems)
+        self.sites = sites  # None: those in the folder, if any
         self.place: Path | str = folder  # as the user gave it, for messages
         self.notes: list[str] = []  # for the summary
         self._held = ExitStack()
@@ -110,6 +120,7 @@ class RunFolder:
             self._fetch()
             self.journal = Journal(inside(self.folder, JOURNAL))
             self._check_parameters()
+            self.sites = self.sites or stored_sites(self.folder)
             self._record("running")  # before the journal: a folder with a run record is always accepted
             self.journal.open(self.parameters)
             self._held.callback(self.journal.close)
@@ -133,7 +144,7 @@ class RunFolder:
 
     def _check_contents(self) -> None:
         """Raises LoxoError when the folder contains files, but no run, or links that lead out of it."""
-        for name in (RECORD, JOURNAL, PARTS, SCORES, CHANGED, *RUN_TABLES, *FOLDERS.values()):
+        for name in (RECORD, JOURNAL, SITES, PARTS, SCORES, CHANGED, *RUN_TABLES, *FOLDERS.values()):
             inside(self.folder, name)
         if is_run(self.folder) or is_journal(self.folder / JOURNAL) or not self.folder.is_dir():
             return
@@ -142,7 +153,7 @@ class RunFolder:
 
     def _remove_drafts(self) -> None:
         """Removes the temporary files of a killed run. `loxo report` and `loxo review` write others."""
-        remove_drafts(self.folder, {RECORD, JOURNAL, *RUN_TABLES})
+        remove_drafts(self.folder, {RECORD, JOURNAL, SITES, *RUN_TABLES})
         for name in (*FOLDERS.values(), SCORES, PARTS):
             remove_drafts(self.folder / name)
 
@@ -220,7 +231,13 @@ class RunFolder:
                     crashes=before.crashes if before is not None and is_same else 0,
                 )
             )
+        if self.sites is not None:
+            self._origins([*self.journal.entries.values(), *entries])  # a fault is found before the work
         return entries
+
+    def _origins(self, entries: Iterable[Entry]) -> Origins:
+        names = recorded_names(self.folder, self.parameters)
+        return find_origins([escape(entry.recording) for entry in entries], names, self.sites)
 
     def finished(self, entry: Entry) -> bool:
         """Whether a recording was analysed, its size and version have not changed, and its scores are whole; or whether
@@ -386,7 +403,8 @@ class RunFolder:
         return name, path.stat().st_size
 
     def close(self, status: str, asked: Sequence[Entry]) -> None:
-        """Writes events.csv, run.json and the compact journal. Each recording has the path that was given last."""
+        """Writes the tables of the run, run.json and the compact journal. Each recording has the path that was given
+        last."""
         if self._unsynced and hasattr(os, "sync"):
             os.sync()
         given = {entry.path: entry.recording for entry in asked}
@@ -396,20 +414,11 @@ class RunFolder:
             else dataclasses.replace(entry, recording=given[path])
             for path, entry in self.journal.entries.items()
         }
-        analysed = (
-            Finished(entry.recording, entry.path, entry.analysed_s if entry.reason else entry.duration_s, entry.name)
-            for entry in self._ordered()
-            if entry.status != FAILED
-        )
-        formats = self.parameters["formats"]
-        write_run(
-            self.folder,
-            analysed,
-            lambda done: self.journal.rows(done.path),
-            formats,
-            self.parameters,
-            exists=self._exists,
-        )
+        origins = self._origins(self.journal.entries.values())
+        self.notes += origins.notes
+        if self.sites is not None:
+            write_atomically(inside(self.folder, SITES), self.sites.content)
+        write_journal_tables(self.folder, self.journal, self._ordered(), origins, self.parameters, exists=self._exists)
         self._record(status)
         self.journal.close_compact()
         self._is_closed = True

@@ -16,7 +16,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -143,6 +143,15 @@ class Journal:
                 f"{self.path}: a line was damaged while the run was in progress ({error}). Give the same command again."
             ) from error
         return rows
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Opens the file in this block for `rows` only."""
+        try:
+            with self.path.open("rb", buffering=0) as self._file:
+                yield
+        except OSError as error:
+            raise LoxoError(f"{self.path}: the journal of the run cannot be read ({error.strerror}).") from error
 
     def close(self) -> None:
         if self._file is not None:

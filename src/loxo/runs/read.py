@@ -1,7 +1,7 @@
 """A finished run folder of `loxo detect`, as the rooms above it read it: parameters, recordings, events.
 
-Only run.json and events.csv are opened, neither the journal nor the tables. Failure policy: a folder that is not a run,
-is damaged, or contains no recordings yet raises LoxoError.
+Only run.json, sites.csv and events.csv are opened, neither the journal nor the tables. Failure policy: a folder that is
+not a run, is damaged, or contains no recordings yet raises LoxoError.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loxo.audio.filenames import Names, base_name
+from loxo.audio.filenames import base_name
 from loxo.audio.roots import Roots, server
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.cells import original_cell
+from loxo.events.sites import Site
 from loxo.events.table import CHANNEL, COLUMNS, DTYPES
 from loxo.files import escape, inside, unescape, walk_files
-from loxo.runs.record import FIELD_ERRORS, RECORD, RecordedFile, foreign_record, is_run, read_record
+from loxo.runs.record import RECORD, RecordedFile, is_run, read_record
+from loxo.runs.sites import Origin, find_origins, recorded_names, stored_sites
 from loxo.runs.tables import EVENTS, table_name
 
 if TYPE_CHECKING:
@@ -32,8 +34,9 @@ class Run:
 
     Names of recordings are those of tables (loxo.files.escape). `recordings` has one row per recording: recording,
     status (done, truncated, failed), duration_s (from the file's header), analysed_s, reason (why truncated or failed,
-    or ""), notes (tuple of sentences), table (path in the folder, or None), site ("" if the name contains none), start
-    (datetime64, wall clock, NaT if the name contains none). `events` is an events table whose `site` and `start_time`
+    or ""), notes (tuple of sentences), table (path in the folder, or None), site ("" if unknown, see sites.py), start
+    (datetime64, wall clock at the site, NaT if the name contains none). `sites` has the sites of the recordings, and
+    `notes` are sentences on how they were found. `events` is an events table whose `site` and `start_time`
     come from the recordings.
     """
 
@@ -44,6 +47,8 @@ class Run:
     recordings: pd.DataFrame
     events: pd.DataFrame
     counts: dict[str, int]  # recordings with a flaw: recovered, noted, truncated, refused
+    sites: dict[str, Site]
+    notes: tuple[str, ...]
 
     @property
     def labels(self) -> list[str]:
@@ -52,9 +57,9 @@ class Run:
         return [*named, *sorted(set(self.events["label"].unique()) - set(named))]
 
 
-def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = None) -> Run:
-    """Reads a run folder. `local` converts the start time in a recording's name to naive wall clock; by default its
-    zone is dropped. Raises LoxoError when the folder is not a run, its files are damaged, or it lists no recording."""
+def read_run(folder: str | Path, local: Callable[[Origin], datetime | None] | None = None) -> Run:
+    """Reads a run folder. `local` returns the start of a recording as naive wall clock; by default that of its site, or
+    of its name. Raises LoxoError when the folder is not a run, its files are damaged, or it lists no recording."""
     import pandas as pd
 
     folder = Path(folder)
@@ -65,10 +70,6 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
             f"{folder}: the run {state}: its {RECORD} lists no recordings. Run the same `loxo detect` command to its "
             "end."
         )
-    try:
-        names = Names(**(record.parameters.get("names") or {}))
-    except FIELD_ERRORS as error:
-        raise foreign_record(folder, error) from error
     files = record.recordings
     table = pd.DataFrame(
         {
@@ -82,12 +83,22 @@ def read_run(folder: str | Path, local: Callable[[datetime], datetime] | None = 
         }
     )
     table = table.drop_duplicates("recording", keep="last", ignore_index=True)
-    parsed = [names.parse(name) for name in table["recording"]]
-    starts = [None if start is None else (local or _naive)(start) for _, start in parsed]
-    table["site"] = pd.Series([site or "" for site, _ in parsed], dtype="object")
-    table["start"] = pd.Series(starts, dtype="datetime64[us]")
+    origins = find_origins(table["recording"], recorded_names(folder, record.parameters), stored_sites(folder))
+    ordered = [origins.by_recording[name] for name in table["recording"]]
+    table["site"] = pd.Series([origin.site for origin in ordered], dtype="object")
+    table["start"] = pd.Series(list(map(local or _naive, ordered)), dtype="datetime64[us]")
     events = _read_events(inside(folder, EVENTS), table)
-    return Run(folder, record.status, dict(record.parameters), list(record.problems), table, events, record.counts)
+    return Run(
+        folder=folder,
+        status=record.status,
+        parameters=dict(record.parameters),
+        problems=list(record.problems),
+        recordings=table,
+        events=events,
+        counts=record.counts,
+        sites=origins.sites,
+        notes=origins.notes,
+    )
 
 
 def check_run(folder: str | Path) -> None:
@@ -102,8 +113,9 @@ def check_root(root: str | Path | None) -> None:
         raise LoxoError(f"{root}: there is no such folder. Give the folder that contains the recordings.")
 
 
-def _naive(start: datetime) -> datetime:
-    return start.replace(tzinfo=None)
+def _naive(origin: Origin) -> datetime | None:
+    start = origin.time()
+    return None if start is None else start.replace(tzinfo=None)
 
 
 def _read_events(path: Path, recordings: pd.DataFrame) -> pd.DataFrame:

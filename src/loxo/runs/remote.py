@@ -27,6 +27,7 @@ from loxo.audio.remote import StorageError
 from loxo.audio.storage import get_store, info, join, read_bytes, remove, write_bytes
 from loxo.audio.urls import hide_secrets, public_url
 from loxo.errors import LoxoError
+from loxo.events.sites import SiteTable
 from loxo.files import write_atomically
 from loxo.machine import user_cache
 from loxo.runs.folder import PARTS, Found, RunFolder
@@ -34,6 +35,7 @@ from loxo.runs.journal import JOURNAL, Entry, read_journal, read_parameters
 from loxo.runs.record import RECORD
 from loxo.runs.result import Outcome
 from loxo.runs.scores import FOLDER as SCORES
+from loxo.runs.sites import SITES
 from loxo.runs.tables import FOLDERS
 from loxo.runs.uploads import Uploads
 
@@ -41,17 +43,22 @@ JOURNAL_S = 60.0  # min interval between uploads of the journal; they also take 
 
 
 def open_run(
-    out: str | Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]], work: str | Path | None = None
+    out: str | Path,
+    parameters: dict[str, Any],
+    problems: Sequence[tuple[Found, str]],
+    work: str | Path | None = None,
+    sites: SiteTable | None = None,
 ) -> RunFolder:
     """The run folder `out`, on a disk or at an s3:// address. `work` is the working folder for an address (None: a
-    folder in the user's cache). Raises LoxoError for another kind of address, or for `work` with a folder on a disk.
+    folder in the user's cache). `sites` replaces the table of sites in the folder. Raises LoxoError for another kind of
+    address, or for `work` with a folder on a disk.
     """
     check_place(out, work)
     out = hide_secrets(str(out))
     if "://" not in str(out):
-        return RunFolder(Path(out), parameters, problems)
+        return RunFolder(Path(out), parameters, problems, sites)
     address = str(out).rstrip("/")
-    return RemoteRunFolder(address, Path(work) if work else default_work(address), parameters, problems)
+    return RemoteRunFolder(address, Path(work) if work else default_work(address), parameters, problems, sites)
 
 
 def check_place(out: str | Path, work: str | Path | None) -> None:
@@ -74,9 +81,14 @@ class RemoteRunFolder(RunFolder):
     """A run at `address`, written through the working folder `work`. Raises LoxoError as RunFolder does."""
 
     def __init__(
-        self, address: str, work: Path, parameters: dict[str, Any], problems: Sequence[tuple[Found, str]]
+        self,
+        address: str,
+        work: Path,
+        parameters: dict[str, Any],
+        problems: Sequence[tuple[Found, str]],
+        sites: SiteTable | None = None,
     ) -> None:
-        super().__init__(work, parameters, problems)
+        super().__init__(work, parameters, problems, sites)
         self.place = self.address = address
         self.sizes: dict[str, int] = {}  # of the objects at the address, in bytes, by their path relative to it
         self.uploads = Uploads(work, address, self.sizes)
@@ -110,12 +122,13 @@ class RemoteRunFolder(RunFolder):
                 (self.folder / name).rmdir()
 
     def _fetch(self) -> None:
-        """Lists the objects at the address and downloads the run record."""
+        """Lists the objects at the address and downloads the run record and the table of sites."""
         below = len(self.address) + 1
         for url, known in get_store(self.address).listing(f"{self.address}/"):
             self.sizes[url[below:]] = known.size if known else -1
         if RECORD in self.sizes:
-            write_atomically(self.folder / RECORD, read_bytes(self._address(RECORD)))
+            for name in {RECORD, SITES} & self.sizes.keys():
+                write_atomically(self.folder / name, read_bytes(self._address(name)))
         elif self.sizes and (JOURNAL not in self.sizes or read_parameters(self._address(JOURNAL)) is None):
             raise LoxoError(
                 f"{self.place}: there are objects at this address, but no run of Loxo. Give another address."

@@ -36,6 +36,7 @@ from loxo.events.combined import (
 from loxo.events.table import CHANNEL, COLUMNS, NUMBERS, events_frame
 from loxo.events.writers import WRITERS
 from loxo.files import escape, inside
+from loxo.runs.journal import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,6 +53,11 @@ class Finished(AnalysedRecording):
     """A recording whose tables can be written: it was analysed, whole or in part."""
 
     name: str  # of its files in the run folder, without suffix
+
+    @classmethod
+    def of(cls, entry: Entry) -> Finished:
+        """The recording of an entry that has not failed."""
+        return cls(entry.recording, entry.path, entry.analysed_s if entry.reason else entry.duration_s, entry.name)
 
 
 def parse_formats(formats: str | Iterable[str]) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from loxo.audio.filenames import Names
 from loxo.audio.roots import Roots
 from loxo.detection.threshold import Threshold, check_threshold
 from loxo.errors import LoxoError
+from loxo.events.sites import read_sites
 from loxo.events.table import CHANNEL, COLUMNS, event_rows
 from loxo.files import escape, inside
 from loxo.runs.config import ByClass, RunConfig, config_parameters, read_run_config, with_changes
@@ -35,6 +36,7 @@ from loxo.runs.remote import check_place, open_run
 from loxo.runs.result import Outcome, RecordingResult
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import read_score_file, score_path, share_scores
+from loxo.runs.sites import find_origins, stored_sites
 from loxo.runs.tables import parse_formats
 from loxo.survey.processes import Job, Processes
 from loxo.survey.schedule import Counted, Lost, SetAside
@@ -58,6 +60,7 @@ def redecode(
     config: RunConfig | None = None,
     formats: Sequence[str] | str = ("raven",),
     names: Names | None = None,
+    sites: str | Path | None = None,
     recordings: str | Path | None = None,
     work: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
@@ -68,6 +71,7 @@ def redecode(
     `with_changes`. `config` is used in place of the run's own. If only its calibration and thresholds differ, the run
     needs no kept scores: its listed events are listed again. `names` is as in analyse; None uses the patterns of the
     old run.
+    `sites` is a table of sites; None uses that of the old run.
     `recordings` is a folder or a server whose recordings may be opened, beside the known ones (loxo.audio.roots).
     `out` and `work` are as in survey.
     `on_progress` is called with the number of finished recordings and their total number. The same call resumes.
@@ -102,12 +106,14 @@ def redecode(
         "names": dataclasses.asdict(names),
         "formats": list(parse_formats(formats)),
     }
+    table = stored_sites(source) if sites is None else read_sites(sites)
     roots = Roots([source.parent, *([] if recordings is None else [recordings])])
     kept = {entry.path: entry for entry, _ in read_run_journal(source)}
+    find_origins([escape(entry.recording) for entry in kept.values()], names, table)  # a fault is found before the work
     problems = _damaged_lines(source, kept)
     arguments = (source, config, threshold, names, roots, parameters.get("channel", MIX), None if has_scores else own)
     pool = Processes("loxo.survey.redecode:Redecoder", arguments)
-    with one_interruption(), pool, open_run(out, parameters, problems, work) as folder:
+    with one_interruption(), pool, open_run(out, parameters, problems, work, table) as folder:
         entries = [_to_decode(entry) for entry in kept.values()]
         todo = {entry.path for entry in entries if not folder.finished(entry)}
         jobs = _Jobs((entry, rows) for entry, rows in read_run_journal(source) if entry.path in todo)

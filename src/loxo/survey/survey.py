@@ -36,6 +36,7 @@ from loxo.detection.threshold import Threshold, check_threshold
 from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError, with_path
+from loxo.events.sites import read_sites
 from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
@@ -86,6 +87,7 @@ def survey(
     keep_scores: bool = False,
     formats: str | Iterable[str] = ("raven",),
     names: Names = USUAL_NAMES,
+    sites: str | Path | None = None,
     device: str = "cpu",
     runtime: str = "auto",
     load: Load | None = None,
@@ -100,8 +102,9 @@ def survey(
     `workers` processes share the work, or, in their place, a Dask `cluster`: its scheduler's address, or "local:N" for
     N processes here. They take shards of `shard_minutes` of a recording, in whole chunks of windows; results do not
     depend on it. A worker that tells nothing for `patience_minutes` is given up, and its shard done elsewhere.
-    `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `load`, a
-    picklable function that returns an engine or a model, replaces loading it by name, on `device` and with `runtime`
+    `formats` are the tables to write (outputs.py); `names` says how site and start are read out of the paths. `sites`
+    is a table of sites (loxo.events.sites), which is stored in the folder and replaces that of an earlier call. `load`,
+    a picklable function that returns an engine or a model, replaces loading it by name, on `device` and with `runtime`
     (loxo.engine.engine.load_engine).
     Raises LoxoError when there is nothing to analyse, for a bad option, when the folder cannot be written, holds
     something else or a run with other parameters, or another run is writing into it, and when a cluster cannot be
@@ -111,6 +114,7 @@ def survey(
     threshold = float(threshold) if isinstance(threshold, int) else threshold
     options = Options(threshold, float(window_overlap), batch_size, keep_scores, names, parse_channel(channel))
     formats = parse_formats(formats)
+    table = None if sites is None else read_sites(sites)
     _check(options, workers, shard_minutes, patience_minutes)
     found, problems = find_recordings([paths] if isinstance(paths, str | Path) else (paths := list(paths)))
     if not found:
@@ -133,7 +137,7 @@ def survey(
             **facts.description,
         }
         roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-        with open_run(out, parameters, problems, work) as folder:
+        with open_run(out, parameters, problems, work, table) as folder:
             entries = folder.plan(found, roots)
             todo = sorted((entry for entry in entries if not folder.finished(entry)), key=lambda entry: entry.crashes)
             _go(folder, entries, todo, pool, shard_minutes, on_progress)
