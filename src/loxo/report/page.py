@@ -50,7 +50,6 @@ th, td { padding: .3rem 1.3rem .3rem 0; } td { border-bottom: 1px solid var(--li
 td.n, th.n { text-align: right; white-space: nowrap; } td.w { overflow-wrap: anywhere; min-width: 12rem; }
 tr.total td { font-weight: 600; }
 code { font: .85em/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-code.c { white-space: nowrap; }
 td.d { white-space: nowrap; }
 footer { margin-top: 4rem; color: var(--soft); font-size: .82rem;
   border-top: 1px solid var(--line); padding-top: 1rem; }
@@ -118,7 +117,7 @@ def figure(svg: str, caption: str = "") -> str:
 def paragraph(sentence: str, kind: str = "") -> str:
     """A paragraph. Text between backquotes is set as code."""
     opening = f'<p class="{kind}">' if kind else "<p>"
-    marked = re.sub(r"`([^`]*)`", r'<code class="c">\1</code>', text(sentence))
+    marked = re.sub(r"`([^`]*)`", r'<code>\1</code>', text(sentence))
     return f"{opening}{marked}</p>"
 
 
