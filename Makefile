@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-walk bench-variants bench-failures clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-walk bench-variants bench-failures clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -107,8 +107,11 @@ bench-model: install  ## the network alone beside Hugging Face's of the same siz
 bench-training: install  ## a training step of the default model beside the straightforward one (idle, 3 minutes)
 	$(BIN)/python benchmarks/bench_training.py
 
-bench-adaptation: install  ## loxo adapt at made-up sites with 5 to 50 annotated calls, three seeds (an hour)
+bench-adaptation: install  ## loxo adapt at made-up sites with 5 to 50 annotated calls, three seeds (40 minutes)
 	$(BIN)/python benchmarks/adaptation.py $(ADAPTATION)
+
+bench-three-classes: install  ## rumble, gunshot and trumpet from own labels in 300 iterations (10 minutes)
+	$(BIN)/python benchmarks/three_classes.py
 
 clean:  ## remove what the other targets made, but not runs/
 	rm -rf $(VENV) $(CORE) demo build dist src/*.egg-info

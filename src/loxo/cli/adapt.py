@@ -39,14 +39,22 @@ def adapt(
     minutes: Annotated[
         float | None, typer.Option(help="Time on this machine, about; replaces --iterations.", min=0.1)
     ] = None,
-    iterations: Annotated[int, typer.Option(help="Number of training iterations.", min=1)] = 400,
+    iterations: Annotated[int, typer.Option(help="Training iterations, of both trainings together.", min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the windows.", min=0)] = 3,
     workers: Annotated[int, typer.Option(help="Number of processes that create windows.", min=0)] = 1,
+    learning_curve: Annotated[
+        bool,
+        typer.Option(
+            "--learning-curve",
+            help="Also train with a quarter and half of the calls: learning_curve.csv shows how much more annotation "
+            "may help. Takes three times as long.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the adaptation in --out with its settings.")] = False,
 ) -> None:
     """Adapt a model to a new site with a few annotated calls: ten calls take minutes.
 
-    Some calls are held back to compare the model before and after. The start model is kept if the gain is not certain.
+    Each call is held back once to compare the model before and after. The start model is kept if no gain is certain.
     Afterwards use `loxo detect --model runs/site/model.safetensors`. Needs the extra `train`:
     `pip install 'loxo[train]'`.
 
@@ -57,8 +65,8 @@ def adapt(
     if not resume and not (tables and recordings):
         raise LoxoError("Give tables of events, and the folder of their recordings with --recordings.")
     try:
-        from loxo.training.adapt import HEADER, table
         from loxo.training.adapt import adapt as run
+        from loxo.training.comparing import HEADER, table
     except ModuleNotFoundError as error:
         raise LoxoError(f"Training needs {error.name}. Install it with pip install 'loxo[train]'.") from error
 
@@ -87,6 +95,7 @@ def adapt(
             minutes=minutes,
             seed=seed,
             workers=workers,
+            learning_curve=learning_curve,
             resume=resume,
             on_progress=on_progress,
             on_note=on_note,

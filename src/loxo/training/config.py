@@ -106,6 +106,12 @@ class DataConfig:
     fold: int | None = key(
         None, "the part, from 1 to `folds`, that a single run of a cross-validation validates on", min=1
     )
+    calls: int | None = key(
+        None,
+        "number of annotated events of each class to train on, chosen at random; the others are excluded from loss and "
+        "metrics; null: all",
+        min=1,
+    )
     terms: str | None = key(None, "licence and terms of the data, for the model card", resumable=True)
     validation_windows: int = key(256, "number of validation windows; they are the same at each validation", min=1)
 

@@ -23,7 +23,7 @@ from loxo.training.backgrounds import own_backgrounds
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.dataset import AugmentedWindows, MixedWindows, SimulatedWindows, Windows
 from loxo.training.recording_windows import FixedWindows, RecordingWindows
-from loxo.training.split import split_annotations
+from loxo.training.split import limited_calls, split_annotations
 from loxo.training.targets import default_edges, frame_targets
 from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, stack_windows
 
@@ -61,7 +61,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
         count = max(1, round(share * data.validation_windows))
         training = SimulatedWindows(model, training_backgrounds, total, config.seed, edges=edges, pause=data.pause)
         simulated = SimulatedWindows(model, validation_backgrounds, count, config.seed + VALIDATION_SEED, edges=edges)
-        if data.fold is None:  # a fold is judged on its recordings alone
+        if data.fold is None or data.own_backgrounds:  # else a fold is judged on its recordings alone
             fixed += _simulated_validation(simulated)
     simulated_windows = len(fixed)
     if sides is not None:
@@ -153,7 +153,7 @@ def read_annotations(config: TrainingConfig, model: ModelConfig) -> Annotations:
 def read_sides(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations, Annotations]:
     """The annotated recordings for training and those for validation."""
     data = config.data
-    return split_annotations(
+    training, validation = split_annotations(
         read_annotations(config, model),
         data.validation_share,
         by=data.split,
@@ -161,6 +161,9 @@ def read_sides(config: TrainingConfig, model: ModelConfig) -> tuple[Annotations,
         folds=data.folds or 0,
         fold=data.fold,
     )
+    if data.calls is not None:
+        training = limited_calls(training, data.calls, data.split_seed)
+    return training, validation
 
 
 def _simulated_validation(windows: SimulatedWindows) -> Iterator[ValidationWindow]:

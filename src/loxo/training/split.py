@@ -10,6 +10,7 @@ import numpy as np
 from loxo.errors import LoxoError
 from loxo.training.annotations import AnnotatedRecording, Annotations
 from loxo.training.config import SPLITS
+from loxo.training.targets import EventSpan
 
 RANDOM_SPLITS = 300  # random splits to choose from
 UNKNOWN_GROUP = "?"  # prefix of the group of a recording whose site or day is not known
@@ -34,13 +35,14 @@ def split_annotations(
 
     Raises LoxoError when there is only one site, day or recording, or when one side would contain no event.
     """
-    if by == "time" and fold is None:
-        return _checked(*_split_by_time(annotations, share), by)
+    parts = make_folds(annotations, folds, by=by, seed=seed) if fold is not None else ()
+    if fold is not None and fold > len(parts):
+        raise LoxoError(f"There are {len(parts)} folds, so data.fold cannot be {fold}.")
+    if by == "time":
+        sides = _split_by_time(annotations, share if fold is None else 0.5)
+        return _checked(*(sides[::-1] if fold == 2 else sides), by)
     groups = _groups(annotations, by)
     if fold is not None:
-        parts = make_folds(annotations, folds, by=by, seed=seed)
-        if fold > len(parts):
-            raise LoxoError(f"There are {len(parts)} folds, so data.fold cannot be {fold}.")
         return _sides(annotations, groups, set(parts[fold - 1]), by)
     names = sorted(groups)
     fractions, occurs = _fractions(annotations, groups)
@@ -65,8 +67,13 @@ def make_folds(
     """The recordings, sites or days (`by`) of each fold of a cross-validation; with `folds` 0, each is a fold.
 
     The folds are the best of many random ones: each class occurs in each fold if that is possible, and the fractions of
-    the time and of each class's events are nearest to each other. Raises LoxoError for more folds than groups.
+    the time and of each class's events are nearest to each other. By time there are two folds: the ends and the
+    beginnings of the recordings. Raises LoxoError for another number of folds than is possible.
     """
+    if by == "time":
+        if folds != 2:
+            raise LoxoError(f"A cross-validation by time has 2 folds (ends and beginnings); data.folds is {folds}.")
+        return ("the end of each recording",), ("the beginning of each recording",)
     groups = _groups(annotations, by)
     names = sorted(groups)
     if folds == 0:
@@ -89,11 +96,28 @@ def make_folds(
     return tuple(tuple(name for name, k in zip(names, best[1], strict=True) if k == fold) for fold in range(folds))
 
 
+def limited_calls(annotations: Annotations, calls: int, seed: int = 0) -> Annotations:
+    """The annotations with at most `calls` events of each class, chosen at random; the others are ignored spans.
+
+    A larger number with the same seed contains all events of a smaller one.
+    """
+    rng = np.random.default_rng(seed)
+    removed: set[tuple[str, EventSpan]] = set()
+    for label in annotations.classes:
+        events = [(one.path, event) for one in annotations.recordings for event in one.events if event[0] == label]
+        removed |= {events[k] for k in rng.permutation(len(events))[calls:]}
+    recordings = []
+    for one in annotations.recordings:
+        gone = [event for event in one.events if (one.path, event) in removed]
+        kept = tuple(event for event in one.events if (one.path, event) not in removed)
+        ignored = tuple(sorted([*one.ignored, *gone], key=lambda span: (span[1], span[2], span[0])))
+        recordings.append(dataclasses.replace(one, events=kept, ignored=ignored))
+    return dataclasses.replace(annotations, recordings=tuple(recordings))
+
+
 def _groups(annotations: Annotations, by: str) -> dict[str, list[AnnotatedRecording]]:
     if by not in SPLITS:
         raise LoxoError(f"The split is by {by!r}, but it must be by one of {', '.join(SPLITS)}.")
-    if by == "time":
-        raise LoxoError("A cross-validation by time is not possible. Split by recording, site or day (data.split).")
     groups: dict[str, list[AnnotatedRecording]] = defaultdict(list)
     for one in annotations.recordings:
         key = {"recording": one.path, "site": one.site, "day": one.day}[by]

@@ -70,11 +70,14 @@ def train(
     out: str | Path,
     *,
     resume: bool = False,
+    graph: bool = True,
     on_progress: TrainingProgress | None = None,
     on_problems: Callable[[list[str]], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Path:
     """Trains a model and returns the path of its file in the run folder `out`.
+
+    graph: also export the graph of the model, for detection without PyTorch.
 
     `on_progress(iteration, iterations, figures)` is called after each iteration. `on_problems` is called with a
     sentence for each kind of data that cannot be used, and at the end for each doubt about the model. `on_note` is
@@ -101,7 +104,7 @@ def train(
         config = replace(config, precision=known or _choose_precision(config.accelerator))
     teacher_hashes = {name: hash_model(find_model(name)) for name in config.distil.teachers}
     if resume:
-        _check_unchanged(config, teacher_hashes, out)
+        check_unchanged(config, teacher_hashes, out)
         state = load_checkpoint(out)
     elif first:
         refuse_other_content(out)
@@ -128,7 +131,7 @@ def train(
         path = out / "model.safetensors"
         if fabric.is_global_zero:
             result = _finish(loop, path, report)
-            graph_problem = write_graph(path)
+            graph_problem = write_graph(path) if graph else None
             write_model_card(path, config, about | {"result": result})
             _write_run_file(config, out, about | {"result": result})
             notes(result["model"])
@@ -265,7 +268,7 @@ def _write_run_file(config: TrainingConfig, out: Path, more: dict[str, Any]) -> 
     write_atomically(out / RUN_FILE, json.dumps(about, indent=2, ensure_ascii=False).encode())
 
 
-def _check_unchanged(config: TrainingConfig, teacher_hashes: dict[str, str], out: Path) -> None:
+def check_unchanged(config: TrainingConfig, teacher_hashes: dict[str, str], out: Path) -> None:
     """Raises LoxoError if the run in `out` was started with other settings or other teachers (compared by hash).
 
     Settings that do not affect the result may differ.

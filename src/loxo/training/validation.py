@@ -54,6 +54,26 @@ def stack_windows(config: ModelConfig, windows: Sequence[ValidationWindow]) -> V
     return ValidationWindows(samples, np.stack([window.targets for window in windows]), truth)
 
 
+def join_windows(parts: Sequence[ValidationWindows]) -> ValidationWindows:
+    """The windows of all parts as one set, in their order."""
+    first = np.cumsum([0, *(len(part) for part in parts[:-1])])
+    truth = {}
+    for label in parts[0].truth:
+        own = [part.truth[label] for part in parts]
+        ignored = [one.ignored for one in own]
+        start, end, counted, clip = (
+            np.concatenate([getattr(one, name) for one in own]) for name in ("start", "end", "counted", "clip")
+        )
+        regions = Regions(
+            np.concatenate([one.recording + offset for one, offset in zip(ignored, first, strict=True)]),
+            *(np.concatenate([getattr(one, name) for one in ignored]) for name in ("start", "end")),
+        )
+        window = np.concatenate([one.recording + offset for one, offset in zip(own, first, strict=True)])
+        truth[label] = Truth(window, start, end, counted, clip, regions)
+    samples, targets = (np.concatenate([getattr(part, name) for part in parts]) for name in ("samples", "targets"))
+    return ValidationWindows(samples, targets, truth)
+
+
 def _truth(config: ModelConfig, label: str, windows: Sequence[ValidationWindow]) -> Truth:
     """The events of one class, cut at the borders of the windows.
 
