@@ -120,7 +120,7 @@ def main() -> None:
             order = "document.querySelector('[name=order]').value = 'uncertainty true';"
             change = "document.getElementById('filters').dispatchEvent(new Event('change'))"
             sorting_ms = milliseconds(page, order + change, "body[data-shown]")
-            grid_ms = milliseconds(page, "document.getElementById('grid-button').click()", "#tiles .tile:nth-child(60)")
+            grid_ms = milliseconds(page, "document.getElementById('grid-button').click()", "#tiles .cell:nth-child(60)")
             browser.close()
         finally:
             server.terminate()

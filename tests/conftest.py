@@ -33,6 +33,7 @@ NEEDS = {
     "engine/test_model_file.py": "torch",
     "engine/test_runtimes.py": "torch",
     "review/test_browser.py": "playwright",
+    "review/test_page.py": "playwright",
     "test_bundled_model.py": "torch",
     "test_extending.py": "torch",
 }

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from loxo.review.app import create_app
+from loxo.review.app import create_api, create_app
 from loxo.review.guard import MAX_BODY
 from loxo.review.session import Session
 
 TOKEN = "a-token-of-the-test"
 HOST = "http://127.0.0.1:8750"
-BOX = {"beside": 0, "label": "rumble", "start_s": 95.0, "end_s": 99.0, "low_hz": 10.0, "high_hz": 90.0}
+BOX = {"source": 0, "label": "rumble", "start_s": 95.0, "end_s": 99.0, "low_hz": 10.0, "high_hz": 90.0}
 
 
 @pytest.fixture
@@ -35,6 +35,11 @@ def stranger(session):
 def page(stranger):
     assert stranger.get("/", params={"token": TOKEN}).status_code == 200
     return stranger
+
+
+def rows_around(page):
+    events = page.get("/api/around/0", params={"start": 50, "end": 112}).json()["events"]
+    return [event["row"] for event in events]
 
 
 def rows(page, **filter):
@@ -83,37 +88,39 @@ def test_a_sample_is_spread_over_the_scores_and_equal_for_all_reviewers(page):
 
 def test_decisions_leave_the_list_and_undo_restores_them(page, session):
     first, second = rows(page)[:2]
-    done = page.post("/api/act", json={"changes": [{"row": first, "verdict": "yes"}]}).json()
+    done = page.post("/api/act", json={"changes": [{"row": first, "verdict": "yes"}]}).json()["events"]
     assert done[0]["verdict"] == "yes" and first not in rows(page) and rows(page, status="yes") == [first]
     assert b'"verdict":"yes"' in session.log.path.read_bytes()
     page.post("/api/act", json={"changes": [{"row": second, "verdict": "other", "label": " frog "}]})
-    moved = page.post("/api/act", json={"changes": [{"row": first, "start_s": 11.5, "note": "faint"}]}).json()[0]
+    moved = page.post("/api/act", json={"changes": [{"row": first, "start_s": 11.5, "note": "faint"}]}).json()[
+        "events"
+    ][0]
     assert (moved["start_s"], moved["detected"]["start_s"], moved["note"]) == (11.5, 12.0, "faint")
     assert rows(page, status="noted") == [first] and rows(page, status="other") == [second]
     answer = page.get("/api/queue", params={"status": "all"}).json()
     assert answer["verdicts"] == "yo------"
     for left in ([first], [second], [first]):
-        assert [event["row"] for event in page.post("/api/undo", json={}).json()] == left
-    assert page.post("/api/undo", json={}).json() == [] and len(rows(page)) == 8
-    assert page.post("/api/redo", json={}).json()[0]["verdict"] == "yes"
+        assert [event["row"] for event in page.post("/api/undo", json={}).json()["events"]] == left
+    assert page.post("/api/undo", json={}).json()["events"] == [] and len(rows(page)) == 8
+    assert page.post("/api/redo", json={}).json()["events"][0]["verdict"] == "yes"
 
 
 def test_decisions_on_many_events_are_one_action(page):
     found = rows(page, label="rumble")
     page.post("/api/act", json={"changes": [{"row": row, "verdict": "no"} for row in found]})
     assert rows(page, label="rumble") == []
-    assert len(page.post("/api/undo", json={}).json()) == len(found) == 6
+    assert len(page.post("/api/undo", json={}).json()["events"]) == len(found) == 6
 
 
 def test_a_missed_event_is_drawn_shown_and_undone(page):
-    drawn = page.post("/api/act", json={"changes": [BOX]}).json()[0]
+    drawn = page.post("/api/act", json={"changes": [BOX]}).json()["events"][0]
     assert drawn["row"] == 8 and drawn["verdict"] == "yes" and drawn["detected"] is None
     assert rows(page, status="drawn") == [8] and rows(page, status="all")[-1] == 8
-    assert 8 in [event["row"] for event in page.get("/api/around/2").json()]
-    assert page.get("/api/picture/8").status_code == 200
-    assert page.post("/api/undo", json={}).json() == [{"row": 8, "gone": True}]
-    assert rows(page, status="drawn") == [] and page.get("/api/picture/8").status_code == 400
-    assert page.post("/api/redo", json={}).json()[0]["row"] == 8
+    assert 8 in rows_around(page)
+    assert page.post("/api/undo", json={}).json()["events"] == [{"row": 8, "gone": True}]
+    assert rows(page, status="drawn") == [] and page.get("/api/thumb/8").status_code == 400
+    assert 8 not in rows_around(page)
+    assert page.post("/api/redo", json={}).json()["events"][0]["row"] == 8
 
 
 WRONG = [
@@ -122,15 +129,15 @@ WRONG = [
     {"row": 0, "verdict": "other", "label": "\udc80"},
     {"row": 0, "start_s": 16.0, "end_s": None, "low_hz": 200.0},
     {"row": 0, "start_s": 1e300, "end_s": 1e301},
-    {"beside": 0, "label": "x"},
-    {"beside": 0, "label": "rumble"},
-    {"beside": 0, "label": "rumble", "start_s": 1.0},
-    {"beside": 0, "start_s": 1.0, "end_s": 2.0, "low_hz": 1.0, "high_hz": 2.0},
+    {"source": 0, "label": "x"},
+    {"source": 0, "label": "rumble"},
+    {"source": 0, "label": "rumble", "start_s": 1.0},
+    {"source": 0, "start_s": 1.0, "end_s": 2.0, "low_hz": 1.0, "high_hz": 2.0},
     *({**BOX, name: value} for name in ("start_s", "end_s", "low_hz", "high_hz") for value in (None, -1.0, 1e9)),
     *({**BOX, "label": label} for label in (None, "", "frog", "a\tb", "\ud800")),
     {**BOX, "end_s": BOX["start_s"]},
     {**BOX, "high_hz": BOX["low_hz"]},
-    {**BOX, "row": 0, "beside": None},
+    {**BOX, "row": 0, "source": None},
 ]
 
 
@@ -170,11 +177,17 @@ def test_wrong_bounds_labels_and_notes_are_refused_with_a_sentence(page, session
 
 
 def test_pictures_and_sounds_of_an_event_are_served(page):
-    assert len(page.get("/api/picture/0?band=full").content) > 50000
+    assert len(page.get("/api/picture/0?start=0&end=60&band=full").content) > 50000
     assert len(page.get("/api/thumb/3").content) > 5000
     wav = page.get("/api/sound/0?start=10&end=20&speed=8")
     assert wav.headers["content-type"] == "audio/wav" and wav.content[:4] == b"RIFF"
-    for bad in ("picture/0?band=9", "picture/99", "sound/0?start=1&end=nan", "sound/0?start=5&end=1", "thumb/x"):
+    pictures = (
+        "picture/0?start=0&end=9&band=9",
+        "picture/99?start=0&end=9",
+        "picture/0",
+        "picture/0?start=900&end=999",
+    )
+    for bad in (*pictures, "sound/0?start=1&end=nan", "sound/0?start=5&end=1", "thumb/x", "overview/7", "around/-1"):
         assert page.get(f"/api/{bad}").status_code == 400, bad
     assert page.get("/api/sound/0?start=0&end=9&speed=3").status_code == 400
     assert page.get("/api/events?rows=" + ",".join(["1"] * 501)).status_code == 400
@@ -198,7 +211,7 @@ def test_a_second_reviewer_sees_other_decisions_only_after_deciding(run, page, s
 
 
 def test_a_drawn_event_keeps_its_bounds_and_a_label(page):
-    row = page.post("/api/act", json={"changes": [BOX]}).json()[0]["row"]
+    row = page.post("/api/act", json={"changes": [BOX]}).json()["events"][0]["row"]
     for change in ({"start_s": None}, {"label": None}, {"label": "frog"}, {"high_hz": 5.0}):
         assert page.post("/api/act", json={"changes": [{"row": row, **change}]}).status_code == 400, change
     for allowed in ({"verdict": None}, {"verdict": "other", "label": "frog"}, {"end_s": 100.0}, {"note": "far"}):
@@ -217,19 +230,19 @@ def test_drawn_events_of_older_versions_that_are_incomplete_are_not_shown(run):
     with TestClient(create_app(session, TOKEN), base_url=HOST) as page:
         page.get("/", params={"token": TOKEN})
         assert rows(page, status="drawn") == [8] and session.unmatched == 2
-        assert [event["row"] for event in page.get("/api/around/2").json()] == [1, 3, 8]
+        assert rows_around(page) == [1, 2, 3, 8]
         written = page.post("/api/export", json={}).json()
         assert written["events"] == 1 and len(written["warnings"]) == 2
-        while page.post("/api/undo", json={}).json():
+        while page.post("/api/undo", json={}).json()["events"]:
             pass
         assert rows(page, status="drawn") == []
     session.close()
 
 
 def test_moved_edges_go_back_to_those_of_detection(page):
-    moved = page.post("/api/act", json={"changes": [{"row": 0, "start_s": 13.0, "end_s": 16.0}]}).json()[0]
+    moved = page.post("/api/act", json={"changes": [{"row": 0, "start_s": 13.0, "end_s": 16.0}]}).json()["events"][0]
     assert (moved["start_s"], moved["end_s"]) == (13.0, 16.0)
-    back = page.post("/api/act", json={"changes": [{"row": 0, "start_s": None, "end_s": 18.0}]}).json()[0]
+    back = page.post("/api/act", json={"changes": [{"row": 0, "start_s": None, "end_s": 18.0}]}).json()["events"][0]
     assert (back["start_s"], back["end_s"]) == (12.0, 18.0)
 
 
@@ -286,7 +299,7 @@ def test_the_page_shows_decisions_of_a_log_that_was_replaced(page, session):
     copy = path.with_name("copy")
     copy.write_text('{"journal":1,"reviewer":"Ana"}\n' + json.dumps(there) + "\n")
     copy.replace(path)
-    done = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "unsure"}]}).json()
+    done = page.post("/api/act", json={"changes": [{"row": 1, "verdict": "unsure"}]}).json()["events"]
     assert [(event["row"], event["verdict"]) for event in done] == [(1, "unsure"), (5, "no")]
     assert page.get("/api/queue", params={"status": "decided", "sort": "time"}).json()["verdicts"] == "nuy"
     path.unlink()
@@ -308,25 +321,40 @@ def test_a_decision_that_cannot_be_stored_is_refused_with_a_sentence(page, sessi
 def test_frame_scores_and_recordings_that_cannot_be_read_are_a_sentence(run, page, session):
     scores = run / "scores" / "nn01a_20180126_030000.npz"
     scores.write_bytes(scores.read_bytes()[:200])
-    answer = page.get("/api/picture/0")
+    answer = page.get("/api/picture/0?start=0&end=60")
     header = json.loads(answer.content[4 : 4 + struct.unpack("<I", answer.content[:4])[0]])
     assert answer.status_code == 200 and str(scores) in header["problem"] and "scores" not in header
     session.places.find = lambda name: run / "events.csv"
-    answer = page.get("/api/picture/4")
+    answer = page.get("/api/picture/1?start=0&end=60")
     assert answer.status_code == 400 and "events.csv" in answer.json()["error"]
 
 
 def test_a_name_that_is_not_utf_8_is_answered(page, session):
     session.recording = np.array(["caf\udce9.wav"] * 8, object)
-    session._durations["caf\udce9.wav"] = 150.0
+    for found in (session.durations, session.source_of, session.sites, session.begins):
+        found["caf\udce9.wav"] = next(iter(found.values()))
     assert page.get("/api/events?rows=0").json()[0]["recording"].startswith("caf")
     assert page.post("/api/act", json={"changes": [{"row": 0, "verdict": "yes"}, BOX]}).status_code == 200
-    assert page.get("/api/around/0").status_code == page.get("/api/results").status_code == 200
+    assert page.get("/api/around/0?start=0&end=60").status_code == page.get("/api/results").status_code == 200
+
+
+def test_moved_recordings_are_searched_below_a_folder_of_this_computer_only(session, tmp_path):
+    with TestClient(create_api(session, local=False)) as page:
+        answer = page.post("/api/places", json={"folder": str(tmp_path)})
+        assert answer.status_code == 400 and "--recordings" in answer.json()["error"]
+    with TestClient(create_api(session)) as page:
+        for wrong in (str(tmp_path / "gone"), "https://example.org/"):
+            before = session.places
+            assert page.post("/api/places", json={"folder": wrong}).status_code == 400
+            assert session.places is before
 
 
 # -- what everybody else asks
 
-PATHS = ["/", "/api/run", "/api/queue", "/api/picture/0", "/api/sound/0?start=0&end=5", "/static/style.css", "/nowhere"]
+PATHS = [
+    *("/", "/api/run", "/api/queue", "/api/picture/0?start=0&end=5", "/api/sound/0?start=0&end=5", "/api/recordings"),
+    *("/api/around/0?start=0&end=5", "/api/overview/0", "/api/random?labels=rumble", "/static/style.css", "/nowhere"),
+]
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,9 +15,13 @@ from fakerun import NAMES
 from loxo import read_raven
 
 # What Chromium says of a request to a server that was killed, before and while it answers.
-GONE = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_SOCKET_NOT_CONNECTED", "ERR_EMPTY_RESPONSE")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt-get install chromium)")
+GONE = (
+    "ERR_CONNECTION_REFUSED",
+    "ERR_CONNECTION_RESET",
+    "ERR_SOCKET_NOT_CONNECTED",
+    "ERR_EMPTY_RESPONSE",
+    "ERR_CONTENT_LENGTH_MISMATCH",
+)
 
 
 class Server:
@@ -54,16 +57,6 @@ class Server:
         self.process.wait(30)
         self.process.stdout.close()
         return rest
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -113,9 +106,9 @@ def changes(run: Path) -> list[dict]:
 
 
 def edge(page, share_of_window: float) -> tuple[float, float]:
-    """A point of the spectrogram: the event's middle height, a share of the 30 s shown."""
+    """A point of the spectrogram: within the event's height, a share of the 30 s shown."""
     box = page.locator("#view").bounding_box()
-    return box["x"] + 58 + share_of_window * (box["width"] - 72), box["y"] + 0.62 * box["height"]
+    return box["x"] + 62 + share_of_window * (box["width"] - 120), box["y"] + 0.6 * box["height"]
 
 
 def test_a_reviewer_listens_decides_moves_edges_undoes_reloads_resumes_and_exports(page, server, run):
@@ -135,7 +128,7 @@ def test_a_reviewer_listens_decides_moves_edges_undoes_reloads_resumes_and_expor
     page.wait_for_selector('body[data-playing="pitched"]')
     page.keyboard.press("Escape")
 
-    x, y = edge(page, 17.0 / 30 - 14.5 / 30 + 0.5)  # the end edge, at 17 s; 14.5 s is in the middle
+    x, y = edge(page, 17.0 / 30)  # the end edge; the picture begins with the recording
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 40, y, steps=4)
@@ -183,12 +176,12 @@ def test_a_reviewer_listens_decides_moves_edges_undoes_reloads_resumes_and_expor
     server.start()
     page.goto(server.address)
     page.wait_for_selector("body[data-shown]")
-    listed(page, "4 events")
+    listed(page, "4 events in this list, 4 not decided")
     assert page.locator("#note").input_value() == "far away"
 
-    page.keyboard.press("r")
-    page.locator("#export-button").click()
-    page.wait_for_selector("#exported strong")
+    page.keyboard.press("e")
+    page.locator("#write-button").click()
+    page.wait_for_selector("#exported code")
     table = read_raven(run / "reviewed" / "tables" / f"{NAMES[0]}.selections.txt")
     assert table["label"].tolist() == ["rumble", "engine"] and table["end_s"].iloc[0] == pytest.approx(moved["end_s"])
 
@@ -223,12 +216,15 @@ def test_a_missed_event_is_drawn_and_its_edges_are_moved_with_keys(page, run):
     saved(page, 1)
     (drawn,) = changes(run)
     assert drawn["event"].startswith("drawn-") and drawn["label"] == "rumble" and drawn["recording"].endswith(".wav")
-    assert 19 < drawn["start_s"] < drawn["end_s"] < 25 and 0 < drawn["low_hz"] < drawn["high_hz"] < 250
+    assert 20 < drawn["start_s"] < drawn["end_s"] < 25 and 0 < drawn["low_hz"] < drawn["high_hz"] < 250
+    shown(page, 8)  # the drawn event is selected: the keys move its edges
     page.keyboard.press("a")
     page.keyboard.press("l")
     page.keyboard.press("l")
     saved(page, 4)
-    assert [change.get("start_s") or change.get("end_s") for change in changes(run)[1:]] == [11.9, 17.1, 17.2]
+    moves = [round(change.get("start_s", drawn["start_s"]) - drawn["start_s"], 3) for change in changes(run)[1:]]
+    ends = [round(change.get("end_s", drawn["end_s"]) - drawn["end_s"], 3) for change in changes(run)[1:]]
+    assert moves == [-0.1, 0, 0] and ends == [0, 0.1, 0.2]
     page.keyboard.press("d")  # without a mouse
     page.keyboard.press("Enter")
     page.wait_for_selector("#naming[open]")
@@ -306,6 +302,8 @@ def test_a_log_that_cannot_be_read_and_damaged_scores_are_shown(damaged, page):
     page.keyboard.press("r")
     page.locator("#results p.fault").filter(has_text="ben.jsonl").wait_for()
     damaged.unlink()
+    page.locator("#results .close").click()
     page.locator("#export-button").click()
-    page.wait_for_selector("#exported strong")
+    page.locator("#write-button").click()
+    page.wait_for_selector("#exported code")
     assert page.locator("#exported .fault").count() == 0

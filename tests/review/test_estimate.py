@@ -9,7 +9,7 @@ from loxo.detection.logit import logit
 from loxo.report.estimate import MIN_DECISIONS, count, fit
 from loxo.review.agreement import agreements
 from loxo.review.decisions import Decision
-from loxo.review.results import wilson
+from loxo.review.recall import wilson
 
 
 def world(rng, events=3000, a=-1.0, b=1.5):

@@ -53,6 +53,7 @@ def test_a_list_starts_at_the_event_shown_before_a_reload(run):
         "verdicts": "",
         "row": None,
         "events": [],
+        "decided": 0,
     }
     session.close()
 

@@ -13,7 +13,7 @@ from loxo.errors import LoxoError
 from loxo.review.audio import OUTPUT_RATE, PITCH, sound
 from loxo.review.media import Media
 from loxo.review.session import Session
-from loxo.review.spectrogram import BANDS, picture, thumbnail
+from loxo.review.spectrogram import BANDS, overview, picture, thumbnail
 
 RATE = 4000
 
@@ -101,18 +101,43 @@ def unpacked(message: bytes):
 def test_a_picture_contains_the_frame_scores_of_its_span(run):
     session = Session(run, "Ana")
     media = Media(session)
-    row = 1  # the rumble of 50 to 53.5 s
-    head, levels, scores = unpacked(media.picture(row, "250"))
+    around = (0, "250", 21.75, 81.75, None)  # the rumble of 50 to 53.5 s is in the middle
+    head, levels, scores = unpacked(media.picture(*around))
     assert levels.shape == tuple(head["shape"]) and head["scores"]["labels"] == ["rumble", "gunshot"]
     steps = head["scores"]["start"] + (np.arange(scores.shape[1]) + 0.5) * head["scores"]["hop"]
     assert steps[0] == pytest.approx(51.75 - 30, abs=0.4) and steps[-1] == pytest.approx(51.75 + 30, abs=0.4)
     assert 50 < steps[np.where(np.abs(steps - 52) < 5, scores[0], 0).argmax()] < 53.5
     assert scores[0].max() == round(0.71 * 255)
-    assert media.picture(row, "250") is media.picture(row, "250")
+    assert media.picture(*around) is media.picture(*around)
     for path in (run / "scores").glob("*.npz"):
         path.unlink()
-    head, _, scores = unpacked(Media(session).picture(row, "250"))
+    head, _, scores = unpacked(Media(session).picture(*around))
     assert "scores" not in head and scores.size == 0
+    session.close()
+
+
+def test_a_long_picture_is_an_overview_and_a_short_one_is_fine(tmp_path):
+    quiet, rate = 0.001, 1000
+    samples = quiet * np.random.default_rng(0).standard_normal(3600 * rate)
+    call = slice(1800 * rate, 1806 * rate)
+    samples[call] += 0.1 * np.sin(2 * np.pi * 30 * np.arange(6 * rate) / rate)
+    path = tmp_path / "hour.wav"
+    soundfile.write(path, samples, rate)
+    shown = overview(probe(path), BANDS["250"], 0.0, 3600.0, 750)
+    assert shown.levels.shape[1] == 750 and shown.hop_s == pytest.approx(4.8)
+    loud = np.flatnonzero(shown.levels[round(30 / shown.row_hz - 0.5)] > 200)
+    assert len(loud) and np.abs(shown.start_s + loud * shown.hop_s - 1803).max() < 6
+
+
+def test_the_overview_of_a_recording_has_its_events_and_scores(run):
+    session = Session(run, "Ana")
+    session.act([{"row": 0, "verdict": "yes"}, {"row": 1, "verdict": "no"}])
+    found = Media(session).overview(0, None)
+    width = 150 / found["columns"]
+    marks = {round(part * width): letter for part, letter in found["marks"].items()}
+    assert marks == {12: "y", 50: "n", 80: "-", 110: "-"}
+    place = round(52 / 150 * len(found["scores"]))
+    assert found["scores"][place] == round(0.71 * 255) and len(found["scores"]) <= found["columns"]
     session.close()
 
 
@@ -126,16 +151,16 @@ def test_moved_recordings_are_found_and_missing_recordings_are_reported(run, mad
         table.write_text(table.read_text().replace(str(made.parent), "/gone"))
     session = Session(run, "Ana")
     with pytest.raises(LoxoError, match="--recordings"):
-        Media(session).picture(0, "250")
+        Media(session).picture(0, "250", 0.0, 60.0, None)
     session.close()
     session = Session(run, "Ana", tmp_path / "card")
     with pytest.raises(LoxoError, match="there is no recording of this name in"):
-        Media(session).picture(0, "250")
+        Media(session).picture(0, "250", 0.0, 60.0, None)
     session.close()
     for recording in (made.parent / "recordings").iterdir():
         (moved / recording.name).symlink_to(recording)
     session = Session(run, "Ana", tmp_path / "card")
-    assert len(Media(session).picture(0, "250")) > 10000
+    assert len(Media(session).picture(0, "250", 0.0, 60.0, None)) > 10000
     session.close()
 
 
@@ -147,10 +172,10 @@ def test_a_damaged_recording_is_shown_up_to_the_fault(run, made, tmp_path):
     session = Session(run, "Ana", root)
     session.places.find = lambda recording: root / name
     (root / name).write_bytes(content[: 60 * RATE * 2])  # 60 s
-    assert unpacked(Media(session).picture(1, "250"))[0]["shape"][1] > 100
-    with pytest.raises(LoxoError, match="is not within"):
-        Media(session).picture(3, "250")
+    assert unpacked(Media(session).picture(0, "250", 20.0, 80.0, None))[0]["shape"][1] > 100
+    with pytest.raises(LoxoError, match="no sound between these times"):
+        Media(session).picture(0, "250", 80.0, 140.0, None)
     (root / name).write_bytes(b"no sound at all")
     with pytest.raises(LoxoError, match="text file, not audio"):
-        Media(session).sound(0, 0, 10, 8, False)
+        Media(session).sound(0, 0, 10, 8, False, None)
     session.close()

@@ -26,7 +26,7 @@ def reviewed(run):
     session.act([{"row": row, "verdict": "no"} for row in (3, 4)])
     session.act([{"row": 5, "verdict": "unsure"}])
     start, end = MISSED
-    box = {"beside": 0, "label": "rumble", "start_s": start, "end_s": end, "low_hz": 10.0, "high_hz": 90.0}
+    box = {"source": 0, "label": "rumble", "start_s": start, "end_s": end, "low_hz": 10.0, "high_hz": 90.0}
     session.act([box])
     session.close()
     return run
@@ -122,7 +122,7 @@ def test_an_export_applies_changed_decisions(reviewed):
 
 def test_an_export_merges_drawings_and_disagreements_of_two_reviewers(reviewed):
     session = Session(reviewed, "Ben")
-    box = {"beside": 0, "label": "rumble", "start_s": 95.2, "end_s": 99.2, "low_hz": 10.0, "high_hz": 90.0}
+    box = {"source": 0, "label": "rumble", "start_s": 95.2, "end_s": 99.2, "low_hz": 10.0, "high_hz": 90.0}
     session.act([{"row": 2, "verdict": "no"}, box])
     session.close()
     written = export(reviewed)

@@ -103,8 +103,9 @@ def test_the_review_of_such_a_run(run, tmp_path):
         assert len(content["rows"]) == len(NAMES)
         rows = {event["recording"]: event["row"] for event in content["events"]}
         row = rows["caf<E9>_20200101_000000.wav"]
+        source = {event["row"]: event["source"] for event in content["events"]}[row]
         assert page.get("/api/run").status_code == page.get(f"/api/events?rows={row}").status_code == 200
-        assert page.get(f"/api/picture/{row}").status_code == 200
+        assert page.get(f"/api/picture/{source}?start=0&end=5").status_code == 200
         for verdict in ({"row": row, "verdict": "yes"}, {"row": rows["a<0A>b.wav"], "verdict": "no"}):
             assert page.post("/api/act", json={"changes": [verdict]}).status_code == 200
         assert page.post("/api/export").status_code == 200

@@ -5,10 +5,14 @@
                                  of their verdicts; the first row to show (of the event `at`, or the first of the list)
                                  and details around it
     GET  /api/events?rows=1,2    details of up to MAX_ROWS events
-    GET  /api/picture/ROW?band=  spectrogram and frame scores, /api/thumb/ROW?band= a small one (loxo.review.media)
-    GET  /api/around/ROW         the other events in the picture
-    GET  /api/sound/ROW?...      WAV
+    GET  /api/thumb/ROW?band=    a small spectrogram of an event (loxo.review.media)
+    GET  /api/recordings         the recordings of the run; their numbers S stand in the following paths
+    GET  /api/picture/S?...      spectrogram and frame scores of a stretch
+    GET  /api/around/S?...       the events in a stretch, and the searched stretches;  /api/overview/S: all of them
+    GET  /api/sound/S?...        WAV
+    GET  /api/random?...         the next random stretch to search for labels
     POST /api/act                {"changes": [...]}, /api/undo, /api/redo: answered after fsync
+    POST /api/places             {"folder": ...}: moved recordings are searched for below this folder
     GET  /api/results            counts, fits, estimates, agreement;  POST /api/export writes the reviewed tables
 
 A wrong request and an unreadable recording are answered with status 400 and {"error": one sentence}. Unreadable frame
@@ -32,8 +36,8 @@ from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.review.audio import PITCH, SPEEDS
 from loxo.review.front import Front
-from loxo.review.guard import App, Guard
-from loxo.review.media import MAX_CONTEXT_S, Media
+from loxo.review.guard import App, Guard, is_loopback
+from loxo.review.media import Media
 from loxo.review.output import write_export
 from loxo.review.queue import ORDERS, STATUSES, Filter
 from loxo.review.results import results
@@ -54,12 +58,12 @@ class _Json(JSONResponse):
 def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: int | None = None) -> Guard:
     """The whole application, protected by a token. `host` is the address to listen on; `sample`: see Front."""
     api: Future[App] = Future()
-    api.set_result(create_api(session))
+    api.set_result(create_api(session, is_loopback(host)))
     return Guard(Front(api, sample), token, host)
 
 
-def create_api(session: Session) -> App:
-    """The API of a session."""
+def create_api(session: Session, local: bool = True) -> App:
+    """The API of a session. `local`: only users of this computer have access, so they may name a folder of it."""
     app = FastAPI(title="Loxo review", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=_Json)
     media = Media(session)
 
@@ -87,7 +91,9 @@ def create_api(session: Session) -> App:
             "bands": {name: None if math.isinf(band.high_hz) else band.high_hz for name, band in BANDS.items()},
             "speeds": SPEEDS,
             "pitch": PITCH,
-            "context": MAX_CONTEXT_S,
+            "decided": session.decided,
+            "channels": session.has_channels,
+            "local": local,
             "unmatched": session.unmatched,
             "running": session.run.status == "running",
             "warnings": session.warnings,
@@ -101,6 +107,7 @@ def create_api(session: Session) -> App:
         content = {
             "rows": rows.tolist(),
             "verdicts": session.letters(rows),
+            "decided": session.decided,
             "row": int(rows[place]) if len(rows) else None,
             "events": [session.detail(row) for row in around],
         }
@@ -112,39 +119,61 @@ def create_api(session: Session) -> App:
         numbers = _numbers(rows)
         return [session.detail(session.check_row(row)) for row in numbers]
 
-    @app.get("/api/picture/{row}")
-    def picture(row: int, band: str = "250") -> Response:
-        return Response(media.picture(session.check_row(row), band), media_type="application/octet-stream")
+    @app.get("/api/recordings")
+    def recordings() -> list[dict[str, Any]]:
+        return session.recordings.listed()
+
+    @app.get("/api/picture/{source}")
+    def picture(source: int, start: float, end: float, band: str = "250", channel: int | None = None) -> Response:
+        content = media.picture(source, band, *_span(start, end), channel)
+        return Response(content, media_type="application/octet-stream")
 
     @app.get("/api/thumb/{row}")
     def thumb(row: int, band: str = "250") -> Response:
         return Response(media.thumb(session.check_row(row), band), media_type="application/octet-stream")
 
-    @app.get("/api/around/{row}")
-    def around(row: int) -> list[dict[str, Any]]:
-        return session.around(session.check_row(row), *media.window(row, MAX_CONTEXT_S))
+    @app.get("/api/around/{source}")
+    def around(source: int, start: float, end: float) -> dict[str, Any]:
+        return session.recordings.around(source, *_span(start, end))
 
-    @app.get("/api/sound/{row}")
-    def sound(row: int, start: float, end: float, speed: int = 1, pitched: bool = False) -> Response:
-        if speed not in SPEEDS or not math.isfinite(start + end):
-            raise LoxoError(f"The speed must be one of {', '.join(map(str, SPEEDS))}, and the times must be finite.")
-        return Response(media.sound(session.check_row(row), start, end, speed, pitched), media_type="audio/wav")
+    @app.get("/api/overview/{source}")
+    def overview(source: int, channel: int | None = None) -> dict[str, Any]:
+        return media.overview(source, channel)
+
+    @app.get("/api/random")
+    def random(labels: str, after: int = -1) -> dict[str, Any] | None:
+        return session.recordings.next_stretch(labels.split(","), max(after, -1))
+
+    @app.get("/api/sound/{source}")
+    def sound(
+        source: int, start: float, end: float, speed: int = 1, pitched: bool = False, channel: int | None = None
+    ) -> Response:
+        if speed not in SPEEDS:
+            raise LoxoError(f"The speed must be one of {', '.join(map(str, SPEEDS))}.")
+        return Response(media.sound(source, *_span(start, end), speed, pitched, channel), media_type="audio/wav")
+
+    @app.post("/api/places")
+    def places(folder: Annotated[str, Body(embed=True)]) -> dict[str, int]:
+        if not local:
+            raise LoxoError("Other computers can open this page. Start `loxo review` again with --recordings FOLDER.")
+        return {"found": session.search_in(folder), "recordings": len(session.sources)}
 
     @app.post("/api/act")
-    def act(changes: Annotated[list[_Change], Body(embed=True)]) -> list[dict[str, Any]]:
-        return details(session.act([change.model_dump(exclude_unset=True) for change in changes]))
+    def act(changes: Annotated[list[_Change], Body(embed=True)]) -> dict[str, Any]:
+        return answered(session.act([change.model_dump(exclude_unset=True) for change in changes]))
 
     @app.post("/api/undo")
-    def undo() -> list[dict[str, Any]]:
-        return details(session.undo())
+    def undo() -> dict[str, Any]:
+        return answered(session.undo()) | {"said": session.said}
 
     @app.post("/api/redo")
-    def redo() -> list[dict[str, Any]]:
-        return details(session.redo())
+    def redo() -> dict[str, Any]:
+        return answered(session.redo()) | {"said": session.said}
 
-    def details(rows: list[int]) -> list[dict[str, Any]]:
+    def answered(rows: list[int]) -> dict[str, Any]:
         """The details of the rows that an action changed. An undone drawing has only its row and `gone`."""
-        return [session.detail(row) if session.exists(row) else {"row": row, "gone": True} for row in rows]
+        events = [session.detail(row) if session.exists(row) else {"row": row, "gone": True} for row in rows]
+        return {"events": events, "decided": session.decided}
 
     @app.get("/api/results")
     def answer() -> dict[str, Any]:
@@ -156,7 +185,8 @@ def create_api(session: Session) -> App:
         session.refresh()
         written = write_export(session.run, session.names, session.people(), session.places, session.warnings)
         return {
-            "folder": str(written.folder),
+            "folder": str(written.folder.absolute()),
+            "run": str(session.run.folder.absolute()),
             "files": len(written.files),
             "events": written.events,
             "warnings": written.warnings,
@@ -171,7 +201,10 @@ class _Change(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     row: int | None = None
-    beside: int | None = None
+    source: int | None = None
+    searched: int | None = None
+    random: int | None = None
+    channel: int | None = None
     verdict: Literal["yes", "no", "unsure", "other"] | None = None
     label: str | None = None
     start_s: float | None = None
@@ -179,6 +212,12 @@ class _Change(BaseModel):
     low_hz: float | None = None
     high_hz: float | None = None
     note: str | None = None
+
+
+def _span(start: float, end: float) -> tuple[float, float]:
+    if not math.isfinite(start + end) or not start < end:
+        raise LoxoError("A stretch must have a start and, after it, an end.")
+    return start, end
 
 
 def _numbers(text: str) -> list[int]:

@@ -4,9 +4,10 @@
     {"action": 1, "at": "2026-03-01T08:00:00+00:00", "changes": [{"event": "5f0c...", "verdict": "yes"}]}
     {"undo": 1, "at": ...}    {"redo": 1, "at": ...}
 
-A change names an event and sets the fields (FIELDS) that it contains; the other fields stay. One action may change many
-events and is undone as one. Undo takes back the last action that is in effect, without limit. Redo restores it until
-a new action is added. Nothing is ever erased.
+A change names an event and sets the fields (FIELDS) that it contains; the other fields stay. A searched stretch is
+stored in the same way: its name begins with SEARCHED, and it has a recording, a label and two times, but no verdict.
+One action may change many events and is undone as one. Undo takes back the last action that is in effect, without
+limit. Redo restores it until a new action is added. Nothing is ever erased.
 
 Failure policy: a line is on the disk (fsync) in the file that the path names before `add`, `undo` and `redo` return. A
 kill at any moment therefore loses no decision that the server has answered. Programs that synchronise folders replace,

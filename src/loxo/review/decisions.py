@@ -19,8 +19,10 @@ from loxo.errors import LoxoError
 from loxo.files import parse_json
 
 VERDICTS = ("yes", "no", "unsure", "other")
-FIELDS = ("verdict", "label", "start_s", "end_s", "low_hz", "high_hz", "note", "recording")
+FIELDS = ("verdict", "label", "start_s", "end_s", "low_hz", "high_hz", "note", "recording", "channel")
 DRAWN = "drawn-"  # prefix of the names of events that a reviewer drew
+SEARCHED = "searched-"  # prefix of the names of stretches in which every call of a label is listed or drawn
+RANDOM = SEARCHED + "random-"  # the same, for stretches that were chosen at random
 MAX_LABEL, MAX_NOTE, MAX_REVIEWER = 60, 2000, 100  # characters
 MAX_NUMBER = 1e12  # of seconds and hertz
 
@@ -38,7 +40,8 @@ class Decision:
     low_hz: float | None = None
     high_hz: float | None = None
     note: str = ""
-    recording: str | None = None  # of a drawn event, as events.csv names it
+    recording: str | None = None  # of a drawn event or a searched stretch, as events.csv names it
+    channel: int | None = None  # of a drawn event, from 1; None: the mean of all channels
     at: str = ""  # when it was last changed, ISO 8601 in UTC
 
 
@@ -126,6 +129,9 @@ def check_change(change: Mapping[str, Any]) -> dict[str, Any]:
             if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MAX_NUMBER:
                 raise LoxoError("The edges of an event must be numbers.")
             ready[name] = float(value)
+    channel = ready.get("channel")
+    if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int) or channel < 1):
+        raise LoxoError("A channel must be a number from 1.")
     return ready
 
 

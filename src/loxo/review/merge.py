@@ -41,7 +41,8 @@ class Final:
     bounds: dict[str, float]  # the changed bounds, by their names in BOUNDS
     reviewers: str  # "Ana: yes; Ben: unsure"
     note: str
-    recording: str | None  # of a drawn event
+    recording: str | None  # of a drawn event or a searched stretch
+    channel: int | None  # of a drawn event
 
     @property
     def is_event(self) -> bool:
@@ -80,10 +81,11 @@ def final(said: list[tuple[str, Decision]]) -> Final:
         verdict = clear[0].verdict if len({category(decision) for decision in clear}) == 1 else DISPUTED
     latest = sorted(said, key=lambda pair: pair[1].at)
     bounds: dict[str, float] = {}
-    label = recording = None
+    label = recording = channel = None
     for _, decision in latest:
         bounds |= {name: value for name in BOUNDS if (value := getattr(decision, name)) is not None}
         label, recording = decision.label or label, decision.recording or recording
+        channel = decision.channel or channel
     return Final(
         verdict=verdict,
         label=label if verdict == "other" or recording else None,
@@ -91,6 +93,7 @@ def final(said: list[tuple[str, Decision]]) -> Final:
         reviewers="; ".join(f"{name}: {category(decision)}" for name, decision in said if decision.verdict),
         note="; ".join(f"{name}: {decision.note}" for name, decision in said if decision.note),
         recording=recording,
+        channel=channel,
     )
 
 

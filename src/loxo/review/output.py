@@ -10,8 +10,9 @@
                                  rest of these recordings is background
     training/incomplete/         true events of the other recordings, whose undecided events may be calls
     training/hard_negatives.selections.txt   rejected events: similar to calls, but not calls
-    training/searched.csv                    for `loxo adapt`: the spans in which every call is known, which are these
-                                             recordings completely, and the confirmed and rejected events of the others
+    training/searched.csv                    for `loxo adapt`: the spans in which every call is known: these recordings
+                                             completely; of the others, the confirmed and rejected events and the
+                                             stretches that were searched for all labels
     training/undecided.selections.txt        unsure, disputed and unreviewed events of recordings with a decision:
                                              neither calls nor background
 
@@ -40,7 +41,7 @@ from loxo.files import atomic_file, escape, inside, write_atomically
 from loxo.review.decision_log import decision_logs, read_decision_logs
 from loxo.review.decisions import Decision, Decisions
 from loxo.review.merge import BOUNDS, Final, bounds_fault, by_reviewer, finals, without_repeats
-from loxo.review.results import results
+from loxo.review.results import results, searched
 from loxo.review.session import open_run
 from loxo.runs.read import Places, Run
 from loxo.runs.tables import FOLDERS, TABLE_SUFFIX
@@ -153,7 +154,11 @@ def write_export(
     raven(open_events.assign(label=UNDECIDED), f"training/undecided{TABLE_SUFFIX}", durations)
     with atomic_file(folder / SEARCHED) as file:
         write_csv_rows(
-            file, [("recording", "start_s", "end_s"), *_searched_rows(of_touched, complete, durations, paths)]
+            file,
+            [
+                ("recording", "start_s", "end_s"),
+                *_searched_rows(of_touched, complete, durations, paths, _stretches(run, answers, table)),
+            ],
         )
     files.append(SEARCHED)
     for old in folder.rglob("*" + TABLE_SUFFIX):
@@ -163,13 +168,34 @@ def write_export(
 
 
 def _searched_rows(
-    events: pd.DataFrame, complete: set[str], durations: Mapping[str, float], paths: Mapping[str, str]
+    events: pd.DataFrame,
+    complete: set[str],
+    durations: Mapping[str, float],
+    paths: Mapping[str, str],
+    stretches: list[tuple[str, float, float]],
 ) -> list[list[str]]:
-    """The rows of SEARCHED, from the events of the recordings with a decision."""
+    """The rows of SEARCHED, from the events of the recordings with a decision and the searched stretches."""
     decided = events[events["verdict"].isin(KNOWN) & ~events["recording"].isin(complete)]
     spans = [(name, 0.0, durations[paths[name]]) for name in sorted(complete)]
     spans += zip(decided["recording"], decided["start_s"], decided["end_s"], strict=True)
+    spans += [stretch for stretch in stretches if stretch[0] not in complete]
     return [[paths[name], f"{start:.6f}", f"{end:.6f}"] for name, start, end in spans]
+
+
+def _stretches(run: Run, answers: Mapping[str, Final], table: pd.DataFrame) -> list[tuple[str, float, float]]:
+    """The stretches that were searched for every label and contain no undecided event."""
+    by_label = [searched(answers, label=label) for label in run.labels]
+    unknown = table[~table["verdict"].isin(KNOWN)]
+    found = []
+    for name in run.recordings["recording"]:
+        spans = set.intersection(*(set(stretches.get(name, ())) for stretches in by_label)) if by_label else set()
+        left = unknown[unknown["recording"] == name] if spans else unknown
+        found += [
+            (name, start, end)
+            for start, end in sorted(spans)
+            if not ((left["start_s"] < end) & (left["end_s"] > start)).any()
+        ]
+    return found
 
 
 def _possible(run: Run, names: list[str], answers: Mapping[str, Final]) -> tuple[dict[str, Final], list[str]]:
@@ -228,6 +254,7 @@ def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.Da
             "recording": answer.recording,
             "label": answer.label,
             **{bound: answer.bounds.get(bound, math.nan) for bound in ("start_s", "end_s", "low_hz", "high_hz")},
+            CHANNEL: answer.channel or 1,
             "verdict": "drawn",
             "detected_label": "",
             "reviewers": answer.reviewers,
@@ -241,8 +268,6 @@ def _answered(run: Run, names: list[str], answers: Mapping[str, Final]) -> pd.Da
     if not drawn:
         return table
     more = events_frame(drawn)
-    if CHANNEL in table.columns:
-        more[CHANNEL] = 1
     offset = (more["start_s"].to_numpy() * 1e6).round().astype("timedelta64[us]")
     more["start_time"] = recordings["start"].loc[more["recording"]].to_numpy() + offset
     more["site"] = recordings["site"].loc[more["recording"]].to_numpy(object)

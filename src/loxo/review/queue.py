@@ -37,6 +37,8 @@ class Filter:
             raise LoxoError(f"There is no filter {self.status!r} or no order {self.sort!r}. Reload the page.")
         if any(hour is not None and not 0 <= hour <= 23 for hour in (self.hour_from, self.hour_to)):
             raise LoxoError("An hour of day must be between 0 and 23.")
+        if self.score_min is not None and self.score_max is not None and self.score_min > self.score_max:
+            raise LoxoError("The lowest score is above the highest score, so no event can pass. Change one of them.")
         if self.sample is not None and self.sample < 1:
             raise LoxoError("A sample must have at least one event.")
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from loxo.report import sentences
 from loxo.report.estimate import MIN_DECISIONS, PRECISIONS, Count, Fit, count, fit
 from loxo.review.agreement import agreements
-from loxo.review.decisions import Decision
-from loxo.review.merge import Final, finals
+from loxo.review.decisions import RANDOM, SEARCHED, Decision
+from loxo.review.merge import Final, finals, without_repeats
+from loxo.review.recall import recall, wilson
 from loxo.runs.read import Run
 
 CURVE_SCORES = np.arange(1, 50) / 50  # at which the curve is evaluated
@@ -32,6 +33,7 @@ def results(run: Run, names: list[str], people: Mapping[str, Mapping[str, Decisi
     drawn = [answer for answer in answers.values() if answer.recording and answer.is_event]
     return {
         "classes": [_class(run, names, answers, label) for label in run.labels],
+        "searched_s": sum(b - a for spans in searched(answers).values() for a, b in spans),
         "agreement": [_plain(asdict(pair)) for pair in agreements(people)],
         "reviewers": {name: sum(bool(d.verdict) for d in said.values()) for name, said in sorted(people.items())},
         "drawn": len(drawn),
@@ -58,6 +60,7 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
         "missed": sum(bool(a.recording and a.is_event and a.label == label) for a in answers.values()),
         "needed": max(MIN_DECISIONS - int(decided.sum()), 0),
         "observed": _observed(scores[decided], right[decided]),
+        "recall": _recall(run, rows, verdict, answers, label),
     }
     if curve is None:
         text = sentences.not_an_estimate(label, len(rows), int(decided.sum()), max(found["needed"], 1))
@@ -73,6 +76,7 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
         ),
         sentences.not_counted(curve, scores[left & ~used]),
         *sentences.keep(curve, scores),
+        sentences.all_calls(label, total, found["recall"]),
     ]
     return (
         found
@@ -85,6 +89,51 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
             "sentences": [sentence for sentence in words if sentence],
         }
     )
+
+
+def _recall(
+    run: Run, rows: NDArray[np.intp], verdict: NDArray[np.object_], answers: Mapping[str, Final], label: str
+) -> dict[str, Any]:
+    """The recall of a class from the random stretches that were searched for it, and the number of stretches that do
+    not count because a listed event of the class in them is not decided (`open`). `rows` and `verdict`: its events."""
+    recordings = run.events["recording"].to_numpy()[rows]
+    middles = (run.events["start_s"].to_numpy() + run.events["end_s"].to_numpy())[rows] / 2
+    drawn = without_repeats(
+        [
+            {"recording": answer.recording, "label": answer.label, **answer.bounds}
+            for answer in answers.values()
+            if answer.is_event and answer.recording and answer.label == label and len(answer.bounds) == 4
+        ]
+    )
+    seconds, found, missed, waiting = 0.0, [], [], 0
+    for recording, spans in searched(answers, RANDOM, label).items():
+        of_recording = recordings == recording
+        for start, end in spans:
+            inside = verdict[of_recording & (middles >= start) & (middles < end)]
+            if not np.isin(inside, ("yes", "no", "other")).all():
+                waiting += 1
+                continue
+            seconds += end - start
+            found.append(int((inside == "yes").sum()))
+            missed.append(
+                sum(
+                    event["recording"] == recording and start <= (event["start_s"] + event["end_s"]) / 2 < end
+                    for event in drawn
+                )
+            )
+    return asdict(recall(seconds, np.array(found, np.int64), np.array(missed, np.int64))) | {"open": waiting}
+
+
+def searched(
+    answers: Mapping[str, Final], prefix: str = SEARCHED, label: str | None = None
+) -> dict[str, list[tuple[float, float]]]:
+    """The stretches of each recording that were searched, each of them once. `label`: only those for this label."""
+    found: dict[str, dict[tuple[float, float], None]] = {}
+    for name, answer in answers.items():
+        start, end = answer.bounds.get("start_s", math.inf), answer.bounds.get("end_s", -math.inf)
+        if name.startswith(prefix) and answer.recording and label in (None, answer.label) and start < end:
+            found.setdefault(answer.recording, {})[(start, end)] = None
+    return {recording: sorted(spans) for recording, spans in found.items()}
 
 
 def _fitted(curve: Fit, scores: NDArray[np.float64]) -> dict[str, Any]:
@@ -131,15 +180,6 @@ def _observed(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> list[dic
             score = float(scores[known][inside].mean())
             found.append({"score": round(score, 4), "events": events, "right": yes, "low": low, "high": high})
     return found
-
-
-def wilson(right: int, events: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of the fraction right / events."""
-    z = 1.959964
-    share, extra = right / events, z * z / events
-    middle = (share + extra / 2) / (1 + extra)
-    reach = z / (1 + extra) * math.sqrt(share * (1 - share) / events + extra / (4 * events))
-    return round(max(middle - reach, 0.0), 4), round(min(middle + reach, 1.0), 4)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from loxo.errors import LoxoError
 from loxo.review.decision_log import decision_log_path
 from loxo.review.front import Front
-from loxo.review.guard import FORWARD, App, Guard, new_token
+from loxo.review.guard import FORWARD, App, Guard, is_loopback, new_token
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def serve(
                 timeout_graceful_shutdown=2,
             )
         )
-        opening = _Opening(api, server, (run, reviewer, recordings), on_open)
+        opening = _Opening(api, server, (run, reviewer, recordings), is_loopback(host), on_open)
         try:
             renewed(token)
             if browser:
@@ -101,10 +101,11 @@ class _Opening(threading.Thread):
         api: Future[App],
         server: uvicorn.Server,
         wanted: tuple[str | Path, str, str | Path | None],
+        local: bool,
         on_open: Callable[[Session], None] | None,
     ) -> None:
         super().__init__(name="loxo-opening")
-        self.api, self.server, self.wanted, self.on_open = api, server, wanted, on_open
+        self.api, self.server, self.wanted, self.local, self.on_open = api, server, wanted, local, on_open
         self.session: Session | None = None
         self.fault: BaseException | None = None
 
@@ -117,7 +118,7 @@ class _Opening(threading.Thread):
             from loxo.review.session import Session
 
             self.session = Session(*self.wanted)
-            self.api.set_result(create_api(self.session))
+            self.api.set_result(create_api(self.session, self.local))
             if self.on_open is not None:
                 self.on_open(self.session)
             gc.freeze()

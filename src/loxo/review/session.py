@@ -26,15 +26,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from loxo.audio.filenames import base_name
+from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL
 from loxo.files import escape
 from loxo.report.estimate import Fit, fit
 from loxo.review.agreement import category
 from loxo.review.decision_log import DecisionLog, Logs, decision_log_path, decision_logs, read_decision_logs
-from loxo.review.decisions import DRAWN, VERDICTS, Decision, Decisions, check_change
+from loxo.review.decisions import DRAWN, RANDOM, SEARCHED, VERDICTS, Change, Decision, Decisions, check_change
 from loxo.review.merge import BOUNDS, bounds_fault, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
+from loxo.review.recordings import Recordings, iso
 from loxo.runs.read import Places, Run, read_run
 
 MAX_CHANGES = 2000  # in one action
@@ -111,19 +113,27 @@ class Session:
         borders = (
             [0, *np.flatnonzero(self.recording[1:] != self.recording[:-1]) + 1, len(events)] if len(events) else []
         )
-        self._span = {self.recording[first]: (int(first), int(stop)) for first, stop in pairwise(borders)}
-        self._longest = float((self.bounds["end_s"] - self.bounds["start_s"]).max()) if len(events) else 0.0
-        self._durations = dict(zip(self.run.recordings["recording"], self.run.recordings["duration_s"], strict=True))
+        self.span = {self.recording[first]: (int(first), int(stop)) for first, stop in pairwise(borders)}
+        self.longest = float((self.bounds["end_s"] - self.bounds["start_s"]).max()) if len(events) else 0.0
+        listed = self.run.recordings
+        self.sources: list[str] = listed["recording"].tolist()  # a recording's number is its index here
+        self.source_of = {name: number for number, name in enumerate(self.sources)}
+        self.durations = dict(zip(self.sources, listed["duration_s"], strict=True))
+        self.sites = dict(zip(self.sources, listed["site"], strict=True))
+        self.begins = dict(zip(self.sources, listed["start"], strict=True))
+        self.has_channels = CHANNEL in self.run.events
+        self.recordings = Recordings(self)
         self.log = DecisionLog(decision_log_path(self.run.folder, self.reviewer), self.reviewer)
         self.verdict = np.zeros(len(events), np.int8)  # 0: none, else 1 + the index in VERDICTS
         self.noted = np.zeros(len(events), bool)
         self.drawn: list[str] = []
         self.warnings: list[str] = []  # of refresh
+        self.said = ""  # the changes that were undone or restored last
         self._unmatched: set[str] = set()
         self._others: Logs = {}
-        self._theirs: dict[str, dict[str, Decision]] = {}  # decisions of the other reviewers, by name and event
+        self.theirs: dict[str, dict[str, Decision]] = {}  # decisions of the other reviewers, by name and event
         self._fits: dict[str, Fit] | None = None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._update(self.log.decisions.by_event)
         self.refresh()
 
@@ -138,6 +148,11 @@ class Session:
         return self.log.decisions.by_event
 
     @property
+    def decided(self) -> int:
+        """The number of detected events with a decision of this reviewer."""
+        return int(np.count_nonzero(self.verdict))
+
+    @property
     def unmatched(self) -> int:
         return len(self._unmatched)
 
@@ -145,24 +160,33 @@ class Session:
         """Writes an action to the disk and returns the rows that it changed, and then those that changed because
         another program has replaced the decision log.
 
-        A change is {"row": r, field: value ...}, or {"beside": r, ...} for a missed event that was drawn in the
-        recording of row r. If a change is wrong, raises LoxoError and writes nothing.
+        A change is one of these, with the number of a recording as `source`. If a change is wrong, raises LoxoError
+        and writes nothing.
+
+            {"row": r, field: value ...}                                      a decision on an event
+            {"source": s, "label": ..., "start_s": ..., ... "channel": ...}   a missed event that was drawn
+            {"searched": s, "label": ..., "start_s": ..., "end_s": ...}       no other call of the label is in it
+            {"searched": s, "label": ..., "random": k}                        the same, stretch k of the random ones
         """
-        with self._lock:
+        with self.lock:
             if not 0 < len(changes) <= MAX_CHANGES:
                 raise LoxoError(f"One action can change 1 to {MAX_CHANGES} events, not {len(changes)}.")
             ready = [self._ready(change) for change in changes]
             return self._update(self.log.add(ready))
 
     def undo(self) -> list[int]:
-        """Undoes the last action. Returns the rows that it had changed."""
-        with self._lock:
-            return self._update(self.log.undo() or ())
+        """Undoes the last action. Returns the rows that it had changed. `said` names the changes ("": none)."""
+        with self.lock:
+            events = self.log.undo()
+            self.said = said_of(self.log.decisions.undone[-1][1]) if events else ""
+            return self._update(events or ())
 
     def redo(self) -> list[int]:
-        """Restores the last undone action. Returns the rows that it changes."""
-        with self._lock:
-            return self._update(self.log.redo() or ())
+        """Restores the last undone action. Returns the rows that it changes; `said` as for `undo`."""
+        with self.lock:
+            events = self.log.redo()
+            self.said = said_of(self.log.decisions.done[-1][1]) if events else ""
+            return self._update(events or ())
 
     def _update(self, events: Iterable[str]) -> list[int]:
         """Updates the arrays from the decisions on these events. Returns their rows."""
@@ -170,8 +194,8 @@ class Session:
         for event in events:
             decision = self.decisions.get(event)
             row = self.row_of.get(event)
-            if row is None and decision is None:
-                continue  # undone before it had a row
+            if event.startswith(SEARCHED) or (row is None and decision is None):
+                continue  # a searched stretch has no row, nor has a drawing that was undone before
             if row is None and decision and self._is_drawing(event, decision):
                 self.drawn.append(event)
                 row = self.row_of[event] = len(self.names) + len(self.drawn) - 1
@@ -189,19 +213,22 @@ class Session:
     def _is_drawing(self, event: str, decision: Decision) -> bool:
         """Whether this is a drawn event of this run that the page can show."""
         bounds = {name: getattr(decision, name) for name in BOUNDS}
-        duration_s = self._durations.get(decision.recording or "")
+        duration_s = self.durations.get(decision.recording or "")
         complete = event.startswith(DRAWN) and duration_s is not None and decision.label and None not in bounds.values()
         return bool(complete and bounds_fault(bounds, duration_s or 0.0) is None)
 
     def _ready(self, change: dict[str, Any]) -> dict[str, Any]:
         """A checked change for the decision log."""
-        ready = {name: value for name, value in change.items() if name not in ("row", "beside")}
-        drawing = "beside" in change
-        row = self.check_row(change["beside"] if drawing else change.get("row"))
-        recording = self.recording_of(row)
+        if "searched" in change:
+            return self._ready_stretch(change)
+        ready = {name: value for name, value in change.items() if name not in ("row", "source")}
+        drawing = "source" in change
         if drawing:
+            row, recording = -1, self.sources[self.check_source(change["source"])]
             ready |= {"event": DRAWN + uuid.uuid4().hex[:16], "recording": recording, "verdict": "yes"}
         else:
+            row = self.check_row(change.get("row"))
+            recording = self.recording_of(row)
             ready["event"] = self.name_of(row)
         for name in ("label", "note"):
             if ready.get(name) is not None:
@@ -218,8 +245,33 @@ class Session:
         ):
             raise LoxoError(f"The label of a drawn event must be a label of this run: {', '.join(self.run.labels)}.")
         if any(name in ready for name in BOUNDS) or drawn:
-            self._check_bounds(ready, {} if drawn else self._detected(row), before, self._durations[recording])
+            self._check_bounds(ready, {} if drawn else self._detected(row), before, self.durations[recording])
         return ready
+
+    def _ready_stretch(self, change: dict[str, Any]) -> dict[str, Any]:
+        source, label = self.check_source(change["searched"]), change.get("label")
+        start, end, number = change.get("start_s"), change.get("end_s"), change.get("random")
+        if label not in self.run.labels:
+            raise LoxoError(f"A stretch is searched for a label of this run: {', '.join(self.run.labels)}.")
+        if number is not None:
+            if not 0 <= number < len(self.recordings.stretches):
+                raise LoxoError(f"There is no random stretch {number} in this run. Reload the page.")
+            stretch = self.recordings.stretches[number]
+            if stretch.source != source:
+                raise LoxoError("The random stretches of this run have changed. Reload the page.")
+            start, end = stretch.start_s, stretch.end_s
+        fault = bounds_fault({"start_s": start, "end_s": end}, self.durations[self.sources[source]])
+        if fault is not None:
+            raise LoxoError("A searched stretch must be within its recording.")
+        return check_change(
+            {
+                "event": (SEARCHED if number is None else RANDOM) + uuid.uuid4().hex[:16],
+                "recording": self.sources[source],
+                "label": label,
+                "start_s": start,
+                "end_s": end,
+            }
+        )
 
     @staticmethod
     def _check_bounds(ready: dict[str, Any], detected: dict[str, float], before: Decision, duration_s: float) -> None:
@@ -236,6 +288,24 @@ class Session:
         fault = bounds_fault(bounds, duration_s)
         if fault is not None:
             raise LoxoError(fault)
+
+    # -- recordings
+
+    def check_source(self, number: Any) -> int:
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(self.sources):
+            raise LoxoError(f"There is no recording {number!r} in this run. Reload the page.")
+        return number
+
+    def search_in(self, folder: str) -> int:
+        """Searches for moved recordings below a folder. Returns how many recordings of the run are found now."""
+        if is_url(folder):
+            raise LoxoError(f"Start `loxo review` again with --recordings {folder}: a page cannot choose a server.")
+        places = Places(self.run, Path(folder).expanduser())
+        found = sum(places.find(name) is not None for name in self.sources)
+        if not found:
+            raise LoxoError(f"{folder}: no recording of this run is in this folder or below it. Give another folder.")
+        self.places = places
+        return found
 
     # -- rows
 
@@ -259,10 +329,10 @@ class Session:
         return self.decisions[self.name_of(row)].recording or ""
 
     def channel_of(self, row: int) -> int | None:
-        """The channel of a detected event, from 0; None where the mean of all channels was searched."""
-        if row < len(self.names) and CHANNEL in self.run.events:
-            return int(self.run.events[CHANNEL].iloc[row]) - 1
-        return None
+        """The channel of an event, from 1; None where the mean of all channels was searched."""
+        if row >= len(self.names):
+            return self.decisions[self.name_of(row)].channel
+        return int(self.run.events[CHANNEL].iloc[row]) if self.has_channels else None
 
     def original_times(self, row: int) -> tuple[float, float]:
         """Start and end as detected or drawn, without moved edges of detected events."""
@@ -284,53 +354,37 @@ class Session:
         recording, decision = self.recording_of(row), self.decisions.get(self.name_of(row))
         detected = row < len(self.names)
         score = float(self.columns.score[row]) if detected else math.nan
-        time = self.run.events["start_time"].iloc[row] if detected else None
         others = []
         if decision and decision.verdict:
             others = [
                 f"{name}: {category(theirs[self.name_of(row)])}"
-                for name, theirs in self._theirs.items()
+                for name, theirs in self.theirs.items()
                 if self.name_of(row) in theirs and theirs[self.name_of(row)].verdict
             ]
         return {
             "row": row,
             "name": self.name_of(row),
             "recording": escape(base_name(recording)),
+            "source": self.source_of[recording],
+            "channel": self.channel_of(row),
+            "begin": iso(self.begins[recording]),
             "label": str(self.columns.label[row]) if detected else (decision.label if decision else ""),
-            "site": str(self.columns.site[row]) if detected else "",
-            "time": None if time is None or pd.isna(time) else time.isoformat(timespec="seconds"),
+            "site": self.sites[recording],
             "score": None if math.isnan(score) else round(score, 4),
             "detected": _finite({name: float(self.bounds[name][row]) for name in BOUNDS}) if detected else None,
             **_finite(self._bounds_of(row)),
-            "duration": float(self._durations[recording]),
+            "duration": float(self.durations[recording]),
             "verdict": decision.verdict if decision else None,
             "other": decision.label if decision and detected else None,
             "note": decision.note if decision else "",
             "others": others,
         }
 
-    def around(self, row: int, start_s: float, end_s: float) -> list[dict[str, Any]]:
-        """The other events of the same recording between two times."""
-        recording = self.recording_of(row)
-        rows: list[int] = []
-        if recording in self._span:
-            first, last = self._span[recording]
-            starts = self.bounds["start_s"][first:last]
-            begin = first + int(np.searchsorted(starts, start_s - self._longest))
-            stop = first + int(np.searchsorted(starts, end_s))
-            rows = [r for r in range(begin, stop) if self.bounds["end_s"][r] > start_s]
-        for place, event in enumerate(self.drawn, len(self.names)):
-            decision = self.decisions.get(event)
-            if decision and decision.recording == recording:
-                rows.append(place)
-        details = (self.detail(r) for r in rows if r != row)
-        return [d for d in details if d["end_s"] > start_s and d["start_s"] < end_s]
-
     # -- queues
 
     def queue(self, filter: Filter) -> Rows:
         """The rows that pass the filter, in its order. Drawn events are last."""
-        with self._lock:
+        with self.lock:
             if filter.status in ("second", "disputed"):
                 self.refresh()
             mask = kept(filter, self.columns) & self._has_status(filter.status)
@@ -359,7 +413,7 @@ class Session:
         if status in ("second", "disputed"):
             mask = np.zeros(len(self.names), bool)
             wanted = (
-                (event for theirs in self._theirs.values() for event, decision in theirs.items() if decision.verdict)
+                (event for theirs in self.theirs.values() for event, decision in theirs.items() if decision.verdict)
                 if status == "second"
                 else (event for event, answer in finals(self.people()).items() if answer.verdict == "disputed")
             )
@@ -385,7 +439,7 @@ class Session:
 
     def fits(self) -> dict[str, Fit]:
         """P(correct | score) of each class, from this reviewer's decisions."""
-        with self._lock:
+        with self.lock:
             if self._fits is None:
                 decided = np.isin(self.verdict, [VERDICTS.index(name) + 1 for name in ("yes", "no", "other")])
                 right = self.verdict == 1
@@ -402,7 +456,7 @@ class Session:
     def refresh(self) -> None:
         """Reads the decision logs that have changed, and forgets those that are gone. `warnings` gets a sentence for
         each log that cannot be read: its decisions do not count."""
-        with self._lock:
+        with self.lock:
             self.warnings = []
             try:
                 self._update(self.log.follow())
@@ -412,15 +466,31 @@ class Session:
             self._others = read_decision_logs(paths, self._others)
             self.warnings += [found for _, found in self._others.values() if isinstance(found, str)]
             people = by_reviewer(self._readable())
-            self._theirs = {name: theirs for name, theirs in people.items() if name != self.reviewer}
+            self.theirs = {name: theirs for name, theirs in people.items() if name != self.reviewer}
 
     def _readable(self) -> list[Decisions]:
         return [found for _, found in self._others.values() if isinstance(found, Decisions)]
 
     def people(self) -> dict[str, dict[str, Decision]]:
         """The decisions of all reviewers by event."""
-        with self._lock:
+        with self.lock:
             return by_reviewer([self.log.decisions, *self._readable()])
+
+
+def said_of(changes: Iterable[Change]) -> str:
+    """The changes of one action in words, for the page: "the note", "12 decisions"."""
+    kinds = []
+    for change in changes:
+        if change["event"].startswith(SEARCHED):
+            kinds.append("searched stretch")
+        elif "recording" in change:
+            kinds.append("drawn event")
+        elif "verdict" in change:
+            kinds.append("decision")
+        else:
+            kinds.append("note" if "note" in change else "moved edge")
+    kind = kinds[0] if len(set(kinds)) == 1 else "change"
+    return f"the {kind}" if len(kinds) == 1 else f"{len(kinds)} {kind.replace('stretch', 'stretche')}s"
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

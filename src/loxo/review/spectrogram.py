@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from loxo.audio.recording import Recording, RecordingError, stream
 
 LEVEL_DB = (-10.0, 41.0)  # 0.2 dB per step
-MAX_COLUMNS = 4000  # max number of columns of a picture, also for long events
+MAX_COLUMNS = 8000  # max number of columns of a picture, also of a long one
+SAMPLE_S = 1.0  # seconds of sound in each column of an overview
 FLOOR_STRIDE = 4  # the median is computed from every FLOOR_STRIDE-th column
 
 
@@ -78,10 +79,47 @@ def picture(
     columns = max((len(samples) - first) // hop, 1)
     padded = np.pad(samples, (window // 2 - first if first < window // 2 else 0, window))
     power = _powers(padded, window, hop, columns, rows=band.rows, high=high, rate=rate)
+    return Picture(_levels(power, FLOOR_STRIDE), start, hop / rate, high / power.shape[0])
+
+
+def overview(
+    recording: Recording, band: Band, start_s: float, end_s: float, columns: int, channel: int | None = None
+) -> Picture:
+    """The spectrogram of a long stretch, of which SAMPLE_S is read in the middle of each column. Sound that cannot be
+    read gives a column of silence.
+
+    Raises RecordingError when no sample of it can be read.
+    """
+    high = min(band.high_hz, recording.sample_rate / 2)
+    rate = min(int(2.4 * high), recording.sample_rate)
+    window = max(round(min(band.window_s, SAMPLE_S) * rate), 16)
+    width = (end_s - start_s) / columns
+    power: list[NDArray[np.float32] | None] = []
+    fault: RecordingError | None = None
+    for column in range(columns):
+        at = min(start_s + (column + 0.5) * width, recording.duration_s - SAMPLE_S)
+        try:
+            samples = read_excerpt(recording, rate, max(at - SAMPLE_S / 2, 0), at + SAMPLE_S / 2, channel)
+            frames = max(len(samples) // window, 1)
+            padded = np.pad(samples, (0, max(window - len(samples), 0)))
+            power.append(_powers(padded, window, window, frames, rows=band.rows, high=high, rate=rate).max(axis=1))
+        except RecordingError as error:
+            fault, power = error, [*power, None]
+    known = [values for values in power if values is not None]
+    if not known:
+        assert fault is not None
+        raise fault
+    quiet = np.minimum.reduce(known)
+    stacked = np.stack([quiet if values is None else values for values in power], axis=1)
+    return Picture(_levels(stacked, 1), start_s + width / 2, width, high / stacked.shape[0])
+
+
+def _levels(power: NDArray[np.float32], stride: int) -> NDArray[np.uint8]:
+    """Levels relative to the median of each row, which is computed from every stride-th column."""
     level = 10 * np.log10(power + 1e-20)
-    level -= np.median(level[:, ::FLOOR_STRIDE], axis=1, keepdims=True)
+    level -= np.median(level[:, ::stride], axis=1, keepdims=True)
     scaled = (level - LEVEL_DB[0]) * (255 / (LEVEL_DB[1] - LEVEL_DB[0]))
-    return Picture(np.clip(scaled, 0, 255).astype(np.uint8), start, hop / rate, high / power.shape[0])
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def _powers(

@@ -1,7 +1,9 @@
-// Dialogs: results and export, keys, and the choice of a label.
+// Dialogs: keys, results, export, recordings, and the choice of a label. Each closes with Escape, its button, and a click
+// beside it.
 
 import { getJson, post } from './api.js';
-import { count, element } from './words.js';
+import { ink } from './ink.js';
+import { clock, count, element, wallClock } from './words.js';
 
 const KEYS = [
   ['Y N U', 'yes, no, unsure, then the next event'], ['O', 'other label'],
@@ -11,89 +13,150 @@ const KEYS = [
   ['1 2 3 4', 'play at 1x, 4x, 8x, 16x speed'], ['5', 'play pitch-shifted, in real time'],
   ['A S', 'start edge earlier, later'], ['K L', 'end edge earlier, later (Shift: a tenth)'],
   ['D', 'draw a missed event (Enter confirms)'], ['T', 'note'],
-  ['B', 'band'], ['+ −', 'show fewer, more seconds'],
-  [', .', 'floor lower, higher'], ['M', 'colour map'],
-  ['G', 'grid of events'], ['X', 'select (in the grid)'],
-  ['F', 'filter'], ['R', 'results and export'],
+  ['PageUp PageDown', 'earlier, later part of the recording'], ['Home End', 'its beginning, its end'],
+  ['+ −', 'zoom in, zoom out'], ['J', 'select the next event in the picture'],
+  ['W', 'recordings of the run'], ['C', 'random stretch, to measure the recall'],
+  ['V', 'stretch searched: every call has a box'], ['Esc', 'stop, or back to the list'],
+  ['B', 'band'], [', .', 'darkest level lower, higher'],
+  ['M', 'colour map'], ['F', 'filter'],
+  ['G', 'grid of events'], ['X P', 'select, play (in the grid)'],
+  ['R', 'results'], ['E', 'export'],
 ];
 
-export function help(dialog) {
-  const cells = KEYS.flatMap(([key, text]) => [element('kbd', {}, key), element('span', {}, text)]);
-  dialog.replaceChildren(element('h2', {}, 'Keys'), element('div', { class: 'keys' }, ...cells),
-    element('p', {}, 'Drag an edge of the box to move it. Click below the picture to play from that time.'));
-  dialog.showModal();
-}
-
-// Asks for a label; null if cancelled. A digit selects the choice with that number. `free`: other labels are allowed.
-export function askLabel(dialog, title, choices, free = true) {
-  return new Promise((resolve) => {
-    const input = element('input', free
-      ? { type: 'text', maxlength: 60, placeholder: 'another label', 'aria-label': 'label' }
-      : { type: 'text', readonly: '', value: '', placeholder: 'Enter: the first label; Esc: none', 'aria-label': 'label' });
-    const done = (label) => { answer = label; dialog.close(); };
-    let answer = null;
-    const buttons = choices.map((label, k) =>
-      element('button', { type: 'button', onclick: () => done(label) }, label, element('kbd', {}, k + 1)));
-    input.addEventListener('keydown', (e) => {
-      if (e.key === 'Enter' && (input.value.trim() || choices[0])) { e.preventDefault(); done(input.value.trim() || choices[0]); }
-      else if (!input.value && Number(e.key) >= 1 && Number(e.key) <= choices.length) { e.preventDefault(); done(choices[e.key - 1]); }
-    });
-    dialog.replaceChildren(element('h2', {}, title), element('div', { class: 'choices' }, ...buttons), input);
-    dialog.onclose = () => resolve(answer);
-    dialog.showModal();
-    input.focus();
-  });
-}
-
-export async function results(dialog, fail, warn) {
-  const found = await getJson('/api/results');
-  warn(found.warnings);
-  const exported = element('p', { id: 'exported' });
-  const button = element('button', { type: 'button', id: 'export-button', onclick: async () => {
-    button.disabled = true;
-    try {
-      const { folder, files, events, warnings } = await post('/api/export');
-      exported.replaceChildren(`${count(events, 'true event')} in ${count(files, 'file')}: `, element('strong', {}, folder),
-        ...warnings.map((sentence) => element('span', { class: 'fault' }, ` ${sentence}`)));
-    } catch (error) { fail(error); }
-    button.disabled = false;
-  } }, 'Write reviewed tables');
-  const reviewers = Object.entries(found.reviewers).map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ');
-  const disputed = found.disputed ? ` ${count(found.disputed, 'event')} disputed.` : '';
-  const unmatched = found.unmatched ? ` ${count(found.unmatched, 'decision')} on events that this run no longer contains.` : '';
-  dialog.replaceChildren(
-    element('h2', {}, 'Results'),
-    element('p', {}, `Decided: ${reviewers || 'no event'}. ${count(found.drawn, 'missed event')} drawn.${disputed}${unmatched}`),
-    ...found.warnings.map((sentence) => element('p', { class: 'fault' }, sentence)),
-    ...found.classes.flatMap(ofClass),
-    ...(found.agreement.length ? [element('h3', {}, 'Agreement'), ...found.agreement.map(agreement)] : []),
-    element('h3', {}, 'Export'), button, exported,
-  );
-  dialog.showModal();
-  dialog.focus();
+// Fills and opens a dialog. Clicks beside it close it.
+export function openDialog(dialog, title, ...content) {
+  const close = element('button', { type: 'button', class: 'close', onclick: () => dialog.close() }, '✕ Close');
+  dialog.replaceChildren(element('div', { class: 'head' }, element('h2', {}, title), close), ...content);
+  dialog.onpointerdown = (e) => {
+    const box = dialog.getBoundingClientRect();
+    const beside = e.clientX < box.left || e.clientX > box.right || e.clientY < box.top || e.clientY > box.bottom;
+    if (e.target === dialog && beside) { e.preventDefault(); dialog.close(); }
+  };
+  if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
 }
 
-function ofClass(c) {
-  const said = [['yes', c.yes], ['no', c.no], ['other', c.other], ['unsure', c.unsure], ['disputed', c.disputed], ['open', c.open], ['missed', c.missed]];
+export function help(dialog) {
+  const cells = KEYS.map(([keys, text]) => element('div', {}, element('kbd', {}, keys), element('span', {}, text)));
+  openDialog(dialog, 'Keys', element('div', { class: 'keys' }, ...cells),
+    element('p', {}, 'Drag the picture or the bar below it to move in the recording; the wheel or two fingers zoom. Drag an edge of '
+      + 'the box to move it. Click another box to select it. Click the times below the picture to play from there.'));
+}
+
+// Asks for a label; null if cancelled. A digit selects the choice with that number, Enter the first one. `free`: other
+// labels are allowed.
+export function askLabel(dialog, title, choices, free = true) {
+  return new Promise((resolve) => {
+    let answer = null;
+    const done = (label) => { answer = label; dialog.close(); };
+    const buttons = choices.map((label, k) =>
+      element('button', { type: 'button', onclick: () => done(label) }, label, element('kbd', {}, k + 1)));
+    const input = free && element('input', { type: 'text', maxlength: 60, placeholder: 'another label', 'aria-label': 'label' });
+    const use = free && element('button', { type: 'button', onclick: () => { if (input.value.trim()) done(input.value.trim()); } }, 'Use this label');
+    dialog.onkeydown = (e) => {
+      const typed = input && input.value.trim();
+      if (e.key === 'Enter' && e.target === input && (typed || choices[0])) { e.preventDefault(); done(typed || choices[0]); }
+      else if (!typed && choices[e.key - 1]) { e.preventDefault(); done(choices[e.key - 1]); }
+    };
+    dialog.onclose = () => { dialog.onkeydown = null; resolve(answer); };
+    openDialog(dialog, title, element('div', { class: 'choices' }, ...buttons), ...(free ? [input, use] : []));
+    // On a phone the focus in a text field opens a keyboard above the choices.
+    (free && (!choices.length || matchMedia('(hover: hover)').matches) ? input : buttons[0]).focus();
+  });
+}
+
+// The recordings of the run. `open(recording)`, `random()`: shows one of them, and a random stretch.
+export async function recordings(dialog, { open, random }) {
+  const all = await getJson('/api/recordings');
+  const rows = element('tbody', {});
+  const more = element('p', {});
+  const search = element('input', { type: 'search', placeholder: 'name, site or date', 'aria-label': 'search recordings' });
+  const fill = () => {
+    const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const found = all.filter((r) => words.every((word) => `${r.recording} ${r.site} ${wallClock(r.begin, 0)} ${r.begin ?? ''}`.toLowerCase().includes(word)));
+    rows.replaceChildren(...found.slice(0, 300).map((r) => element('tr', {},
+      element('td', {}, element('button', { type: 'button', class: 'plain', disabled: r.failed ? '' : null, onclick: () => { dialog.close(); open(r); } }, r.recording)),
+      element('td', {}, r.site), element('td', {}, wallClock(r.begin, 0)), element('td', {}, clock(r.duration)),
+      element('td', {}, r.failed ? 'not analysed' : r.events.toLocaleString('en')), element('td', {}, r.searched ? clock(r.searched) : '–'))));
+    more.textContent = found.length > 300 ? `The first 300 of ${found.length.toLocaleString('en')} recordings. Type a part of a name to see others.` : '';
+  };
+  search.addEventListener('input', fill);
+  fill();
+  const head = element('tr', {}, ...['recording', 'site', 'start', 'length', 'events', 'searched'].map((h) => element('th', { scope: 'col' }, h)));
+  openDialog(dialog, 'Recordings',
+    element('p', {}, 'Open any recording, also one without an event. To measure how many calls this run misses, search random stretches.'),
+    element('div', { class: 'choices' }, search, element('button', { type: 'button', id: 'first-random', onclick: () => { dialog.close(); random(); } }, 'Random stretch')),
+    element('div', { class: 'wide', tabindex: 0 }, element('table', {}, element('thead', {}, head), rows)), more);
+  if (matchMedia('(hover: hover)').matches) search.focus(); // else a keyboard would cover the list
+}
+
+export async function exportTables(dialog, fail) {
+  const done = element('div', { id: 'exported' });
+  const button = element('button', { type: 'button', id: 'write-button', class: 'main', onclick: async () => {
+    button.disabled = true;
+    try {
+      const { folder, run, files, events, warnings } = await post('/api/export');
+      const quoted = (path) => (/^[\w./-]+$/.test(path) ? path : `"${path}"`);
+      done.replaceChildren(
+        element('p', {}, `${count(events, 'true event')} in ${count(files, 'file')}:`), element('p', {}, element('code', {}, folder)),
+        ...warnings.map((sentence) => element('p', { class: 'fault' }, sentence)),
+        element('h3', {}, 'What now'),
+        element('ul', {},
+          element('li', {}, 'Raven opens the tables of the folder ', element('code', {}, 'tables'), '.'),
+          element('li', {}, 'A page with counts, activity and sites: ', element('code', {}, `loxo report ${quoted(run)}`)),
+          element('li', {}, 'Scores and thresholds from your decisions: ', element('code', {}, `loxo calibrate --review ${quoted(run)}`)),
+          element('li', {}, 'A model for your sites, from these tables: ', element('code', {}, `loxo adapt ${quoted(folder)}`))),
+      );
+    } catch (error) { fail(error); }
+    button.disabled = false;
+  } }, 'Write reviewed tables');
+  openDialog(dialog, 'Export', element('p', {}, 'Writes the true events of all reviewers as Raven tables and CSV, all decisions, the results, '
+    + 'and tables for training. An earlier export is replaced.'), button, done);
+  button.focus();
+}
+
+export async function results(dialog, warn) {
+  const found = await getJson('/api/results');
+  warn(found.warnings);
+  const reviewers = Object.entries(found.reviewers).map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ');
+  const disputed = found.disputed ? ` ${count(found.disputed, 'event')} disputed.` : '';
+  const unmatched = found.unmatched ? ` ${count(found.unmatched, 'decision')} on events that this run no longer contains.` : '';
+  const searched = found.searched_s ? ` ${clock(found.searched_s)} of sound searched.` : '';
+  const plots = [];
+  openDialog(dialog, 'Results',
+    element('p', {}, `Decided: ${reviewers || 'no event'}. ${count(found.drawn, 'missed event')} drawn.${searched}${disputed}${unmatched}`),
+    ...found.warnings.map((sentence) => element('p', { class: 'fault' }, sentence)),
+    ...found.classes.flatMap((c) => ofClass(c, plots)),
+    ...(found.agreement.length ? [element('h3', {}, 'Agreement'), ...found.agreement.map(agreement)] : []),
+  );
+  for (const [canvas, c] of plots) plot(canvas, c);
+}
+
+function ofClass(c, plots) {
+  const said = [['yes', c.yes], ['no', c.no], ['other', c.other], ['unsure', c.unsure], ['disputed', c.disputed], ['not decided', c.open], ['missed', c.missed]];
   const parts = [
     element('h3', {}, `${c.label}: ${count(c.events, 'event')}`),
     element('p', {}, said.filter(([, n]) => n).map(([word, n]) => `${n.toLocaleString('en')} ${word}`).join(' · ') || 'none'),
   ];
-  if (!c.curve) {
-    if (c.events) parts.push(element('p', {}, `Thresholds and an estimate need ${count(c.needed, 'more decision')}, spread over all scores.`));
-    return parts;
+  const [first, ...more] = c.sentences;
+  parts.push(element('p', {}, element('strong', {}, first)));
+  if (c.curve) {
+    const canvas = element('canvas', { width: 720, height: 460, role: 'img', 'aria-label': `fraction of ${c.label} events that are right, by score` });
+    plots.push([canvas, c]);
+    parts.push(element('div', { class: 'fit' }, canvas, element('ul', {}, ...more.map((sentence) => element('li', {}, sentence)))));
   }
-  const { estimate: e } = c;
-  parts.push(element('p', {}, element('strong', {}, `${Math.round(e.confirmed + e.expected).toLocaleString('en')} true events`),
-    ` (95 % interval ${(e.confirmed + e.low).toLocaleString('en')} to ${(e.confirmed + e.high).toLocaleString('en')}): ${e.confirmed.toLocaleString('en')} confirmed, about ${Math.round(e.expected).toLocaleString('en')} expected among ${e.unreviewed.toLocaleString('en')} undecided events.`));
-  const rows = c.thresholds.map((t) => element('tr', {}, element('td', {}, `${Math.round(100 * t.precision)} %`),
-    element('td', {}, t.score?.toFixed(3) ?? '–'), element('td', {}, t.threshold?.toFixed(3) ?? '–')));
-  const head = element('tr', {}, ...['correct', 'one event: score', 'all events: threshold'].map((h) => element('th', {}, h)));
-  const canvas = element('canvas', { width: 600, height: 400, role: 'img', 'aria-label': `fraction of correct ${c.label} events by score` });
-  plot(canvas, c);
-  parts.push(element('div', { class: 'fit' }, canvas, element('table', {}, head, ...rows)));
+  parts.push(element('p', { class: 'recall' }, ...recallOf(c)));
   return parts;
+}
+
+function recallOf({ label, recall: r }) {
+  const waiting = r.open ? ` ${count(r.open, 'searched stretch').replace('stretchs', 'stretches')} will count when all listed events in them are decided.` : '';
+  if (!r.stretches) return [`Calls that this run misses: not measured. Search random stretches (Recordings, Random stretch) for ${label}.${waiting}`];
+  const where = `${r.stretches} random ${r.stretches === 1 ? 'stretch' : 'stretches'} (${(60 * r.hours).toFixed(0)} min)`;
+  if (r.recall === null) return [`No ${label} in ${where}. Search more of them to measure how many calls this run misses.${waiting}`];
+  const percent = (share) => Math.round(100 * share);
+  return [element('strong', {}, `This run lists ${r.found} of ${count(r.found + r.missed, 'call')}`),
+    ` in ${where}: a recall of ${percent(r.recall)} % (95 % interval ${percent(r.low)} to ${percent(r.high)} %).${waiting}`];
 }
 
 function agreement(pair) {
@@ -102,41 +165,56 @@ function agreement(pair) {
   return element('p', {}, `${pair.reviewers.join(' and ')}: same decision on ${pair.agreed} of ${count(pair.events, 'event')}, ${kappa}`);
 }
 
-// P(correct | score): the fit with its interval, and the observed fractions.
+// P(right | score): the fit with its interval, and the observed fractions.
 function plot(canvas, c) {
   const g = canvas.getContext('2d');
-  const [left, top, w, h] = [70, 16, 510, 320];
+  const [left, top, w, h] = [104, 60, 590, 310];
   const x = (score) => left + score * w, y = (p) => top + (1 - p) * h;
   g.font = '22px system-ui, sans-serif';
-  g.fillStyle = '#93a3ad';
-  g.strokeStyle = '#2b3740';
+  g.strokeStyle = ink('line');
   for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
     g.strokeRect(x(0), y(tick), w, 0);
+    g.fillStyle = ink('soft');
     g.textAlign = 'right';
-    g.fillText(tick, left - 10, y(tick) + 7);
+    g.fillText(`${100 * tick} %`, left - 10, y(tick) + 7);
     g.textAlign = 'center';
     g.fillText(tick, x(tick), top + h + 28);
   }
-  g.fillText('score', x(0.5), top + h + 56);
-  g.fillStyle = 'rgba(61, 220, 151, 0.18)';
+  g.fillText('score of the event', x(0.5), top + h + 60);
+  g.save();
+  g.translate(20, top + h / 2);
+  g.rotate(-Math.PI / 2);
+  g.fillText('events that are right', 0, 0);
+  g.restore();
+  const dot = (cx, cy) => { g.beginPath(); g.arc(cx, cy, 6, 0, 7); g.fill(); };
+  const accent = ink('accent'), text = ink('text');
+  g.fillStyle = accent;
+  g.globalAlpha = 0.22;
   g.beginPath();
   c.curve.forEach(([s, , low]) => g.lineTo(x(s), y(low)));
   [...c.curve].reverse().forEach(([s, , , high]) => g.lineTo(x(s), y(high)));
   g.fill();
-  g.strokeStyle = '#3ddc97';
+  g.fillRect(left + 300, 14, 46, 22);
+  g.globalAlpha = 1;
+  g.strokeStyle = accent;
   g.lineWidth = 4;
   g.beginPath();
   c.curve.forEach(([s, p]) => g.lineTo(x(s), y(p)));
+  g.moveTo(left + 300, 25);
+  g.lineTo(left + 346, 25);
   g.stroke();
-  g.strokeStyle = g.fillStyle = '#dde5ea';
+  g.strokeStyle = g.fillStyle = text;
   g.lineWidth = 2;
   for (const o of c.observed) {
     g.beginPath();
     g.moveTo(x(o.score), y(o.low));
     g.lineTo(x(o.score), y(o.high));
     g.stroke();
-    g.beginPath();
-    g.arc(x(o.score), y(o.right / o.events), 6, 0, 7);
-    g.fill();
+    dot(x(o.score), y(o.right / o.events));
   }
+  g.textAlign = 'left';
+  g.fillText('your decisions, 95 %', left + 40, 33);
+  dot(left + 20, 25);
+  g.strokeRect(left + 20, 12, 0, 26);
+  g.fillText('fit, 95 %', left + 356, 33);
 }

@@ -1,4 +1,5 @@
 // Perceptually uniform colour maps for colour-blind people too (from matplotlib): 32 colours each, interpolated.
+// The last one is dark on white, for a screen in sunlight.
 
 export const MAPS = {
   viridis:
@@ -13,4 +14,7 @@ export const MAPS = {
   grey:
     '0000000808081010101818182121212929293131313939394242424a4a4a5252525a5a5a6363636b6b6b7373737b7b7b' +
     '8484848c8c8c9494949c9c9ca5a5a5adadadb5b5b5bdbdbdc6c6c6cececed6d6d6dededee7e7e7efefeff7f7f7ffffff',
+  paper:
+    'fffffff7f7f7efefefe7e7e7dededed6d6d6cececec6c6c6bdbdbdb5b5b5adadada5a5a59c9c9c9494948c8c8c848484' +
+    '7b7b7b7373736b6b6b6363635a5a5a5252524a4a4a424242393939313131292929212121181818101010080808000000',
 };

@@ -3,9 +3,28 @@
 import { getBytes, getJson, post, unpack } from './api.js';
 
 const PAGE = 100; // number of details per request
+const MIN_FRAME_S = 15, MIN_RANGE_S = 2;
 const AHEAD = [1, 2, 3, -1]; // pictures loaded ahead, relative to the event shown
 
 export const bandOf = (event) => (event.high_hz !== null && event.high_hz > 250 ? '2000' : '250');
+
+// The part of a recording of which a picture is requested to show a range of it: on a grid, so that pictures are found
+// again when the reviewer goes back, and so long that small movements need no other picture.
+export function frameOf([from, to], duration) {
+  let length = MIN_FRAME_S;
+  while (length < 1.999 * (to - from)) length *= 2;
+  if (length >= duration) return [0, duration];
+  const step = length / 4;
+  const start = Math.max(Math.round(((from + to - length) / 2) / step) * step, 0);
+  return [start, Math.min(start + length, duration)];
+}
+
+// The range moved and stretched so that it lies within a recording.
+export function limitedRange(from, to, duration) {
+  const length = Math.min(Math.max(to - from, MIN_RANGE_S), duration);
+  const start = Math.min(Math.max((from + to - length) / 2, 0), duration - length);
+  return [start, start + length];
+}
 
 class Kept { // the last `size` promises; a failed one is removed
   constructor(size) { this.size = size; this.map = new Map(); }
@@ -41,6 +60,7 @@ export class Store {
     this.details = new Map();
     this.pictures = new Kept(16);
     this.thumbs = new Kept(400);
+    this.decidedInRun = 0; // detected events with a decision of this reviewer, in the list or not
   }
 
   // Loads the list that passes a filter. Resolves to the first row to show (of the event `at`, or the first of the list),
@@ -48,8 +68,9 @@ export class Store {
   async open(filter, at = '') {
     const turn = (this.turn = Symbol('turn'));
     const query = new URLSearchParams(Object.entries({ ...filter, at }).filter(([, value]) => value !== '' && value !== null));
-    const { rows, verdicts, row, events } = await getJson(`/api/queue?${query}`);
+    const { rows, verdicts, row, events, decided } = await getJson(`/api/queue?${query}`);
     if (turn !== this.turn) return undefined;
+    this.decidedInRun = decided;
     this.rows = rows;
     this.place = new Places(rows);
     for (const event of events) if (!this.details.has(event.row)) this.details.set(event.row, event);
@@ -75,8 +96,12 @@ export class Store {
     for (const event of await getJson(`/api/events?rows=${missing.join()}`)) this.details.set(event.row, event);
   }
 
-  picture(row, band) {
-    return this.pictures.get(`${row} ${band}`, async () => unpack(await getBytes(`/api/picture/${row}?band=${band}`)));
+  // The picture of a frame (see frameOf) of a recording; place: {source, channel}.
+  picture({ source, channel }, [start, end], band) {
+    const query = new URLSearchParams({ start, end, band });
+    if (channel) query.set('channel', channel);
+    const path = `/api/picture/${source}?${query}`;
+    return this.pictures.get(path, async () => unpack(await getBytes(path)));
   }
 
   thumb(event) {
@@ -85,25 +110,32 @@ export class Store {
       unpack(await getBytes(`/api/thumb/${event.row}?band=${band}`)));
   }
 
-  around(row) { return getJson(`/api/around/${row}`); }
+  around(source, [start, end]) { return getJson(`/api/around/${source}?start=${start}&end=${end}`); }
 
-  // `ready` receives each next picture, which is painted before it is shown.
-  async prefetch(row, bandFor, ready) {
+  overview({ source, channel }) { return getJson(`/api/overview/${source}${channel ? `?channel=${channel}` : ''}`); }
+
+  // Requests the pictures of the next events. `pictureOf` gives that of an event; `ready` receives each of them.
+  async prefetch(row, pictureOf, ready) {
     const place = this.place.get(row);
     if (place === undefined) return;
     for (const step of AHEAD) {
       const next = this.rows[place + step];
       if (next === undefined) continue;
       const event = await this.detail(next);
-      await this.picture(next, bandFor(event)).then(ready, () => {}); // a failure is reported when the event is shown
+      await pictureOf(event).then(ready, () => {}); // a failure is reported when the event is shown
     }
   }
 
   async act(changes) { return this.take(await post('/api/act', { changes })); }
-  async undo() { return this.take(await post('/api/undo')); }
-  async redo() { return this.take(await post('/api/redo')); }
 
-  take(events) {
+  // 'undo' or 'redo'. Resolves to the events and to the words for the changes; none: there was nothing to do.
+  async back(which) {
+    const answer = await post(`/api/${which}`);
+    return { events: this.take(answer), said: answer.said };
+  }
+
+  take({ events, decided }) {
+    this.decidedInRun = decided;
     for (const event of events) {
       if (event.gone) this.details.delete(event.row);
       else this.details.set(event.row, event);

@@ -1,8 +1,9 @@
 // Small spectrograms: the strip below the large picture, and the grid for decisions on many events at once.
 
+import { boxes } from './ink.js';
 import { painted, table } from './paint.js';
 import { MARKS } from './view.js';
-import { clock, count, element } from './words.js';
+import { clock, clockDate, clockTime, count, element, placeOf } from './words.js';
 
 const PAGE = 60; // tiles per page of the grid
 const STRIP = 4; // events on either side
@@ -13,9 +14,14 @@ export class Tiles {
 
   make(row, onclick) {
     const canvas = element('canvas', { width: 200, height: 90 });
-    const tile = element('button', { type: 'button', class: 'tile', 'data-row': row, onclick }, canvas, element('span'));
+    const tile = element('button', { type: 'button', class: 'tile', 'data-row': row, onclick }, canvas,
+      element('span', { class: 'what' }), element('span', { class: 'where' }));
     this.refresh(tile);
-    this.fill(tile, canvas).catch((error) => { tile.title = error.message; });
+    this.fill(tile, canvas).catch((error) => {
+      tile.title = error.message;
+      tile.classList.add('failed');
+      if (!tile.querySelector('.fault')) tile.append(element('span', { class: 'fault' }, 'No picture: the recording cannot be read'));
+    });
     return tile;
   }
 
@@ -28,7 +34,7 @@ export class Tiles {
     const c = canvas.getContext('2d');
     const home = event.detected ?? event;
     const x = (s) => (s - picture.start + picture.hop / 2) / picture.hop;
-    c.strokeStyle = 'rgba(255, 255, 255, 0.75)';
+    c.strokeStyle = boxes(map).open;
     for (const edge of [home.start_s, home.end_s]) {
       c.beginPath();
       c.moveTo(Math.round(x(edge)) + 0.5, canvas.height);
@@ -44,8 +50,11 @@ export class Tiles {
     for (const known of 'ynuo') tile.classList.toggle(`verdict-${known}`, known === letter);
     const mark = letter ? `${MARKS[VERDICTS[letter]]} ` : '';
     const score = event.score === null ? '' : ` ${event.score.toFixed(2)}`;
-    tile.querySelector('span').textContent = `${mark}${event.other ?? event.label}${score}`;
-    tile.title ||= [event.site, event.recording, clock(event.start_s, 1)].filter(Boolean).join(' · ');
+    tile.querySelector('.what').textContent = `${mark}${event.other ?? event.label}${score}`;
+    const day = clockDate(event.begin, event.start_s).replace(/ \d+$/, ''); // the year has no room
+    const time = event.begin ? `${day} ${clockTime(event.begin, event.start_s)}` : `${clock(event.start_s, 1)} in ${event.recording}`;
+    tile.querySelector('.where').textContent = [time, placeOf(event)].filter(Boolean).join(' · ');
+    tile.title ||= [event.recording, `${clock(event.start_s, 1)} in the file`].join(' · ');
   }
 }
 
@@ -61,14 +70,17 @@ export class Strip {
     this.box.replaceChildren(...made.values());
     for (const [r, tile] of made) {
       tile.classList.toggle('current', r === row);
-      tile.tabIndex = -1;
+      if (r === row) tile.setAttribute('aria-current', 'true');
+      else tile.removeAttribute('aria-current');
       this.tiles.refresh(tile);
     }
+    const current = made.get(row);
+    if (current) this.box.scrollLeft = current.offsetLeft - (this.box.clientWidth - current.offsetWidth) / 2;
   }
 }
 
 export class Grid {
-  // on: {decide(rows, verdict), open(row)}
+  // on: {decide(rows, verdict), open(row), play(row), refuse(sentence)}
   constructor(section, tiles, on) {
     Object.assign(this, { section, tiles, on, page: 0, selected: new Set(), focus: 0 });
     this.box = section.querySelector('#tiles');
@@ -79,6 +91,7 @@ export class Grid {
     section.querySelector('#grid-all').addEventListener('click', () => this.selectAll());
     section.querySelector('#grid-previous').addEventListener('click', () => this.turn(-1));
     section.querySelector('#grid-next').addEventListener('click', () => this.turn(1));
+    section.querySelector('#grid-open').addEventListener('click', () => this.on.open(this.rows[this.focus]));
   }
 
   get rows() { return this.tiles.store.rows.slice(this.page * PAGE, (this.page + 1) * PAGE); }
@@ -93,10 +106,19 @@ export class Grid {
   async fill() {
     this.selected.clear();
     await this.tiles.store.fetchDetails(this.rows);
-    this.box.replaceChildren(...this.rows.map((row) => this.tiles.make(row, (e) => this.click(row, e))));
+    this.box.replaceChildren(...this.rows.map((row, k) => element('div', { class: 'cell' },
+      this.tiles.make(row, (e) => this.click(row, e)),
+      element('button', { type: 'button', class: 'play', 'aria-label': `play event ${k + 1} of this page`, onclick: () => this.on.play(row) }, '▶'))));
     this.focus = Math.min(this.focus, Math.max(this.rows.length - 1, 0));
     this.mark();
-    this.box.children[this.focus]?.focus();
+    this.tile(this.focus)?.focus();
+  }
+
+  tile(place) { return this.box.children[place]?.firstElementChild; }
+
+  // The row that is playing, or null.
+  playing(row) {
+    this.rows.forEach((r, k) => { this.box.children[k]?.querySelector('.play').replaceChildren(r === row ? '■' : '▶'); });
   }
 
   click(row, e) {
@@ -112,7 +134,7 @@ export class Grid {
 
   mark() {
     const { store } = this.tiles;
-    for (const tile of this.box.children) {
+    for (const tile of this.box.querySelectorAll('.tile')) {
       tile.setAttribute('aria-pressed', this.selected.has(Number(tile.dataset.row)));
       this.tiles.refresh(tile);
     }
@@ -136,7 +158,11 @@ export class Grid {
   }
 
   async decide(verdict) {
-    if (!this.selected.size) return;
+    if (!this.selected.size) { this.on.refuse('No event is selected. Select events with X, a click or a tap.'); return; }
+    if (this.box.querySelector('.tile.failed[aria-pressed="true"]')) {
+      this.on.refuse('The recording of a selected event cannot be read. Decide only on events that you can see: open one of them to read the reason.');
+      return;
+    }
     await this.on.decide([...this.selected], verdict);
     this.selected.clear();
     this.mark();
@@ -149,13 +175,14 @@ export class Grid {
     const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
     if (key in steps) {
       this.focus = Math.min(Math.max(this.focus + steps[key], 0), this.rows.length - 1);
-      this.box.children[this.focus]?.focus();
+      this.tile(this.focus)?.focus();
     } else if (key === 'x' || key === ' ') {
       this.toggle(this.rows[this.focus]);
       this.mark();
     } else if (key === 'a') this.selectAll();
     else if (key === 'PageDown') this.turn(1);
     else if (key === 'PageUp') this.turn(-1);
+    else if (key === 'p') this.on.play(this.rows[this.focus]);
     else if (key === 'Enter') this.on.open(this.rows[this.focus]);
     else if (key in VERDICTS && key !== 'o') this.decide(VERDICTS[key]);
     else return false;

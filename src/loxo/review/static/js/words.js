@@ -20,12 +20,23 @@ export function clock(seconds, digits = 0) {
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-// 2018-01-26T03:04:05 -> 26 Jan 2018, 03:04:05: the recorder's clock, independent of the browser's time zone.
-export function wallClock(iso) {
-  if (!iso) return '';
-  const [date, time] = iso.split('T');
-  const [year, month, day] = date.split('-').map(Number);
-  return `${day} ${MONTHS[month - 1]} ${year}, ${time}`;
+// The recorder's clock, independent of the browser's time zone. `begin`: the start of the recording, ISO 8601 without a
+// zone, or null if it is unknown; `seconds`: after that start.
+const moment = (begin, seconds) => new Date(Date.parse(`${begin.slice(0, 23)}Z`) + Math.round(seconds * 1000));
+
+// 03:04:05
+export const clockTime = (begin, seconds) => (begin ? moment(begin, seconds).toISOString().slice(11, 19) : '');
+
+// 26 Jan 2018
+export function clockDate(begin, seconds = 0) {
+  if (!begin) return '';
+  const day = moment(begin, seconds);
+  return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${day.getUTCFullYear()}`;
 }
 
+export const wallClock = (begin, seconds) => (begin ? `${clockDate(begin, seconds)}, ${clockTime(begin, seconds)}` : '');
+
 export const count = (number, word) => `${number.toLocaleString('en')} ${word}${number === 1 ? '' : 's'}`;
+
+// "nn01a · channel 2", without what is unknown.
+export const placeOf = ({ site, channel }) => [site, channel ? `channel ${channel}` : ''].filter(Boolean).join(' · ');
