@@ -16,10 +16,7 @@ from loxo import read_raven
 
 # What Chromium says of a request to a server that was killed, before and while it answers.
 GONE = (
-    "ERR_CONNECTION_REFUSED",
-    "ERR_CONNECTION_RESET",
-    "ERR_SOCKET_NOT_CONNECTED",
-    "ERR_EMPTY_RESPONSE",
+    *("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_SOCKET_NOT_CONNECTED", "ERR_EMPTY_RESPONSE"),
     "ERR_CONTENT_LENGTH_MISMATCH",
 )
 

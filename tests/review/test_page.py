@@ -67,8 +67,10 @@ def texts(page) -> set[str]:
     page.evaluate("window.texts.clear(); window.dispatchEvent(new Event('resize'))")
     box = page.viewport_size
     page.set_viewport_size({"width": box["width"] + 1, "height": box["height"] + 1})
-    page.wait_for_function("window.texts.size > 5")
-    page.wait_for_timeout(50)
+    for _ in range(100):
+        page.wait_for_timeout(50)  # the page forbids to evaluate text, which wait_for_function does
+        if page.evaluate("window.texts.size") > 5:
+            break
     return set(page.evaluate("[...window.texts]"))
 
 
@@ -481,6 +483,7 @@ class Touch(Mouse):
         for kind, shift in (("Start", 0), ("Move", 30), ("Move", 60), ("End", None)):
             places = [] if shift is None else [{"x": x + shift, "y": y + shift}]
             session.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": places})
+        self.page.wait_for_timeout(500)  # a tap at once after a stroke may count as the second tap of two
 
 
 class Keyboard(Mouse):
