@@ -117,7 +117,7 @@ def figure(svg: str, caption: str = "") -> str:
 def paragraph(sentence: str, kind: str = "") -> str:
     """A paragraph. Text between backquotes is set as code."""
     opening = f'<p class="{kind}">' if kind else "<p>"
-    marked = re.sub(r"`([^`]*)`", r'<code>\1</code>', text(sentence))
+    marked = re.sub(r"`([^`]*)`", r"<code>\1</code>", text(sentence))
     return f"{opening}{marked}</p>"
 
 
