@@ -163,6 +163,12 @@ def _code(character: str) -> int:
     return number - 0xDC00 if 0xDCA0 <= number <= 0xDCFF else number
 
 
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def portable_name(name: str) -> str:
     """A name for files, with "/" between folders, that Linux, macOS, Windows and exFAT disks accept.
 

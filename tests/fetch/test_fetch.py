@@ -18,6 +18,7 @@ from loxo.errors import LoxoError
 from loxo.fetch import download
 from loxo.fetch import fetch as fetching
 from loxo.fetch.fetch import fetch
+from loxo.files import sha256_of
 
 pytestmark = pytest.mark.usefixtures("loopback")
 RATE = 4000
@@ -74,7 +75,7 @@ def test_recordings_in_tables_are_fetched_and_missing_ones_are_reported(archive,
         assert (tmp_path / "elp" / name).read_bytes() == archive.contents[name]
     record = json.loads((tmp_path / "elp" / "fetch.json").read_text())
     assert record["missing"] == ["nn09z_20180101_000000.wav"]
-    assert record["files"][NAMES[0]]["sha256"] == download.sha256_of(tmp_path / "elp" / NAMES[0])
+    assert record["files"][NAMES[0]]["sha256"] == sha256_of(tmp_path / "elp" / NAMES[0])
     assert record["files"][NAMES[0]]["source"] == archive.url(f"recordings/wav/nn01a/{NAMES[0]}")
 
 

@@ -9,10 +9,10 @@ import pytest
 from fakes import RATE, FakeConfig, FakeModel
 
 from loxo.engine.config import Calibration, Decoding
-from loxo.engine.model_file import hash_model, read_model_file
+from loxo.engine.model_file import read_model_file
 from loxo.errors import LoxoError
 from loxo.evaluation.calibration import rescored
-from loxo.files import write_atomically
+from loxo.files import sha256_of, write_atomically
 from loxo.report.estimate import fit
 from loxo.review.calibrate import calibrate_review, decode_reviewed, fit_review, fit_scores
 from loxo.review.session import Session
@@ -154,7 +154,7 @@ def test_the_model_gets_the_fit_and_its_provenance_says_weak(run, tmp_path):
         calibrate_review(run, tmp_path / "mine.safetensors")
     record = json.loads((run / "run.json").read_text())
     source = read_model_file("default")
-    record["parameters"]["model_sha256"] = hash_model(source.path)
+    record["parameters"]["model_sha256"] = sha256_of(source.path)
     write_atomically(run / "run.json", json.dumps(record).encode())
     one = calibrate_review(run, tmp_path / "mine.safetensors").fits["rumble"]
     written = read_model_file(tmp_path / "mine.safetensors")

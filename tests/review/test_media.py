@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from loxo.audio.playback import OUTPUT_RATE, PITCH, sound
 from loxo.audio.recording import probe
 from loxo.errors import LoxoError
-from loxo.review.audio import OUTPUT_RATE, PITCH, sound
 from loxo.review.media import Media
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, overview, picture, thumbnail

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loxo import LoxoError, read_raven, write_raven
-from loxo.engine.model_file import hash_model
+from loxo.files import sha256_of
 from loxo.simulation.simulate import simulate
 from loxo.training import folds as folds_module
 from loxo.training.annotations import AnnotatedRecording, Annotations
@@ -159,7 +159,7 @@ def test_the_model_card_states_data_terms_figures_thresholds_and_hash(survey, tm
     path = train(config(survey, "data.validation_share=0.4"), tmp_path / "run")
     card = (tmp_path / "run/model_card.md").read_text()
     result = json.loads((tmp_path / "run/run.json").read_text())["result"]
-    assert hash_model(path) in card and "Terms: own recordings, CC BY 4.0" in card and "Initial weights: random" in card
+    assert sha256_of(path) in card and "Terms: own recordings, CC BY 4.0" in card and "Initial weights: random" in card
     assert "share no recording" in card and "Recordings for validation: 2" in card and "`iterations=2`" in card
     assert all(sentence in card for sentence in result["doubts"]) and result["model"] in card
     for label, figures in result["figures"].items():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from loxo import LoxoError, load_model
 from loxo.engine.architectures import HTSATConfig
-from loxo.engine.model_file import hash_model
+from loxo.files import sha256_of
 from loxo.network.loading import save_model
 from loxo.network.registry import build
 from loxo.training.config import AugmentConfig, DataConfig, DistilConfig, LogConfig, TrainingConfig
@@ -131,7 +131,7 @@ def test_a_run_with_teachers_stores_their_hashes_and_can_be_resumed(tmp_path, in
 
     teacher = tmp_path / "teacher.safetensors"
     interrupt(config, tmp_path / "run", after=1)
-    assert json.loads((tmp_path / "run/run.json").read_text())["teachers"] == {str(teacher): hash_model(teacher)}
+    assert json.loads((tmp_path / "run/run.json").read_text())["teachers"] == {str(teacher): sha256_of(teacher)}
     original = teacher.read_bytes()
     save_model(tiny(3), teacher)
     with pytest.raises(LoxoError, match=r"teacher\.safetensors: this is not the model"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from loxo.cli.app import app, console, errors
+from loxo.cli.app import app, console, errors, progress_bar
 from loxo.errors import LoxoError
 from loxo.files import escape
 
@@ -44,6 +45,14 @@ def report(
     occasion_hours: Annotated[
         int, typer.Option(help="Length of an occasion of the detection histories: 24 or 168, or a part of a day.")
     ] = 24,
+    clips: Annotated[
+        bool,
+        typer.Option(
+            "--clips",
+            help="Also write each listed event as a WAV, as a WAV eight times faster, and as a spectrogram, into a "
+            "folder beside the page. The same command continues after an interruption.",
+        ),
+    ] = False,
     standards: Annotated[
         bool, typer.Option("--standards", help="Also write the events as Audiovisual Core and as AOEF (whombat).")
     ] = False,
@@ -62,28 +71,39 @@ def report(
 
         if coordinates is not None or sites is not None:
             raise LoxoError("A comparison of two runs uses no coordinates. Leave out --coordinates and --sites.")
-        if standards or occasion_hours != 24:
-            raise LoxoError("A comparison of two runs writes no events and no histories. Give one run.")
+        if standards or clips or occasion_hours != 24:
+            raise LoxoError("A comparison of two runs writes no events, no clips and no histories. Give one run.")
         result = compare(
             runs[0], runs[1], out, time_zone=time_zone, clock_zone=clock_zone, recordings=recordings, figures=figures
         )
     else:
         from loxo.report.report import report as make
 
-        result = make(
-            runs[0],
-            out,
-            coordinates=coordinates,
-            time_zone=time_zone,
-            clock_zone=clock_zone,
-            sites=sites,
-            recordings=recordings,
-            figures=figures,
-            occasion_hours=occasion_hours,
-            standards=standards,
-        )
+        with progress_bar("clips") if clips else nullcontext() as progress:
+
+            def on_progress(done: int, total: int) -> None:
+                if progress is not None:
+                    bar, task = progress
+                    bar.update(task, completed=done, total=total, note=f"{done}/{total} events")
+
+            result = make(
+                runs[0],
+                out,
+                coordinates=coordinates,
+                time_zone=time_zone,
+                clock_zone=clock_zone,
+                sites=sites,
+                recordings=recordings,
+                figures=figures,
+                occasion_hours=occasion_hours,
+                standards=standards,
+                clips=clips,
+                on_progress=on_progress,
+            )
     for note in result.notes:
         errors.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
     for sentence in result.counts:
         console.print(escape(sentence), highlight=False, soft_wrap=True)
     console.print(f"the report was written to {result.page}", highlight=False, soft_wrap=True)
+    if result.clips is not None:
+        console.print(f"the clips were written to {result.clips}", highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from loxo.engine.architectures import config_from_dict
 from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
-from loxo.files import parse_json, write_atomically
+from loxo.files import parse_json, sha256_of, write_atomically
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 HEADER = "loxo"
@@ -39,12 +39,6 @@ def find_model(name_or_path: str | Path) -> Path:
         return path
     names = ", ".join(sorted(p.stem for p in BUNDLED.glob("*.safetensors"))) or "none"
     raise LoxoError(f"{name_or_path}: there is no such model file. Give a path, or a bundled model's name ({names}).")
-
-
-def hash_model(path: Path) -> str:
-    """SHA-256 of a model file, as hexadecimal digits."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def model_metadata(config: ModelConfig, provenance: dict[str, Any] | None) -> dict[str, str]:
@@ -66,7 +60,7 @@ class ModelFile:
 
     @cached_property
     def sha256(self) -> str:
-        return hash_model(self.path)
+        return sha256_of(self.path)
 
     @cached_property
     def weights_sha256(self) -> str:

@@ -7,22 +7,18 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import soundfile
-
-from loxo.audio.decoders import DecodeError
+from loxo.audio.cutting import cut
 from loxo.audio.filenames import parse_name
-from loxo.audio.recording import Recording, RecordingError, open_decoder, probe
+from loxo.audio.recording import Recording, probe
 from loxo.audio.remote import Info
-from loxo.fetch.download import disk_errors, disk_full, sha256_of
-from loxo.files import atomic_path, inside
+from loxo.fetch.download import disk_errors
+from loxo.files import inside, sha256_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from loxo.fetch.requested import RequestedRecording
 
-BLOCK_FRAMES = 1 << 20
-INTEGER_SUBTYPES = {"PCM_U8": "PCM_16", "PCM_S8": "PCM_16", "PCM_16": "PCM_16", "PCM_24": "PCM_24"}
 EXTRA_COLUMNS = {"marginal": "marginals", "note": "notes"}  # further columns of the new tables -> their headers
 
 
@@ -61,7 +57,7 @@ def fetch_clips(
         if frames <= 0:
             continue
         path = inside(folder, name)
-        _cut(recording, start * rate, frames, path)
+        cut(recording, start * rate, frames, path)
         entries[name] = {
             "size": path.stat().st_size,
             "sha256": sha256_of(path),
@@ -80,37 +76,6 @@ def _name(recording: Recording, name: str, start: int, used: set[str]) -> str:
         if by_time not in used:
             return by_time
     return f"{Path(name).stem}_at_{start:06d}s{suffix}"
-
-
-def _cut(recording: Recording, first: int, frames: int, path: Path) -> None:
-    """Writes `frames` frames from `first` on to a file, without loss if the samples are integers."""
-    subtype = INTEGER_SUBTYPES.get(recording.subtype, "PCM_16")
-    if path.suffix == ".wav":
-        subtype = recording.subtype
-    dtype = {"PCM_16": "int16", "FLOAT": "float32", "DOUBLE": "float64"}.get(subtype, "int32")
-    position = first
-    try:
-        with (
-            atomic_path(path) as draft,
-            open_decoder(recording, frames) as sound,
-            soundfile.SoundFile(
-                draft, "w", recording.sample_rate, recording.channels, subtype, format=path.suffix[1:].upper()
-            ) as file,
-        ):
-            sound.seek(first)
-            while position < first + frames:
-                block = sound.read(min(BLOCK_FRAMES, first + frames - position), dtype)
-                if not len(block):
-                    raise DecodeError("the recording ends before this time")
-                position += len(block)
-                file.write(block)
-    except DecodeError as error:
-        raise RecordingError(
-            f"{recording.path}: decoding stopped at {position / recording.sample_rate:.1f} s ({error}). "
-            "Try again, or leave the recording out."
-        ) from error
-    except soundfile.LibsndfileError as error:  # from writing: errors of the decoder are DecodeError
-        raise disk_full(path.parent) from error
 
 
 def write_tables(

@@ -96,12 +96,6 @@ def _attempt(url: str, part: Path, known: Info, on_bytes: Callable[[int], None])
     return sha256.hexdigest(), ""
 
 
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Raises LoxoError for an OSError in the block: the disk is full or `folder` cannot be written."""

@@ -29,9 +29,9 @@ from loxo.audio.filenames import parse_name
 from loxo.audio.recording import RecordingError
 from loxo.audio.remote import Info, StorageError
 from loxo.errors import LoxoError
-from loxo.fetch.download import disk_errors, download, sha256_of
+from loxo.fetch.download import disk_errors, download
 from loxo.fetch.requested import RequestedRecording
-from loxo.files import inside, leads_out, parse_json, write_atomically
+from loxo.files import inside, leads_out, parse_json, sha256_of, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

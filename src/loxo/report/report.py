@@ -12,6 +12,7 @@
     NAME.methods.txt    a paragraph for the methods section of a paper
     NAME.sun.csv        site, date, sunrise, sunset; only with coordinates
     NAME.sites.csv      the sites of the table of sites, with their effort and rates; NAME.sites.geojson for maps
+    NAME.clips/         a clip of each listed event (clips.py); only if asked for
     NAME.audiovisual-core.csv, NAME.aoef.json   the events in two standards (standards.py); only if asked for
 
 Times are wall clock (clock.py). Failure policy: a run that cannot be read raises LoxoError. Missing start times and
@@ -21,6 +22,7 @@ recordings that were not found are stated on the page and in `Report.notes`; the
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
@@ -32,6 +34,7 @@ from loxo.events.cells import safe_cell
 from loxo.events.sites import read_sites
 from loxo.files import atomic_file, inside, write_atomically
 from loxo.report import page as html
+from loxo.report.clips import write_clips
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours
 from loxo.report.examples import find_examples
@@ -60,6 +63,7 @@ class Report:
     figures: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
+    clips: Path | None = None  # folder
 
 
 def report(
@@ -74,6 +78,8 @@ def report(
     figures: str | Path | None = None,
     occasion_hours: int = 24,
     standards: bool = False,
+    clips: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Writes the page (by default report.html in the run folder) and its tables.
 
@@ -82,7 +88,8 @@ def report(
     table of sites, which replaces that of the run (loxo.runs.sites). `recordings`
     is a folder in which moved recordings are found by their names. Each figure is also written into the folder
     `figures`, as SVG and PNG. `occasion_hours` is the length of an occasion in the detection histories. With
-    `standards` the events are also written in the terms of Audiovisual Core and as AOEF.
+    `standards` the events are also written in the terms of Audiovisual Core and as AOEF. With `clips` each listed
+    event is also written as a clip with its spectrogram; on_progress receives (clips, all clips).
     Raises LoxoError when the folder is not a run, is damaged or empty, for a wrong option, and on a write error.
     """
     from loxo.report.sections import count_sentences, report_figures, report_page
@@ -109,6 +116,10 @@ def report(
     if standards:
         _write_standards(result, findings, Places(found, recordings))
     write_figures(result, draws, figures)
+    if clips:
+        folder = out.with_suffix(".clips")
+        result.notes += write_clips(folder, _events(findings), Places(found, recordings), on_progress)
+        result.clips = folder
     return result
 
 

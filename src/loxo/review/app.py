@@ -32,9 +32,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
+from loxo.audio.playback import PITCH, SPEEDS
 from loxo.errors import LoxoError
 from loxo.files import escape
-from loxo.review.audio import PITCH, SPEEDS
 from loxo.review.front import Front
 from loxo.review.guard import App, Guard, is_loopback
 from loxo.review.media import Media

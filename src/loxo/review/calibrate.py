@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from loxo.audio.storage import is_url
 from loxo.detection.logit import from_logit, logit
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
-from loxo.engine.model_file import find_model, hash_model, read_model_file, write_copy
+from loxo.engine.model_file import find_model, read_model_file, write_copy
 from loxo.errors import LoxoError
 from loxo.evaluation.calibrate import MIN_EVENTS, SCORE_ROUNDING, weak_sentence
 from loxo.evaluation.calibration import (
@@ -38,7 +38,7 @@ from loxo.evaluation.calibration import (
     shown_threshold,
     strictly_rising,
 )
-from loxo.files import inside, write_atomically
+from loxo.files import inside, sha256_of, write_atomically
 from loxo.report.estimate import INTERVAL, MIN_DECISIONS, Fit, fit
 from loxo.review.decision_log import FOLDER, decision_logs, read_decision_logs
 from loxo.review.decisions import Decisions
@@ -341,7 +341,7 @@ def calibrate_review(
         return found
     config, parameters = read_run_config(folder)
     path = find_model(model)
-    if hash_model(path) != parameters.get("model_sha256"):
+    if sha256_of(path) != parameters.get("model_sha256"):
         raise LoxoError(
             f"{model}: this is not the model of the run {folder}, which was {parameters.get('model')!r}. Give that "
             "model with --model."

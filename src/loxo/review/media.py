@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.channels import channel_prefix
+from loxo.audio.playback import sound
 from loxo.audio.recording import Recording, probe
 from loxo.engine.config import OVERLAP_SUFFIX
 from loxo.errors import LoxoError
-from loxo.review.audio import sound
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, LEVEL_DB, SAMPLE_S, overview, picture, thumbnail
 from loxo.runs.scores import KeptScores, find_scores
@@ -73,7 +73,7 @@ class Media:
         return self._thumbs.get((row, band, start), lambda: self._thumb(row, band, start, end))
 
     def sound(self, source: int, start_s: float, end_s: float, speed: int, pitched: bool, channel: int | None) -> bytes:
-        """A WAV of an excerpt of a recording; see loxo.review.audio. `channel` as for `picture`."""
+        """A WAV of an excerpt of a recording; see loxo.audio.playback. `channel` as for `picture`."""
         start, end = max(start_s, 0.0), min(end_s, start_s + MAX_SOUND_S)
         recording = self._recording(self.session.sources[self.session.check_source(source)])
         if not start < min(end, recording.duration_s):

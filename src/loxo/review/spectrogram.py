@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.audio.recording import Recording, RecordingError, stream
+from loxo.audio.playback import read_excerpt
+from loxo.audio.recording import Recording, RecordingError
 
 LEVEL_DB = (-10.0, 41.0)  # 0.2 dB per step
 MAX_COLUMNS = 8000  # max number of columns of a picture, also of a long one
@@ -40,23 +41,6 @@ class Picture:
     start_s: float
     hop_s: float
     row_hz: float
-
-
-def read_excerpt(
-    recording: Recording, sample_rate: int, start_s: float, end_s: float, channel: int | None = None
-) -> NDArray[np.float32]:
-    """The samples from start_s to end_s that can be decoded. Raises RecordingError when none can.
-
-    `channel` counts from 0; None is the mean of all channels.
-    """
-    start, stop = round(start_s * sample_rate), round(end_s * sample_rate)
-    blocks = stream(recording, sample_rate, start=start, stop=stop, channel=channel)
-    samples = list(blocks)
-    if not samples:
-        raise RecordingError(
-            blocks.fault or f"{recording.path}: {start_s:g} s is not within its {recording.duration_s:g} s."
-        )
-    return np.concatenate(samples)
 
 
 def picture(

@@ -41,10 +41,10 @@ import torch
 import loxo
 from loxo.engine.architectures import CONFIGS, preset_config
 from loxo.engine.config import ModelConfig
-from loxo.engine.model_file import find_model, hash_model, read_model_file, write_copy
+from loxo.engine.model_file import find_model, read_model_file, write_copy
 from loxo.errors import LoxoError
 from loxo.evaluation.annotations import review_tables
-from loxo.files import write_atomically
+from loxo.files import sha256_of, write_atomically
 from loxo.network.fast import training as fast_training
 from loxo.network.graph import write_graph
 from loxo.network.loading import load_model, save_model
@@ -175,7 +175,7 @@ def adapt(
     adapted, decision = decide(figures, config.data.annotated)
     path = out / "model.safetensors"
     about = {
-        "start": {"model": model_path.stem, "sha256": hash_model(model_path)},
+        "start": {"model": model_path.stem, "sha256": sha256_of(model_path)},
         "classes": list(config.data.annotated),
         "calls": held_back.calls,
         "held_back_by": config.data.split,

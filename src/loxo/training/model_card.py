@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loxo.engine.model_file import hash_model, read_model_file
-from loxo.files import escape, write_atomically
+from loxo.engine.model_file import read_model_file
+from loxo.files import escape, sha256_of, write_atomically
 from loxo.training.config import TrainingConfig
 from loxo.training.config_io import config_to_dict, flatten
 
@@ -31,7 +31,7 @@ def model_card(path: Path, config: TrainingConfig, record: Mapping[str, Any]) ->
         f"A model of the architecture {model.architecture} for the classes {', '.join(model.classes)}. Windows have "
         f"{window_s:g} s at {model.sample_rate} Hz, steps {model.step_samples / model.sample_rate:g} s.",
         "",
-        f"- SHA-256 of the file: `{hash_model(path)}`",
+        f"- SHA-256 of the file: `{sha256_of(path)}`",
         f"- SHA-256 of the weights: `{file.weights_sha256}`",
         f"- Date: {provenance['date']}; Loxo {provenance['versions']['loxo']}",
         "",

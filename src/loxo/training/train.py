@@ -38,9 +38,9 @@ from lightning.fabric import Fabric
 
 import loxo
 from loxo.engine.config import ModelConfig, frontend_fields
-from loxo.engine.model_file import find_model, hash_model
+from loxo.engine.model_file import find_model
 from loxo.errors import LoxoError
-from loxo.files import parse_json, write_atomically
+from loxo.files import parse_json, sha256_of, write_atomically
 from loxo.machine import keep_freed_memory, numpy_on_one_thread, usable_cores
 from loxo.network.base import FrameModel
 from loxo.network.fast import training as fast_training
@@ -102,7 +102,7 @@ def train(
     if config.precision == "auto":
         known = read_run_config(out).get("precision") if resume else None
         config = replace(config, precision=known or _choose_precision(config.accelerator))
-    teacher_hashes = {name: hash_model(find_model(name)) for name in config.distil.teachers}
+    teacher_hashes = {name: sha256_of(find_model(name)) for name in config.distil.teachers}
     if resume:
         check_unchanged(config, teacher_hashes, out)
         state = load_checkpoint(out)

@@ -20,8 +20,8 @@ from torch import Tensor
 from loxo.engine.architectures import preset_config
 from loxo.engine.config import LABELS, ModelConfig, frontend_fields
 from loxo.engine.filters import mel_filters
-from loxo.engine.model_file import hash_model
 from loxo.errors import LoxoError
+from loxo.files import sha256_of
 from loxo.network.ast import AST
 from loxo.network.base import FrameModel
 from loxo.network.foreign.layouts import Layout, recognise, rename, wrapper_prefix
@@ -341,7 +341,7 @@ def convert_checkpoint(
         raise LoxoError(f"{path}: this {layout.name} checkpoint cannot be converted: {error}") from error
     report = _load(model, path, content, layout)
     save_model(
-        model, out, {"converted_from": path.name, "layout": layout.name, "sha256": hash_model(path), "preset": preset}
+        model, out, {"converted_from": path.name, "layout": layout.name, "sha256": sha256_of(path), "preset": preset}
     )
     return report
 

@@ -1,4 +1,4 @@
-"""Sound for the page: an excerpt of a recording as a WAV that a laptop's loudspeaker can play.
+"""Sound for listening: an excerpt of a recording as a WAV that a laptop's loudspeaker can play.
 
 Rumbles are below the range of human hearing and of small loudspeakers. There are two remedies:
 
@@ -20,8 +20,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from loxo.audio.recording import Recording
-from loxo.review.spectrogram import read_excerpt
+from loxo.audio.recording import Recording, RecordingError, stream
 
 SPEEDS = (1, 4, 8, 16)
 PITCH = 8  # times
@@ -31,6 +30,23 @@ PIECE_S, SEARCH_S = 0.05, 0.012  # length and search range of pieces in the over
 LOUDEST = 0.8  # level of the loudest part, 1: full scale
 
 Samples = NDArray[np.float32]
+
+
+def read_excerpt(
+    recording: Recording, sample_rate: int, start_s: float, end_s: float, channel: int | None = None
+) -> NDArray[np.float32]:
+    """The samples from start_s to end_s that can be decoded. Raises RecordingError when none can.
+
+    `channel` counts from 0; None is the mean of all channels.
+    """
+    start, stop = round(start_s * sample_rate), round(end_s * sample_rate)
+    blocks = stream(recording, sample_rate, start=start, stop=stop, channel=channel)
+    samples = list(blocks)
+    if not samples:
+        raise RecordingError(
+            blocks.fault or f"{recording.path}: {start_s:g} s is not within its {recording.duration_s:g} s."
+        )
+    return np.concatenate(samples)
 
 
 def sound(
