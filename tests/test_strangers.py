@@ -207,7 +207,7 @@ def test_a_way_out_of_a_run_folder_is_closed(folder, way):
     def review() -> None:
         with _session(run) as session:
             session.act([{"row": 0, "verdict": "no"}])
-            Media(session).sound(0, 0.0, 1.0, 1, False)
+            Media(session).sound(0, 0.0, 1.0, 1, False, None)
 
     commands = {
         "show": lambda: show(recording, folder / "a.png", duration=5, events=run / "events.csv", model="none"),
@@ -255,7 +255,7 @@ def test_nothing_is_requested_from_a_server_that_only_a_run_names(folder, serve,
     def sound(recordings: str | None = None) -> None:
         session = Session(run, "ana", recordings)
         try:
-            Media(session).sound(0, 0.0, 1.0, 1, False)
+            Media(session).sound(0, 0.0, 1.0, 1, False, None)
         finally:
             session.close()
 

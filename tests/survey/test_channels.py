@@ -114,19 +114,21 @@ def test_review_and_report_use_the_channel_of_an_event(card, tmp_path):
     run(card, tmp_path / "run", "each")
     session = Session(tmp_path / "run", "ann")
     media = Media(session)
-    detail = [session.detail(row) | {"channel": session.channel_of(row)} for row in range(len(session.names))]
-    rows = {(one["recording"], round(one["start_s"]), one["channel"]): one["row"] for one in detail}
-    first, second = rows["other.wav", 1, 0], rows["other.wav", 5, 1]
-    for row in (first, second):
-        assert media.picture(row, "250") == media.picture(row, "250")
-        session.act([{"row": row, "verdict": "yes"}])
+    details = [session.detail(row) for row in range(len(session.names))]
+    events = {(one["recording"], round(one["start_s"]), one["channel"]): one for one in details}
+    first, second = events["other.wav", 1, 1], events["other.wav", 5, 2]
+    for one in (first, second):
+        shown = (one["source"], "250", one["start_s"], one["end_s"], one["channel"])
+        assert media.picture(*shown) == media.picture(*shown)
+        session.act([{"row": one["row"], "verdict": "yes"}])
     with pytest.warns(RecordingWarning, match="opposite polarity"):
         assert loxo.detect(card / "opposite.wav", FakeModel()).empty  # the mean of the two channels is silent
-    sound = np.frombuffer(media.sound(rows["opposite.wav", 1, 1], 1.0, 2.0, 1, False)[44:], np.int16)
+    sound = np.frombuffer(media.sound(events["opposite.wav", 1, 2]["source"], 1.0, 2.0, 1, False, 2)[44:], np.int16)
     assert np.abs(sound).max() > 1000
-    head = media.picture(second, "250")
+    head = media.picture(*shown)
     assert b'"labels": ["rumble", "gunshot"]' in head[: 4 + int.from_bytes(head[:4], "little")]
-    session.act([{"beside": first, "label": "rumble", "start_s": 12.0, "end_s": 13.0, "low_hz": 20, "high_hz": 60}])
+    drawn = {"label": "rumble", "start_s": 12.0, "end_s": 13.0, "low_hz": 20, "high_hz": 60}
+    session.act([{"source": first["source"], "channel": 1, **drawn}])
     session.close()
     export(tmp_path / "run")
     reviewed = loxo.read_raven(tmp_path / "run/reviewed/tables/other.selections.txt", extra={"c": "Channel"})

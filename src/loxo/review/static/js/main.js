@@ -483,14 +483,18 @@ function filterOf({ order, ...values }) {
   return { ...values, sort, falling };
 }
 
+let openings = 0;
+
 async function openList() {
+  const opening = ++openings;  // an answer to an earlier filter must not remove the fault of this one
   const values = Object.fromEntries(new FormData(form));
   sessionStorage.setItem('loxo-filter', JSON.stringify(values));
   try {
     const row = await store.open(filterOf(values));
+    if (opening !== openings) return;
     $('filter-fault').textContent = '';
     if (row !== undefined) await begin(row);
-  } catch (error) { $('filter-fault').textContent = error.message; }
+  } catch (error) { if (opening === openings) $('filter-fault').textContent = error.message; }
 }
 
 // Shows a list that was just opened.
