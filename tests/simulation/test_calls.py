@@ -10,7 +10,14 @@ import pytest
 
 from loxo.simulation.gunshot import FAMILIES, MAX_VOLLEYS, draw_gunshot, draw_pattern, synthesise_gunshot
 from loxo.simulation.negatives import NEGATIVES, TRAINING_FREQUENCIES, draw_negative
-from loxo.simulation.rumble import CONTOURS, draw_rumble, f0_contour, synthesise_rumble
+from loxo.simulation.rumble import (
+    CONTOURS,
+    draw_close_rumble,
+    draw_rumble,
+    f0_contour,
+    synthesise_rumble,
+    with_roar,
+)
 from loxo.simulation.sounds import Call, audible_span, coloured_noise, fast_length, power_envelope, random_curve
 
 RATE = 4000
@@ -61,6 +68,42 @@ def test_unusual_rumbles_are_shorter_or_longer() -> None:
     assert ((durations <= 1.8) | (durations >= 6.5)).all()
     assert 0.5 < np.mean(durations <= 1.8) < 0.7
     assert draw_rumble(np.random.default_rng(4), unusual=0.0) == draw_rumble(np.random.default_rng(4))
+
+
+def test_close_rumbles_have_many_harmonics_and_a_formant_peak() -> None:
+    rng = np.random.default_rng(6)
+    drawn = [draw_close_rumble(rng) for _ in range(300)]
+    assert np.median([sum(level > -20 for level in rumble.levels_db) for rumble in drawn]) >= 5
+    strongest = [rumble.f0_hz * (1 + int(np.argmax(rumble.levels_db))) for rumble in drawn]
+    assert 0.3 < np.mean([75 <= hz <= 165 for hz in strongest]) < 0.8
+    assert np.mean([rumble.levels_db[0] < -15 for rumble in drawn]) > 0.2  # a weak f0 is common
+    assert np.mean([rumble.attack_s < 0.1 for rumble in drawn]) > 0.2
+    assert all(10 <= rumble.f0_hz <= 30 and 0.7 <= rumble.duration_s <= 10 for rumble in drawn)
+
+
+def test_a_roar_beside_a_rumble_is_not_within_its_event() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(20):
+        call = synthesise_rumble(draw_rumble(rng), RATE, rng)
+        both = with_roar(rng, call, RATE)
+        start, stop = both.core
+        assert stop - start == call.core[1] - call.core[0]
+        assert len(both.samples) > len(call.samples)
+        outside = max(start, len(both.samples) - stop) / RATE
+        assert outside > 0.85  # a roar lasts 1 s and more, and overlaps the rumble by at most 0.1 s
+        assert both.label == "rumble"
+
+
+def test_distant_engines_drift_and_fade_in_the_band_of_rumbles() -> None:
+    rng, spread, lasts = np.random.default_rng(8), [], []
+    for _ in range(20):
+        call = NEGATIVES["distant engine"][0](rng, RATE, 40.0)
+        assert call.label is None and band_share(call.samples, 8, 450) > 0.9
+        lasts.append(len(call.samples) / RATE)
+        level_db = 10 * np.log10(power_envelope(call.samples, RATE)[RATE:-RATE:RATE] + 1e-9)
+        spread.append(np.std(level_db))
+    assert min(lasts) >= 15 and np.median(lasts) == 40
+    assert np.median(spread) > 2
 
 
 def test_pulses_repeat_at_regular_intervals() -> None:
@@ -205,7 +248,13 @@ def test_negatives_are_drawn_with_their_frequencies() -> None:
     kinds = [draw_negative(rng, 1000, 2.0).kind for _ in range(300)]
     assert kinds.count("wind") > kinds.count("trumpet")
     assert len(set(kinds)) > 20
-    training_only = "handling", "strokes", "pulses", "chirps"  # not in surveys, so that a seed gives the same survey
+    training_only = (
+        "handling",
+        "strokes",
+        "pulses",
+        "chirps",
+        "distant engine",
+    )  # not in surveys, so that a seed gives the same survey
     assert not set(training_only) & set(kinds)
     trained = [draw_negative(rng, 1000, 2.0, training=True).kind for _ in range(3000)]
     frequencies = {name: TRAINING_FREQUENCIES.get(name, frequency) for name, (_, frequency) in NEGATIVES.items()}

@@ -110,6 +110,33 @@ def aircraft(rng: np.random.Generator, sample_rate: int, max_duration_s: float) 
     return make_negative("aircraft", samples, 15, 400)
 
 
+def distant_engine(rng: np.random.Generator, sample_rate: int, max_duration_s: float) -> Call:
+    """A road, an aircraft, a boat or a generator far away: one or a few lines that drift and fade for minutes.
+
+    Propagation through moving air changes the level by 10 dB and more within seconds. Often only pieces are audible
+    which have the pitch and the duration of a rumble. They continue before and after, at nearly the same pitch.
+    """
+    t = excerpt_times(rng, sample_rate, np.exp(rng.uniform(np.log(15), np.log(300))), max_duration_s)
+    n = len(t)
+    out = np.zeros(n, np.float32)
+    for _ in range(int(rng.choice((1, 2, 3), p=(0.7, 0.22, 0.08)))):  # engines
+        drift = 1 + random_curve(
+            rng, n, sample_rate, np.exp(rng.uniform(np.log(0.02), np.log(0.5))), rng.uniform(0, 0.06)
+        )
+        if rng.random() < 0.4:  # it passes, or changes its speed
+            drift *= 1 + rng.uniform(-0.2, 0.2) * np.tanh((t - rng.uniform(t[0], t[-1])) / rng.uniform(2, 30))
+        f0 = np.exp(rng.uniform(np.log(14), np.log(80))) * drift
+        levels = rng.uniform(-26, 0, int(rng.integers(1, 6)))
+        levels[int(rng.integers(min(2, len(levels))))] = 0
+        count = harmonics_below_nyquist(float(f0.max()), sample_rate, len(levels))
+        line = play_wavetable(wavetable(rng, levels[:count]), f0, sample_rate, rng.random())
+        fading = random_curve(rng, n, sample_rate, np.exp(rng.uniform(np.log(0.1), np.log(1.0))), rng.uniform(1, 9))
+        out += np.float32(np.exp(rng.normal(0, 0.5))) * line * db_to_amplitude(fading)
+    noise = coloured_noise(rng, n, sample_rate, [10, 40, 200, 2000], [-6, 0, rng.uniform(-15, 0), -35])
+    out += np.float32(rng.uniform(0, 0.7)) * noise
+    return make_negative("distant engine", out * _fades(rng, n, sample_rate), 14, 160)
+
+
 def hum(rng: np.random.Generator, sample_rate: int, max_duration_s: float) -> Call:
     """Tones of constant pitch for the whole duration: mains hum at 50 or 60 Hz, a generator, interference."""
     n = int(max_duration_s * sample_rate)

@@ -11,13 +11,14 @@ Behav. Ecol. Sociobiol. 72; [ELP] statistics of the public annotation tables of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from loxo.simulation.sounds import (
     Call,
     Values,
+    add_at,
     audible_span,
     band_noise,
     db_to_amplitude,
@@ -36,6 +37,8 @@ HARMONIC_DB = (0.0, 5.5, -3.0, -8.6, -7.0, -7.0, -7.0, -7.0, -10.7, -13.6, -16.0
 HARMONIC_SD_DB = (0.0, 6.0, 5.0, 7.0, 8.0, 8.0, 8.0, 8.0, 7.0, 6.0, 6.0, 6.0, 6.0, 6.0, 6.0)
 HARMONIC_F0_HZ = 18.6  # median f0 of those calls
 MIN_HARMONIC_DB = -32.0  # relative to the strongest harmonic; weaker ones at the upper end are left out
+
+MAX_CLOSE_HARMONICS = 30
 
 HABITATS = ("clearing", "forest", "savanna")
 CONTOURS = ("arch", "fall", "double arch", "rise", "flat")
@@ -118,6 +121,63 @@ def draw_rumble(rng: np.random.Generator, *, unusual: float = 0.0) -> Rumble:
         distance_m=distance,
         habitat=habitat,
     )
+
+
+def draw_close_rumble(rng: np.random.Generator) -> Rumble:
+    """Parameters of a call 5-150 m away, as at clearings and in clips from sound libraries.
+
+    Such calls have many harmonics, with a formant peak at 80-160 Hz. The lowest harmonics may be weak, or removed by a
+    high-pass. Onsets may be steep, durations short, and voices rough. The ranges are choices: they are wider than those
+    of surveys, and include the calls of Asian elephants.
+    """
+    f0 = float(np.exp(rng.uniform(np.log(10.0), np.log(30.0))))
+    hz = f0 * np.arange(1, MAX_CLOSE_HARMONICS + 1)
+    levels = -rng.uniform(1, 7) * np.log2(hz / f0)
+    for centre_hz, height_db in (
+        (rng.uniform(75, 165), rng.uniform(0, 24)),
+        (rng.uniform(200, 420), rng.uniform(-6, 14)),
+    ):
+        width = rng.uniform(0.2, 0.6)  # octaves
+        levels += height_db * np.exp(-0.5 * np.square(np.log2(hz / centre_hz) / width))
+    if rng.random() < 0.5:  # a high-pass
+        levels -= rng.uniform(6, 30) * np.clip(np.log2(rng.uniform(25, 60) / hz), 0, 1.5)
+    noise = np.convolve(rng.standard_normal(len(hz) + 2), (0.5, 0.7, 0.5), "valid")  # adjacent harmonics are correlated
+    levels += rng.uniform(2, 6) * noise
+    levels -= levels.max()
+    duration = float(np.clip(asymmetric_lognormal(rng, 0.9, 2.6, 6.5), 0.7, 10.0))
+    return Rumble(
+        f0_hz=f0,
+        duration_s=duration,
+        contour=str(rng.choice(CONTOURS)),
+        f0_range=asymmetric_lognormal(rng, 0.05, 0.2, 0.5),
+        peak=float(rng.beta(2, 2)),
+        jitter=float(np.exp(rng.uniform(np.log(0.003), np.log(0.025)))),
+        levels_db=tuple(float(level) for level in levels[: int(np.flatnonzero(levels > MIN_HARMONIC_DB)[-1]) + 1]),
+        attack_s=float(min(np.exp(rng.uniform(np.log(0.03), np.log(0.5))), 0.35 * duration)),
+        decay_s=float(min(np.exp(rng.uniform(np.log(0.08), np.log(0.9))), 0.45 * duration)),
+        am_db=asymmetric_lognormal(rng, 0.9, 2.4, 6.0),
+        am_hz=float(rng.uniform(0.6, 6.0)),
+        breath_db=float(rng.uniform(-34, -6)),
+        tail_s=float(rng.uniform(0.02, 0.3)),
+        tail_level=float(rng.uniform(0.0, 0.3)),
+        distance_m=float(np.exp(rng.uniform(np.log(5), np.log(150)))),
+        habitat="clearing",
+    )
+
+
+def with_roar(rng: np.random.Generator, call: Call, sample_rate: int) -> Call:
+    """A rumble with a roar directly before or after it, in one breath. Only the rumble is an event."""
+    roar = draw_roar(rng, sample_rate)
+    core = call.samples[call.core[0] : call.core[1]]
+    level = float(np.sqrt(np.mean(np.square(core, dtype=np.float64)))) * 10 ** (rng.uniform(-6, 16) / 20)
+    first = rng.random() < 0.5
+    gap = int(rng.uniform(-0.1, 0.3) * sample_rate)
+    at = call.core[0] - gap - len(roar.samples) if first else call.core[1] + gap
+    lead = max(0, -at)
+    samples = np.zeros(lead + max(len(call.samples), at + len(roar.samples)), np.float32)
+    add_at(samples, call.samples, lead)
+    add_at(samples, roar.samples, lead + at, level)
+    return replace(call, samples=samples, core=(call.core[0] + lead, call.core[1] + lead))
 
 
 def _received_levels(rng: np.random.Generator, f0: float, distance_m: float, habitat: str) -> tuple[float, ...]:

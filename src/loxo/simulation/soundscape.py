@@ -30,7 +30,7 @@ from loxo.simulation.mixing import (
 )
 from loxo.simulation.negatives import draw_negative
 from loxo.simulation.recorder import Recorder, draw_recorder
-from loxo.simulation.rumble import Rumble, draw_rumble, synthesise_rumble
+from loxo.simulation.rumble import Rumble, draw_close_rumble, draw_rumble, synthesise_rumble, with_roar
 from loxo.simulation.sounds import Call, Samples, add_at, coloured_noise, fast_length, normalise, ramps, shape_spectrum
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 # Windows with a chorus, among windows with rumbles. Far more than in a forest, to learn the pauses between calls.
 CHORUS_PROBABILITY = 0.35
 UNUSUAL_PROBABILITY = 0.3  # additional training rumbles of 0.8-1.8 s or 6.5-10 s
+CLOSE_PROBABILITY = 0.2  # training rumbles that are close calls
+ROAR_PROBABILITY = 0.05  # training rumbles with a roar directly before or after
+REPEATED_PROBABILITY = 0.08  # training rumbles that repeat the previous one, as in edited clips
+CLIP_RUMBLE_SNR_DB = (0.0, 15.0, 40.0)  # of a rumble in a clip: min, mode, max
 CLIP_PROBABILITY = 0.28  # training windows with a short clip, as in sound libraries
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a gunshot in a clip: min, mode, max
 LATE_START_PROBABILITY, MAX_LATE_START_S = 0.25, 0.25  # clips that begin up to this time after the first shot
@@ -93,13 +97,14 @@ def compose(
     rumble_snr_db: tuple[float, float, float] = RUMBLE_SNR_DB,
     gunfire: Gunfire = ANY_GUNFIRE,
     recorder: Recorder | None = None,
+    close: float = CLOSE_PROBABILITY,
     training: bool = True,
 ) -> Soundscape:
     """A scene of `samples` samples with this number of rumbles, shot patterns and negatives in `background`.
 
     `chorus`: the rumbles come from a group that calls in turn. `call_overlap`: probability that a call may begin during
-    another call. `recorder`: random by default. `training`: use the frequencies of negatives and the durations of
-    rumbles for training, not those of a survey.
+    another call. `close`: probability that a training rumble is a close call. `recorder`: random by default.
+    `training`: use the frequencies of negatives and the durations of rumbles for training, not those of a survey.
     The background with its negatives depends only on the state of `rng`, on `background` and on `negatives`. It does
     not depend on the number of calls.
     """
@@ -129,7 +134,8 @@ def compose(
         call_overlap,
         rumble_snr_db,
         gunfire,
-        UNUSUAL_PROBABILITY if training else 0.0,
+        close=close if training else 0.0,
+        training=training,
     ):
         event = add_call(mix, noise, call, at, snr_db, sample_rate, recorder, use_line_snr)
         if event is not None:
@@ -161,17 +167,24 @@ def _calls(
     call_overlap: float,
     rumble_snr_db: tuple[float, float, float],
     gunfire: Gunfire,
-    unusual: float,
+    *,
+    close: float,
+    training: bool,
 ) -> list[tuple[Call, int, float, bool]]:
     """All calls of a scene: (call, first sample, SNR in dB, whether this is the line SNR)."""
     calls: list[tuple[Call, int, float, bool]] = []
     occupied: list[tuple[int, int]] = []
-    leader = draw_rumble(rng, unusual=unusual) if chorus else None
+    leader = _draw_rumble(rng, close, training) if chorus else None
     group_use_line_snr = rng.random() < LINE_SNR_PROBABILITY
     group_snr = draw_snr(rng, LINE_SNR_DB if group_use_line_snr else rumble_snr_db)
     next_at = int(rng.integers(-2 * sample_rate, max(1, samples // 4)))
     for _ in range(rumbles):
-        call = synthesise_rumble(_drawn_rumble(rng, leader, unusual), sample_rate, rng)
+        if calls and training and not chorus and rng.random() < REPEATED_PROBABILITY:
+            call = calls[-1][0]
+        else:
+            call = synthesise_rumble(_drawn_rumble(rng, leader, close, training), sample_rate, rng)
+            if training and rng.random() < ROAR_PROBABILITY:
+                call = with_roar(rng, call, sample_rate)
         length = call.core[1] - call.core[0]
         if chorus:
             start, use_line_snr, snr = next_at, group_use_line_snr, group_snr + rng.normal(0, 3)
@@ -202,9 +215,15 @@ def _calls(
     return calls
 
 
-def _drawn_rumble(rng: np.random.Generator, leader: Rumble | None, unusual: float) -> Rumble:
+def _draw_rumble(rng: np.random.Generator, close: float, training: bool) -> Rumble:
+    if close and rng.random() < close:
+        return draw_close_rumble(rng)
+    return draw_rumble(rng, unusual=UNUSUAL_PROBABILITY if training else 0.0)
+
+
+def _drawn_rumble(rng: np.random.Generator, leader: Rumble | None, close: float, training: bool) -> Rumble:
     """A random rumble. With `leader` it comes from the same group: from the same place, with the same harmonics."""
-    rumble = draw_rumble(rng, unusual=unusual)
+    rumble = _draw_rumble(rng, close, training)
     if leader is None:
         return rumble
     return replace(
@@ -258,7 +277,9 @@ def _clip_window(
             if backgrounds is not None and rng.random() < 0.5
             else synthetic_background(rng, length, sample_rate)
         )
-        shots, rumbles = int(content < 0.46), int(0.46 <= content < 0.58)  # 0.58-0.62: mostly only background
+        shots, rumbles = int(content < 0.38), int(0.38 <= content < 0.58)  # 0.58-0.62: mostly only background
+        if rumbles:
+            rumbles = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
         negatives = int(rng.integers(1, 3)) if content >= 0.62 else int(rng.random() < 0.12)
     gunfire = Gunfire(
         snr_db=CLIP_SNR_DB,
@@ -275,6 +296,8 @@ def _clip_window(
         shots=shots,
         negatives=negatives,
         call_overlap=0.15,
+        close=0.7,
+        rumble_snr_db=CLIP_RUMBLE_SNR_DB,
         gunfire=gunfire,
         recorder=recorder,
     )
