@@ -16,6 +16,7 @@ import soxr
 
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
+from loxo.simulation.machines import distant_engine
 from loxo.simulation.mixing import (
     GUNSHOT_SNR_DB,
     LINE_SNR_DB,
@@ -265,7 +266,7 @@ def _clip_window(
     recorder = draw_recorder(rng, 0.0)
     if rng.random() < 0.4:
         recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
-    real = backgrounds.clip(rng) if backgrounds is not None and content >= 0.68 else None
+    real = backgrounds.clip(rng) if backgrounds is not None and content >= 0.72 else None
     # Shots are added to 40 % of the real clips. Otherwise a model would learn that real sound means "no gunshot".
     if real is not None:
         background = _varied(rng, real, sample_rate)[:samples]
@@ -277,10 +278,14 @@ def _clip_window(
             if backgrounds is not None and rng.random() < 0.5
             else synthetic_background(rng, length, sample_rate)
         )
-        shots, rumbles = int(content < 0.38), int(0.38 <= content < 0.58)  # 0.58-0.62: mostly only background
+        shots, rumbles = int(content < 0.34), int(0.34 <= content < 0.5)  # 0.5-0.54: mostly only background
         if rumbles:
             rumbles = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
-        negatives = int(rng.integers(1, 3)) if content >= 0.62 else int(rng.random() < 0.12)
+        negatives = int(rng.integers(1, 3)) if content >= 0.63 else int(rng.random() < 0.12)
+        if 0.54 <= content < 0.63:  # an engine that fills the clip: its line neither begins nor ends there
+            engine = distant_engine(rng, sample_rate, MAX_NEGATIVE_S)
+            at = int(rng.integers(min(len(background) - len(engine.samples), 0), 1))
+            add_negative(background, engine, at, rng.uniform(-4, 26), sample_rate)
     gunfire = Gunfire(
         snr_db=CLIP_SNR_DB,
         late_start_s=rng.uniform(0, MAX_LATE_START_S) if rng.random() < LATE_START_PROBABILITY else 0.0,
