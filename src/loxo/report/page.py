@@ -27,6 +27,7 @@ h2 { font-size: 1.25rem; font-weight: 600; margin: 3.2rem 0 .6rem; padding-top: 
   border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; font-weight: 600; margin: 1.8rem 0 .4rem; }
 p { max-width: 46rem; margin: .5rem 0; }
+p { overflow-wrap: anywhere; }
 .lead { color: var(--soft); }
 .note { color: var(--soft); font-size: .88rem; max-width: 50rem; }
 .warn { border-left: 3px solid #c44e00; padding: .25rem 0 .25rem .9rem; margin: .8rem 0; max-width: 50rem; }
