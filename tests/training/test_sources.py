@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 
 def sources(folder, seed=0, split_seed=0, **augment):
-    data = DataConfig(backgrounds=str(folder), validation_windows=24, validation_share=0.3, split_seed=split_seed)
+    data = DataConfig(backgrounds=str(folder), validation_windows=48, validation_share=0.3, split_seed=split_seed)
     config = TrainingConfig(data=data, seed=seed, augment=AugmentConfig(**augment))
     return build_sources(config, preset_config("default"), 100)
 
