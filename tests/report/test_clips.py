@@ -68,3 +68,15 @@ def test_a_comparison_writes_no_clips(tmp_path, capsys, monkeypatch):
     runs = [str(write_run(tmp_path / name, [recording(str(path), 1.0)], [])) for name in ("one", "two")]
     assert run_report(monkeypatch, [*runs, "--clips"]) == 2
     assert "no clips" in capsys.readouterr().err
+
+
+def test_recordings_with_one_name_have_clips_of_their_own(tmp_path, monkeypatch):
+    paths = [tmp_path / camp / "20240101_060000.wav" for camp in ("CampA", "CampB")]
+    for number, path in enumerate(paths):
+        path.parent.mkdir()
+        soundfile.write(path, np.random.default_rng(number).normal(0, 0.1, 20 * 4000), 4000)
+    rows = [recording(str(path), 20 / 3600) for path in paths]
+    run = write_run(tmp_path / "run", rows, [event(str(path), 0.0) for path in paths])
+    assert run_report(monkeypatch, [str(run), "--clips"]) == 0
+    listed = pd.read_csv(run / "report.clips" / "clips.csv")
+    assert listed["clip"].nunique() == 2 and listed["sha256"].nunique() == 2

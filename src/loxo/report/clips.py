@@ -24,10 +24,10 @@ from loxo.audio.filenames import base_name
 from loxo.audio.playback import sound
 from loxo.audio.recording import Recording, RecordingError, probe, read
 from loxo.errors import LoxoError
-from loxo.events.cells import safe_cell
 from loxo.events.table import CHANNEL, COLUMNS
-from loxo.files import atomic_file, inside, portable_name, sha256_of, write_atomically
+from loxo.files import inside, portable_name, sha256_of, write_atomically
 from loxo.report.plots import RUMBLE_BAND_HZ, draw_detections
+from loxo.report.tables import write_csv
 from loxo.runs.read import Places
 
 if TYPE_CHECKING:
@@ -47,13 +47,15 @@ def write_clips(
     """
     faults: dict[str, str] = {}
     rows: list[dict[Any, Any]] = []
+    taken: set[str] = set()  # clips of recordings with one name in several folders may have one name
     done = 0
     for name, of_recording in events.groupby("recording", sort=False):
         recording = _open(str(name), places, faults)
         for event in of_recording.to_dict("records"):
+            clip = _name(event, taken)
             if recording is not None and str(name) not in faults:
                 try:
-                    rows.append(_clip(folder, event, of_recording, recording))
+                    rows.append(_clip(folder, clip, event, of_recording, recording))
                 except RecordingError as error:
                     faults[str(name)] = str(error)
             done += 1
@@ -71,10 +73,20 @@ def _open(name: str, places: Places, faults: dict[str, str]) -> Recording | None
         return None
 
 
-def _clip(folder: Path, event: dict[Any, Any], events: pd.DataFrame, recording: Recording) -> dict[Any, Any]:
-    """Writes the three files of an event, unless they exist. Returns its row of clips.csv."""
+def _name(event: dict[Any, Any], taken: set[str]) -> str:
+    """The name of an event's clip, which is added to the names in use. The same events have the same names again."""
     stem = Path(base_name(event["recording"])).stem
-    name = portable_name(f"{event['label']}/{event['score']:.3f}_{stem}_at_{event['start_s']:09.2f}s")
+    first = name = portable_name(f"{event['label']}/{event['score']:.3f}_{stem}_at_{event['start_s']:09.2f}s")
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{first}-{number}"
+    taken.add(name)
+    return name
+
+
+def _clip(folder: Path, name: str, event: dict[Any, Any], events: pd.DataFrame, recording: Recording) -> dict[Any, Any]:
+    """Writes the three files of an event, unless they exist. Returns its row of clips.csv."""
     wav, fast, picture = (inside(folder, name + suffix) for suffix in (".wav", f".x{SPEED}.wav", ".png"))
     rate = recording.sample_rate
     first = max(int((event["start_s"] - CONTEXT_S) * rate), 0)
@@ -114,8 +126,4 @@ def _write_list(folder: Path, rows: list[dict[Any, Any]]) -> None:
     columns = [*COLUMNS, CHANNEL, "clip", "clip_start_s", "sha256"]
     table = pd.DataFrame(rows, columns=[name for name in columns if name != CHANNEL or (rows and CHANNEL in rows[0])])
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_file(folder / "clips.csv") as file:
-        text = table.select_dtypes(include=["object", "string"]).columns
-        table.assign(**{name: table[name].map(safe_cell) for name in text}).to_csv(
-            file, index=False, lineterminator="\n", date_format="%Y-%m-%dT%H:%M:%S", float_format="%.6g"
-        )
+    write_csv(folder / "clips.csv", table)

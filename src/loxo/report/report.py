@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING
 
 from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
-from loxo.events.cells import safe_cell
 from loxo.events.sites import read_sites
-from loxo.files import atomic_file, inside, write_atomically
+from loxo.files import inside, write_atomically
 from loxo.report import page as html
 from loxo.report.clips import write_clips
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
@@ -46,6 +45,7 @@ from loxo.report.reviewed import ESTIMATED, LISTED, REVIEWED, read_review
 from loxo.report.sentences import NOTHING_REVIEWED
 from loxo.report.sites import write_sites
 from loxo.report.standards import aoef, audiovisual_core
+from loxo.report.tables import write_csv
 from loxo.report.tidy import check_occasion, detections, histories, occasions
 from loxo.runs.read import Places, Run, check_root, read_run
 from loxo.runs.sites import replace_sites, stored_sites
@@ -83,13 +83,13 @@ def report(
 ) -> Report:
     """Writes the page (by default report.html in the run folder) and its tables.
 
-    `coordinates` ("LAT,LON") adds sunrise and sunset at sites without coordinates. `time_zone` is the zone of all
-    times on the page (clock.py); `clock_zone` is the zone of the recorders' clocks, if it is another one. `sites` is a
-    table of sites, which replaces that of the run (loxo.runs.sites). `recordings`
-    is a folder in which moved recordings are found by their names. Each figure is also written into the folder
-    `figures`, as SVG and PNG. `occasion_hours` is the length of an occasion in the detection histories. With
-    `standards` the events are also written in the terms of Audiovisual Core and as AOEF. With `clips` each listed
-    event is also written as a clip with its spectrogram; on_progress receives (clips, all clips).
+    `coordinates` ("LAT,LON") adds sunrise and sunset at sites without coordinates. `time_zone` is the zone of all times
+    on the page (clock.py); `clock_zone` is the zone of the recorders' clocks, if it is another one. `sites` is a table
+    of sites, which replaces that of the run (loxo.runs.sites). `recordings` is a folder in which moved recordings are
+    found by their names. Each figure is also written into the folder `figures`, as SVG and PNG. `occasion_hours` is the
+    length of an occasion in the detection histories. With `standards` the events are also written in the terms of
+    Audiovisual Core and as AOEF. With `clips` each listed event is also written as a clip with its spectrogram;
+    on_progress receives (clips, all clips).
     Raises LoxoError when the folder is not a run, is damaged or empty, for a wrong option, and on a write error.
     """
     from loxo.report.sections import count_sentences, report_figures, report_page
@@ -263,18 +263,7 @@ def write_page(result: Report, content: str) -> None:
 
 def write_table(out: Path, name: str, table: pd.DataFrame, unknown: str = "") -> Path:
     path = out.with_suffix(f".{name}.csv")
-    with atomic_file(path) as file:
-        text = table.select_dtypes(["object", "string"]).columns
-        safe = {name: table[name].map(lambda cell: safe_cell(cell) if isinstance(cell, str) else cell) for name in text}
-        table = table.assign(**safe).rename(columns=safe_cell)  # some columns have the name of a label
-        table.to_csv(
-            file,
-            index=False,
-            lineterminator="\n",
-            date_format="%Y-%m-%dT%H:%M:%S",
-            float_format="%.6g",
-            na_rep=unknown,
-        )
+    write_csv(path, table, unknown)
     return path
 
 
