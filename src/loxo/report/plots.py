@@ -13,6 +13,7 @@ from matplotlib import mlab
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
@@ -111,13 +112,14 @@ def draw_spectrogram(
     `interpolation` is that of matplotlib; "none" keeps an SVG small.
     """
     window = max(2, min(window, len(samples) // 2))  # at least two frames
-    spectrum = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
+    mirrored = np.pad(samples, window // 2, mode="reflect")  # so that the frames reach from end to end
+    spectrum = mlab.specgram(mirrored, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
     power, hertz, seconds = (np.asarray(part, np.float64) for part in spectrum)
     keep = hertz <= high_hz
     level = 10 * np.log10(power[keep] + 1e-20)
     # Relative to the median, because hum and the decrease towards high frequencies would hide the calls.
     level = level - np.median(level, axis=1, keepdims=True)
-    seconds = seconds + start_s
+    seconds = seconds + start_s - window // 2 / sample_rate
     half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
     extent = (float(seconds[0] - half), float(seconds[-1] + half), 0.0, high_hz)
     colours: Any = {"cmap": "magma", "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
@@ -126,14 +128,17 @@ def draw_spectrogram(
     axis.set_ylim(0, high_hz)
 
 
-def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, **style: Any) -> None:
-    """Draws the outline of an event; solid outlines with its score. Unknown frequencies: over the whole height."""
+def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, *, named: bool = True, **style: Any) -> None:
+    """Draws the outline of an event; solid outlines with its score if `named`. Unknown frequencies: over the whole
+    height."""
     colour = COLOURS.get(event["label"], OTHER_COLOUR)
     low = event["low_hz"] if event["low_hz"] == event["low_hz"] else 0.0
     high = min(event["high_hz"], top_hz) if event["high_hz"] == event["high_hz"] else top_hz
     width = event["end_s"] - event["start_s"]
-    axis.add_patch(Rectangle((event["start_s"], low), width, high - low, fill=False, ec=colour, **style))
-    if style["ls"] == "-":
+    edge = [withStroke(linewidth=style["lw"] + 1.6, foreground="black", alpha=0.55)]  # visible on light and dark sounds
+    place = (event["start_s"], low)
+    axis.add_patch(Rectangle(place, width, high - low, fill=False, ec=colour, path_effects=edge, **style))
+    if style["ls"] == "-" and named:
         score = f" {event['score']:.2f}" if event["score"] == event["score"] else ""
         text = f"{event['label']}{score}"
         axis.annotate(text, (event["start_s"], high), color=colour, fontsize=8, va="bottom", annotation_clip=True)

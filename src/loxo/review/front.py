@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from importlib.resources import files
 
 from loxo.errors import LoxoError
+from loxo.report.page import colours
 from loxo.review.guard import App, Receive, Scope, Send
 
 TYPES = {
@@ -60,6 +61,7 @@ def _static(sample: int | None) -> dict[str, tuple[str, bytes]]:
             kind = TYPES.get("." + file.name.rpartition(".")[2])
             if kind is not None and file.is_file():
                 found[path + file.name] = (kind, file.read_bytes())
+    found["/static/colours.css"] = (TYPES[".css"], colours().encode())
     kind, page = found.pop("/static/index.html")
     # The browser requests the modules named in the page at once, instead of one after the other by their imports.
     modules = (f'<link rel="modulepreload" href="{path}">\n' for path in sorted(found) if path.endswith(".js"))
