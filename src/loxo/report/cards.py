@@ -47,7 +47,8 @@ def sheet(examples: Sequence[Example]) -> Figure:
             _draw(axis, example)
             name = base_name(example.event["recording"])
             name = name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
-            axis.set_title(plain(f"{_score(example)}{name}"), fontsize=7.5)
+            score = example.event.get("score", math.nan)
+            axis.set_title(plain(f"{score:.2f} · {name}" if score == score else name), fontsize=7.5)
         for axis in row[len(chosen) :]:
             axis.set_visible(False)
         for axis in row[1:]:
@@ -70,6 +71,8 @@ def _draw(axis: Axes, example: Example) -> None:
     draw_spectrogram(axis, example.samples, rate, round(WINDOW_S[example.band] * rate), top, 0.0, "none")
     end = len(example.samples) / rate
     axis.set_xlim(0, end)
+    step = next(step for step in (0.5, 1, 2, 5, 10, 20) if end / step <= 5 or step == 20)
+    axis.set_xticks(np.arange(0, 0.97 * end, step))
     for event, style in ((example.event, "-"), *((event, "--") for event in example.truth)):
         if style == "--" or example.boxed:
             inside = np.clip((event["start_s"] - example.start_s, event["end_s"] - example.start_s), 0, end)
@@ -77,24 +80,22 @@ def _draw(axis: Axes, example: Example) -> None:
     axis.tick_params(labelsize=7.5, length=2)
 
 
-def _score(example: Example) -> str:
-    score = example.event.get("score", math.nan)
-    return f"{score:.2f} · " if score == score else ""
-
-
 def _words(example: Example) -> str:
     return f"{example.event['label']} of {base_name(example.event['recording'])}"
 
 
 def _caption(example: Example) -> str:
-    """Score and recording; then wall clock, if it is known, and place in the recording."""
+    """Score and wall clock, if it is known; then the place in the recording."""
     event = example.event
-    place = f"{page.offset(event['start_s'])} after the start of the recording"
     start = event.get("start_time")
-    when = f"{start.day} {start:%b %Y, %H:%M:%S} · " if start is not None and start == start else ""
-    more = f" · {example.note}" if example.note else ""
-    name = base_name(event["recording"])
-    return f"<b>{page.text(_score(example) + name)}</b><br>{page.text(when + place + more)}"
+    score = event.get("score", math.nan)
+    first = [f"{score:.2f}"] if score == score else []
+    if start is not None and start == start:
+        first.append(f"{start.day} {start:%b %Y, %H:%M:%S}")
+    place = f"{page.offset(event['start_s'])} into {base_name(event['recording'])}"
+    lines = [f"<b>{page.text(' · '.join(first))}</b>"] if first else []
+    lines += [page.text(line) for line in (example.note, place) if line]
+    return "<br>".join(lines)
 
 
 def _flac(example: Example) -> bytes:

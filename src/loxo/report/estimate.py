@@ -17,6 +17,7 @@ events with a score of 0.1. The estimate is valid for events like the reviewed o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,11 +29,12 @@ from loxo.detection.logit import from_logit, logit
 PRIOR = ((0.0, 2.5), (1.0, 2.0))  # mean and standard deviation of a and b
 CEILING = (1.0, 0.9, 0.75, 0.5)  # P of the highest scores: some false positives have high scores too
 CONCENTRATION = (5.0, 20.0, 100.0, 1000.0)  # a stratum is near the curve as if the curve were so many decisions
-SPREAD = (0.0, 0.3, 0.7, 1.3, 2.0)  # standard deviation of the sites, on the logit scale
+SPREAD = (0.1, 0.4, 0.8, 1.3, 2.0)  # standard deviation of the sites, on the logit scale
 PRECISIONS = (0.85, 0.9, 0.95, 0.99)
 MIN_DECISIONS = 20  # fewer decisions give no useful fit
 MIN_IN_BIN = 2  # decisions in a tenth of the scores, so that its events are counted
 INTERVAL = (0.025, 0.975)
+LEVEL = 0.95  # of the possible truths that the interval of a count contains
 MAX_LOGIT = 7.0  # of a score of 0.999; logits are clipped to +-MAX_LOGIT
 STRATA = 14  # of one unit of logit(score)
 GRID = 21  # number of points along a and along b
@@ -62,15 +64,19 @@ class Count:
 
 
 def count(sums: NDArray[Any]) -> Count:
-    """The mean and the interval of a sum over all possible truths, (DRAWS,).
+    """The mean and the interval of a sum over all possible truths, (DRAWS,): the shortest span of numbers with at least
+    95 % of them.
 
-    A number is outside if fewer than 2.5 % of the truths are beyond it, and it counts half itself (mid-P). Intervals of
-    small whole numbers would otherwise contain much more than 95 %.
+    It is not cut off at 2.5 % on both sides. Most undecided events of a rare class are false, so the sum is often at
+    its lowest value, and nothing can be cut off there.
     """
-    values, draws = np.unique(sums, return_counts=True)
-    below = (np.cumsum(draws) - draws / 2) / len(sums)
-    within = values[(below >= INTERVAL[0]) & (below <= INTERVAL[1])]
-    return Count(float(sums.mean()), float(within[0]), float(within[-1]))
+    ordered = np.sort(sums)
+    kept = math.ceil(LEVEL * len(ordered))
+    lows, highs = ordered[: len(ordered) - kept + 1], ordered[kept - 1 :]
+    shortest = np.flatnonzero(highs - lows == (highs - lows).min())
+    inside = np.searchsorted(ordered, highs[shortest], "right") - np.searchsorted(ordered, lows[shortest], "left")
+    best = shortest[inside.argmax()]
+    return Count(float(sums.mean()), float(lows[best]), float(highs[best]))
 
 
 @dataclass(frozen=True)

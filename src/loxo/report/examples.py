@@ -141,13 +141,14 @@ def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) ->
         return None
 
 
-def read_example(kind: str, event: dict[str, Any], path: str | Path, **more: Any) -> Example:
-    """The excerpt of a recording with an event in its middle. `more` are further fields of the example.
+def read_example(kind: str, event: dict[str, Any], path: str | Path, band: str | None = None, **more: Any) -> Example:
+    """The excerpt of a recording with an event in its middle. The band is that of the event's frequencies, if it is not
+    given. `more` are further fields of the example.
 
     Raises LoxoError if the recording cannot be read.
     """
     recording = probe(path)
-    band = "low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full"
+    band = band or ("low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full")
     rate = LOW_RATE if band == "low" else min(FULL_RATE, recording.sample_rate)
     length = event["end_s"] - event["start_s"]
     shown = float(np.clip(3 * length, *SHOWN_S[band]))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import mlab
+from matplotlib import colormaps, mlab
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -122,7 +122,9 @@ def draw_spectrogram(
     seconds = seconds + start_s - window // 2 / sample_rate
     half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
     extent = (float(seconds[0] - half), float(seconds[-1] + half), 0.0, high_hz)
-    colours: Any = {"cmap": "magma", "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
+    # Few colours keep the picture in an SVG small.
+    cmap = colormaps["magma"].resampled(24) if interpolation == "none" else "magma"
+    colours: Any = {"cmap": cmap, "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
     axis.imshow(level, origin="lower", aspect="auto", extent=extent, interpolation=interpolation, **colours)
     axis.set_ylabel("frequency (Hz)")
     axis.set_ylim(0, high_hz)

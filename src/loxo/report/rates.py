@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PRIOR = (2.0, 6.0)  # of the dispersion: degrees of freedom, and mean
+PRIOR = (2.0, 6.0)  # of the dispersion: degrees of freedom, and highest mean. Rare calls do not come in large bouts:
+# with m of them a day the mean is at most 1 + m.
 ALL_SITES = "all sites"
 MONTH_COLUMNS = [
     *("site", "label", "month", "analysed_h", "events", "listed_per_day", "estimate", "low", "high"),
@@ -44,7 +45,7 @@ def rate_interval(counts: NDArray[Any], hours: Floats) -> tuple[float, float, fl
     total, share = counts.sum(axis=1).astype(float), hours / hours.sum()
     expected = np.maximum(np.outer(total, share), 1e-9)
     squares = np.where(total > 0, ((counts - expected) ** 2 / expected).sum(axis=1), 0.0)
-    degrees, mean = PRIOR
+    degrees, mean = PRIOR[0], 1 + np.minimum(total / len(hours), PRIOR[1] - 1)
     dispersion = (degrees * mean + squares) / rng.chisquare(degrees + len(hours) - 1, len(counts))
     drawn = rng.gamma((total + 0.5) / dispersion) * dispersion / hours.sum()
     low, high = np.quantile(drawn, INTERVAL)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from loxo.report import cards, figures, page, sentences
 from loxo.report.estimate import Count
 from loxo.report.examples import KINDS
@@ -33,7 +35,7 @@ Draws = dict[str, "tuple[Draw, str]"]
 def report_figures(found: Findings) -> Draws:
     """The function that draws each figure, and its description, by file name. Nothing is drawn that shows nothing."""
     draws = when_figures(found)
-    if days_with_sound(found) >= MIN_DAYS:
+    if days_with_sound(found) >= MIN_DAYS and _varies(found.daily):
         draws["effort"] = (partial(figures.effort, found.daily), "hours analysed by site and date")
     draws |= site_figures(found)
     estimated = estimated_labels(found.rates)
@@ -44,6 +46,13 @@ def report_figures(found: Findings) -> Draws:
             words = f"spectrograms of the strongest, typical and doubtful {label}s"
             draws[f"examples-{figure_name(label)}"] = (partial(cards.sheet, examples), words)
     return draws
+
+
+def _varies(daily: pd.DataFrame) -> bool:
+    """Whether sites or days differ in their effort."""
+    dated = daily[daily["date"].notna()]
+    troubled = bool((dated["failed"] + dated["cut_off"]).any())
+    return troubled or dated["site"].nunique() > 1 or float(np.ptp(dated["analysed_h"])) > 0.5
 
 
 def estimated_labels(*rates: pd.DataFrame) -> list[str]:
