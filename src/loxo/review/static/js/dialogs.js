@@ -154,6 +154,7 @@ function recallOf({ label, recall: r }) {
   if (!r.stretches) return [`Calls that this run misses: not measured. Search random stretches (Recordings, Random stretch) for ${label}.${waiting}`];
   const where = `${r.stretches} random ${r.stretches === 1 ? 'stretch' : 'stretches'} (${(60 * r.hours).toFixed(0)} min)`;
   if (r.recall === null) return [`No ${label} in ${where}. Search more of them to measure how many calls this run misses.${waiting}`];
+  if (r.sentence) return [`${r.sentence}${waiting}`];
   const percent = (share) => Math.round(100 * share);
   return [element('strong', {}, `This run lists ${r.found} of ${count(r.found + r.missed, 'call')}`),
     ` in ${where}: a recall of ${percent(r.recall)} % (95 % interval ${percent(r.low)} to ${percent(r.high)} %).${waiting}`];
