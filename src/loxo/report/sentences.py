@@ -105,6 +105,6 @@ def all_calls(label: str, found: Count, recall: dict[str, Any]) -> str:
     return (
         f"Reviewers searched {plural(recall['stretches'], 'random excerpt')}. The run lists {recall['found']:,} of "
         f"{plural(calls, 'call')} in them, which is {100 * share:.0f} % (95 % interval {100 * low:.0f} to "
-        f"{100 * high:.0f} %). With the calls that are not listed, there were about {found.mean / share:,.0f} {label or 'event'}s "
-        f"({found.low / high:,.0f} to {found.high / low:,.0f})."
+        f"{100 * high:.0f} %). With the calls that are not listed, there were about {found.mean / share:,.0f} "
+        f"{label or 'event'}s ({found.low / high:,.0f} to {found.high / low:,.0f})."
     )
