@@ -160,9 +160,10 @@ class Fit:
             p = rng.beta(strength * mean + self.right_in, strength * (1 - mean) + self.decided_in - self.right_in)
             base = logit(p, 1e-9)  # (chunk, STRATA): at the centre of each stratum
             differs = _site_effects(rng, base, decided_in, right_in)  # (chunk, sites)
-            slope = logit(_curve(a, b, ceiling, x[used]), 1e-6) - logit(mean, 1e-6)[:, strata[used]]
-            z = base[:, strata[used]] + slope + differs[:, site[used]]
-            hits = rng.random(z.shape) < from_logit(z)
+            z = logit(_curve(a, b, ceiling, x[used]), 1e-6)
+            z += (base - logit(mean, 1e-6))[:, strata[used]]
+            z += differs[:, site[used]]
+            hits = rng.random(z.shape, np.float32) < from_logit(z)
             rows, columns = np.nonzero(hits)
             sums = np.bincount(rows * size + groups[used][columns], minlength=len(curve) * size).astype(np.int32)
             found.append(fixed.astype(np.int32) + sums.reshape(len(curve), size))
