@@ -97,7 +97,7 @@ def inline_svg(svg: bytes, title: str) -> str:
     width = re.search(r'width="([\d.]+)pt"', opening[0])
     start = re.sub(r' (?:width|height)="[^"]*"', "", opening[0])
     points = float(width[1]) if width else 0.0
-    shape = f' class="wide" style="max-width:{points * 4 / 3:.0f}px"' if points > 400 else ""
+    shape = f' style="max-width:{points * 4 / 3:.0f}px"' + (' class="wide"' if points > 400 else "")
     start = start.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"{shape}', 1)
     return start + text[opening.end() :]
 
@@ -346,6 +346,7 @@ def _rate_scale(axis: Axes) -> None:
         steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if step <= end]
         axis.set_xticks([0, *steps[-1::-2][:4][::-1]])
         axis.set_xticks([], minor=True)
+        axis.set_xlabel("square-root scale")
     axis.set_xlim(0, end)
 
 

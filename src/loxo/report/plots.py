@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -112,16 +113,18 @@ def draw_spectrogram(
     `interpolation` is that of matplotlib; "none" keeps an SVG small.
     """
     window = max(2, min(window, len(samples) // 2))  # at least two frames
-    mirrored = np.pad(samples, window // 2, mode="reflect")  # so that the frames reach from end to end
-    spectrum = mlab.specgram(mirrored, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
+    spectrum = mlab.specgram(samples, NFFT=window, Fs=sample_rate, noverlap=window * 7 // 8)
     power, hertz, seconds = (np.asarray(part, np.float64) for part in spectrum)
     keep = hertz <= high_hz
     level = 10 * np.log10(power[keep] + 1e-20)
     # Relative to the median, because hum and the decrease towards high frequencies would hide the calls.
     level = level - np.median(level, axis=1, keepdims=True)
-    seconds = seconds + start_s - window // 2 / sample_rate
-    half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
-    extent = (float(seconds[0] - half), float(seconds[-1] + half), 0.0, high_hz)
+    # The first and the last frame are shown from end to end: their middles are half a window inside.
+    step = (seconds[1] - seconds[0]) if len(seconds) > 1 else 1.0
+    beyond = math.ceil(window / 2 / sample_rate / step)
+    level = np.pad(level, ((0, 0), (beyond, beyond)), mode="edge")
+    reach = (beyond + 0.5) * step
+    extent = (start_s + float(seconds[0] - reach), start_s + float(seconds[-1] + reach), 0.0, high_hz)
     # Few colours keep the picture in an SVG small.
     cmap = colormaps["magma"].resampled(24) if interpolation == "none" else "magma"
     colours: Any = {"cmap": cmap, "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}

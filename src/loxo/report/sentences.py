@@ -87,7 +87,7 @@ def keep(curve: Fit, scores: NDArray[Any]) -> list[str]:
     for precision in PRECISIONS:
         reached = np.flatnonzero(share >= precision)
         if len(reached):
-            row = int(reached[-1])
+            row = int(np.searchsorted(kept, kept[reached[-1]]))  # the highest threshold that keeps the same events
             found[row] = (
                 f"{keep_events(steps[row], share[row])} These are {plural(int(kept[row]), 'event')}, with "
                 f"{100 * true[row] / max(true[-1], 1e-9):.0f} % of all listed true events."

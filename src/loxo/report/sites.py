@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 
 def site_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
-    """A map for each label, if there is one."""
+    """A map for each label with events, if there is one."""
     table = site_table(found)
     if table[["latitude", "longitude"]].dropna().drop_duplicates().shape[0] < 2:
         return {}
@@ -51,6 +51,7 @@ def site_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
             f"map of {_kind(table, label)} {label}s in 24 h of analysed sound by site",
         )
         for number, label in enumerate(found.labels, 1)
+        if table[f"{label} events"].any()
     }
 
 
@@ -66,12 +67,11 @@ def site_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, s
         return []
     maps = [(label, svg.get(f"map-{number}")) for number, label in enumerate(found.labels, 1)]
     parts = [
-        f'<div style="flex:1 1 18rem;max-width:30rem"><h3>{_kind(table, label)} {page.text(label)}s</h3>'
-        f"{page.figure(map)}</div>"
+        f"<div><h3>{_kind(table, label)} {page.text(label)}s</h3>{page.figure(map)}</div>"
         for label, map in maps
         if map is not None
     ]
-    body = [f'<div style="display:flex;flex-wrap:wrap;gap:0 1.5rem">{"".join(parts)}</div>'] if parts else []
+    body = [f'<div class="side">{"".join(parts)}</div>'] if parts else []
     if parts:
         words = (
             "The area of a circle is proportional to the events in 24 h of analysed sound: true ones after a review, "
