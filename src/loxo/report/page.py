@@ -74,7 +74,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], total: str | No
         cells = "".join(f"<td{kind}>{text(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
         bold = ' class="total"' if total is not None and row[0] == total else ""
         body.append(f"<tr{bold}>{cells}</tr>")
-    return f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    rows_html = f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
+    return f'<div class="scroll" tabindex="0"><table>{rows_html}</table></div>'
 
 
 def cut_table(
@@ -91,7 +92,8 @@ def cut_table(
 
 def figure(svg: str, caption: str = "") -> str:
     """A chart, which is inverted in the dark theme."""
-    return f'<figure class="chart">{svg}{f"<figcaption>{text(caption)}</figcaption>" if caption else ""}</figure>'
+    words = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
+    return f'<figure class="chart" tabindex="0">{svg}{words}</figure>'
 
 
 def details(title: str, content: str) -> str:
