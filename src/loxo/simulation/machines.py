@@ -24,9 +24,6 @@ from loxo.simulation.sounds import (
     wavetable,
 )
 
-# Kinds of negatives that are events of the class "engine" in training windows, for models that have this class.
-ENGINES = ("vehicle", "boat", "helicopter", "aircraft", "distant engine", "traffic", "chainsaw", "train", "drone")
-
 
 def make_negative(kind: str, samples: Samples, low_hz: float, high_hz: float) -> Call:
     """A sound that a detector must not report, scaled to unit RMS."""

@@ -34,7 +34,7 @@ LINE_SNR_DB = (1.5, 5.0, 16.0)  # the same for the line: in forest recordings it
 LINE_SNR_PROBABILITY = 0.5  # that the level of a rumble is drawn as line SNR, not as band SNR
 GUNSHOT_SNR_DB = (0.0, 9.0, 42.0)
 MIN_LINE_SNR_DB = 1.5  # the larger of line SNR and band SNR of a rumble is raised to this
-MIN_EVENT_S = {"rumble": 0.5, "gunshot": 0.1, "engine": 1.0}  # shorter remains of an event at a border are discarded
+MIN_EVENT_S = {"rumble": 0.5, "gunshot": 0.1}  # shorter remains of an event at a border are discarded
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import soxr
 
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
-from loxo.simulation.machines import ENGINES, distant_engine, traffic
+from loxo.simulation.machines import distant_engine, traffic
 from loxo.simulation.mixing import (
     GUNSHOT_SNR_DB,
     LINE_SNR_DB,
@@ -114,20 +114,17 @@ def compose(
     recorder = recorder or draw_recorder(rng, samples / sample_rate)
     noise = background[:samples].astype(np.float32)
     first, last = recorder.unpadded_span(samples, sample_rate)
-    events: list[Event] = []
     for _ in range(negatives):
         call = draw_negative(rng, sample_rate, MAX_NEGATIVE_S, training=training)
         # A long negative may begin before the window or end after it, as in a recording. The first seconds of a drone
         # at the border of a window resemble a rumble, so training needs windows that contain only such a part.
         inside = min(len(call.samples), int(MIN_OVERLAP_S * sample_rate), samples)
         at = int(rng.integers(inside - len(call.samples), samples - inside + 1))
-        level_db = rng.uniform(-4, 26)
-        add_negative(noise, call, at, level_db, sample_rate)
-        if training and (event := _engine_event(call, at, level_db, samples)) is not None:
-            events.append(event)
+        add_negative(noise, call, at, rng.uniform(-4, 26), sample_rate)
     mix = noise.copy()
     noise[:first] = 0
     noise[last:] = 0
+    events: list[Event] = []
     for call, at, snr_db, use_line_snr in _calls(
         rng,
         samples,
@@ -149,14 +146,6 @@ def compose(
     stored = recorder.store(filtered.astype(np.float32), sample_rate)
     unpadded = [_unpadded(event, first, last, sample_rate) for event in events]
     return Soundscape(stored, [event for event in unpadded if event is not None], sample_rate)
-
-
-def _engine_event(call: Call, at: int, level_db: float, samples: int) -> Event | None:
-    """The event of an engine that is as loud as the background in its band; None for weaker ones and other sounds."""
-    if call.kind not in ENGINES or level_db < 0:
-        return None
-    start, end = max(at, 0), min(at + len(call.samples), samples)
-    return Event(start, end, "engine", call.low_hz, call.high_hz, level_db, float("nan"), call.kind)
 
 
 def _unpadded(event: Event, first: int, last: int, sample_rate: int) -> Event | None:
@@ -274,7 +263,6 @@ def _clip_window(
     as phones and cameras do.
     """
     content = rng.random()
-    filling: Event | None = None
     recorder = draw_recorder(rng, 0.0)
     if rng.random() < 0.4:
         recorder = replace(recorder, gain_control=rng.uniform(0.1, 0.7), release_s=np.exp(rng.uniform(-3, 0.7)))
@@ -297,9 +285,7 @@ def _clip_window(
         if 0.53 <= content < 0.68:  # engines that fill the clip: their lines neither begin nor end there
             engine = (traffic if content < 0.62 else distant_engine)(rng, sample_rate, MAX_NEGATIVE_S)
             at = int(rng.integers(min(len(background) - len(engine.samples), 0), 1))
-            level_db = rng.uniform(-4, 26)
-            add_negative(background, engine, at, level_db, sample_rate)
-            filling = _engine_event(engine, at, level_db, len(background))
+            add_negative(background, engine, at, rng.uniform(-4, 26), sample_rate)
     gunfire = Gunfire(
         snr_db=CLIP_SNR_DB,
         late_start_s=rng.uniform(0, MAX_LATE_START_S) if rng.random() < LATE_START_PROBABILITY else 0.0,
@@ -320,8 +306,7 @@ def _clip_window(
         gunfire=gunfire,
         recorder=recorder,
     )
-    events = scene.events if filling is None else [filling, *scene.events]
-    return np.pad(scene.samples, (0, samples - len(scene.samples))), events
+    return np.pad(scene.samples, (0, samples - len(scene.samples))), scene.events
 
 
 def _varied(rng: np.random.Generator, sound: Samples, sample_rate: int) -> Samples:
