@@ -80,9 +80,7 @@ def main() -> None:
         if own:
             shots, negatives = (np.concatenate([scores[k] for scores in own]) for k in (0, 1))
             figures = [(flag, recall_at(shots, negatives, flag)) for flag in FLAGS]
-            print(
-                f"\n{model_name}: {len(shots)} timed gunshots, {len(negatives)} negative clips, {len(own)} folds of Belize"
-            )
+            print(f"\n{model_name}: {len(shots)} timed gunshots, {len(negatives)} clips without, {len(own)} folds")
             print(", ".join(f"recall {recall:.3f} with {100 * flag:g} % of the clips" for flag, recall in figures))
             results.append({"model": model_name, "shots": len(shots), "clips": len(negatives), "recall": figures})
     about = {key: str(value) for key, value in vars(options).items()}
