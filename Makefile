@@ -40,7 +40,7 @@ test-core: $(CORE)/.installed  ## tests of the installed package without extras:
 	$(CORE)/bin/python -m pytest -p no:cacheprovider
 
 weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
-	$(BIN)/python benchmarks/default_weights.py --backgrounds $(PACK)/manifest.csv --out src/loxo/weights/default.safetensors
+	$(BIN)/python benchmarks/default_weights.py --pack $(PACK) --out src/loxo/weights/default.safetensors
 
 bench-real: install  ## the bundled model on real recordings, scored by the pack's own scorer
 	$(BIN)/python benchmarks/real_recordings.py --pack $(PACK)

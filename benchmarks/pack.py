@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 Row = dict[str, str]
+# Groups of the training part that are used as recordings, in addition to the simulated windows with all backgrounds:
+# each is a clip of a few seconds of one project, with or without gunshots.
+RECORDED_GROUPS = ("belize", "dagua", "qutaa", "rfcxwa", "tfk")
+TABLE_COLUMNS = ("recording", "start_s", "end_s", "label")
 
 
 def part_rows(pack: Path, part: str) -> list[Row]:
@@ -22,3 +28,49 @@ def is_background(row: Row) -> bool:
 def background_hours(rows: list[Row]) -> float:
     """The total duration of the backgrounds in the rows, in hours."""
     return sum({row["file"]: float(row["duration_s"]) for row in rows if is_background(row)}.values()) / 3600
+
+
+def group(row: Row) -> str:
+    """The first part of a file's name: the project or site that a recording comes from."""
+    return Path(row["file"]).name.split("_")[0]
+
+
+def clip_fold(row: Row, folds: int = 5) -> int:
+    """The fold of a recording, 1 to `folds`, by a hash of its name."""
+    return int(hashlib.sha256(Path(row["file"]).name.encode()).hexdigest(), 16) % folds + 1
+
+
+def training_settings(pack: Path, folder: Path, held_out: Callable[[Row], bool] = lambda row: False) -> list[str]:
+    """Writes the training part of the pack to `folder`, without the rows held out. Returns settings of `loxo train`.
+
+    manifest.csv lists all backgrounds, with absolute paths. annotations.csv lists the gunshots of RECORDED_GROUPS and
+    their recordings without events; the folder `recordings` contains links to these. A gunshot without a time covers
+    its whole recording, so that training uses it as a clip-level label.
+    """
+    rows = [row for row in part_rows(pack, "train") if not held_out(row)]
+    recordings = folder / "recordings"
+    recordings.mkdir(parents=True, exist_ok=True)
+    events = []
+    for row in rows:
+        path = (pack / row["file"]).resolve()
+        if group(row) not in RECORDED_GROUPS:
+            continue
+        if not (link := recordings / path.name).is_symlink():
+            link.symlink_to(path)
+        without = is_background(row)
+        events.append(
+            (path.name, "", "", "nocall") if without else (path.name, row["start_s"], row["end_s"], row["label"])
+        )
+    with (folder / "annotations.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([TABLE_COLUMNS, *dict.fromkeys(events)])
+    backgrounds = [row | {"file": str((pack / row["file"]).resolve())} for row in rows if is_background(row)]
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, backgrounds[0])
+        writer.writeheader()
+        writer.writerows(backgrounds)
+    return [
+        f"data.backgrounds={folder / 'manifest.csv'}",
+        f"data.tables=[{folder / 'annotations.csv'}]",
+        f"data.recordings=[{recordings}]",
+        "data.simulated=0.7",
+    ]

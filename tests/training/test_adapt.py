@@ -107,7 +107,7 @@ def test_classes_that_the_tables_do_not_annotate_have_no_loss_in_windows_from_re
     targets = windows[0][1]
     for name, row in zip(CONFIG.rows, targets, strict=True):
         assert bool((row == IGNORED).all()) == ("gunshot" in name)
-    _, ignored = FixedWindows(CONFIG, found, 4, 0).events_in_window(0, 0)
+    ignored = FixedWindows(CONFIG, found, 4, 0).events_in_window(0, 0).ignored
     assert ignored == [("gunshot", 0, SIZE)]
     with pytest.raises(LoxoError, match="trumpet: this is no class of the model"):
         matched(site, rows, annotated=("trumpet",))

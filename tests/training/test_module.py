@@ -21,7 +21,7 @@ from loxo.training.module import (
     overlap_loss,
     window_loss,
 )
-from loxo.training.targets import IGNORED, PAUSE
+from loxo.training.targets import IGNORED, PAUSE, SOMEWHERE
 
 
 @pytest.fixture(scope="module")
@@ -173,3 +173,13 @@ def test_a_simulated_window_depends_only_on_seed_and_number():
     assert waveform.shape == (config.window_samples,) and targets.shape == (4, config.steps)
     assert torch.equal(waveform, second[7][0]) and torch.equal(targets, second[7][1])
     assert not torch.equal(waveform, first[6][0])
+
+
+def test_a_clip_level_label_raises_only_the_score_of_the_clip():
+    logits = torch.randn(1, 1, 8, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    targets = torch.full((1, 1, 8), SOMEWHERE)
+    window_loss(logits, targets, LossConfig(clip_weight=0.5), "max").backward()
+    best = int(logits.argmax())
+    expected = torch.zeros(8)
+    expected[best] = 0.5 * (logits[0, 0, best].sigmoid() - 1)
+    torch.testing.assert_close(logits.grad[0, 0], expected.detach())

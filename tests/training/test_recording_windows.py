@@ -12,7 +12,7 @@ from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
 from loxo.training.recording_windows import FixedWindows, RecordingWindows
-from loxo.training.targets import IGNORED, PAUSE, bin_targets
+from loxo.training.targets import IGNORED, PAUSE, SOMEWHERE, bin_targets
 
 CONFIG = HTSATConfig.preset("default")
 SIZE, RATE, STEP = CONFIG.window_samples, CONFIG.sample_rate, CONFIG.step_samples
@@ -161,6 +161,22 @@ def test_ignored_marginal_events_are_excluded_from_the_loss(folder):
     targets = windows.targets(0, 98 * RATE)
     at = [round(second / WINDOW_S * 1024) for second in (1, 3, 8, 14, 19)]
     assert targets[0, at].tolist() == [0, 1, 1, IGNORED, 0] and (targets[1] == 0).all()
+
+
+def test_an_event_that_covers_its_recording_supervises_the_clip_and_not_its_steps(tmp_path):
+    for seed, name in enumerate(("clip.wav", "other.wav", "quiet.wav")):
+        write_recording(tmp_path / name, 4, seed=seed)
+    rows = [event("clip.wav", 0, 3.995, "gunshot"), event("other.wav", 1, 2, "gunshot")]
+    found = match(tmp_path, rows, without=["quiet.wav"])
+    steps = round(4 / (STEP / RATE))
+    targets = FixedWindows(CONFIG, found, 4, 0).targets(0, 0)
+    assert (targets[1, :steps] == SOMEWHERE).all() and (targets[1, steps + 1 :] == 0).all() and (targets[0] == 0).all()
+    as_event = FixedWindows(CONFIG, found, 4, 0, clip_level="event").targets(0, 0)
+    assert (as_event[1, : steps - 1] == 1).all()
+    windows = [target for _, target in (RecordingWindows(CONFIG, found, 60, 3)[k] for k in range(60))]
+    whole = [target for target in windows if (target[1] == SOMEWHERE).any()]
+    assert whole and {float(value) for target in windows for value in target.unique()} == {0, 1, IGNORED, SOMEWHERE}
+    assert all((target[1] == SOMEWHERE).sum() > steps // 2 for target in whole)  # a clip that is cut is IGNORED
 
 
 def test_training_windows_have_a_pause_before_an_onset_within_a_call(folder):

@@ -137,6 +137,38 @@ def distant_engine(rng: np.random.Generator, sample_rate: int, max_duration_s: f
     return make_negative("distant engine", out * _fades(rng, n, sample_rate), 14, 160)
 
 
+def traffic(rng: np.random.Generator, sample_rate: int, max_duration_s: float) -> Call:
+    """Several vehicles or ships at a distance: weak lines in the low-frequency noise of a road, for minutes.
+
+    The lines of different engines are not harmonics of each other. Each drifts, changes its gear and fades within
+    seconds, so that pieces of it have the contour and the duration of a rumble. Above its corner frequency the noise
+    of the road falls steeply.
+    """
+    t = excerpt_times(rng, sample_rate, np.exp(rng.uniform(np.log(20), np.log(600))), max_duration_s)
+    n = len(t)
+    corner = np.exp(rng.uniform(np.log(30), np.log(120)))
+    points_hz = [4, 12, corner / 2, corner, 2 * corner, 2000]
+    points_db = [-20, 0, rng.uniform(-6, 4), 0, -rng.uniform(10, 30), -60]
+    out = coloured_noise(rng, n, sample_rate, points_hz, points_db)
+    out *= db_to_amplitude(random_curve(rng, n, sample_rate, rng.uniform(0.1, 1.0), rng.uniform(0, 3)))
+    for _ in range(int(rng.choice((1, 2, 3, 4, 5), p=(0.25, 0.3, 0.2, 0.15, 0.1)))):
+        f0 = np.exp(rng.uniform(np.log(18), np.log(90))) * (
+            1
+            + random_curve(rng, n, sample_rate, rng.uniform(0.1, 0.8), rng.uniform(0.01, 0.1))
+            + random_curve(rng, n, sample_rate, rng.uniform(1, 5), rng.uniform(0, 0.012))
+        )
+        if rng.random() < 0.35:  # it passes
+            f0 *= 1 - rng.uniform(0.03, 0.2) * np.tanh((t - rng.uniform(t[0], t[-1])) / rng.uniform(0.7, 8))
+        levels = rng.uniform(-20, -4, int(rng.integers(1, 4)))
+        levels[0] = 0
+        count = harmonics_below_nyquist(float(f0.max()), sample_rate, len(levels))
+        line = play_wavetable(wavetable(rng, levels[:count]), f0, sample_rate, rng.random())
+        fading = random_curve(rng, n, sample_rate, np.exp(rng.uniform(np.log(0.15), np.log(1.5))), rng.uniform(2, 9))
+        flutter = random_curve(rng, n, sample_rate, rng.uniform(2, 8), rng.uniform(0, 4))
+        out += np.float32(10 ** (rng.uniform(-18, 0) / 20)) * normalise(line) * db_to_amplitude(fading + flutter)
+    return make_negative("traffic", out * _fades(rng, n, sample_rate), 12, corner)
+
+
 def hum(rng: np.random.Generator, sample_rate: int, max_duration_s: float) -> Call:
     """Tones of constant pitch for the whole duration: mains hum at 50 or 60 Hz, a generator, interference."""
     n = int(max_duration_s * sample_rate)

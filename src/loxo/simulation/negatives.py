@@ -138,6 +138,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
     "helicopter": (machines.helicopter, 1.5),
     "aircraft": (machines.aircraft, 1.5),
     "distant engine": (machines.distant_engine, 0.0),
+    "traffic": (machines.traffic, 0.0),
     "hum": (machines.hum, 1.2),
     "chainsaw": (machines.chainsaw, 1.5),
     "train": (machines.train, 0.7),
@@ -163,7 +164,7 @@ NEGATIVES: dict[str, tuple[Generator, float]] = {
 # above still reported as rumbles or gunshots.
 TRAINING_FREQUENCIES = {
     **{"drone": 4.2, "vehicle": 3.2, "hum": 2.4, "glide": 2.2, "aircraft": 2.0, "steady line": 1.8, "boat": 1.6},
-    **{"distant engine": 12.0, "chirps": 4.0, "pulses": 3.0, "roar": 2.5, "trumpet": 2.5},
+    **{"distant engine": 8.0, "traffic": 12.0, "chirps": 4.0, "pulses": 3.0, "roar": 2.5, "trumpet": 2.5},
     **{"handling": 9.0, "strokes": 7.0, "drops": 6.0, "buffet": 5.5, "knocks": 3.0, "slaps": 2.5, "rain": 2.5},
 }
 _NAMES = tuple(NEGATIVES)

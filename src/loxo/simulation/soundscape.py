@@ -16,7 +16,7 @@ import soxr
 
 from loxo.simulation.background import Backgrounds, synthetic_background
 from loxo.simulation.gunshot import draw_pattern, synthesise_gunshot
-from loxo.simulation.machines import distant_engine
+from loxo.simulation.machines import distant_engine, traffic
 from loxo.simulation.mixing import (
     GUNSHOT_SNR_DB,
     LINE_SNR_DB,
@@ -278,12 +278,12 @@ def _clip_window(
             if backgrounds is not None and rng.random() < 0.5
             else synthetic_background(rng, length, sample_rate)
         )
-        shots, rumbles = int(content < 0.34), int(0.34 <= content < 0.5)  # 0.5-0.54: mostly only background
+        shots, rumbles = int(content < 0.34), int(0.34 <= content < 0.5)  # 0.5-0.53: mostly only background
         if rumbles:
             rumbles = int(rng.choice((1, 2, 3), p=(0.6, 0.3, 0.1)))
-        negatives = int(rng.integers(1, 3)) if content >= 0.63 else int(rng.random() < 0.12)
-        if 0.54 <= content < 0.63:  # an engine that fills the clip: its line neither begins nor ends there
-            engine = distant_engine(rng, sample_rate, MAX_NEGATIVE_S)
+        negatives = int(rng.integers(1, 3)) if content >= 0.68 else int(rng.random() < 0.12)
+        if 0.53 <= content < 0.68:  # engines that fill the clip: their lines neither begin nor end there
+            engine = (traffic if content < 0.62 else distant_engine)(rng, sample_rate, MAX_NEGATIVE_S)
             at = int(rng.integers(min(len(background) - len(engine.samples), 0), 1))
             add_negative(background, engine, at, rng.uniform(-4, 26), sample_rate)
     gunfire = Gunfire(

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from loxo.training.targets import IGNORED
+from loxo.training.targets import IGNORED, judged
 
 Samples = NDArray[np.float32]  # (samples,)
-Targets = NDArray[np.float32]  # (rows, steps): 0 to 1, or IGNORED
+Targets = NDArray[np.float32]  # (rows, steps): 0 to 1, or a special value
 
 # Part of the random seed. recording_windows.py uses the numbers below REDRAWS in the same place.
 PURPOSES = {"source": 101, "augment": 102, "batch": 103}
@@ -98,7 +98,7 @@ def mixup(
 
     waveform (batch, samples), targets (batch, rows, steps); targets are mixed with the same weights. The weights come
     from Beta(alpha, alpha). A window's own weight is at least 0.5, so that it stays the main part. A step that is
-    IGNORED in one of the two targets is IGNORED in the result; PAUSE counts as an ordinary negative.
+    IGNORED or SOMEWHERE in one of the two targets is IGNORED in the result; PAUSE counts as an ordinary negative.
 
     Rows after the first `classes` are call overlap targets. Two windows of equal weight with a call at the same time
     give a call overlap. Its target is lower if the weights differ, because one call is then softer.
@@ -112,7 +112,7 @@ def mixup(
     waveform = weight * waveform + (1 - weight) * waveform[partner]
     weight = weight[:, :, None].to(targets)
     other = targets[partner]
-    ignored = (targets == IGNORED) | ((other == IGNORED) & (weight < 1))
+    ignored = ~(judged(targets) & judged(other)) & (weight < 1)
     first, second = targets.clamp_min(0), other.clamp_min(0)
     mean = weight * first + (1 - weight) * second
     if classes is not None and targets.shape[1] > classes:

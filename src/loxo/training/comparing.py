@@ -39,7 +39,7 @@ from loxo.network.loading import load_model
 from loxo.training.config import TrainingConfig
 from loxo.training.config_io import model_config
 from loxo.training.sources import build_sources
-from loxo.training.targets import IGNORED
+from loxo.training.targets import judged
 from loxo.training.validation import Floats, ValidationWindows, join_windows, match_class, score_windows
 
 FOLDS = 2
@@ -133,13 +133,13 @@ class HeldBack:
 def frame_losses(logits: Floats, targets: Floats) -> np.ndarray:
     """(windows,): the sum of the cross-entropy of all steps, after the line with the lowest loss.
 
-    logits and targets: (windows, steps). Steps whose target is IGNORED have no loss.
+    logits and targets: (windows, steps). Steps that are not `judged` have no loss.
     """
     from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-    judged = targets != IGNORED
-    count = max(int(judged.sum()), 1)
-    x, y = logits[judged].astype(float), (targets[judged] >= 0.5).astype(float)
+    counted = judged(targets)
+    count = max(int(counted.sum()), 1)
+    x, y = logits[counted].astype(float), (targets[counted] >= 0.5).astype(float)
 
     def mean_loss(line: np.ndarray) -> tuple[float, list[float]]:
         z = line[0] * x + line[1]
@@ -149,7 +149,7 @@ def frame_losses(logits: Floats, targets: Floats) -> np.ndarray:
 
     line = minimize(mean_loss, [1.0, 0.0], jac=True, method="L-BFGS-B", bounds=[(0, None), (None, None)]).x
     z = line[0] * logits.astype(float) + line[1]
-    losses: np.ndarray = np.where(judged, np.logaddexp(0, z) - (targets >= 0.5) * z, 0.0).sum(1)
+    losses: np.ndarray = np.where(counted, np.logaddexp(0, z) - (targets >= 0.5) * z, 0.0).sum(1)
     return losses
 
 

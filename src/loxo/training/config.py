@@ -19,6 +19,7 @@ SPLITS = ("recording", "site", "day", "time")
 PRECISIONS = ("auto", "bf16-mixed", "32-true")
 OPTIMISERS = ("muon", "adamw")
 MARGINAL = ("keep", "ignore", "drop")
+CLIP_LEVEL = ("clip", "event")
 EDGES = ("hard", "soft", "doubled")
 
 # Keys that were renamed: {former name: present name}. Run folders of earlier versions contain the former names.
@@ -52,6 +53,12 @@ class DataConfig:
         "events that the annotator marked as doubtful. keep: train on them; ignore: exclude them from loss and "
         "metrics; drop: treat them as background",
         choices=MARGINAL,
+    )
+    clip_level: str = key(
+        "clip",
+        "events that cover their whole recording. clip: an event is somewhere in the recording, which excludes its "
+        "steps from the loss and supervises the whole window; event: the recording was cut to the event",
+        choices=CLIP_LEVEL,
     )
     pause: float = key(
         0.1,

@@ -16,7 +16,7 @@ from loxo.network.images import images
 from loxo.training import augment
 from loxo.training.config import LossConfig, TrainingConfig
 from loxo.training.muon import MuonAdamW
-from loxo.training.targets import IGNORED, PAUSE
+from loxo.training.targets import IGNORED, PAUSE, SOMEWHERE, judged
 from loxo.training.teachers import Teachers
 
 # Default learning rate of Muon divided by AdamW's, with random and with given initial weights (docs/experiments.md).
@@ -68,7 +68,7 @@ def with_targets_at_borders(scores: Tensor, targets: Tensor) -> Tensor:
     that was trained with another value of `data.edges` would also pass on its borders.
     """
     changes = targets.diff(dim=2) != 0
-    border = (F.pad(changes, (1, 0)) | F.pad(changes, (0, 1))) & (targets != IGNORED)
+    border = (F.pad(changes, (1, 0)) | F.pad(changes, (0, 1))) & judged(targets)
     return torch.where(border, targets.clamp_min(0), scores)
 
 
@@ -82,10 +82,11 @@ def window_loss(logits: Tensor, targets: Tensor, config: LossConfig, pooling: st
     """The mean loss over all steps, plus `clip_weight` times the mean loss over all clips.
 
     logits and targets: (batch, classes, steps). The target of a clip is the largest target of its steps. IGNORED steps
-    are excluded from both means. A clip with IGNORED steps counts only if another of its steps is positive. A PAUSE
-    step is a negative with the weight `pause_weight`.
+    are excluded from both means. A clip with IGNORED steps counts only if another of its steps is positive. SOMEWHERE
+    steps are excluded from the mean over steps, and their clip is positive. A PAUSE step is a negative with the weight
+    `pause_weight`.
     """
-    clip_targets = targets.amax(2)
+    clip_targets = targets.amax(2).masked_fill((targets == SOMEWHERE).any(2), 1.0)
     unknown = (targets == IGNORED).any(2) & (clip_targets < 1)
     clip_targets = clip_targets.masked_fill(unknown, IGNORED)
     step_weights = torch.where(targets == PAUSE, config.pause_weight, 1.0)
@@ -117,9 +118,9 @@ def elementwise_loss(logits: Tensor, targets: Tensor, config: LossConfig) -> Ten
 
 
 def _mean_without_ignored(values: Tensor, targets: Tensor) -> Tensor:
-    """The mean of the values whose target is not IGNORED; 0 if there are none."""
-    judged = targets != IGNORED
-    return values.mean() if judged.all() else (values * judged).sum() / judged.sum().clamp_min(1)
+    """The mean of the values with a target that counts (`judged`); 0 if there are none."""
+    counted = judged(targets)
+    return values.mean() if counted.all() else (values * counted).sum() / counted.sum().clamp_min(1)
 
 
 class WeightAverage:

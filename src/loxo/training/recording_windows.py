@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +28,18 @@ from torch.utils.data import Dataset
 from loxo.audio.recording import RecordingError, stream
 from loxo.engine.config import ModelConfig
 from loxo.errors import LoxoError
+from loxo.evaluation.inputs import CLIP_TOLERANCE_S
 from loxo.training.annotations import AnnotatedRecording, Annotations
-from loxo.training.targets import IGNORED, EventSpan, bin_targets, merge_spans, training_targets, with_overlap_rows
+from loxo.training.config import CLIP_LEVEL
+from loxo.training.targets import (
+    IGNORED,
+    SOMEWHERE,
+    EventSpan,
+    bin_targets,
+    merge_spans,
+    training_targets,
+    with_overlap_rows,
+)
 
 Samples = NDArray[np.float32]
 
@@ -41,14 +52,30 @@ LEVEL_S = 0.1  # blocks whose median power is the level of a joined recording
 log = logging.getLogger(__name__)
 
 
+class WindowSpans(NamedTuple):
+    """What overlaps a window, in samples from its start. Spans are not cut at the borders of the window."""
+
+    events: list[EventSpan]
+    ignored: list[EventSpan]
+    clip_level: list[EventSpan]  # clip-level labels: an event is somewhere in these spans
+
+
 class _Windows(Dataset[tuple[Tensor, Tensor]]):
     """Base class: waveform and targets of the window that begins at a given sample of a recording."""
 
     pause = 0.0  # see `with_pauses`
 
     def __init__(
-        self, config: ModelConfig, annotations: Annotations, bins: int | None, edges: str, channel: int | None
+        self,
+        config: ModelConfig,
+        annotations: Annotations,
+        bins: int | None,
+        edges: str,
+        channel: int | None,
+        clip_level: str,
     ) -> None:
+        if clip_level not in CLIP_LEVEL:
+            raise LoxoError(f"clip_level is {clip_level!r}, but it must be one of {', '.join(CLIP_LEVEL)}.")
         if (config.sample_rate, config.classes) != (annotations.sample_rate, annotations.classes):
             raise LoxoError(
                 f"The annotations are for {', '.join(annotations.classes)} at {annotations.sample_rate} Hz, "
@@ -57,6 +84,7 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
         self.config, self.recordings = config, annotations.recordings
         self.bins, self.edges, self.channel = bins or config.steps, edges, channel
         self.unknown_classes = annotations.unknown_classes
+        self.clip_level = clip_level == "clip"
         self._logged: set[str] = set()  # paths of recordings that the log names already
 
     def waveform(self, number: int, start: int) -> Tensor:
@@ -80,31 +108,35 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
     def targets(self, number: int, start: int, bins: int | None = None, edges: str | None = None) -> Tensor:
         """float32 (classes, bins): the targets of the same window.
 
-        IGNORED where an annotator was not sure, PAUSE where `pause` removed part of a call.
+        IGNORED where an annotator was not sure, SOMEWHERE in a clip-level label, PAUSE where `pause` removed part of a
+        call.
         """
-        return self._targets(*self.events_in_window(number, start), bins, edges)
+        return self._targets(self.events_in_window(number, start), bins, edges)
 
-    def _targets(
-        self, events: list[EventSpan], ignored: list[EventSpan], bins: int | None = None, edges: str | None = None
-    ) -> Tensor:
+    def _targets(self, found: WindowSpans, bins: int | None = None, edges: str | None = None) -> Tensor:
         shape = self.config.classes, bins or self.bins, self.config.window_samples
         rate = self.config.sample_rate
-        targets = training_targets(events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
-        if ignored:
-            targets[(bin_targets(ignored, *shape, "soft") > 0) & (targets < 1)] = IGNORED
+        targets = training_targets(found.events, *shape, edges or self.edges, pause=self.pause, sample_rate=rate)
+        whole = [span for span in found.clip_level if span[1] >= 0 and span[2] <= self.config.window_samples]
+        cut = [span for span in found.clip_level if span not in whole]
+        for spans, value in ((whole, SOMEWHERE), ([*found.ignored, *cut], IGNORED)):
+            if spans:
+                targets[(bin_targets(spans, *shape, "soft") > 0) & (targets < 1)] = value
         return torch.from_numpy(targets)
 
-    def events_in_window(self, number: int, start: int) -> tuple[list[EventSpan], list[EventSpan]]:
-        """The events that overlap a window, and the ignored ones, in samples from its start.
-
-        Events are not cut at the borders of the window.
-        """
+    def events_in_window(self, number: int, start: int) -> WindowSpans:
+        """The events, ignored spans and clip-level labels that overlap a window."""
         one, stop = self.recordings[number], start + self.config.window_samples
         events, ignored = (
             [(label, a - start, b - start) for label, a, b in spans if a < stop and b > start]
             for spans in (one.events, one.ignored)
         )
-        return events, ignored + [(label, 0, self.config.window_samples) for label in self.unknown_classes]
+        ignored += [(label, 0, self.config.window_samples) for label in self.unknown_classes]
+        if not self.clip_level or one.samples > self.config.window_samples:
+            return WindowSpans(events, ignored, [])
+        rate = self.config.sample_rate
+        clip_level = [span for span in events if covers(one, span[1] + start, span[2] + start, rate)]
+        return WindowSpans([span for span in events if span not in clip_level], ignored, clip_level)
 
     def _log_once(self, fault: RecordingError, number: int) -> None:
         if (path := self.recordings[number].path) not in self._logged:
@@ -124,8 +156,9 @@ class RecordingWindows(_Windows):
     offsets and events that are cut off on either side therefore all occur.
 
     `bins` and `edges` are those of `bin_targets`; by default there is one bin per step of the model. IGNORED occurs
-    only if marginal events are ignored. `channel` counts from 0; None is the mean of all channels. `pause` is the
-    `share` of `with_pauses`.
+    only if marginal events are ignored or a clip-level label is cut. `clip_level` is "clip" if an event that covers its
+    whole recording is a clip-level label, as in evaluation, and "event" if it is an event. `channel` counts from 0;
+    None is the mean of all channels. `pause` is the `share` of `with_pauses`.
 
     Raises LoxoError for invalid fractions. Also when windows are to be drawn but there are no events, no hard
     negatives, or no spans without labels as long as a window. Items raise RecordingError as the docstring of this
@@ -145,8 +178,9 @@ class RecordingWindows(_Windows):
         edges: str = "hard",
         channel: int | None = None,
         pause: float = 0.0,
+        clip_level: str = "clip",
     ) -> None:
-        super().__init__(config, annotations, bins, edges, channel)
+        super().__init__(config, annotations, bins, edges, channel, clip_level)
         self.length, self.seed, self.pause = length, seed, pause
         self.background_share, self.hard_negative_share = background_share, hard_negative_share
         if min(background_share, hard_negative_share) < 0 or background_share + hard_negative_share > 1:
@@ -185,8 +219,8 @@ class RecordingWindows(_Windows):
         for attempt in range(REDRAWS):
             number, start = self.draw(index, attempt)
             try:
-                waveform, events, ignored = self._window(number, start, (self.seed, index, attempt))
-                rows = with_overlap_rows(self._targets(events, ignored).numpy(), events, self.config)
+                waveform, found = self._window(number, start, (self.seed, index, attempt))
+                rows = with_overlap_rows(self._targets(found).numpy(), found.events, self.config)
                 return waveform, torch.from_numpy(rows)
             except RecordingError as error:
                 if error.transient:  # a replacement would give a resumed run other windows
@@ -195,14 +229,12 @@ class RecordingWindows(_Windows):
                 fault = error
         raise fault
 
-    def _window(
-        self, number: int, start: int, seed: tuple[int, ...]
-    ) -> tuple[Tensor, list[EventSpan], list[EventSpan]]:
-        """The samples of a window, its events and its ignored events. A short recording may be joined with others."""
+    def _window(self, number: int, start: int, seed: tuple[int, ...]) -> tuple[Tensor, WindowSpans]:
+        """The samples of a window and its `events_in_window`. A short recording may be joined with others."""
         samples, size = self.recordings[number].samples, self.config.window_samples
         rng = np.random.default_rng((*seed, JOINED))
         if samples >= size or len(self.short) < 2 or rng.random() >= JOINED_SHARE:
-            return self.waveform(number, start), *self.events_in_window(number, start)
+            return self.waveform(number, start), self.events_in_window(number, start)
         fade = round(FADE_S * self.config.sample_rate)
         pieces = [(number, int(rng.integers(-samples // 2, size - samples // 2)))]  # recordings and their first samples
         while pieces[0][1] > 0:
@@ -210,17 +242,16 @@ class RecordingWindows(_Windows):
             pieces.insert(0, (other, pieces[0][1] + fade - self.recordings[other].samples))
         while (stop := pieces[-1][1] + self.recordings[pieces[-1][0]].samples) < size:
             pieces.append((int(rng.choice(self.short)), stop - fade))
-        events: list[EventSpan] = []
-        ignored: list[EventSpan] = []
+        found = WindowSpans([], [], [])
         out, level = np.zeros(size, np.float32), 0.0
         for piece, at in pieces:
             sound = self.waveform(piece, 0).numpy()[: self.recordings[piece].samples]
             own = _level(sound, round(LEVEL_S * self.config.sample_rate))
             level = level or own
             _add_piece(out, sound * np.float32(level / own if own else 1.0), at, fade)
-            for found, spans in zip((events, ignored), self.events_in_window(piece, 0), strict=True):
-                found += [(label, a + at, b + at) for label, a, b in spans if a + at < size and b + at > 0]
-        return torch.from_numpy(out), events, ignored
+            for kind, spans in zip(found, self.events_in_window(piece, 0), strict=True):
+                kind += [(label, a + at, b + at) for label, a, b in spans if a + at < size and b + at > 0]
+        return torch.from_numpy(out), found
 
     def draw(self, index: int, attempt: int = 0) -> tuple[int, int]:
         """The recording's number and the first sample of a window."""
@@ -250,8 +281,8 @@ class FixedWindows(_Windows):
     of windows, as far as it has enough. A fraction `background_share` of the windows overlaps no label, or fewer if
     there are not enough.
 
-    Items, `bins`, `edges` and `channel` as in RecordingWindows. `window_targets` returns targets without the waveform.
-    A window that cannot be decoded raises RecordingError.
+    Items, `bins`, `edges`, `channel` and `clip_level` as in RecordingWindows. `window_targets` returns targets
+    without the waveform. A window that cannot be decoded raises RecordingError.
     """
 
     def __init__(
@@ -265,8 +296,9 @@ class FixedWindows(_Windows):
         bins: int | None = None,
         edges: str = "hard",
         channel: int | None = None,
+        clip_level: str = "clip",
     ) -> None:
-        super().__init__(config, annotations, bins, edges, channel)
+        super().__init__(config, annotations, bins, edges, channel, clip_level)
         rng = np.random.default_rng((seed, length))
         free = free_spans(self.recordings, config.window_samples)
         by_class = [self._grid_windows(label) for label in config.classes]
@@ -307,6 +339,12 @@ class FixedWindows(_Windows):
     def window_targets(self, index: int, bins: int | None = None, edges: str | None = None) -> Tensor:
         """The targets of a window without its waveform, (classes, bins)."""
         return self.targets(*self.windows[index], bins, edges)
+
+
+def covers(one: AnnotatedRecording, start: int, stop: int, rate: int) -> bool:
+    """True if a span, in samples, covers its whole recording: then it is a clip-level label, as in evaluation."""
+    tolerance = CLIP_TOLERANCE_S * rate
+    return start <= tolerance and stop >= one.samples - tolerance
 
 
 def _level(sound: Samples, block: int) -> float:

@@ -22,7 +22,7 @@ from loxo.training.annotations import Annotations, match_recordings
 from loxo.training.backgrounds import own_backgrounds
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.dataset import AugmentedWindows, MixedWindows, SimulatedWindows, Windows
-from loxo.training.recording_windows import FixedWindows, RecordingWindows
+from loxo.training.recording_windows import FixedWindows, RecordingWindows, covers
 from loxo.training.split import limited_calls, split_annotations
 from loxo.training.targets import default_edges, frame_targets
 from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, stack_windows
@@ -67,6 +67,8 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
     if sides is not None:
         annotations, held_out = sides
         problems += annotations.problems
+        if data.clip_level == "clip" and (sentence := clip_level_labels(sides)):
+            problems.append(sentence)
         about["recordings"] = {
             "training": sorted(item.path for item in annotations.recordings),
             "validation": sorted(item.path for item in held_out.recordings),
@@ -85,6 +87,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
             edges=edges,
             channel=data.channel,
             pause=data.pause,
+            clip_level=data.clip_level,
         )
         fixed += _recorded_validation(config, model, held_out, max(data.validation_windows - len(fixed), 1), edges)
         training = windows if training is None else MixedWindows(training, windows, share, config.seed)
@@ -178,7 +181,16 @@ def _recorded_validation(
     config: TrainingConfig, model: ModelConfig, annotations: Annotations, max_count: int, edges: str
 ) -> Iterator[ValidationWindow]:
     seed, share, channel = config.seed + VALIDATION_SEED, config.data.background_share, config.data.channel
-    windows = FixedWindows(model, annotations, max_count, seed, background_share=share, edges=edges, channel=channel)
+    windows = FixedWindows(
+        model,
+        annotations,
+        max_count,
+        seed,
+        background_share=share,
+        edges=edges,
+        channel=channel,
+        clip_level=config.data.clip_level,
+    )
     for index, (number, start) in enumerate(windows.windows):
         waveform, targets = windows[index]
         yield ValidationWindow(waveform.numpy(), targets.numpy(), *windows.events_in_window(number, start))
@@ -195,6 +207,22 @@ def _refuse_missing_classes(annotations: Annotations) -> None:
             f"(model.classes=[{', '.join(present)}]), give its label in the tables (data.labels), or add simulated "
             "calls (data.simulated=0.5)."
         )
+
+
+def clip_level_labels(sides: tuple[Annotations, Annotations]) -> str | None:
+    """How many events cover their whole recording, and how that is used, in one sentence; None if there are none."""
+    count = sum(
+        covers(one, start, stop, side.sample_rate)
+        for side in sides
+        for one in side.recordings
+        for _, start, stop in one.events
+    )
+    if not count:
+        return None
+    return (
+        f"{count} event(s) cover their whole recording: an event is somewhere in it (clip-level label). If these "
+        "recordings were cut to the events, set data.clip_level=event."
+    )
 
 
 def _remedy(data: DataConfig) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,12 @@ FINE_STEP_S = 0.1  # no event in field recordings is shorter than a step of this
 # Special values of targets:
 PAUSE = -2.0  # a pause that was cut into a call: a negative, to which the loss can give a higher weight
 IGNORED = -1.0  # the annotator was not sure: excluded from the loss and from all metrics
+SOMEWHERE = -3.0  # a clip-level label: some of these steps are positive. As IGNORED, but the clip is positive
+
+
+def judged(targets: Any) -> Any:
+    """True for targets that count in the frame loss and in metrics. Array or tensor of any shape."""
+    return (targets != IGNORED) & (targets != SOMEWHERE)
 
 
 def default_edges(config: ModelConfig) -> str:
@@ -99,13 +106,13 @@ def with_overlap_rows(
 ) -> NDArray[np.float32]:
     """Targets (classes, bins) extended to all rows of the model's output (rows, bins).
 
-    The additional rows are 1 in bins of which at least half is a call overlap of the class. Bins that are IGNORED for a
-    class are IGNORED for its call overlap too.
+    The additional rows are 1 in bins of which at least half is a call overlap of the class. Bins that are IGNORED or
+    SOMEWHERE for a class are IGNORED for its call overlap.
     """
     if config.rows == config.classes:
         return targets
     overlap_targets = bin_targets(call_overlaps(events), config.classes, targets.shape[1], config.window_samples)
-    return np.concatenate((targets, np.where(targets == IGNORED, np.float32(IGNORED), overlap_targets)))
+    return np.concatenate((targets, np.where(judged(targets), overlap_targets, np.float32(IGNORED))))
 
 
 def call_overlaps(events: Iterable[EventSpan]) -> list[EventSpan]:

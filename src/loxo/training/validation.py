@@ -20,7 +20,7 @@ from loxo.errors import LoxoError
 from loxo.evaluation.matching import Matching, match
 from loxo.evaluation.metrics import average_precision, curve, matching_curve
 from loxo.evaluation.spans import Detections, Regions, Truth
-from loxo.training.targets import IGNORED, EventSpan
+from loxo.training.targets import EventSpan, judged
 
 Floats = NDArray[np.float32]
 
@@ -33,6 +33,7 @@ class ValidationWindow:
     targets: Floats
     events: Sequence[EventSpan]
     ignored: Sequence[EventSpan] = ()  # the annotator was not sure whether these are calls of the class
+    clip_level: Sequence[EventSpan] = ()  # clip-level labels: an event is somewhere in these spans
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,16 @@ def _truth(config: ModelConfig, label: str, windows: Sequence[ValidationWindow])
     """
     size = config.window_samples
     events = _spans_in_windows(label, [window.events for window in windows], size)
+    clip_level = _spans_in_windows(label, [window.clip_level for window in windows], size)
+    is_clip = np.repeat([False, True], [len(events), len(clip_level)])
+    events = np.concatenate([events, clip_level])
     ignored = _spans_in_windows(label, [window.ignored for window in windows], size)
     ignored_s = ignored / (1, config.sample_rate, config.sample_rate)
-    cut = (events[:, 1] == 0) | (events[:, 2] == size)
+    cut = ((events[:, 1] == 0) | (events[:, 2] == size)) & ~is_clip
     counted = ~(cut & (events[:, 2] - events[:, 1] < config.step_samples))
     start, end = (events[:, k] / config.sample_rate for k in (1, 2))
     regions = Regions(ignored_s[:, 0].astype(np.int64), ignored_s[:, 1], ignored_s[:, 2])
-    return Truth(events[:, 0], start, end, counted, np.zeros(len(events), bool), regions)
+    return Truth(events[:, 0], start, end, counted, is_clip, regions)
 
 
 def _spans_in_windows(label: str, events: Sequence[Sequence[EventSpan]], size: int) -> NDArray[np.int64]:
@@ -147,9 +151,9 @@ def validation_metrics(scores: Floats, validation: ValidationWindows, config: Mo
     event_aps = []
     for k, label in enumerate(config.classes):
         targets = validation.targets[:, k]
-        judged = targets != IGNORED
-        positive = targets[judged] >= 0.5
-        frames = average_precision(curve(scores[:, k][judged].astype(float), positive, int(positive.sum())))
+        counted = judged(targets)
+        positive = targets[counted] >= 0.5
+        frames = average_precision(curve(scores[:, k][counted].astype(float), positive, int(positive.sum())))
         decoding, own = config.decoding.get(label, Decoding()), scores[:, class_rows(label, config.rows)]
         events = average_precision(matching_curve(match_class(own, decoding, validation.truth[label], config)))
         metrics |= {f"frame_ap_{label}": frames or 0.0, f"event_ap_{label}": events or 0.0}
