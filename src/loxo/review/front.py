@@ -22,15 +22,15 @@ TYPES = {
 }
 
 
+Files = dict[str, tuple[str, bytes]]  # type and content, by path
+
+
 class Front:
-    """ASGI application: GET / and /static/NAME from memory, all other requests from the `api` once it is set.
+    """ASGI application: GET of `files` from memory, all other requests from the `api` once it is set."""
 
-    `sample`: number of events of each class in the first list of the page.
-    """
-
-    def __init__(self, api: Future[App], sample: int | None = None) -> None:
+    def __init__(self, api: Future[App], files: Files) -> None:
         self._api = api
-        self._files = _static(sample)
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._files.get(scope.get("path", "")) if scope["type"] == "http" else None
@@ -51,20 +51,33 @@ async def _answer(send: Send, status: int, kind: str, content: bytes) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def _static(sample: int | None) -> dict[str, tuple[str, bytes]]:
-    """Type and content of the page's files by path. They are read once; no other file can be requested."""
-    root = files("loxo.review") / "static"
+def review_files(sample: int | None = None) -> Files:
+    """The files of the review page. `sample`: number of events of each class in its first list."""
+    found = page_files("loxo.review")
+    if sample is not None:
+        kind, page = found["/"]
+        found["/"] = kind, page.replace(b'name="sample"', f'name="sample" value="{sample}"'.encode())
+    return found
+
+
+def page_files(package: str) -> Files:
+    """The files of the page in `static` of a package; index.html is "/". They are read once; no other file can be
+    requested."""
+    found = static_files(package)
+    kind, page = found.pop("/static/index.html")
+    # The browser requests the modules named in the page at once, instead of one after the other by their imports.
+    modules = (f'<link rel="modulepreload" href="{path[1:]}">\n' for path in sorted(found) if path.endswith(".js"))
+    found["/"] = (kind, page.replace(b"</head>", "".join(modules).encode() + b"</head>"))
+    return found
+
+
+def static_files(package: str) -> Files:
+    """The files in `static` and `static/js` of a package."""
+    root = files(package) / "static"
     found = {}
     for folder, path in ((root, "/static/"), (root / "js", "/static/js/")):
         for file in folder.iterdir():
             kind = TYPES.get("." + file.name.rpartition(".")[2])
             if kind is not None and file.is_file():
                 found[path + file.name] = (kind, file.read_bytes())
-    kind, page = found.pop("/static/index.html")
-    # The browser requests the modules named in the page at once, instead of one after the other by their imports.
-    modules = (f'<link rel="modulepreload" href="{path}">\n' for path in sorted(found) if path.endswith(".js"))
-    page = page.replace(b"</head>", "".join(modules).encode() + b"</head>")
-    if sample is not None:
-        page = page.replace(b'name="sample"', f'name="sample" value="{sample}"'.encode())
-    found["/"] = (kind, page)
     return found

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from loxo.errors import LoxoError
 from loxo.review.decision_log import decision_log_path
-from loxo.review.front import Front
+from loxo.review.front import Files, Front, review_files
 from loxo.review.guard import FORWARD, App, Guard, is_loopback, new_token
 from loxo.runs.read import check_root, check_run
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import uvicorn
 
     from loxo.review.session import Session
+
+Opened = tuple[App, Callable[[], None]]  # an API, and a function to call at the end
+OpenApi = Callable[[Callable[[], None]], Opened]  # receives a function that stops the server
 
 PORT = 8750  # tried first, so that port forwarding can use a constant port
 
@@ -49,12 +52,42 @@ def serve(
     the token while the run is read, and another one when that address is opened again; `on_open` receives the session.
     Raises LoxoError when the run or the port cannot be opened.
     """
-    import uvicorn
-
-    reviewer = reviewer or _account()
+    reviewer = reviewer or account()
     check_run(run)  # quick checks come before the browser opens
     check_root(recordings)
     decision_log_path(Path(run), reviewer)
+
+    def open_api(stop: Callable[[], None]) -> Opened:
+        from loxo.review.app import create_api
+        from loxo.review.session import Session
+
+        session = Session(run, reviewer, recordings)
+        if on_open is not None:
+            on_open(session)
+        return create_api(session, is_loopback(host)), session.close
+
+    serve_page(
+        review_files(sample), open_api, "loxo review", host=host, port=port, browser=browser, on_address=on_address
+    )
+
+
+def serve_page(
+    files: Files,
+    open_api: OpenApi,
+    command: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    browser: bool = True,
+    on_address: Callable[[str], None] | None = None,
+) -> None:
+    """Serves the files of a page at once, and its API as soon as `open_api` returns it, behind the guard, until Ctrl-C.
+
+    `open_api` receives a function that stops the server, and also returns a function to call at the end. `command` is
+    the command that serves the page. Other parameters as in `serve`.
+    """
+    import uvicorn
+
     token = new_token()
     api: Future[App] = Future()
     with _listen(host, port) as listener, ExitStack() as door:
@@ -67,7 +100,7 @@ def serve(
 
         server = uvicorn.Server(
             uvicorn.Config(
-                Guard(Front(api, sample), token, host, used=door.close, renewed=renewed),
+                Guard(Front(api, files), token, host, command=command, used=door.close, renewed=renewed),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -76,7 +109,7 @@ def serve(
                 timeout_graceful_shutdown=2,
             )
         )
-        opening = _Opening(api, server, (run, reviewer, recordings), is_loopback(host), on_open)
+        opening = _Opening(api, server, open_api)
         try:
             renewed(token)
             if browser:
@@ -88,25 +121,18 @@ def serve(
         except KeyboardInterrupt:
             pass
         finally:
-            opening.close()
+            opening.end()
     if opening.fault is not None:
         raise opening.fault
 
 
 class _Opening(threading.Thread):
-    """Reads the run while the browser loads the page. An error stops the server and is stored in `fault`."""
+    """Opens the API while the browser loads the page. An error stops the server and is stored in `fault`."""
 
-    def __init__(
-        self,
-        api: Future[App],
-        server: uvicorn.Server,
-        wanted: tuple[str | Path, str, str | Path | None],
-        local: bool,
-        on_open: Callable[[Session], None] | None,
-    ) -> None:
+    def __init__(self, api: Future[App], server: uvicorn.Server, open_api: OpenApi) -> None:
         super().__init__(name="loxo-opening")
-        self.api, self.server, self.wanted, self.local, self.on_open = api, server, wanted, local, on_open
-        self.session: Session | None = None
+        self.api, self.server, self.open_api = api, server, open_api
+        self.close: Callable[[], None] | None = None
         self.fault: BaseException | None = None
 
     def run(self) -> None:
@@ -114,13 +140,8 @@ class _Opening(threading.Thread):
         # the time here, and would delay later answers.
         gc.disable()
         try:
-            from loxo.review.app import create_api
-            from loxo.review.session import Session
-
-            self.session = Session(*self.wanted)
-            self.api.set_result(create_api(self.session, self.local))
-            if self.on_open is not None:
-                self.on_open(self.session)
+            api, self.close = self.open_api(self._stop_server)
+            self.api.set_result(api)
             gc.freeze()
         except BaseException as error:  # reported by the serving thread
             self.fault = error
@@ -130,11 +151,14 @@ class _Opening(threading.Thread):
         finally:
             gc.enable()
 
-    def close(self) -> None:
+    def _stop_server(self) -> None:
+        self.server.should_exit = True
+
+    def end(self) -> None:
         if self.ident is not None:
             self.join()
-        if self.session is not None:
-            self.session.close()
+        if self.close is not None:
+            self.close()
 
 
 def _door(address: str, door: ExitStack) -> Path:
@@ -162,7 +186,7 @@ def _listen(host: str, port: int | None) -> socket.socket:
     raise LoxoError(f"The server cannot listen on {host}:{port or PORT} ({reason}). Give another --port or --host.")
 
 
-def _account() -> str:
+def account() -> str:
     try:
         return getpass.getuser()
     except (OSError, KeyError):  # an account without a name

@@ -45,12 +45,12 @@ export class Browse {
   async random() {
     const after = this.target?.number ?? -1;
     const query = new URLSearchParams({ labels: this.labels.join(), after });
-    const next = await getJson(`/api/random?${query}`);
+    const next = await getJson(`api/random?${query}`);
     if (!next) {
       this.page.tell(after < 0 ? 'Every random stretch was searched.' : 'This is the last random stretch that was not searched.');
       return;
     }
-    const recordings = await (this.recordings ??= getJson('/api/recordings'));
+    const recordings = await (this.recordings ??= getJson('api/recordings'));
     this.target = next;
     await this.show(recordings[next.source], [next.start_s - MARGIN_S, next.end_s + MARGIN_S]);
   }

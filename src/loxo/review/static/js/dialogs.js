@@ -67,7 +67,7 @@ export function askLabel(dialog, title, choices, free = true) {
 
 // The recordings of the run. `open(recording)`, `random()`: shows one of them, and a random stretch.
 export async function recordings(dialog, { open, random }) {
-  const all = await getJson('/api/recordings');
+  const all = await getJson('api/recordings');
   const rows = element('tbody', {});
   const more = element('p', {});
   const search = element('input', { type: 'search', placeholder: 'name, site or date', 'aria-label': 'search recordings' });
@@ -95,7 +95,7 @@ export async function exportTables(dialog, fail) {
   const button = element('button', { type: 'button', id: 'write-button', class: 'main', onclick: async () => {
     button.disabled = true;
     try {
-      const { folder, run, files, events, warnings } = await post('/api/export');
+      const { folder, run, files, events, warnings } = await post('api/export');
       const quoted = (path) => (/^[\w./-]+$/.test(path) ? path : `"${path}"`);
       done.replaceChildren(
         element('p', {}, `${count(events, 'true event')} in ${count(files, 'file')}:`), element('p', {}, element('code', {}, folder)),
@@ -116,7 +116,7 @@ export async function exportTables(dialog, fail) {
 }
 
 export async function results(dialog, warn) {
-  const found = await getJson('/api/results');
+  const found = await getJson('api/results');
   warn(found.warnings);
   const reviewers = Object.entries(found.reviewers).map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ');
   const disputed = found.disputed ? ` ${count(found.disputed, 'event')} disputed.` : '';

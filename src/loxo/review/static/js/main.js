@@ -24,7 +24,7 @@ const before = JSON.parse(sessionStorage.getItem('loxo-filter') ?? 'null'); // f
 const address = /^#at-(\d+)-([\d.]+)-([\d.]+)$/.exec(location.hash); // a stretch that was shown before a reload
 // Both requests are sent at once, because the first event needs both. The address contains the last event shown.
 const [run, first] = await Promise.all([
-  getJson('/api/run'),
+  getJson('api/run'),
   store.open(filterOf(before ?? Object.fromEntries(new FormData(form))), address ? '' : location.hash.slice(1)),
 ]).catch((error) => { $('empty-text').textContent = error.message; throw error; });
 const stored = JSON.parse(localStorage.getItem('loxo-review') ?? '{}');
@@ -440,7 +440,7 @@ async function setChannel(channel) {
 
 async function searchIn(folder) {
   try {
-    const { found, recordings: all } = await post('/api/places', { folder });
+    const { found, recordings: all } = await post('api/places', { folder });
     tell(`${found.toLocaleString('en')} of ${count(all, 'recording')} found.`);
     if (current) await show(current.row, { stay: Boolean(browse.place) });
     else await load();
@@ -567,6 +567,6 @@ const restored = JSON.stringify(Object.fromEntries(new FormData(form)));
 if (before && JSON.stringify(before) !== restored) await openList(); // the filter was for another run with other sites
 else await begin(first);
 if (address && Number(address[1]) < run.recordings) {
-  const all = await getJson('/api/recordings');
+  const all = await getJson('api/recordings');
   await browse.open(all[Number(address[1])], [Number(address[2]), Number(address[3])]).catch(fail);
 }
