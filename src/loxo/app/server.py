@@ -1,0 +1,65 @@
+"""`loxo app`: the whole job in a browser, from a folder of recordings to a report. Nothing leaves this computer.
+
+    jobs.py      commands as processes of their own, and their queue;  job.py: such a process
+    folders.py   the folders that the app may use, and what they contain
+    commands.py  options of the commands as forms, and forms as command lines;  sites.py: a table of sites
+    runs.py      the list of runs;  live.py: a run in progress;  reviews.py: the review page of a run
+    api.py       what the page requests;  static/: the page
+    shortcut.py  an icon for the desktop
+
+The page does what the commands do, by starting them: a run folder of the app is a run folder of `loxo detect`. The
+server keeps nothing in memory that a restart would lose.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from loxo.errors import LoxoError
+from loxo.languages import languages, read_catalogue
+from loxo.machine import user_data
+from loxo.review.front import Files, page_files, static_files
+from loxo.review.guard import is_loopback
+from loxo.review.server import Opened, serve_page
+
+SHARED = ("/static/base.css", "/static/icon.svg", "/static/js/api.js")  # files of the review page
+
+
+def serve_app(
+    group: Callable[[], Any],
+    *,
+    folders: Sequence[Path] = (),
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    browser: bool = True,
+    on_address: Callable[[str], None] | None = None,
+) -> None:
+    """Serves the app until Ctrl-C. `group` returns the click group of `loxo`; `folders` are offered beside the home
+    folder and the drives. Raises LoxoError when the port cannot be opened, and for a host of other computers."""
+    if not is_loopback(host):
+        raise LoxoError(
+            f"--host {host}: the app starts programs and reads folders, so only this computer may open it. For a "
+            "tablet, use `loxo review RUN --host`, or forward the port with ssh -L."
+        )
+    home = user_data()
+
+    def open_api(stop: Callable[[], None]) -> Opened:
+        from loxo.app.api import create_api
+        from loxo.app.folders import Places
+
+        return create_api(home, group(), Places(folders), stop)
+
+    serve_page(app_files(), open_api, "loxo app", host=host, port=port, browser=browser, on_address=on_address)
+
+
+def app_files() -> Files:
+    """The files of the page, with those that it shares with the review page, and the catalogues."""
+    shared = static_files("loxo.review")
+    catalogues = {
+        f"/static/languages/{code}.json": ("application/json", json.dumps(read_catalogue(code)).encode())
+        for code in languages()
+    }
+    return {name: shared[name] for name in SHARED} | page_files("loxo.app") | catalogues
