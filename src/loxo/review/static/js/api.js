@@ -10,12 +10,13 @@ async function ask(path, options = {}) {
   }
   window.dispatchEvent(new Event('online-server'));
   if (answer.ok) return answer;
-  let sentence = `The server answers with status ${answer.status}.`;
+  let content = { error: `The server answers with status ${answer.status}.` };
   try {
     const text = await answer.text();
-    sentence = text.startsWith('{') ? JSON.parse(text).error : text || sentence;
+    content = text.startsWith('{') ? JSON.parse(text) : { error: text || content.error };
   } catch { /* keep the sentence above */ }
-  throw new Error(sentence);
+  const { error, ...details } = content;
+  throw Object.assign(new Error(error), details);
 }
 
 export const getJson = async (path) => (await ask(path)).json();
