@@ -2,8 +2,8 @@
 
     GET  /api/app                constants of the page: version, places, options, presets, languages
     GET  /api/home               the runs and the queue;  POST /api/open {folder} lists an existing run
-    POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder, name}: its recordings
-    GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values}: the line that does the same
+    POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder}: its recordings
+    GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values}: its line
     POST /api/start              {command, values, run, sites}: adds a job
     POST /api/jobs/ID/ACTION     stop, resume, remove
     GET  /api/runs/ID            a run with its jobs and files;  POST /api/runs/ID/forget
@@ -191,7 +191,7 @@ def create_api(home: Path, group: Any, places: Places, stop: Callable[[], None])
                 await reviews.serve(parts[2], "/" + parts[4], scope, receive, send)
                 return
             except LoxoError as error:
-                await fault(Request(scope), error)(scope, receive, send)  # type: ignore[arg-type]
+                await fault(Request(scope), error)(scope, receive, send)
                 return
         await app(scope, receive, send)
 

@@ -44,7 +44,7 @@ def _run(folder: Path, command: list[str], lock: int) -> int:
     while process.poll() is None:
         if not is_stopping and (folder / "stop").exists():
             is_stopping = True
-            process.send_signal(signal.CTRL_BREAK_EVENT if sys.platform == "win32" else signal.SIGTERM)
+            process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
         time.sleep(POLL_S)
     return process.returncode
 

@@ -232,9 +232,7 @@ def _read_job(folder: Path) -> Job | None:
         return None
 
 
-def _state(
-    folder: Path, started: dict[str, Any], end: dict[str, Any], is_stopped: bool
-) -> tuple[str, int | None]:
+def _state(folder: Path, started: dict[str, Any], end: dict[str, Any], is_stopped: bool) -> tuple[str, int | None]:
     if end:
         code = int(end["code"])
         if code in (0, PROBLEMS_CODE):
@@ -262,4 +260,3 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def write_values(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
-

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from loxo.errors import LoxoError
 from loxo.review.front import Files, Front, review_files
 from loxo.review.guard import App, Receive, Scope, Send
-from loxo.review.server import account
+from loxo.review.serving import account
 from loxo.runs.record import RECORD
 
 if TYPE_CHECKING:
     from loxo.review.session import Session
 
 HEADING = b"<h1>Loxo "
-BACK = b'<h1><a href="../../../#/runs/%s">Loxo</a> '
+BACK = '<h1><a href="../../../#/runs/{}">← Loxo</a> '
 
 
 class Reviews:
@@ -74,7 +74,7 @@ class Reviews:
 
     def _page(self, id: str) -> Files:
         kind, page = self._files["/"]
-        return self._files | {"/": (kind, page.replace(HEADING, BACK % id.encode()))}
+        return self._files | {"/": (kind, page.replace(HEADING, BACK.format(id).encode()))}
 
     def close(self) -> None:
         with self._lock:

@@ -23,7 +23,7 @@ from loxo.languages import languages, read_catalogue
 from loxo.machine import user_data
 from loxo.review.front import Files, page_files, static_files
 from loxo.review.guard import is_loopback
-from loxo.review.server import Opened, serve_page
+from loxo.review.serving import Opened, serve_page
 
 SHARED = ("/static/base.css", "/static/icon.svg", "/static/js/api.js")  # files of the review page
 

@@ -20,7 +20,9 @@ def open_app(
         int | None, typer.Option(help="Port of the server; default: 8750, or else any free port.", min=0, max=65535)
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
-    host: Annotated[str, typer.Option(help="Address of the server. Only this computer may open the app.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address of the server. Only this computer may open the app.")
+    ] = "127.0.0.1",
     install_shortcut: Annotated[
         bool, typer.Option("--install-shortcut", help="Only put an icon on the desktop, which starts the app.")
     ] = False,

@@ -1,35 +1,19 @@
-"""`loxo review`: opens the run, the port and a browser, and serves the page until it is stopped."""
+"""`loxo review`: opens the run and serves its page until it is stopped."""
 
 from __future__ import annotations
 
-import gc
-import getpass
-import html
-import socket
-import tempfile
-import threading
-import webbrowser
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loxo.errors import LoxoError
 from loxo.review.decision_log import decision_log_path
-from loxo.review.front import Files, Front, review_files
-from loxo.review.guard import FORWARD, App, Guard, is_loopback, new_token
+from loxo.review.front import review_files
+from loxo.review.guard import is_loopback
+from loxo.review.serving import Opened, account, serve_page
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from loxo.review.session import Session
-
-Opened = tuple[App, Callable[[], None]]  # an API, and a function to call at the end
-OpenApi = Callable[[Callable[[], None]], Opened]  # receives a function that stops the server
-
-PORT = 8750  # tried first, so that port forwarding can use a constant port
 
 
 def serve(
@@ -69,125 +53,3 @@ def serve(
     serve_page(
         review_files(sample), open_api, "loxo review", host=host, port=port, browser=browser, on_address=on_address
     )
-
-
-def serve_page(
-    files: Files,
-    open_api: OpenApi,
-    command: str,
-    *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    browser: bool = True,
-    on_address: Callable[[str], None] | None = None,
-) -> None:
-    """Serves the files of a page at once, and its API as soon as `open_api` returns it, behind the guard, until Ctrl-C.
-
-    `open_api` receives a function that stops the server, and also returns a function to call at the end. `command` is
-    the command that serves the page. Other parameters as in `serve`.
-    """
-    import uvicorn
-
-    token = new_token()
-    api: Future[App] = Future()
-    with _listen(host, port) as listener, ExitStack() as door:
-        shown = f"[{host}]" if ":" in host else host
-        page = f"http://{shown}:{listener.getsockname()[1]}/?token="
-
-        def renewed(token: str) -> None:
-            if on_address is not None:
-                on_address(page + token)
-
-        server = uvicorn.Server(
-            uvicorn.Config(
-                Guard(Front(api, files), token, host, command=command, used=door.close, renewed=renewed),
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                timeout_graceful_shutdown=2,
-            )
-        )
-        opening = _Opening(api, server, open_api)
-        try:
-            renewed(token)
-            if browser:
-                # The port is already open: the browser waits until the first request is answered.
-                file = _door(page + token, door)
-                threading.Thread(target=webbrowser.open, args=(file.as_uri(),), daemon=True).start()
-            opening.start()
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            pass
-        finally:
-            opening.end()
-    if opening.fault is not None:
-        raise opening.fault
-
-
-class _Opening(threading.Thread):
-    """Opens the API while the browser loads the page. An error stops the server and is stored in `fault`."""
-
-    def __init__(self, api: Future[App], server: uvicorn.Server, open_api: OpenApi) -> None:
-        super().__init__(name="loxo-opening")
-        self.api, self.server, self.open_api = api, server, open_api
-        self.close: Callable[[], None] | None = None
-        self.fault: BaseException | None = None
-
-    def run(self) -> None:
-        # Imported modules and the run stay in memory until the end. Searching them for garbage would take a tenth of
-        # the time here, and would delay later answers.
-        gc.disable()
-        try:
-            api, self.close = self.open_api(self._stop_server)
-            self.api.set_result(api)
-            gc.freeze()
-        except BaseException as error:  # reported by the serving thread
-            self.fault = error
-            if not self.api.done():
-                self.api.set_exception(error)
-            self.server.should_exit = True
-        finally:
-            gc.enable()
-
-    def _stop_server(self) -> None:
-        self.server.should_exit = True
-
-    def end(self) -> None:
-        if self.ident is not None:
-            self.join()
-        if self.close is not None:
-            self.close()
-
-
-def _door(address: str, door: ExitStack) -> Path:
-    """A file that forwards to the address, removed with `door`. Every account can read the command line of a browser,
-    but only this one the file."""
-    folder = Path(door.enter_context(tempfile.TemporaryDirectory(prefix="loxo-", ignore_cleanup_errors=True)))
-    file = folder / "review.html"
-    file.touch(0o600)
-    file.write_text(FORWARD.format(html.escape(address)), encoding="utf-8")
-    return file
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for number in (port,) if port is not None else (PORT, 0):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, number))
-            listener.listen(128)
-            return listener
-        except (OSError, OverflowError) as error:
-            listener.close()
-            reason = getattr(error, "strerror", None) or str(error)
-    raise LoxoError(f"The server cannot listen on {host}:{port or PORT} ({reason}). Give another --port or --host.")
-
-
-def account() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name
-        return "reviewer"

@@ -221,7 +221,9 @@ class Follower:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise LoxoError(f"{self.path}: the journal of the run cannot be read ({error.strerror or error}).") from error
+            raise LoxoError(
+                f"{self.path}: the journal of the run cannot be read ({error.strerror or error})."
+            ) from error
         return found
 
 

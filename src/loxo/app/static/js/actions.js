@@ -23,7 +23,7 @@ export function actions(run, constants, reload) {
     {
       title: t('Report'), text: t('A page with effort, rates, activity by hour and date, and the number of true events after a review.'),
       link: has.report && [t('Open the report'), `runs/${run.id}/files/report.html`],
-      job: of('report', { runs: [folder] }), again: t('Write the report'), isFirst: has.review && !has.report,
+      target: '_blank', job: of('report', { runs: [folder] }), before: has.review && of('review', { run: folder, export: true }), again: t('Write the report'), isFirst: has.review && !has.report,
     },
     {
       title: t('Tables'), text: t('Writes the reviewed events as Raven tables and CSV, into the folder “reviewed”.'),
@@ -42,7 +42,7 @@ export function actions(run, constants, reload) {
     {
       title: t('Evaluation'), text: t('Compares the listed events with your own tables of all true events.'),
       link: has.evaluation && [t('Open the evaluation'), `runs/${run.id}/files/evaluation.html`],
-      job: of('evaluate', { detections: [folder], html: join('evaluation.html') }), again: t('Evaluate …'), ask: true,
+      target: '_blank', job: of('evaluate', { detections: [folder], html: join('evaluation.html') }), again: t('Evaluate …'), ask: true,
     },
     {
       title: t('Adaptation'), text: t('Trains the model with your reviewed events, for these sites. Takes minutes to hours and needs the extra “train”.'),
@@ -50,38 +50,44 @@ export function actions(run, constants, reload) {
       needs: has.reviewed || t('Needs exported tables.'),
     },
   ];
-  return list.map((each) => card(each, run, isReady, reload));
+  if (!isReady) return [];
+  const cards = list.map((each) => card(each, run, reload));
+  return [element('h2', {}, t('What next')), element('div', { class: 'actions' }, cards.slice(0, 3)),
+    element('h2', {}, t('Better thresholds and models')), element('div', { class: 'actions more' }, cards.slice(3))];
 }
 
-function card(each, run, isReady, reload) {
+function card(each, run, reload) {
   const job = each.job && run.jobs.filter((one) => one.command === each.job.command && (one.command !== 'decode' || one.run === run.id)).at(-1);
   const isBusy = job && ['waiting', 'running'].includes(job.state);
-  const isAllowed = isReady && (each.needs ?? true) === true;
+  const isAllowed = (each.needs ?? true) === true;
   const buttons = [];
-  if (each.link && isReady) buttons.push(element('a', { class: `action${each.isFirst || each.job ? ' main' : ''}`, href: each.link[1] }, each.link[0]));
+  if (each.link) buttons.push(element('a', { class: `action${each.isFirst || each.job ? ' main' : ''}`, href: each.link[1], target: each.link[1].startsWith('#') ? null : each.target }, each.link[0]));
   if (each.job) {
-    const begin = () => (each.ask ? options(each, reload) : start(each.job.command, each.job.values, run.id, reload).catch((error) => tell(sentenceOf(error), true)));
+    const begin = () => (each.ask ? options(each, reload) : start(each, each.job.values, reload).catch((error) => tell(sentenceOf(error), true)));
     buttons.push(button(each.again, begin, { disabled: !isAllowed || isBusy, class: each.isFirst && !each.link ? 'main' : null }));
     if (!each.ask) buttons.push(button(t('Options …'), () => options(each, reload), { disabled: !isAllowed || isBusy, class: 'quiet' }));
   }
   const state = job && (isBusy || job.state === 'failed' || job.state === 'interrupted') ? element('p', { class: 'status' }, chip(job.state),
     job.progress.total ? ` ${percent(job.progress.completed / job.progress.total)}` : '', ` ${job.progress.note ?? ''}`) : null;
   const fault = job && ['failed', 'interrupted'].includes(job.state) ? element('p', { class: 'fault' }, lastLine(job.output)) : null;
-  const line = job?.line ?? each.line;
+  const line = each.line ?? job?.line ?? (isAllowed && !each.ask ? async () => (await post('api/line', { command: each.job.command, values: each.job.values })).line : null);
   return element('section', { class: 'card' }, element('h3', {}, each.title), element('p', { class: 'soft' }, each.text),
-    isAllowed || !isReady ? null : element('p', { class: 'note' }, each.needs),
+    isAllowed ? null : element('p', { class: 'note' }, each.needs),
     each.fact ? element('p', {}, element('code', {}, each.fact)) : null, state, fault,
     element('div', { class: 'choices' }, buttons), line ? commandLine(line) : null);
 }
 
 const lastLine = (output) => output.trim().split('\n').filter((text) => text.startsWith('error:')).at(-1)?.slice(7) ?? output.trim().split('\n').at(-1) ?? '';
 
-async function start(command, values, run, reload) {
-  await post('api/start', { command, values, run });
+// `before` is a job that must run before: a report counts what was exported from the review.
+async function start({ job, before }, values, reload) {
+  if (before) await post('api/start', { command: before.command, values: before.values, run: job.run.id });
+  await post('api/start', { command: job.command, values, run: job.run.id });
   await reload();
 }
 
-async function options({ title, job, again }, reload) {
+async function options(each, reload) {
+  const { title, job, again } = each;
   const fault = element('p', { class: 'fault', role: 'alert' });
   const line = element('div');
   const show = async () => {
@@ -93,6 +99,6 @@ async function options({ title, job, again }, reload) {
   const [form, read] = await optionForm(job.command, job.values, [], () => { clearTimeout(timer); timer = setTimeout(show, 300); });
   let timer;
   const close = openDialog(title, form, line, fault, element('div', { class: 'choices' }, button(again.replace(' …', ''), async () => {
-    try { await start(job.command, read(), job.run.id, reload); close(); } catch (error) { fault.textContent = sentenceOf(error); }
+    try { await start(each, read(), reload); close(); } catch (error) { fault.textContent = sentenceOf(error); }
   }, { class: 'main' })));
 }

@@ -47,9 +47,17 @@ dialog.addEventListener('pointerdown', (e) => {
   if (e.target === dialog && beside) { e.preventDefault(); dialog.close(); }
 });
 
-// The command that does the same, to copy.
-export function commandLine(text) {
-  return element('details', { class: 'command' }, element('summary', {}, t('The command that does the same')),
-    element('div', { class: 'line' }, element('code', {}, text),
-      button(t('Copy'), async () => { await navigator.clipboard.writeText(text); tell(t('Copied.')); })));
+// The command that does the same, to copy. `text` is the line, or a function that returns it when it is asked for.
+export function commandLine(text, open = false) {
+  const line = element('div', { class: 'line' });
+  const details = element('details', { class: 'command', open }, element('summary', {}, t('The command that does the same')), line);
+  const fill = async () => {
+    const content = typeof text === 'string' ? text : await text();
+    line.replaceChildren(element('code', {}, content), button(t('Copy'), async () => {
+      await navigator.clipboard.writeText(content);
+      tell(t('Copied.'));
+    }));
+  };
+  details.addEventListener('toggle', () => { if (details.open && !line.firstChild) fill().catch(fail); });
+  return details;
 }

@@ -21,7 +21,7 @@ export function picker(constants, { choose, on }) {
     use.disabled = false;
     here.textContent = found.recordings ? plural(found.recordings, '{n} recording in this folder', '{n} recordings in this folder')
       : t('No recording directly in this folder');
-    const up = found.parent && element('li', {}, button(`↑ ${t('Folder above')}`, () => open(found.parent), { class: 'folder' }));
+    const up = found.parent && element('li', {}, button(t('Folder above'), () => open(found.parent), { class: 'folder up' }));
     list.replaceChildren(...[up, ...found.folders.map((each) => (
       element('li', {}, button(each.name, () => open(each.path), { class: 'folder' }))))].filter(Boolean));
     if (found.left_out) list.append(element('li', { class: 'soft' }, plural(found.left_out, '{n} more folder', '{n} more folders')));

@@ -18,7 +18,7 @@ export async function runPage(id, constants) {
   const facts = element('dl', { class: 'facts' });
   const strip = element('div', { class: 'strip' });
   const problems = element('div');
-  const next = element('div', { class: 'actions' });
+  const next = element('div', { class: 'next' });
   const command = element('div');
   const output = element('pre', { tabindex: 0 });
   let live = { recordings: run.recordings, hours: run.hours, events: run.events, problems: [], problem_count: run.problems, strip: null };
@@ -37,16 +37,17 @@ export async function runPage(id, constants) {
       interrupted: t('The search ended without a message, perhaps by a loss of power. “Go on” continues where it stopped.'),
       failed: t('The search ended with an error. See what the command printed.'),
       stopping: t('The recordings that are finished are being saved.'),
+      running: job?.progress.elapsed_s ? '' : t('The model is being loaded.'),
     };
     status.replaceChildren(chip(state), element('span', { class: 'soft' }, texts[state] ?? (job?.ended ? moment(1000 * job.ended) : '')));
     const buttons = [];
     if (isOpen && !job.stopping) buttons.push(button(job.state === 'waiting' ? t('Leave the queue') : t('Stop'), () => act('stop')));
     if (job && !isOpen && !['finished'].includes(job.state)) buttons.push(button(t('Go on'), () => act('resume'), { class: 'main' }));
     if (job && job.state === 'finished' && job.command === 'detect') buttons.push(button(t('Search again for new recordings'), () => act('resume')));
-    controls.replaceChildren(...buttons, button(t('Remove from the list'), forget, { class: 'quiet' }));
+    controls.replaceChildren(...buttons, ...(isOpen ? [] : [button(t('Remove from the list'), forget, { class: 'quiet' })]));
     bar.hidden = !job || !isOpen;
     if (job) setProgress(bar, job.progress.share ?? 0);
-    command.replaceChildren(...(job ? [commandLine(job.line)] : []));
+    command.replaceChildren(...(job ? [commandLine(job.line, command.querySelector('details')?.open)] : []));
   }
 
   function showFacts() {
@@ -57,7 +58,7 @@ export async function runPage(id, constants) {
     const shown = [
       [hours(isRunning ? Math.max(p.hours ?? 0, live.hours) : live.hours), t('of sound analysed')],
       [total ? `${number(p.finished)} / ${number(total)}` : number(live.recordings), t('recordings')],
-      [events(live.events) || '0', t('listed events')],
+      [events(live.events) || '0', run.outputs.review ? t('listed events') : t('listed events, not checked yet')],
       isRunning ? [p.left_s ? duration(p.left_s) : '…', t('left')] : null,
       isRunning && speed ? [t('{n} times', { n: number(speed, speed < 10 ? 1 : 0) }), t('faster than the sound')] : null,
     ].filter(Boolean);
@@ -110,7 +111,6 @@ export async function runPage(id, constants) {
     run.problem ? element('p', { class: 'note' }, run.problem) : '',
     element('section', { class: 'card' }, element('div', { class: 'split' }, status, controls), bar, facts, strip, problems, command,
       element('details', { class: 'output' }, element('summary', {}, t('What the command printed')), output)),
-    element('h2', {}, t('What next')),
     next,
   ], () => source.close()];
 }

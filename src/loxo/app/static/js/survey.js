@@ -90,9 +90,7 @@ async function settings(constants, found) {
     timer = setTimeout(async () => {
       try {
         const answer = await post('api/line', { command: 'detect', values: given() });
-        const open = line.querySelector('details')?.open;
-        line.replaceChildren(commandLine(answer.line));
-        line.querySelector('details').open = Boolean(open);
+        line.replaceChildren(commandLine(answer.line, line.querySelector('details')?.open ?? true));
         fault.textContent = '';
         start.disabled = false;
       } catch (error) {
