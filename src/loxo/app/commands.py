@@ -101,6 +101,8 @@ class Commands:
                     flags += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
         if any(text.startswith("-") for text in positional):
             raise TranslatableError("A path must not begin with a dash.")
+        if name == "review" and "--export" not in flags:
+            raise TranslatableError("The app does not run loxo {command}.", command=name)
         arguments = [name, *positional, *flags]
         self._parse(name, arguments[1:])
         return arguments

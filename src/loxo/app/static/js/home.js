@@ -26,12 +26,14 @@ export function setProgress(bar, share) {
 export async function home(constants) {
   const body = element('div', { id: 'runs' });
   const search = element('input', { type: 'search', placeholder: t('Name of a survey'), 'aria-label': t('Search'), oninput: () => draw() });
+  const begin = element('a', { class: 'action main', href: '#/new' }, t('New survey'));
   let runs = [], shown = '';
 
   function draw() {
     const wanted = search.value.toLowerCase();
     const found = runs.filter((run) => `${run.name} ${run.folder}`.toLowerCase().includes(wanted));
     search.hidden = runs.length < 8;
+    begin.hidden = !runs.length;
     if (!runs.length) { body.replaceChildren(empty()); return; }
     const heads = [t('Survey'), t('State'), t('Recordings'), t('Effort'), t('Listed events'), t('Problems'), t('Changed')];
     body.replaceChildren(element('table', { class: 'runs' },
@@ -85,8 +87,7 @@ export async function home(constants) {
   const count = runs.length ? plural(runs.length, '{n} survey', '{n} surveys') : '';
   return [[
     element('div', { class: 'title' }, element('h1', {}, t('Surveys')), element('span', { class: 'soft' }, count), search,
-      element('span', { class: 'space' }), button(t('Open a run folder'), () => { try { open(); } catch (error) { fail(error); } }),
-      element('a', { class: 'action main', href: '#/new' }, t('New survey'))),
+      element('span', { class: 'space' }), button(t('Open a run folder'), () => { try { open(); } catch (error) { fail(error); } }), begin),
     body,
   ], () => clearInterval(timer)];
 }

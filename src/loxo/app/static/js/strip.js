@@ -32,7 +32,7 @@ export function drawStrip(holder, strip) {
   const most = Math.max(...strip.effort, 1e-9);
   const effort = shape('svg', { viewBox: `0 0 ${WIDTH} ${EFFORT}`, preserveAspectRatio: 'none', class: 'effort', role: 'img',
     'aria-label': t('Analysed sound: {hours}', { hours: hours(strip.effort.reduce((a, b) => a + b, 0)) }) });
-  strip.effort.forEach((n, k) => { if (n) effort.append(shape('rect', { x: k * width, y: 0, width, height: EFFORT, opacity: 0.25 + 0.75 * n / most })); });
+  strip.effort.forEach((n, k) => { if (n) effort.append(shape('rect', { x: k * width, y: 0, width: width + 0.6, height: EFFORT, opacity: 0.25 + 0.75 * n / most })); });
   const axis = document.createElement('div');
   axis.className = 'axis';
   const end = strip.first ? new Date(Date.parse(`${strip.first.slice(0, 19)}Z`) + 1000 * strip.seconds).toISOString() : null;
