@@ -1,14 +1,17 @@
 """What the page of the app asks, and what everybody else asks."""
 
 import json
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 from fakerun import make_run
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from loxo.app import runs as runs_module
+from loxo.app.idle import WhileUsed
 from loxo.app.server import app_files, serve_app
 from loxo.errors import LoxoError
 from loxo.review.front import Front
@@ -123,6 +126,7 @@ def test_a_run_folder_is_opened_and_shown(page, run):
     assert listed["id"] == id and listed["state"] == "finished" and listed["recordings"] == 2
     assert listed["events"] == {"rumble": 6, "gunshot": 2} and listed["hours"] == pytest.approx(300 / 3600)
     shown = page.get(f"/api/runs/{id}").json()
+    assert shown["outputs"]["recordings"] == str(run.parent / "recordings")
     assert shown["outputs"]["scores"] and not shown["outputs"]["review"] and shown["jobs"] == []
     assert "not a run folder" in error(page.post("/api/open", json={"folder": str(run.parent)}))
     page.post(f"/api/runs/{id}/forget")
@@ -202,6 +206,12 @@ def test_requests_of_other_hosts_and_pages_start_nothing(stranger, home, headers
 def test_the_app_is_for_this_computer_only():
     with pytest.raises(LoxoError, match="only this computer may open it"):
         serve_app(lambda: None, host="0.0.0.0")
+
+
+def test_a_server_without_a_page_ends():
+    stopped = threading.Event()
+    TestClient(WhileUsed(FastAPI(), 0.2, stopped.set, check_s=0.05)).get("/")
+    assert not stopped.is_set() and stopped.wait(20)
 
 
 def test_the_page_loads_only_its_own_files():

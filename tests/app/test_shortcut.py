@@ -16,7 +16,7 @@ def test_linux_has_a_desktop_entry(tmp_path, monkeypatch):
     icon, menu, desktop = install("linux", tmp_path)
     assert menu == tmp_path / ".local/share/applications/loxo.desktop" and desktop.parent.name == "Desktop"
     lines = dict(line.split("=", 1) for line in menu.read_text().splitlines()[1:])
-    assert lines["Exec"] == f"{sys.executable} -m loxo app" and lines["Terminal"] == "false"
+    assert lines["Exec"] == f"{sys.executable} -m loxo app --idle-minutes 10" and lines["Terminal"] == "false"
     assert lines["Icon"] == str(icon) and icon.read_text().startswith("<svg")
     assert menu.stat().st_mode & 0o100
 
@@ -34,7 +34,10 @@ def test_windows_has_a_script_without_a_console(tmp_path, monkeypatch):
     desktop, menu = install("win32", tmp_path)
     assert desktop == tmp_path / "Desktop" / "Loxo.vbs" and "Start Menu" in str(menu)
     python = tmp_path / "My Python" / "pythonw.exe"
-    assert desktop.read_text() == f'CreateObject("WScript.Shell").Run """{python}"" -m loxo app", 0, False\n'
+    assert (
+        desktop.read_text()
+        == f'CreateObject("WScript.Shell").Run """{python}"" -m loxo app --idle-minutes 10", 0, False\n'
+    )
 
 
 def test_macos_has_an_application(tmp_path):
@@ -43,4 +46,12 @@ def test_macos_has_an_application(tmp_path):
     assert description.parent.parent == tmp_path / "Applications" / "Loxo.app"
     assert script.name == values["CFBundleExecutable"] and script.stat().st_mode & 0o100
     shell, command = script.read_text().splitlines()
-    assert shell == "#!/bin/sh" and shlex.split(command) == ["exec", sys.executable, "-m", "loxo", "app"]
+    assert shell == "#!/bin/sh" and shlex.split(command) == [
+        "exec",
+        sys.executable,
+        "-m",
+        "loxo",
+        "app",
+        "--idle-minutes",
+        "10",
+    ]

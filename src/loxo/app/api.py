@@ -41,6 +41,7 @@ from loxo.languages import TranslatableError, languages, read_catalogue
 from loxo.review.guard import App, Receive, Scope, Send
 
 TICK_S = 1.0  # between two events of a stream
+TICKS = 5  # looks at the end of the server in this time
 BEAT_S = 15.0  # an empty event, so that the server notices a page that was closed
 # A report may come from another person: it is shown without scripts, and not as a page of this server.
 PAGE_POLICY = (
@@ -56,9 +57,12 @@ class _Json(JSONResponse):
         return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
 
 
-def create_api(home: Path, group: Any, places: Places, stop: Callable[[], None]) -> tuple[App, Callable[[], None]]:
+def create_api(
+    home: Path, group: Any, places: Places, stop: Callable[[], None], is_stopping: Callable[[], bool] = lambda: False
+) -> tuple[App, Callable[[], None]]:
     """The API, and a function to call at the end. `home` is the home folder of the app, `group` the click group of
-    `loxo`, and `stop` stops the server."""
+    `loxo`, `stop` stops the server, and `is_stopping` says whether it
+    ends: streams end with it."""
     app = FastAPI(title="Loxo", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=_Json)
     jobs, runs, commands = Jobs(home), Runs(home), Commands(group, places)
     reviews = Reviews(runs.path)
@@ -167,7 +171,7 @@ def create_api(home: Path, group: Any, places: Places, stop: Callable[[], None])
     @app.get("/api/runs/{id}/events")
     async def events(id: str) -> StreamingResponse:
         folder = await asyncio.to_thread(runs.path, id)
-        return StreamingResponse(_stream(jobs, folder), media_type="text/event-stream")
+        return StreamingResponse(_stream(jobs, folder, is_stopping), media_type="text/event-stream")
 
     @app.get("/runs/{id}/files/{name:path}")
     def page(id: str, name: str) -> Response:
@@ -224,12 +228,12 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-async def _stream(jobs: Jobs, folder: Path) -> AsyncIterator[str]:
+async def _stream(jobs: Jobs, folder: Path, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
     """Events for one page: the long job of the run, and the content of the run, each when it has changed."""
     live = await asyncio.to_thread(Live, folder)
     sent: dict[str, str] = {}
     beat = time.monotonic()
-    while True:
+    while not is_stopping():
         changed = await asyncio.to_thread(_changes, jobs, folder, live)
         for kind, content in changed.items():
             text = json.dumps(content, separators=(",", ":"))
@@ -240,7 +244,9 @@ async def _stream(jobs: Jobs, folder: Path) -> AsyncIterator[str]:
         if time.monotonic() - beat > BEAT_S:
             beat = time.monotonic()
             yield ": \n\n"
-        await asyncio.sleep(TICK_S)
+        for _ in range(TICKS):
+            if not is_stopping():
+                await asyncio.sleep(TICK_S / TICKS)
 
 
 def _changes(jobs: Jobs, folder: Path, live: Live) -> dict[str, Any]:

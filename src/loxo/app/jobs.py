@@ -70,6 +70,7 @@ class Jobs:
 
     def __init__(self, home: Path) -> None:
         self.home, self.folder = home, home / "jobs"
+        self._ended: dict[str, tuple[int, Job]] = {}  # jobs that were read after their end, with its time
 
     def add(self, command: Sequence[str], run: str | None, lane: str) -> Job:
         """Adds a job to the queue. Raises TranslatableError while another job of its run folder waits or runs."""
@@ -85,7 +86,7 @@ class Jobs:
 
     def get(self, id: str) -> Job:
         """Raises TranslatableError for an unknown job."""
-        job = _read_job(self.folder / id) if id.replace("-", "").isalnum() else None
+        job = self._read(id) if id.replace("-", "").isalnum() else None
         if job is None:
             raise TranslatableError("There is no job {id}.", id=id)
         return job
@@ -93,11 +94,25 @@ class Jobs:
     def listed(self) -> list[Job]:
         """All jobs, the oldest first."""
         try:
-            folders = list(self.folder.iterdir())
+            ids = os.listdir(self.folder)  # noqa: PTH208 (thousands of names)
         except FileNotFoundError:
             return []
-        found = (_read_job(folder) for folder in folders)
+        found = map(self._read, ids)
         return sorted((job for job in found if job is not None), key=lambda job: (job.created, job.id))
+
+    def _read(self, id: str) -> Job | None:
+        folder = self.folder / id
+        try:
+            ended = (folder / "end.json").stat().st_mtime_ns
+        except OSError:
+            return _read_job(folder)
+        known = self._ended.get(id)
+        if known is not None and known[0] == ended:
+            return known[1]
+        job = _read_job(folder)
+        if job is not None and job.ended is not None:
+            self._ended[id] = ended, job
+        return job
 
     def stop(self, id: str) -> None:
         """Asks a job to stop. A job that waits leaves the queue."""

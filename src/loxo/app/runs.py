@@ -14,12 +14,13 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from loxo.app.jobs import LONG, Job, read_values, write_values
 from loxo.errors import LoxoError
-from loxo.files import escape, inside
+from loxo.files import escape, inside, without_fsync
 from loxo.languages import TranslatableError
 from loxo.review.decision_log import decision_logs
 from loxo.runs.record import RECORD, read_record
@@ -75,7 +76,8 @@ class Runs:
         entry, stamp = self._entry(id), _stamp(folder)
         if entry.get("stamp") != stamp:
             entry = {"folder": str(folder), "stamp": stamp, "summary": _summary(folder)}
-            write_values(self.folder / f"{id}.json", entry)
+            with without_fsync(), suppress(LoxoError):  # a lost summary is made again
+                write_values(self.folder / f"{id}.json", entry)
         job = latest.get(str(folder))
         summary = entry["summary"]
         state = summary["status"]
@@ -149,8 +151,8 @@ def _summary(folder: Path) -> dict[str, Any]:
     }
 
 
-def outputs(folder: Path) -> dict[str, bool]:
-    """What exists for a run: reviewed decisions, pages, exported tables."""
+def outputs(folder: Path) -> dict[str, Any]:
+    """What exists for a run: reviewed decisions, pages, exported tables, kept scores, the folder of its recordings."""
     try:
         logs = decision_logs(folder)
     except LoxoError:
@@ -161,4 +163,14 @@ def outputs(folder: Path) -> dict[str, bool]:
         "evaluation": (folder / EVALUATION).is_file(),
         "reviewed": (folder / REVIEWED).is_dir(),
         "scores": (folder / "scores").is_dir(),
+        "recordings": _recordings(folder),
     }
+
+
+def _recordings(folder: Path) -> str | None:
+    """The folder that contains all recordings of a run; None where there is none on this computer."""
+    try:
+        above = {os.path.dirname(file.recording) for file in read_record(folder).recordings}  # noqa: PTH120 (text)
+        return os.path.commonpath(above) or None
+    except (LoxoError, ValueError):
+        return None

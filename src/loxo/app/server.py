@@ -5,7 +5,7 @@
     commands.py  options of the commands as forms, and forms as command lines;  sites.py: a table of sites
     runs.py      the list of runs;  live.py: a run in progress;  reviews.py: the review page of a run
     api.py       what the page requests;  static/: the page
-    shortcut.py  an icon for the desktop
+    shortcut.py  an icon for the desktop;  idle.py: an end for a server without a terminal
 
 The page does what the commands do, by starting them: a run folder of the app is a run folder of `loxo detect`. The
 server keeps nothing in memory that a restart would lose.
@@ -23,7 +23,7 @@ from loxo.languages import languages, read_catalogue
 from loxo.machine import user_data
 from loxo.review.front import Files, page_files, static_files
 from loxo.review.guard import is_loopback
-from loxo.review.serving import Opened, serve_page
+from loxo.review.serving import Opened, Stop, serve_page
 
 SHARED = ("/static/base.css", "/static/icon.svg", "/static/js/api.js")  # files of the review page
 
@@ -35,10 +35,14 @@ def serve_app(
     host: str = "127.0.0.1",
     port: int | None = None,
     browser: bool = True,
+    idle_minutes: float | None = None,
     on_address: Callable[[str], None] | None = None,
 ) -> None:
     """Serves the app until Ctrl-C. `group` returns the click group of `loxo`; `folders` are offered beside the home
-    folder and the drives. Raises LoxoError when the port cannot be opened, and for a host of other computers."""
+    folder and the drives. The server ends when no page has been open for `idle_minutes`.
+
+    Raises LoxoError when the port cannot be opened, and for a host of other computers.
+    """
     if not is_loopback(host):
         raise LoxoError(
             f"--host {host}: the app starts programs and reads folders, so only this computer may open it. For a "
@@ -46,11 +50,13 @@ def serve_app(
         )
     home = user_data()
 
-    def open_api(stop: Callable[[], None]) -> Opened:
+    def open_api(stop: Stop) -> Opened:
         from loxo.app.api import create_api
         from loxo.app.folders import Places
+        from loxo.app.idle import WhileUsed
 
-        return create_api(home, group(), Places(folders), stop)
+        api, close = create_api(home, group(), Places(folders), stop, lambda: stop.requested)
+        return (api if idle_minutes is None else WhileUsed(api, 60 * idle_minutes, stop)), close
 
     serve_page(app_files(), open_api, "loxo app", host=host, port=port, browser=browser, on_address=on_address)
 

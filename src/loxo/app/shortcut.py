@@ -22,6 +22,7 @@ from loxo.files import write_atomically
 from loxo.machine import user_data
 
 ICON = "icon.svg"
+ARGUMENTS = ("app", "--idle-minutes", "10")  # without a terminal, nothing else stops the server
 PLIST = """<?xml version="1.0" encoding="UTF-8"?>
 <!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
 <plist version="1.0"><dict>
@@ -48,11 +49,11 @@ def install(system: str = sys.platform, home: Path | None = None) -> list[Path]:
 
 def _files(system: str, home: Path) -> Iterator[tuple[Path, str, bool]]:
     """Each file: path, content, whether it is executable."""
-    command = [sys.executable, "-m", "loxo", "app"]
+    command = [sys.executable, "-m", "loxo", *ARGUMENTS]
     if system == "win32":
         # pythonw has no console; 0 hides the window
         python = str(Path(sys.executable).with_name("pythonw.exe"))
-        script = f'CreateObject("WScript.Shell").Run """{python}"" -m loxo app", 0, False\r\n'
+        script = f'CreateObject("WScript.Shell").Run """{python}"" -m loxo {" ".join(ARGUMENTS)}", 0, False\r\n'
         roaming = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
         yield home / "Desktop" / "Loxo.vbs", script, False
         yield roaming / "Microsoft" / "Windows" / "Start Menu" / "Programs" / "Loxo.vbs", script, False

@@ -23,6 +23,9 @@ def open_app(
     host: Annotated[
         str, typer.Option(help="Address of the server. Only this computer may open the app.")
     ] = "127.0.0.1",
+    idle_minutes: Annotated[
+        float | None, typer.Option(help="Stop when no page has been open for this long. The icon uses 10.", min=0.1)
+    ] = None,
     install_shortcut: Annotated[
         bool, typer.Option("--install-shortcut", help="Only put an icon on the desktop, which starts the app.")
     ] = False,
@@ -50,5 +53,6 @@ def open_app(
         host=host,
         port=port,
         browser=browser,
+        idle_minutes=idle_minutes,
         on_address=on_address,
     )

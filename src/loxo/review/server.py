@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from loxo.review.decision_log import decision_log_path
 from loxo.review.front import review_files
 from loxo.review.guard import is_loopback
-from loxo.review.serving import Opened, account, serve_page
+from loxo.review.serving import Opened, Stop, account, serve_page
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def serve(
     check_root(recordings)
     decision_log_path(Path(run), reviewer)
 
-    def open_api(stop: Callable[[], None]) -> Opened:
+    def open_api(stop: Stop) -> Opened:
         from loxo.review.app import create_api
         from loxo.review.session import Session
 

@@ -24,7 +24,23 @@ if TYPE_CHECKING:
     import uvicorn
 
 Opened = tuple[App, Callable[[], None]]  # an API, and a function to call at the end
-OpenApi = Callable[[Callable[[], None]], Opened]  # receives a function that stops the server
+
+
+class Stop:
+    """Stops the server when it is called. `requested`: whether the server is stopping, for whatever reason."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self._server = server
+
+    def __call__(self) -> None:
+        self._server.should_exit = True
+
+    @property
+    def requested(self) -> bool:
+        return self._server.should_exit
+
+
+OpenApi = Callable[[Stop], Opened]
 
 PORT = 8750  # tried first, so that port forwarding can use a constant port
 
@@ -41,7 +57,7 @@ def serve_page(
 ) -> None:
     """Serves the files of a page at once, and its API as soon as `open_api` returns it, behind the guard, until Ctrl-C.
 
-    `open_api` receives a function that stops the server, and also returns a function to call at the end. `command` is
+    `open_api` also returns a function to call at the end. `command` is
     the command that serves the page. Other parameters as in `serve`.
     """
     import uvicorn
@@ -98,7 +114,7 @@ class _Opening(threading.Thread):
         # the time here, and would delay later answers.
         gc.disable()
         try:
-            api, self.close = self.open_api(self._stop_server)
+            api, self.close = self.open_api(Stop(self.server))
             self.api.set_result(api)
             gc.freeze()
         except BaseException as error:  # reported by the serving thread
@@ -108,9 +124,6 @@ class _Opening(threading.Thread):
             self.server.should_exit = True
         finally:
             gc.enable()
-
-    def _stop_server(self) -> None:
-        self.server.should_exit = True
 
     def end(self) -> None:
         if self.ident is not None:

@@ -14,7 +14,7 @@ export function actions(run, constants, reload) {
   const isReady = run.recordings > 0;
   const join = (...names) => [folder, ...names].join(folder.includes('\\') ? '\\' : '/');
   const of = (command, values) => ({ command, values, run });
-  const recordings = has.recordings ?? '';
+  const recordings = has.recordings ?? undefined;
   const list = [
     {
       title: t('Review'), text: t('Confirm or reject the listed events. Without a review, their number says little.'),
@@ -42,11 +42,11 @@ export function actions(run, constants, reload) {
     {
       title: t('Evaluation'), text: t('Compares the listed events with your own tables of all true events.'),
       link: has.evaluation && [t('Open the evaluation'), `runs/${run.id}/files/evaluation.html`],
-      target: '_blank', job: of('evaluate', { detections: [folder], html: join('evaluation.html') }), again: t('Evaluate …'), ask: true,
+      target: '_blank', job: of('evaluate', { detections: [folder], recordings, html: join('evaluation.html') }), again: t('Evaluate …'), ask: true,
     },
     {
       title: t('Adaptation'), text: t('Trains the model with your reviewed events, for these sites. Takes minutes to hours and needs the extra “train”.'),
-      job: of('adapt', { tables: [join('reviewed')], recordings, out: `${folder}-adapted` }), again: t('Adapt …'), ask: true,
+      job: of('adapt', { tables: [join('reviewed')], recordings: recordings && [recordings], out: `${folder}-adapted` }), again: t('Adapt …'), ask: true,
       needs: has.reviewed || t('Needs exported tables.'),
     },
   ];

@@ -13,7 +13,7 @@ await use(preferred(Object.keys(constants.languages)));
 
 let leave = () => {};
 
-async function show() {
+async function show(isLater) {
   leave();
   leave = () => {};
   const place = location.hash.replace(/^#\/?/, '');
@@ -30,6 +30,7 @@ async function show() {
   }
   document.title = `${main.querySelector('h1')?.textContent ?? 'Loxo'} – Loxo`;
   scrollTo(0, 0);
+  if (isLater) main.focus(); // a screen reader reads the new view
 }
 
 function header(place) {
@@ -38,7 +39,7 @@ function header(place) {
   const select = element('select', { 'aria-label': t('Language'), onchange: async () => {
     choose(select.value);
     await use(select.value);
-    await show();
+    await show(false);
   } }, Object.entries(constants.languages).map(([code, name]) => element('option', { value: code, selected: code === language }, name)));
   document.getElementById('top').replaceChildren(
     element('a', { href: '#/', class: 'brand' }, element('img', { src: 'static/icon.svg', alt: '', width: 26, height: 26 }), 'Loxo'),
@@ -56,7 +57,7 @@ function quit() {
     }, { class: 'main' }), button(t('Cancel'), () => close())));
 }
 
-addEventListener('hashchange', show);
+addEventListener('hashchange', () => show(true));
 addEventListener('offline-server', () => { document.getElementById('offline').hidden = false; });
 addEventListener('online-server', () => { document.getElementById('offline').hidden = true; });
-await show();
+await show(false);
