@@ -3,7 +3,7 @@
     GET  /api/app                constants of the page: version, places, options, presets, languages
     GET  /api/home               the runs and the queue;  POST /api/open {folder} lists an existing run
     POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder}: its recordings
-    GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values}: its line
+    GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values, sites}: its line
     POST /api/start              {command, values, run, sites}: adds a job
     POST /api/jobs/ID/ACTION     stop, resume, remove
     GET  /api/runs/ID            a run with its jobs and files;  POST /api/runs/ID/forget
@@ -114,9 +114,19 @@ def create_api(
     def form(command: str) -> list[dict[str, Any]]:
         return commands.form(command)
 
+    def arguments(command: str, values: dict[str, Any], sites: list[dict[str, str]] | None) -> list[str]:
+        if not sites:
+            return commands.arguments(command, values)
+        with_sites = Commands(group, Places([*places.given, home]))
+        return with_sites.arguments(command, values | {"sites": str(write_sites(home, sites))})
+
     @app.post("/api/line")
-    def command_line(command: Annotated[str, Body()], values: Annotated[dict[str, Any], Body()]) -> dict[str, str]:
-        return {"line": line(commands.arguments(command, values))}
+    def command_line(
+        command: Annotated[str, Body()],
+        values: Annotated[dict[str, Any], Body()],
+        sites: Annotated[list[dict[str, str]] | None, Body()] = None,
+    ) -> dict[str, str]:
+        return {"line": line(arguments(command, values, sites))}
 
     @app.post("/api/start")
     def start(
@@ -126,15 +136,10 @@ def create_api(
         sites: Annotated[list[dict[str, str]] | None, Body()] = None,
     ) -> dict[str, str]:
         folder = None if run is None else runs.path(run)
-        if sites:
-            values = values | {"sites": str(write_sites(home, sites))}
-            places_and_home = Places([*places.given, home])
-            arguments = Commands(group, places_and_home).arguments(command, values)
-        else:
-            arguments = commands.arguments(command, values)
+        words = arguments(command, values, sites)
         if command in ("detect", "decode"):  # these make a run
             folder = places.check(str(values["out"]))
-        job = jobs.add(arguments, None if folder is None else str(folder), LONG if command in LONG_COMMANDS else QUICK)
+        job = jobs.add(words, None if folder is None else str(folder), LONG if command in LONG_COMMANDS else QUICK)
         id = run if folder is None else runs.add(folder)
         jobs.start_waiting()
         return {"job": job.id, "run": id or ""}

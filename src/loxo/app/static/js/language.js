@@ -48,7 +48,9 @@ export const size = (bytes) => {
 
 // Labels of the model, as the language calls them; other labels stay as they are.
 export const label = (name) => ({ rumble: t('rumble'), gunshot: t('gunshot') })[name] ?? name;
-export const events = (counts) => Object.entries(counts).filter(([, n]) => n).map(([name, n]) => (
+const ORDER = ['gunshot', 'rumble']; // the last one first
+export const ordered = (names) => [...names].sort((a, b) => ORDER.indexOf(b) - ORDER.indexOf(a) || a.localeCompare(b));
+export const events = (counts) => ordered(Object.keys(counts)).map((name) => [name, counts[name]]).filter(([, n]) => n).map(([name, n]) => (
   name === 'rumble' ? plural(n, '{n} rumble', '{n} rumbles')
     : name === 'gunshot' ? plural(n, '{n} gunshot', '{n} gunshots') : `${number(n)} ${name}`)).join(' · ');
 

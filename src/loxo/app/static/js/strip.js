@@ -1,6 +1,6 @@
 // Events of a run over the time of the recorders' clocks, one row for each label, and the analysed hours below them.
 
-import { day, hours, label, number, t } from './language.js';
+import { day, hours, label, number, ordered, t } from './language.js';
 
 const [WIDTH, ROW, EFFORT] = [1000, 34, 12];
 const NAMESPACE = 'http://www.w3.org/2000/svg';
@@ -14,7 +14,7 @@ function shape(name, attributes, text) {
 
 export function drawStrip(holder, strip) {
   if (!strip) { holder.replaceChildren(); return; }
-  const labels = Object.keys(strip.labels).sort();
+  const labels = ordered(Object.keys(strip.labels));
   const bins = strip.effort.length, width = WIDTH / bins;
   const rows = labels.map((name) => {
     const counts = strip.labels[name];

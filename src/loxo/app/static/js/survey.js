@@ -89,7 +89,7 @@ async function settings(constants, found) {
     clearTimeout(timer);
     timer = setTimeout(async () => {
       try {
-        const answer = await post('api/line', { command: 'detect', values: given() });
+        const answer = await post('api/line', { command: 'detect', values: given(), sites: sites.rows() });
         line.replaceChildren(commandLine(answer.line, line.querySelector('details')?.open ?? true));
         fault.textContent = '';
         start.disabled = false;
@@ -132,7 +132,7 @@ async function settings(constants, found) {
 
 function siteTable(sites, changed) {
   if (!sites.length) return { element: element('p', { class: 'soft' }, t('No site was recognised: all recordings count as one place.')), rows: () => null };
-  const field = (name, value, text, mode = 'text') => element('input', { type: 'text', inputmode: mode, 'data-name': name, value, 'aria-label': text, oninput: changed });
+  const field = (name, value, text, mode = 'text') => element('input', { type: 'text', inputmode: mode, placeholder: { latitude: t('Latitude'), longitude: t('Longitude') }[name], 'data-name': name, value, 'aria-label': text, oninput: changed });
   const rows = sites.map((site) => [site.name, element('tr', {},
     element('td', {}, site.name, ' ', element('span', { class: 'soft' }, `(${number(site.recordings)})`)),
     element('td', {}, field('site', site.name, t('Name of {site}', { site: site.name }))),
