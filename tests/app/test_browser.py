@@ -78,7 +78,7 @@ def test_from_an_empty_home_to_a_report(browser, start, home, shared):
     page.locator("#what").get_by_text("rumble").wait_for()
     for decided in (1, 2, 3):
         page.keyboard.press("y")
-        page.locator("#progress-text").get_by_text(re.compile(rf"\b{decided} of \d+ decided")).wait_for()
+        page.locator("#progress-text").get_by_text(re.compile(rf"\b{decided} sur \d+ décidés")).wait_for()
     page.locator("h1 a").click()
     page.get_by_role("button", name="Écrire le rapport").click()
     with context.expect_page() as opened:

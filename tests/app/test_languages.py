@@ -2,6 +2,7 @@
 
 import ast
 import re
+from html.parser import HTMLParser
 from importlib.resources import files
 
 import pytest
@@ -11,9 +12,36 @@ from loxo.app.commands import HIDDEN, PATHS
 from loxo.cli.app import app
 from loxo.languages import NAME, languages, read_catalogue
 
-SCRIPTS = [*(files("loxo.app") / "static" / "js").iterdir()]
+PAGES = [files(package) / "static" for package in ("loxo.app", "loxo.review")]
+SCRIPTS = [script for page in PAGES for script in (page / "js").iterdir()]
 MODULES = [file for file in files("loxo.app").iterdir() if file.name.endswith(".py")]
+UNCHANGED = {"Loxo"}  # names, and signs without letters
 VALUE = re.compile(r"\{\w+\}")
+
+
+class Html(HTMLParser):
+    """The texts of an HTML file: outside of keys, code and the title, and in attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts = [], set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.open.append(tag)
+        self.texts |= {value for name, value in attributes if name in ("title", "placeholder", "aria-label")}
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if not {"kbd", "code", "title"} & set(self.open):
+            self.texts.add(" ".join(data.split()))
+
+
+def translated(text):
+    return re.search("[A-Za-z]{2}", text) and text not in UNCHANGED and not text.startswith("/")
 
 
 def texts():
@@ -26,6 +54,9 @@ def texts():
         assert len(found) == len(re.findall(r"\bplural\((?!n, one)", code)), script.name  # none is missed
         plural |= {other for _, other in found}
         assert not re.findall(r"\bt\(\s*[`\"]", code), script.name
+    for page in PAGES:
+        html = (page / "index.html").read_text(encoding="utf-8")
+        single |= {text for text in Html(html).texts if translated(text)}
     for module in MODULES:
         for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TranslatableError":
@@ -40,7 +71,7 @@ def texts():
 
 def test_all_places_with_texts_are_searched():
     single, plural = texts()
-    assert {"New survey", "There is no job {id}.", "Windows in one batch on a GPU.", "Thresholds"} <= single
+    assert {"New survey", "There is no job {id}.", "Windows in one batch on a GPU.", "Thresholds", "Sample over scores"} <= single
     assert "{n} recordings" in plural
 
 

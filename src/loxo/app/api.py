@@ -1,6 +1,6 @@
 """The API of the app: a FastAPI application for the page. review/guard.py restricts access to it.
 
-    GET  /api/app                constants of the page: version, places, options, presets, languages
+    GET  /api/app                constants of the page: version, places, presets
     GET  /api/home               the runs and the queue;  POST /api/open {folder} lists an existing run
     POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder}: its recordings
     GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values, sites}: its line
@@ -37,7 +37,7 @@ from loxo.app.runs import EVALUATION, REPORT, Runs, outputs, run_id
 from loxo.app.sites import write_sites
 from loxo.errors import LoxoError
 from loxo.files import escape, inside
-from loxo.languages import TranslatableError, languages, read_catalogue
+from loxo.languages import TranslatableError
 from loxo.review.guard import App, Receive, Scope, Send
 
 TICK_S = 1.0  # between two events of a stream
@@ -84,7 +84,6 @@ def create_api(
 
         return {
             "version": __version__,
-            "languages": {"en": "English"} | {code: read_catalogue(code)["language"] for code in languages()},
             "places": [{"kind": place.kind, "path": str(place.path)} for place in places.listed()],
             "presets": PRESETS,
             "out": default_out(""),

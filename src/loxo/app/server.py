@@ -13,19 +13,17 @@ server keeps nothing in memory that a restart would lose.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from loxo.errors import LoxoError
-from loxo.languages import languages, read_catalogue
 from loxo.machine import user_data
 from loxo.review.front import Files, page_files, static_files
 from loxo.review.guard import is_loopback
 from loxo.review.serving import Opened, Stop, serve_page
 
-SHARED = ("/static/base.css", "/static/icon.svg", "/static/js/api.js")  # files of the review page
+SHARED = ("/static/base.css", "/static/icon.svg", "/static/js/api.js", "/static/js/language.js")
 
 
 def serve_app(
@@ -62,10 +60,6 @@ def serve_app(
 
 
 def app_files() -> Files:
-    """The files of the page, with those that it shares with the review page, and the catalogues."""
+    """The files of the page, with those that it shares with the review page."""
     shared = static_files("loxo.review")
-    catalogues = {
-        f"/static/languages/{code}.json": ("application/json", json.dumps(read_catalogue(code)).encode())
-        for code in languages()
-    }
-    return {name: shared[name] for name in SHARED} | page_files("loxo.app") | catalogues
+    return {name: shared[name] for name in SHARED} | page_files("loxo.app")

@@ -7,11 +7,13 @@ about events wait until the run is read. If it cannot be opened, they are answer
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 from concurrent.futures import Future
 from importlib.resources import files
 
 from loxo.errors import LoxoError
+from loxo.languages import NAME, languages, read_catalogue
 from loxo.review.guard import App, Receive, Scope, Send
 
 TYPES = {
@@ -65,9 +67,15 @@ def page_files(package: str) -> Files:
     requested."""
     found = static_files(package)
     kind, page = found.pop("/static/index.html")
+    names = json.dumps({"en": "English"} | {code: str(read_catalogue(code)[NAME]) for code in languages()})
+    meta = f'<meta name="languages" content="{html.escape(names)}">\n'
+    found |= {
+        f"/static/languages/{code}.json": ("application/json", json.dumps(read_catalogue(code)).encode())
+        for code in languages()
+    }
     # The browser requests the modules named in the page at once, instead of one after the other by their imports.
     modules = (f'<link rel="modulepreload" href="{path[1:]}">\n' for path in sorted(found) if path.endswith(".js"))
-    found["/"] = (kind, page.replace(b"</head>", "".join(modules).encode() + b"</head>"))
+    found["/"] = (kind, page.replace(b"</head>", f"{meta}{''.join(modules)}</head>".encode()))
     return found
 
 

@@ -3,13 +3,13 @@
 import { getJson, post } from './api.js';
 import { button, element, fail, openDialog } from './dom.js';
 import { home } from './home.js';
-import { choose, language, preferred, t, use } from './language.js';
+import { available, languageChoice, preferred, t, use } from './language.js';
 import { runPage } from './run.js';
 import { survey } from './survey.js';
 
 const main = document.getElementById('main');
 const constants = await getJson('api/app');
-await use(preferred(Object.keys(constants.languages)));
+await use(preferred(Object.keys(available())));
 
 let leave = () => {};
 
@@ -36,11 +36,10 @@ async function show(isLater) {
 function header(place) {
   const links = [['', t('Surveys')], ['new', t('New survey')]].map(([to, text]) => (
     element('a', { href: `#/${to}`, 'aria-current': place === to ? 'page' : null }, text)));
-  const select = element('select', { 'aria-label': t('Language'), onchange: async () => {
-    choose(select.value);
-    await use(select.value);
+  const select = languageChoice(async (code) => {
+    await use(code);
     await show(false);
-  } }, Object.entries(constants.languages).map(([code, name]) => element('option', { value: code, selected: code === language }, name)));
+  });
   document.getElementById('top').replaceChildren(
     element('a', { href: '#/', class: 'brand' }, element('img', { src: 'static/icon.svg', alt: '', width: 26, height: 26 }), 'Loxo'),
     element('nav', { 'aria-label': t('Pages') }, links), select, button(t('Quit'), quit, { class: 'quiet' }));

@@ -1,5 +1,6 @@
-// Translation of the page, and numbers and dates as the language writes them. Keys are the English texts; see
-// loxo/languages. Texts are written as t('...') and plural(n, '...', '...') only, so that a test finds them all.
+// Translation of a page, and numbers and dates as the language writes them. Keys are the English texts; see
+// loxo/languages. Texts are written as t('...') and plural(n, '...', '...') only, or in the HTML file, so that a test
+// finds them all.
 
 export let language = 'en';
 let catalogue = {};
@@ -55,10 +56,10 @@ export const events = (counts) => ordered(Object.keys(counts)).map((name) => [na
     : name === 'gunshot' ? plural(n, '{n} gunshot', '{n} gunshots') : `${number(n)} ${name}`)).join(' · ');
 
 // The language that was chosen before, or else the first of the browser's languages with a catalogue.
-export function preferred(available) {
+export function preferred(codes) {
   const chosen = localStorage.getItem('loxo-language');
-  if (available.includes(chosen)) return chosen;
-  return navigator.languages.map((code) => code.slice(0, 2)).find((code) => available.includes(code)) ?? 'en';
+  if (codes.includes(chosen)) return chosen;
+  return navigator.languages.map((code) => code.slice(0, 2)).find((code) => codes.includes(code)) ?? 'en';
 }
 
 export async function use(code) {
@@ -68,3 +69,27 @@ export async function use(code) {
 }
 
 export const choose = (code) => localStorage.setItem('loxo-language', code);
+
+// The languages of this page, with their names.
+export const available = () => JSON.parse(document.querySelector('meta[name="languages"]').content);
+
+// A list to change the language. `changed` is called afterwards.
+export function languageChoice(changed) {
+  const select = document.createElement('select');
+  select.setAttribute('aria-label', t('Language'));
+  select.append(...Object.entries(available()).map(([code, name]) => new Option(name, code, code === language, code === language)));
+  select.addEventListener('change', () => { choose(select.value); changed(select.value); });
+  return select;
+}
+
+// Translates the texts and the attributes of the HTML file.
+export function translateDocument() {
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode, key = node.data.trim().replace(/\s+/g, ' ');
+    if (key && typeof catalogue[key] === 'string') node.data = node.data.replace(node.data.trim(), catalogue[key]);
+  }
+  for (const name of ['aria-label', 'placeholder', 'title']) {
+    for (const found of document.querySelectorAll(`[${name}]`)) found.setAttribute(name, t(found.getAttribute(name)));
+  }
+}
