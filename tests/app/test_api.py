@@ -109,7 +109,7 @@ def test_wrong_requests_start_nothing(page, home, command, values, sentence):
     text = json.dumps({"paths": ["{home}"], "out": "{home}/out"} | values if command == "detect" else values)
     request = {"command": command, "values": json.loads(text.replace("{home}", str(home)))}
     assert sentence in error(page.post("/api/start", json=request))
-    assert page.get("/api/home").json() == {"runs": [], "queue": []}
+    assert page.get("/api/home").json() == {"runs": []}
 
 
 # -- runs
@@ -200,7 +200,7 @@ def test_requests_of_other_hosts_and_pages_start_nothing(stranger, home, headers
     request = {"command": "detect", "values": {"paths": [str(home)], "out": str(home / "out")}}
     for path in ("/api/start", "/api/quit", "/api/folders"):
         assert stranger.post(path, json=request, headers=headers).status_code == 403
-    assert stranger.get("/api/home").json() == {"runs": [], "queue": []}
+    assert stranger.get("/api/home").json() == {"runs": []}
 
 
 def test_the_app_is_for_this_computer_only():

@@ -71,7 +71,13 @@ def texts():
 
 def test_all_places_with_texts_are_searched():
     single, plural = texts()
-    assert {"New survey", "There is no job {id}.", "Windows in one batch on a GPU.", "Thresholds", "Sample over scores"} <= single
+    assert {
+        "New survey",
+        "There is no job {id}.",
+        "Windows in one batch on a GPU.",
+        "Thresholds",
+        "Sample over scores",
+    } <= single
     assert "{n} recordings" in plural
 
 

@@ -1,11 +1,11 @@
 """The API of the app: a FastAPI application for the page. review/guard.py restricts access to it.
 
     GET  /api/app                constants of the page: version, places, presets
-    GET  /api/home               the runs and the queue;  POST /api/open {folder} lists an existing run
+    GET  /api/home               the runs;  POST /api/open {folder} lists an existing run
     POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder}: its recordings
     GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values, sites}: its line
     POST /api/start              {command, values, run, sites}: adds a job
-    POST /api/jobs/ID/ACTION     stop, resume, remove
+    POST /api/jobs/ID/ACTION     stop, resume
     GET  /api/runs/ID            a run with its jobs and files;  POST /api/runs/ID/forget
     GET  /api/runs/ID/events     server-sent events: state of the job, progress, counts, problems, strip
     GET  /runs/ID/files/NAME     a page of the run, without scripts;  /runs/ID/review/...: its review (reviews.py)
@@ -92,8 +92,7 @@ def create_api(
     @app.get("/api/home")
     def listed() -> dict[str, Any]:
         jobs.start_waiting()
-        found = jobs.listed()
-        return {"runs": runs.listed(found), "queue": [_job(job) for job in found if job.is_open]}
+        return {"runs": runs.listed(jobs.listed())}
 
     @app.post("/api/open")
     def open_run(folder: Annotated[str, Body(embed=True)]) -> dict[str, str]:
@@ -145,7 +144,7 @@ def create_api(
 
     @app.post("/api/jobs/{id}/{action}")
     def act(id: str, action: str) -> dict[str, Any]:
-        if action not in ("stop", "resume", "remove"):
+        if action not in ("stop", "resume"):
             raise TranslatableError("The request is not valid.")
         getattr(jobs, action)(id)
         jobs.start_waiting()
@@ -169,6 +168,10 @@ def create_api(
 
     @app.post("/api/runs/{id}/forget")
     def forget(id: str) -> dict[str, Any]:
+        folder = str(runs.path(id))
+        for job in jobs.listed():
+            if job.run == folder and not job.is_open:
+                jobs.remove(job.id)
         runs.forget(id)
         return {}
 
@@ -260,7 +263,6 @@ def _changes(jobs: Jobs, folder: Path, live: Live) -> dict[str, Any]:
     before = [job for job in found if job.is_open and job.lane == LONG]
     place = next((index for index, job in enumerate(before) if job.run == str(folder)), 0)
     changes: dict[str, Any] = {"jobs": {"jobs": mine[-10:], "place": place}}
-    if live.read() or not live.was_sent:
-        live.was_sent = True
-        changes["run"] = live.state()
+    if (state := live.changes()) is not None:
+        changes["run"] = state
     return changes

@@ -180,6 +180,9 @@ def start(folder: Path) -> None:
     if sys.platform == "win32":
         # A console without a window, which the processes of the job share: they can receive Ctrl-Break.
         options = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    # Relative folders of modules are those of this process, which may have been started in another folder.
+    modules = os.environ.get("PYTHONPATH", "")
+    paths = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, modules.split(os.pathsep)))} if modules else {}
     with (folder / "output.txt").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "loxo.app.job", str(folder)],
@@ -187,6 +190,7 @@ def start(folder: Path) -> None:
             stdout=output,
             stderr=output,
             cwd=folder,
+            env=os.environ | paths,
             **options,
         )
     _children.append(process)

@@ -6,6 +6,7 @@ only what is new since its last call.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -29,10 +30,23 @@ class Live:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.was_sent = False  # set by the caller
+        self._due_at = 0.0  # when `state` may be computed again
+        self._is_new = True
         self._follower = Follower(folder)
         self._restarts = 0
         self._entries: dict[str, tuple[Entry, list[tuple[str, float]], datetime | None]] = {}
+
+    def changes(self) -> dict[str, Any] | None:
+        """The state, if it has changed since the last call. A long run is summarised less often: never for more than a
+        tenth of the time."""
+        if self.read():
+            self._is_new = True
+        began = time.monotonic()
+        if not self._is_new or began < self._due_at:
+            return None
+        state = self.state()
+        self._is_new, self._due_at = False, began + 10 * (time.monotonic() - began)
+        return state
 
     def read(self) -> bool:
         """Reads what is new. Returns whether anything changed."""
