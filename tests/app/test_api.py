@@ -173,6 +173,8 @@ def test_sites_of_the_form_are_a_table(page, home, monkeypatch):
     sites = [{"recorder": "nn01a", "site": "Camp", "latitude": "0.5", "longitude": "9.4"}, {"site": ""}]
     (home / "card").mkdir()
     request = {"command": "detect", "values": {"paths": [str(home / "card")], "out": str(home / "out")}}
+    line = page.post("/api/line", json=request | {"sites": sites}).json()["line"]
+    assert "--sites" in line and not (home / "loxo" / "sites").exists()
     started = page.post("/api/start", json=request | {"sites": sites}).json()
     command = page.get(f"/api/runs/{started['run']}").json()["jobs"][0]["line"].split()
     table = Path(command[command.index("--sites") + 1])

@@ -1,6 +1,6 @@
 """The API of the app: a FastAPI application for the page. review/guard.py restricts access to it.
 
-    GET  /api/app                constants of the page: version, places, presets
+    GET  /api/app                constants of the page: places, presets
     GET  /api/home               the runs;  POST /api/open {folder} lists an existing run
     POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder}: its recordings
     GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values, sites}: its line
@@ -34,7 +34,7 @@ from loxo.app.jobs import LONG, QUICK, Job, Jobs
 from loxo.app.live import Live
 from loxo.app.reviews import Reviews
 from loxo.app.runs import EVALUATION, REPORT, Runs, outputs, run_id
-from loxo.app.sites import write_sites
+from loxo.app.sites import site_table
 from loxo.errors import LoxoError
 from loxo.files import escape, inside
 from loxo.languages import TranslatableError
@@ -61,8 +61,7 @@ def create_api(
     home: Path, group: Any, places: Places, stop: Callable[[], None], is_stopping: Callable[[], bool] = lambda: False
 ) -> tuple[App, Callable[[], None]]:
     """The API, and a function to call at the end. `home` is the home folder of the app, `group` the click group of
-    `loxo`, `stop` stops the server, and `is_stopping` says whether it
-    ends: streams end with it."""
+    `loxo`. `stop` stops the server. Streams end when `is_stopping` returns True."""
     app = FastAPI(title="Loxo", docs_url=None, redoc_url=None, openapi_url=None, default_response_class=_Json)
     jobs, runs, commands = Jobs(home), Runs(home), Commands(group, places)
     reviews = Reviews(runs.path)
@@ -80,13 +79,9 @@ def create_api(
 
     @app.get("/api/app")
     def constants() -> dict[str, Any]:
-        from loxo import __version__
-
         return {
-            "version": __version__,
             "places": [{"kind": place.kind, "path": str(place.path)} for place in places.listed()],
             "presets": PRESETS,
-            "out": default_out(""),
         }
 
     @app.get("/api/home")
@@ -112,11 +107,14 @@ def create_api(
     def form(command: str) -> list[dict[str, Any]]:
         return commands.form(command)
 
-    def arguments(command: str, values: dict[str, Any], sites: list[dict[str, str]] | None) -> list[str]:
+    def arguments(
+        command: str, values: dict[str, Any], sites: list[dict[str, str]] | None, write: bool = False
+    ) -> list[str]:
+        """The arguments of `loxo`. `sites` is the table of the form; `write`: it is written."""
         if not sites:
             return commands.arguments(command, values)
         with_sites = Commands(group, Places([*places.given, home]))
-        return with_sites.arguments(command, values | {"sites": str(write_sites(home, sites))})
+        return with_sites.arguments(command, values | {"sites": str(site_table(home, sites, write))})
 
     @app.post("/api/line")
     def command_line(
@@ -134,7 +132,7 @@ def create_api(
         sites: Annotated[list[dict[str, str]] | None, Body()] = None,
     ) -> dict[str, str]:
         folder = None if run is None else runs.path(run)
-        words = arguments(command, values, sites)
+        words = arguments(command, values, sites, write=True)
         if command in ("detect", "decode"):  # these make a run
             folder = places.check(str(values["out"]))
         job = jobs.add(words, None if folder is None else str(folder), LONG if command in LONG_COMMANDS else QUICK)

@@ -14,8 +14,9 @@ from loxo.files import write_atomically
 COLUMNS = ("site", "folder", "recorder", "latitude", "longitude", "time_zone", "start", "end")
 
 
-def write_sites(home: Path, rows: Sequence[dict[str, str]]) -> Path:
-    """Writes the table below the home folder of the app. Raises LoxoError as loxo.events.sites does."""
+def site_table(home: Path, rows: Sequence[dict[str, str]], write: bool) -> Path:
+    """The path of the table below the home folder of the app. Its name is a hash of its content. Raises LoxoError as
+    loxo.events.sites does."""
     used = [name for name in COLUMNS if any(row.get(name, "").strip() for row in rows)]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -26,5 +27,6 @@ def write_sites(home: Path, rows: Sequence[dict[str, str]]) -> Path:
     content = text.getvalue().encode()
     parse_sites(content, "the table of sites")
     path = home / "sites" / f"{hashlib.sha256(content).hexdigest()[:12]}.csv"
-    write_atomically(path, content)
+    if write:
+        write_atomically(path, content)
     return path

@@ -57,7 +57,7 @@ export function actions(run, constants, reload) {
 }
 
 function card(each, run, reload) {
-  const job = each.job && run.jobs.filter((one) => one.command === each.job.command && (one.command !== 'decode' || one.run === run.id)).at(-1);
+  const job = each.job && run.jobs.filter((one) => one.command === each.job.command && one.command !== 'decode').at(-1);
   const isBusy = job && ['waiting', 'running'].includes(job.state);
   const isAllowed = (each.needs ?? true) === true;
   const buttons = [];
@@ -82,8 +82,9 @@ const lastLine = (output) => output.trim().split('\n').filter((text) => text.sta
 // `before` is a job that must run before: a report counts what was exported from the review.
 async function start({ job, before }, values, reload) {
   if (before) await post('api/start', { command: before.command, values: before.values, run: job.run.id });
-  await post('api/start', { command: job.command, values, run: job.run.id });
-  await reload();
+  const { run } = await post('api/start', { command: job.command, values, run: job.run.id });
+  if (run === job.run.id) await reload();
+  else location.hash = `#/runs/${run}`; // the command makes another run
 }
 
 async function options(each, reload) {
