@@ -21,7 +21,8 @@ export async function runPage(id, constants) {
   const next = element('div', { class: 'next' });
   const command = element('div');
   const output = element('pre', { tabindex: 0 });
-  let live = { recordings: run.recordings, hours: run.hours, events: run.events, problems: [], problem_count: run.problems, strip: null };
+  const summary = () => ({ recordings: run.recordings, hours: run.hours, events: run.events });
+  let live = { ...summary(), problems: [], problem_count: 0, strip: null };
   let before = '';
 
   const act = async (action) => {
@@ -99,7 +100,11 @@ export async function runPage(id, constants) {
       await reload().catch(fail);
     }
   });
-  source.addEventListener('run', ({ data }) => { live = JSON.parse(data); showRun(); });
+  source.addEventListener('run', ({ data }) => {
+    live = JSON.parse(data);
+    if (!live.strip) live = { ...live, ...summary() }; // the run has no journal, or nothing in it yet
+    showRun();
+  });
   source.onerror = () => dispatchEvent(new Event('offline-server'));
   source.onopen = () => dispatchEvent(new Event('online-server'));
 
