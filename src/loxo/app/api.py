@@ -46,7 +46,7 @@ BEAT_S = 15.0  # an empty event, so that the server notices a page that was clos
 # A report may come from another person: it is shown without scripts, and not as a page of this server.
 PAGE_POLICY = (
     "sandbox allow-popups allow-downloads; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-    "font-src data:; frame-ancestors 'none'"
+    "media-src data:; font-src data:; frame-ancestors 'none'"
 )
 
 
