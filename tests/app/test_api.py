@@ -161,7 +161,8 @@ def test_a_page_of_a_run_is_shown_without_scripts(page, run):
     assert "no such page" in error(page.get(f"/runs/{id}/files/report.html"))
     (run / "report.html").write_text("<script>alert(1)</script>")
     policy = page.get(f"/runs/{id}/files/report.html").headers["content-security-policy"]
-    assert policy.startswith("sandbox") and "allow-scripts" not in policy and "default-src 'none'" in policy and "media-src data:" in policy
+    assert policy.startswith("sandbox") and "allow-scripts" not in policy and "default-src 'none'" in policy
+    assert "media-src data:" in policy  # a report contains the sound of examples
     for name in ("run.json", "..%2frun%2frun.json", "%2fetc%2fpasswd", "../../../etc/passwd"):
         assert page.get(f"/runs/{id}/files/{name}").status_code in (400, 404)
     (run / "report.html").unlink()
