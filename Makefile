@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-walk bench-variants bench-failures clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -88,8 +88,11 @@ bench-files: install  ## what the bookkeeping of a run over 10,000 short recordi
 bench-evaluate: install  ## evaluation of a million events: time and memory
 	$(BIN)/python benchmarks/bench_evaluate.py
 
-bench-counts: install  ## do the intervals of reviewed counts contain the truth: 200 simulated surveys (a minute)
+bench-counts: install  ## do the intervals of reviewed counts contain the truth: 200 simulated surveys (5 minutes)
 	$(BIN)/python benchmarks/counts.py
+
+bench-report: install  ## the report of a survey of 2,000 recordings: time and memory (a minute)
+	$(BIN)/python benchmarks/bench_report.py
 
 bench-walk: install  ## simulate, train, detect, evaluate: the default preset (hours; PACK, or WALK="--presets ...")
 	$(BIN)/python benchmarks/full_walk.py --backgrounds $(PACK)/manifest.csv $(WALK)

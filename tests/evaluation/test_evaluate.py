@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import soundfile
+from pages import assert_self_contained
 from typer.testing import CliRunner
 
 from loxo.cli import app
@@ -337,8 +338,10 @@ def test_the_command_writes_page_and_json_in_both_forms(tmp_path, tables):
     report = json.loads(figures.read_text())
     assert report["truth"]["hours"] == pytest.approx(0.1) and report["detectors"][0]["mean_ap"] == pytest.approx(5 / 9)
     text = page.read_text()
-    assert text.count("<svg") == 3 and text.count("data:image/png;base64,") == 4  # one miss, three false positives
-    assert "http://" not in text.replace("http://www.w3.org", "") and 'src="/' not in text
+    assert_self_contained(page)
+    assert text.count("<svg") == 3 + 4 and text.count("<audio ") == 4  # one miss, three false positives
+    assert "found.csv finds 2 of 3 rumbles, with 3 false positives" in text and "recordings (6 min)." in text
+    assert "1 recordings" not in text and "1 events" not in text and f"1 min 40 s into {A}" in text
     # Positional paths are detections; with --detections they are tables of the truth.
     several = CliRunner().invoke(app, ["evaluate", "--truth", str(truth), str(found), str(found), "--hours", "1"])
     assert several.exit_code == 0 and "(2)" in several.output

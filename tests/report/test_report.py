@@ -42,7 +42,7 @@ def test_the_page_loads_nothing(sound):
 
 def test_tables_and_figures_are_written_next_to_the_page(sound):
     names = {path.name for path in sound.page.parent.iterdir()}
-    tables = ("effort", "gaps", "problems", "rates", "hours", "detections", "occasions", "history")
+    tables = ("effort", "gaps", "problems", "rates", "months", "hours", "detections", "occasions", "history")
     assert names == {"page.html", "page.methods.txt", *(f"page.{name}.csv" for name in tables)}
     rates = pd.read_csv(sound.page.with_suffix(".rates.csv")).set_index(["label", "site"])
     assert rates.loc[("rumble", "b"), "events"] == 6 and rates.loc[("rumble", "all sites"), "events"] == 9
@@ -54,8 +54,8 @@ def test_tables_and_figures_are_written_next_to_the_page(sound):
         ["b", "2020-01-02", 6, 3],
     ]
     stems = {path.stem for path in sound.figures}
-    assert "rates" not in stems  # nothing was reviewed
-    assert {"effort", "activity-rumble", "activity-rumble-by-site", "examples-rumble"} <= stems
+    # Nothing was reviewed, and two days with two hours of the clock have no map and no bars.
+    assert stems == {"examples-rumble", "examples-gunshot"}
     for path in sound.figures:
         assert path.read_bytes().startswith(b"<?xml" if path.suffix == ".svg" else b"\x89PNG")
 
@@ -68,7 +68,9 @@ def test_recovered_recordings_are_counted_and_listed(sound):
 def test_missing_recordings_are_listed_and_other_events_are_shown(sound):
     text = sound.page.read_text()
     assert "b_20200102_060000.wav: the recording was not found" in text
-    assert "strongest" in text and "· a_20200101_000000.wav" in text
+    assert "strongest" in text and "30 s into a_20200101_000000.wav" in text
+    assert text.count("<audio ") == text.count("data:audio/flac;base64,") == 7  # events of recordings that exist
+    assert "<b>0.30</b>" not in text and "<b>0.30 · 1 Jan 2020, 00:00:30</b>" in text
     assert any("1 recording " in note and "--recordings" in note for note in sound.notes)
 
 
@@ -85,7 +87,7 @@ def test_recordings_on_a_web_server_are_read_by_range_and_an_unreachable_server_
     remember(urls)
     made = report(run, tmp_path / "page.html")
     text = made.page.read_text()
-    assert f"· {name}" in text and server.bytes_sent < len(data) / 2
+    assert f"into {name}" in text and server.bytes_sent < len(data) / 2
     assert text.count("127.0.0.1:1 did not answer for another recording") == 2
     assert_self_contained(made.page)
 
@@ -102,10 +104,13 @@ def test_the_same_run_gives_the_same_page(tmp_path):
     assert pages[0] == pages[1]
 
 
-def test_a_report_of_a_season_shows_sunrise_and_sunset(tmp_path):
-    run = season(tmp_path / "run", sites=2, days=10, hours=8)
-    made = report(run, coordinates="2.2,16.5", time_zone="Africa/Brazzaville")
+def test_a_report_of_a_season_shows_months_sunrise_and_sunset(tmp_path):
+    run = season(tmp_path / "run", sites=2, days=60, hours=8, rate=5)
+    options = {"coordinates": "2.2,16.5", "time_zone": "Africa/Brazzaville"}
+    made = report(run, **options, figures=tmp_path / "figures")
     assert made.page == run / "report.html"
+    stems = {path.stem for path in made.figures}
+    assert {"effort", "months", "activity-rumble", "activity-rumble-by-site", "activity-gunshot"} <= stems
     assert_self_contained(made.page)
     sun = pd.read_csv(run / "report.sun.csv")
     assert sun["sunrise"].str.startswith(("05:", "06:")).all() and sun["sunset"].str.startswith(("17:", "18:")).all()
@@ -116,6 +121,17 @@ def test_a_report_of_a_season_shows_sunrise_and_sunset(tmp_path):
     hours = pd.read_csv(run / "report.hours.csv")
     assert hours["analysed_h"].sum() == pytest.approx(analysed, rel=1e-4)
     assert hours["rumble"].sum() == (pd.read_csv(run / "events.csv")["label"] == "rumble").sum()
+    months = pd.read_csv(run / "report.months.csv")
+    every = months[(months["site"] == "all sites") & (months["label"] == "rumble")]
+    assert every["month"].tolist() == ["2018-01", "2018-02", "2018-03"]
+    assert every["events"].sum() == hours["rumble"].sum()
+    assert every["analysed_h"].sum() == pytest.approx(analysed, rel=1e-4)
+    light = pd.read_csv(run / "report.daylight.csv")
+    rumbles = light[light["label"] == "rumble"]
+    assert rumbles["analysed_h"].sum() == pytest.approx(analysed, rel=1e-3)
+    assert rumbles["events"].sum() == hours["rumble"].sum()
+    by_part = rumbles.groupby("part")[["events", "analysed_h"]].sum()
+    assert by_part["events"]["night"] > 2 * by_part["events"]["day"]  # calls are at night
 
 
 def test_names_with_markup_are_escaped(tmp_path):
@@ -128,10 +144,13 @@ def test_names_with_markup_are_escaped(tmp_path):
 
 def test_reports_are_written_without_start_times_events_or_analysed_sound(tmp_path):
     made = report(write_run(tmp_path / "a", [recording("clip.wav", 1)], [event("clip.wav", 3)]))
-    assert any("no start time in their names" in note for note in made.notes)
-    assert "No recording has a start time" in made.page.read_text()
+    assert any("without a start time in their names: 1 of 1" in note for note in made.notes)
+    assert "so nothing is shown by date or hour" in made.page.read_text()
     assert pd.read_csv(tmp_path / "a" / "report.rates.csv")["listed_per_day"].iloc[0] == 24
-    assert report(write_run(tmp_path / "b", [recording("a_20200101_000000.wav", 1)], [])).page.exists()
+    silent = [recording(f"a_2020010{day}_000000.wav") for day in range(1, 6)]
+    text = report(write_run(tmp_path / "b", silent, [])).page.read_text()
+    words = "Loxo lists no event in 5 recordings (120 h of sound) of 1 site on 5 days, 1 Jan – 5 Jan 2020."
+    assert words in text and "<svg" not in text and "When" not in text
     failed = [recording("a_20200101_000000.wav", analysed=0, reason="empty.")]
     assert "empty." in report(write_run(tmp_path / "c", failed, [])).page.read_text()
 

@@ -48,7 +48,8 @@ def test_a_table_gives_a_map_files_and_the_clock_of_each_site(tmp_path):
     text = made.page.read_text()
     assert_self_contained(made.page)
     assert text.count("map of listed rumbles in 24 h") == 1 and "North" in text
-    assert {"map-1.svg", "map-2.png"} <= {path.name for path in (tmp_path / "figures").iterdir()}
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"map-1.svg", "map-1.png"} <= drawn and "map-2.svg" not in drawn  # no gunshot, no map of gunshots
     table = pd.read_csv(tmp_path / "page.sites.csv").set_index("site")
     assert table["rumble events"].to_dict() == {"North": 2, "South": 1, "West": 1}
     assert table.loc["North", "rumble listed_per_day"] == 4 and table.loc["South", "time_zone"] == "EAT"

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from fakerun import NAMES
+from pages import assert_self_contained
 
 from loxo import read_raven
+from loxo.runs.read import read_run
 
 # What Chromium says of a request to a server that was killed, before and while it answers.
 GONE = (
@@ -304,3 +306,41 @@ def test_a_log_that_cannot_be_read_and_damaged_scores_are_shown(damaged, page):
     page.locator("#write-button").click()
     page.wait_for_selector("#exported code")
     assert page.locator("#exported .fault").count() == 0
+
+
+def test_a_real_run_is_detected_reviewed_by_keys_exported_calibrated_and_reported(browser, tmp_path, loxo):
+    recordings, run = tmp_path / "recordings", tmp_path / "run"
+    calls = ("--hours", 0.2, "--rumbles-per-hour", 150, "--gunshots-per-hour", 20, "--seed", 3)
+    assert loxo("simulate", *calls, "--out", recordings)[0] == 0
+    code, _, err = loxo("detect", recordings, "--out", run, "--threshold", 0.02)
+    assert code == 0, err
+    truth, events = read_raven(recordings / "truth.txt"), read_run(run).events
+    assert len(events) >= 30
+    right = [
+        bool(((truth["label"] == e.label) & (truth["start_s"] < e.end_s) & (truth["end_s"] > e.start_s)).any())
+        for e in events.itertuples()
+    ]
+    server = Server(run)
+    context = browser.new_context(viewport={"width": 900, "height": 800})
+    page = context.new_page()
+    page.goto(server.address)
+    for decided in range(len(events)):
+        row = int(page.wait_for_selector("body[data-shown]").get_attribute("data-shown"))
+        page.keyboard.press("y" if right[row] else "n")
+        saved(page, decided + 1)
+        if decided + 1 < len(events):
+            page.wait_for_selector(f'body[data-shown]:not([data-shown="{row}"])')
+    page.keyboard.press("e")
+    page.locator("#write-button").click()
+    page.wait_for_selector("#exported code")
+    context.close()
+    assert server.stop() == ""
+
+    code, out, err = loxo("calibrate", "--review", run)
+    rumbles = [yes for yes, label in zip(right, events["label"], strict=True) if label == "rumble"]
+    assert code == 0 and f"rumble: {len(rumbles)} decisions, {sum(rumbles)} of them right." in out, err
+    code, out, err = loxo("report", run)
+    assert code == 0, err
+    text = assert_self_contained(run / "report.html")
+    assert f"reviewers decided on {len(events)} of them" in " ".join(text.words)
+    assert f"{sum(rumbles)} true rumbles of {len(rumbles)} listed. All of them were reviewed." in out

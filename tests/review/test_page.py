@@ -18,6 +18,7 @@ from reviewpage import opened, saved, served, shown
 
 from loxo import read_raven
 from loxo.audio.roots import remember
+from loxo.report.report import report
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "data" / "recordings"
 EMPTY = "nn03c_20180127_060000"  # a recording without an event
@@ -604,3 +605,19 @@ def test_axe_finds_no_serious_fault(browser, decided, axe):
         page.keyboard.press("c")
         page.wait_for_selector("body[data-look]")
         check("random stretch")
+
+
+def test_a_report_fits_a_phone_has_no_serious_fault_and_prints_light(browser, run, axe):
+    made = report(run)
+    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme="dark", bypass_csp=True)
+    page = context.new_page()
+    page.goto(made.page.as_uri())
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    ground = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(ground) == "rgb(18, 25, 30)"
+    page.emulate_media(media="print")
+    assert page.evaluate(ground) == "rgb(255, 255, 255)"
+    context.close()

@@ -23,7 +23,7 @@ from loxo.review.front import Files, page_files, static_files
 from loxo.review.guard import is_loopback
 from loxo.review.serving import Opened, Stop, serve_page
 
-SHARED = ("/static/base.css", "/static/icon.svg", "/static/js/api.js", "/static/js/language.js")
+SHARED = ("/static/colours.css", "/static/base.css", "/static/icon.svg", "/static/js/api.js", "/static/js/language.js")
 
 
 def serve_app(

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from loxo.audio.recording import RecordingError, probe, read
 from loxo.evaluation.inputs import Case
 from loxo.evaluation.matching import FALSE_POSITIVE, Matching
 from loxo.evaluation.metrics import RATES
 from loxo.evaluation.spans import Detections, Truth
-from loxo.report.plots import RUMBLE_BAND_HZ, WINDOW_S, band_top_hz, draw_box, draw_spectrogram
+from loxo.report.figures import plain
 
 # Colours of Okabe and Ito: readers with colour blindness can distinguish them, also as lines on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#5B5B5B")
 FOUND_COLOUR, MISSED_COLOUR, FALSE_COLOUR = "#009E73", "#D55E00", "#8a9299"
 MAX_TIMELINES = 40  # recordings with a timeline
-READ_RATE_HZ = {"low": 1000, "full": 4000}
-CONTEXT_S = {"low": 15.0, "full": 4.0}  # shown before and after an event
 
 Lines = Sequence[tuple[str, dict[str, Any]]]  # name and metrics of one criterion
 
@@ -34,21 +30,23 @@ def curves(lines: Lines) -> Figure:
     axes: list[Axes] = list(figure.subplots(1, 1 + known, squeeze=False)[0])
     for k, (name, figures) in enumerate(lines):
         curve, colour = figures["curve"], COLOURS[k % len(COLOURS)]
-        text = f"{name} (AP {figures['ap']:.2f})" if figures["ap"] is not None else name
-        axes[0].plot(curve["recall"], curve["precision"], color=colour, label=text, drawstyle="steps-pre", lw=1.4)
+        axes[0].plot(
+            curve["recall"], curve["precision"], color=colour, label=plain(name), drawstyle="steps-pre", lw=1.4
+        )
         if known and curve["recall"]:
             min_rate = RATES[0] / 2
             rates = [min_rate, *np.maximum(curve["false_per_hour"], min_rate)]
             recall = [curve["recall"][0] if curve["false_per_hour"][0] <= min_rate else 0.0, *curve["recall"]]
             axes[1].plot(rates, recall, color=colour, drawstyle="steps-post", lw=1.4)
-    axes[0].set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02), title="Precision and recall")
-    if lines:
+    axes[0].set(xlim=(0, 1.02), ylim=(0, 1.02), title="Precision and recall")
+    axes[0].set(xlabel="recall: fraction of the events that are found", ylabel="precision: fraction that is right")
+    if len(lines) > 1:
         axes[0].legend(fontsize=8, frameon=False, loc="lower left")
     if known:
         for rate in RATES:
             axes[1].axvline(rate, color="#c9ced2", lw=0.8, zorder=0)
-        axes[1].set(xscale="log", ylim=(0, 1.02), xlabel="false positives per hour", ylabel="recall")
-        axes[1].set_title("Recall over false positives per hour")
+        axes[1].set(xscale="log", ylim=(0, 1.02), xlabel="false positives an hour", ylabel="recall")
+        axes[1].set_title("Recall and false positives")
         axes[1].set_xticks(RATES, [f"{rate:g}" for rate in RATES])
         axes[1].minorticks_off()
     return figure
@@ -62,9 +60,8 @@ def reliability(lines: Sequence[tuple[str, dict[str, Any]]]) -> Figure:
     for k, (name, values) in enumerate(lines):
         bins = values["bins"]
         score, share = [b["score"] for b in bins], [b["share_right"] for b in bins]
-        text = name if values["error"] is None else f"{name} (error {values['error']:.2f})"
-        axis.plot(score, share, "o-", color=COLOURS[k % len(COLOURS)], ms=4, lw=1.2, label=text)
-    axis.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="score", ylabel="precision", title="Reliability")
+        axis.plot(score, share, "o-", color=COLOURS[k % len(COLOURS)], ms=4, lw=1.2, label=plain(name))
+    axis.set(xlim=(0, 1.02), ylim=(-0.02, 1.02), xlabel="score", ylabel="fraction that is right")
     if lines:
         axis.legend(fontsize=8, frameon=False, loc="upper left")
     return figure
@@ -81,22 +78,25 @@ def timelines(case: Case, truth: Truth, detections: Detections, matching: Matchi
     )
     shown_items = errors + np.bincount(truth.recording[truth.counted], minlength=number)
     shown = [k for k in np.argsort(-errors, kind="stable") if shown_items[k]][:MAX_TIMELINES]
-    figure = Figure(figsize=(9.6, 0.9 + 0.26 * max(len(shown), 1)), layout="constrained")
+    known_s = case.duration_s[np.isfinite(case.duration_s)]
+    last_s = max(float(known_s.max(initial=0.0)), float(truth.end.max(initial=0.0)))
+    word, unit_s = ("hours", 3600) if last_s > 2 * 3600 else ("minutes", 60)
+    figure = Figure(figsize=(9.6, 0.9 + 0.26 * len(shown)), layout="constrained")
     axis = figure.subplots()
     for row, k in enumerate(shown):
         duration_s = case.duration_s[k]
         if np.isfinite(duration_s):
-            axis.plot([0, duration_s / 3600], [row, row], color="#e3e6e8", lw=9, solid_capstyle="butt", zorder=0)
+            axis.plot([0, duration_s / unit_s], [row, row], color="#e3e6e8", lw=9, solid_capstyle="butt", zorder=0)
         for mask, colour, low, high in (
             (truth.counted & hit, FOUND_COLOUR, -0.38, 0.0),
             (missed, MISSED_COLOUR, -0.38, 0.0),
         ):
-            at = truth.start[mask & (truth.recording == k)] / 3600
+            at = truth.start[mask & (truth.recording == k)] / unit_s
             axis.vlines(at, row + low, row + high, color=colour, lw=1.2)
-        at = detections.start[false & (detections.recording == k)] / 3600
+        at = detections.start[false & (detections.recording == k)] / unit_s
         axis.vlines(at, row + 0.04, row + 0.38, color=FALSE_COLOUR, lw=1.0)
-    axis.set_yticks(range(len(shown)), [_short(case.recordings[k]) for k in shown], fontsize=7)
-    axis.set(ylim=(max(len(shown), 1) - 0.4, -0.6), xlabel="hours from the start of the recording")
+    axis.set_yticks(range(len(shown)), [plain(_short(case.recordings[k])) for k in shown], fontsize=7)
+    axis.set(ylim=(len(shown) - 0.4, -0.6), xlabel=f"{word} from the start of the recording")
     for colour, name in ((FOUND_COLOUR, "found"), (MISSED_COLOUR, "missed"), (FALSE_COLOUR, "false positive")):
         axis.plot([], [], "|", color=colour, label=name, ms=9, mew=1.6)
     axis.legend(ncols=3, fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0))
@@ -106,32 +106,3 @@ def timelines(case: Case, truth: Truth, detections: Detections, matching: Matchi
 def _short(name: str) -> str:
     name = name.replace("\\", "/").rpartition("/")[2]
     return name if len(name) <= 40 else f"...{name[-37:]}"
-
-
-def example(path: Path, row: dict[str, Any], label: str, truth: list[dict[str, Any]]) -> Figure | None:
-    """A spectrogram around a detection (solid box) or an event; true events are dashed boxes.
-
-    None if the recording cannot be read.
-    """
-    band = "low" if label == "rumble" else "full"
-    rate, context_s = READ_RATE_HZ[band], CONTEXT_S[band]
-    start = max(0.0, row["start_s"] - context_s)
-    try:
-        samples = read(probe(path), rate, start, min(row["end_s"] - start + context_s, 60.0))
-    except RecordingError:
-        return None
-    if len(samples) < rate // 2:
-        return None
-    figure = Figure(figsize=(4.6, 2.3), layout="constrained")
-    axis = figure.subplots()
-    top = min(band_top_hz(band, rate), RUMBLE_BAND_HZ if band == "low" else rate / 2)
-    draw_spectrogram(axis, samples, rate, round(WINDOW_S[band] * rate), top, start)
-    unknown = {"label": label, "low_hz": np.nan, "high_hz": np.nan, "score": np.nan}
-    for event in truth:
-        draw_box(axis, {**unknown, **event}, top, ls="--", lw=1.2)
-    if "score" in row:
-        draw_box(axis, {**unknown, **row}, top, ls="-", lw=1.4)
-    axis.set_xlim(start, start + len(samples) / rate)
-    axis.set_xlabel("s", fontsize=7)
-    axis.tick_params(labelsize=7)
-    return figure

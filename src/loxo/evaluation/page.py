@@ -1,37 +1,36 @@
-"""The page of an evaluation: one self-contained HTML file with curves as SVG and spectrograms as PNG.
+"""The page of an evaluation: one self-contained HTML file with the design of a report (report/page.py).
+
+A summary comes first; then for each class accuracy, curves, errors in time and the worst errors as spectrograms with
+sound; then further measures and how they were computed.
 
 Failure policy: a recording that cannot be found or read has no spectrograms, and the page states their number.
 """
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from loxo.audio.finding import find_recordings
+from loxo.errors import LoxoError
 from loxo.evaluation import figures
 from loxo.evaluation.evaluate import Evaluation
 from loxo.evaluation.inputs import ClassData
 from loxo.evaluation.metrics import RATES
 from loxo.evaluation.names import Index
-from loxo.evaluation.terminal import describe, format_error, format_ratio
+from loxo.evaluation.terminal import describe, format_error, format_ratio, plural, summary
 from loxo.files import write_atomically
-from loxo.report.figures import inline_svg, render
+from loxo.report import page
+from loxo.report.cards import cards
+from loxo.report.examples import Example, read_example
+from loxo.report.figures import Draw, figure_name, inline_svg, render
 
-MAX_EXAMPLES = 6  # misses, and the same number of false positives, for each class and detector
+MAX_EXAMPLES = 8  # misses, and the same number of false positives, for each class and detector
 MAX_ROWS = 500  # listed sites or recordings
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #2b2f33; max-width: 1060px; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { margin-top: 2.4rem; format_error-bottom: 1px solid #d5d9dc } h3 { margin: 1.6rem 0 .3rem }
-table { format_error-collapse: collapse; font-size: 13px; margin: .6rem 0 } svg { height: auto }
-th, td { padding: .22rem .7rem; text-align: right; format_error-bottom: 1px solid #e6e9eb; font-variant-numeric:
-tabular-nums } th:first-child, td:first-child { text-align: left } .note { color: #9a4a00 } .wide { overflow-x: auto }
-figure { display: inline-block; margin: .3rem; vertical-align: top } figcaption { font-size: 12px; max-width: 340px }
-details { margin: .6rem 0 } summary { cursor: pointer }
-"""
+Parts = Sequence[tuple[str, dict[str, Any]]]  # name of a detector, and its results
 
 
 def write_page(evaluation: Evaluation, path: str | Path, recordings: str | Path | None = None) -> None:
@@ -40,26 +39,23 @@ def write_page(evaluation: Evaluation, path: str | Path, recordings: str | Path 
     Raises LoxoError if the file cannot be written.
     """
     report = evaluation.report
-    body = ["<h1>Evaluation of detections</h1>"]
-    body += [f"<p>{html.escape(line)}</p>" for line in describe(report)]
-    criteria = "".join(f"<li>{key}: {html.escape(text)}</li>" for key, text in report["rule"]["criteria"].items())
-    body.append(f"<ul>{criteria}</ul>")
-    body += [f'<p class="note">{html.escape(note)}</p>' for note in report["notes"]]
     paths = _RecordingPaths(evaluation, recordings)
-    for number, data in enumerate(evaluation.case.classes):
-        body += _class_section(evaluation, data, number, paths)
-    if len(evaluation.case.classes) > 1:
-        body += [
-            "<h2>All classes pooled</h2>",
-            _accuracy_table([(d["name"], d["overall"]) for d in report["detectors"]]),
-        ]
+    sections = [
+        (f"class-{number}", f"{data.label}s", _class_section(evaluation, data, paths))
+        for number, data in enumerate(evaluation.case.classes)
+    ]
+    sections.append(("more", "Further measures", _further(evaluation)))
+    sections.append(("method", "How this was evaluated", _method(report)))
+    notes = list(report["notes"])
     if paths.missing:
-        body.append(f'<p class="note">No spectrograms of {paths.missing} errors: their recordings were not found.</p>')
-    text = (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Evaluation of detections</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>\n'
-    )
-    write_atomically(path, (text + "\n".join(body) + "\n</body></html>\n").encode())
+        notes.append(
+            f"No spectrograms of {plural(paths.missing, 'error')}: the recordings were not found. Give their folder "
+            "with `--recordings FOLDER`."
+        )
+    warnings = "".join(page.paragraph(note, "warn") for note in notes)
+    title = "Evaluation of detections"
+    text = page.page(title, page.text(summary(report)), warnings, sections, "Made by Loxo with `loxo evaluate`.")
+    write_atomically(path, text.encode())
 
 
 class _RecordingPaths:
@@ -79,144 +75,172 @@ class _RecordingPaths:
         return path if (path := self._names[name]).is_file() else None
 
 
-def _class_section(evaluation: Evaluation, data: ClassData, number: int, paths: _RecordingPaths) -> list[str]:
+def _class_section(evaluation: Evaluation, data: ClassData, paths: _RecordingPaths) -> str:
     report, label = evaluation.report, data.label
-    main = report["rule"]["main"]
+    main, hours = report["rule"]["main"], report["truth"]["hours"]
     parts = [(detector["name"], detector["classes"][label]) for detector in report["detectors"]]
-    body = [f"<h2>{html.escape(label)}</h2>"]
-    body.append(_accuracy_table([(name, part["criteria"]) for name, part in parts]))
-    if len(parts) == 1:
-        lines = list(parts[0][1]["criteria"].items())
-    else:
-        lines = [(name, part["criteria"][main]) for name, part in parts]
-    body.append(
-        _svg(figures.curves(lines), f"curves-{number}", f"{label}: precision, recall, false positives per hour")
-    )
-    kept = [(name, part["reliability"]) for name, part in parts]
-    body.append(_svg(figures.reliability(kept), f"reliability-{number}", f"{label}: reliability"))
-    body.append(_segment_table(parts))
-    body += _snr_section(parts)
+    accuracy = [(name, part["criteria"][main]) for name, part in parts]
+    body = [_accuracy_table(accuracy, hours)]
+    if data.truth.events and any(part["detections"] for _, part in parts):
+        draw = partial(figures.curves, accuracy)
+        body.append(_chart(draw, f"curves-{label}", f"{label}: precision, recall, false positives"))
+        if hours:
+            body.append(_rate_table(accuracy))
+    body.append(_snr_table(parts))
     for k, (name, part) in enumerate(parts):
-        title = f"{html.escape(name)}: " if len(parts) > 1 else ""
-        matching, detections = evaluation.matchings[k][label], data.detections[k]
-        drawn = figures.timelines(evaluation.case, data.truth, detections, matching, report["rule"]["threshold"])
-        body += [
-            f"<h3>{title}recording by recording</h3>",
-            _svg(drawn, f"timelines-{number}-{k}", f"{label}: errors in time"),
-        ]
-        body.append(_group_table("Sites", "site", part["by_site"]))
-        body.append(_group_table("Recordings", "recording", part["by_recording"]))
-        for rows, what in ((part["worst_misses"], "misses"), (part["worst_false"], "false positives")):
-            body += [f"<h3>{title}worst {what}</h3>", *_examples(rows, data, evaluation, paths)]
-    return body
+        of = f" of {name}" if len(parts) > 1 else ""
+        values = accuracy[k][1]
+        if values["events"] + values["false"]:
+            matching, threshold = evaluation.matchings[k][label], report["rule"]["threshold"]
+            draw = partial(figures.timelines, evaluation.case, data.truth, data.detections[k], matching, threshold)
+            body.append(f"<h3>{page.text('errors in time' + of)}</h3>")
+            body.append(_chart(draw, f"timelines-{label}-{k}", f"{label}: errors in time"))
+        body.append(_group_table("Sites", "site", part["by_site"], hours))
+        body.append(_group_table("Recordings", "recording", part["by_recording"], hours))
+        known = any(row["snr_db"] is not None for row in part["worst_misses"])
+        titles = (
+            f"missed events{of}, {'those with the highest signal-to-noise ratio' if known else 'the longest'} first",
+            f"false positives{of}, the highest scores first",
+        )
+        for rows, title in zip((part["worst_misses"], part["worst_false"]), titles, strict=True):
+            if rows:
+                name = f"{figure_name(label)}-{k}-{'score' in rows[0]}"
+                body.append(f"<h3>{page.text(title)}</h3>{_examples(rows, data, evaluation, paths, name)}")
+    return "".join(body)
 
 
-def _svg(figure: Any, name: str, title: str) -> str:
-    return f"<div>{inline_svg(render(lambda: figure, 'svg', name), title)}</div>"
+def _chart(draw: Draw, name: str, title: str) -> str:
+    return page.figure(inline_svg(render(draw, "svg", figure_name(name)), title))
 
 
-def _table(header: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
-    return (
-        f'<div class="wide"><table><tr>{head}</tr>' + "".join(f"<tr>{line}</tr>" for line in lines) + "</table></div>"
-    )
-
-
-def _accuracy_table(parts: Sequence[tuple[str, dict[str, Any]]]) -> str:
+def _accuracy_table(parts: Parts, hours: float | None) -> str:
+    columns = ["detector", "found#", "missed#", "false positives#", *(["false an hour#"] if hours else [])]
     rows = []
-    known = False
-    for name, criteria in parts:
-        for key, values in criteria.items():
-            row = [name, key, *(str(values[count]) for count in ("hits", "false", "loose", "ignored"))]
-            row += [format_ratio(values[k], values[f"{k}_95"]) for k in ("ap", "precision", "recall", "f1")]
-            row += [
-                format_ratio(at["recall"], at["recall_95"]) + ("*" if at["list_ends_before"] else "")
-                for at in values["at"]
-            ]
-            known = known or bool(values["at"])
-            rows.append(row)
-    header = [
-        "detector",
-        "matched by",
-        "hits",
-        "false",
-        "of them overlapping",
-        "ignored",
-        "AP",
-        "precision",
-        "recall",
-        "F1",
+    for name, values in parts:
+        row = [name, f"{values['hits']:,}", f"{values['events'] - values['hits']:,}", f"{values['false']:,}"]
+        row += [page.number(values["false_per_hour"], 2)] if hours else []
+        row += [format_ratio(values[k], values[f"{k}_95"]) for k in ("recall", "precision", "ap")]
+        rows.append(row)
+    return page.table([*columns, "recall#", "precision#", "average precision#"], rows)
+
+
+def _rate_table(parts: Parts) -> str:
+    rows = [
+        [name, *(format_ratio(at["recall"], at["recall_95"]) + "*" * at["list_ends_before"] for at in values["at"])]
+        for name, values in parts
     ]
-    if known:
-        header += [f"recall at {rate:g} FP/h" for rate in RATES]
-    footnote = "<p>* The list ends before it reaches this rate of false positives.</p>" if known else ""
-    return _table(header, rows) + footnote
+    made = page.table(["recall at", *(f"{rate:g} false an hour#" for rate in RATES)], rows)
+    if any(at["list_ends_before"] for _, values in parts for at in values["at"]):
+        made += page.paragraph("* The list ends before it reaches this rate of false positives.", "note")
+    return made
 
 
-def _segment_table(parts: Sequence[tuple[str, dict[str, Any]]]) -> str:
-    rows = []
-    for name, part in parts:
-        row = [name]
-        for scores in (*part["segments"].values(), part["hourly"]):
-            row.append(f"{format_ratio(scores['f1'])} / {format_ratio(scores['ap'])}")
-        frames = part["frames"]
-        row += [format_ratio(frames["ap"]) if frames else "-"]
-        row += [format_error(part["borders"][key]) for key in ("onset_s", "offset_s")]
-        rows.append([*row, format_ratio(part["reliability"]["error"])])
-    header = ["detector", "1 s: F1 / AP", "10 s: F1 / AP", "hours: F1 / AP", "frame AP", "onset error", "offset error"]
-    return _table([*header, "reliability error"], rows)
-
-
-def _snr_section(parts: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+def _snr_table(parts: Parts) -> str:
     bins = sorted({(row["from_db"], row["to_db"]) for _, part in parts for row in part["snr"]})
     if not bins:
-        return []
+        return ""
     rows = []
     for name, part in parts:
         by_bin = {row["from_db"]: row for row in part["snr"]}
-        cells = (f"{by_bin[low]['found']}/{by_bin[low]['events']}" if low in by_bin else "-" for low, _ in bins)
+        cells = (f"{by_bin[low]['found']} of {by_bin[low]['events']}" if low in by_bin else "–" for low, _ in bins)
         rows.append([name, *cells])
-    header = ["found / events", *(f"{low:g} to {high:g} dB" for low, high in bins)]
-    return ["<h3>Recall by signal-to-noise ratio</h3>", _table(header, rows)]
+    columns = ["found", *(f"{low:g} to {high:g} dB#" for low, high in bins)]
+    return f"<h3>By signal-to-noise ratio</h3>{page.table(columns, rows)}"
 
 
-def _group_table(title: str, key: str, groups: list[dict[str, Any]]) -> str:
+def _group_table(title: str, key: str, groups: list[dict[str, Any]], hours: float | None) -> str:
+    if len(groups) < 2:
+        return ""
     worst = sorted(groups, key=lambda row: (-(row["false"] + row["events"] - row["hits"]), str(row[key])))
     rows = []
     for row in worst[:MAX_ROWS]:
-        per_hour = "-" if row["false_per_hour"] is None else f"{row['false_per_hour']:.2f}"
-        hours = "-" if row["hours"] is None else f"{row['hours']:.2f}"
-        counts = [str(row[name]) for name in ("events", "hits", "false", "loose")]
-        ratios = [format_ratio(row[name]) for name in ("precision", "recall", "f1", "ap")]
-        rows.append([str(row[key]) or "(unknown)", hours, *counts, per_hour, *ratios])
-    header = [key, "hours", "events", "hits", "false", "of them overlapping", "FP/h", "precision", "recall", "F1", "AP"]
-    more = f"<p>{len(groups) - MAX_ROWS} more are in the JSON file.</p>" if len(groups) > MAX_ROWS else ""
-    return f"<details><summary>{title} ({len(groups)})</summary>{_table(header, rows)}{more}</details>"
+        cells = [str(row[key]) or "not known"]
+        if hours:
+            known = [row[name] for name in ("hours", "false_per_hour")]
+            cells += ["–" if known[0] is None else page.hours(known[0])]
+            cells += ["–" if known[1] is None else page.number(known[1], 2)]
+        cells += [f"{row['hits']:,}", f"{row['events'] - row['hits']:,}", f"{row['false']:,}"]
+        rows.append([*cells, *(format_ratio(row[name]) for name in ("recall", "precision", "ap"))])
+    columns = [f"{key}*", *(["analysed#", "false an hour#"] if hours else []), "found#", "missed#", "false positives#"]
+    more = f"{len(groups) - MAX_ROWS:,} more are in the JSON file." if len(groups) > MAX_ROWS else ""
+    made = page.table([*columns, "recall#", "precision#", "average precision#"], rows)
+    return page.details(f"{title} ({len(groups):,}), most errors first", made + (page.paragraph(more) if more else ""))
 
 
-def _examples(rows: list[dict[str, Any]], data: ClassData, evaluation: Evaluation, paths: _RecordingPaths) -> list[str]:
-    if not rows:
-        return ["<p>None.</p>"]
-    parts = []
+def _examples(
+    rows: list[dict[str, Any]], data: ClassData, evaluation: Evaluation, paths: _RecordingPaths, name: str
+) -> str:
+    """Cards of errors. The true events are dashed; a false positive has a solid box."""
+    shown: list[Example] = []
+    nothing = {"label": data.label, "low_hz": math.nan, "high_hz": math.nan}
     for row in rows[:MAX_EXAMPLES]:
         path = paths.find(row["recording"])
-        number = evaluation.case.recordings.index(row["recording"])
-        near = data.truth.recording == number
-        events = [
-            {"start_s": float(a), "end_s": float(b)}
-            for a, b in zip(data.truth.start[near], data.truth.end[near], strict=True)
+        near = data.truth.recording == evaluation.case.recordings.index(row["recording"])
+        spans = zip(data.truth.start[near], data.truth.end[near], strict=True)
+        truth = [
+            {**nothing, "start_s": float(a), "end_s": float(b)}
+            for a, b in spans
             if a < row["end_s"] + 60 and b > row["start_s"] - 60
         ]
-        figure = figures.example(path, row, data.label, events) if path else None
-        known = {"score": row.get("score"), "SNR": row.get("snr_db")}
-        text = f"{row['recording']}, {row['start_s']:.1f}-{row['end_s']:.1f} s"
-        text += "".join(f", {key} {value:.2f}" for key, value in known.items() if value is not None)
-        if figure is None:
+        snr = row.get("snr_db")
+        note = "" if snr is None else f"signal-to-noise ratio {snr:.0f} dB"
+        note = "touches a true event" if row.get("touches_an_event") else note
+        band = "low" if data.label == "rumble" else "full"
+        try:
+            if path is None:
+                raise LoxoError(f"{row['recording']}: not found.")
+            more = {"truth": truth, "boxed": "score" in row, "note": note}
+            shown.append(read_example("error", {**nothing, **row}, path, band, **more))
+        except LoxoError:
             paths.missing += 1
-            parts.append(f"<p>{html.escape(text)}</p>")
-            continue
-        png = base64.b64encode(render(lambda drawn=figure: drawn, "png", "example", dpi=80)).decode()  # type: ignore[misc]
-        image = f'<img alt="spectrogram" src="data:image/png;base64,{png}">'
-        parts.append(f"<figure>{image}<figcaption>{html.escape(text)}</figcaption></figure>")
-    return parts
+    if not shown:
+        places = [[f"{page.offset(row['start_s'])} into {row['recording']}"] for row in rows[:MAX_EXAMPLES]]
+        return page.table(["recording*"], places)
+    return cards(shown, name)
+
+
+def _further(evaluation: Evaluation) -> str:
+    report, body = evaluation.report, []
+    classes = evaluation.case.classes
+    pooled = [("all classes", None)] if len(classes) > 1 else []
+    rows, segments, lines = [], [], []
+    for label, key in [*((data.label, data.label) for data in classes), *pooled]:
+        for detector in report["detectors"]:
+            criteria = detector["overall"] if key is None else detector["classes"][key]["criteria"]
+            for name, values in criteria.items():
+                row = [
+                    label,
+                    detector["name"],
+                    name,
+                    *(f"{values[k]:,}" for k in ("hits", "false", "loose", "ignored")),
+                ]
+                rows.append([*row, *(format_ratio(values[k]) for k in ("recall", "precision", "f1", "ap"))])
+    columns = ["class", "detector", "matched by", "found#", "false#", "of them touching#", "ignored#"]
+    body.append("<h3>Other rules of matching</h3>")
+    body.append(page.table([*columns, "recall#", "precision#", "F1#", "average precision#"], rows))
+    for data in classes:
+        for detector in report["detectors"]:
+            part = detector["classes"][data.label]
+            row = [data.label, detector["name"]]
+            for scores in (*part["segments"].values(), part["hourly"]):
+                row.append(f"{format_ratio(scores['f1'])} / {format_ratio(scores['ap'])}")
+            row.append(format_ratio(part["frames"]["ap"]) if part["frames"] else "–")
+            row += [format_error(part["borders"][key]) for key in ("onset_s", "offset_s")]
+            segments.append([*row, format_ratio(part["reliability"]["error"])])
+            if part["reliability"]["bins"]:
+                name = detector["name"] if len(report["detectors"]) > 1 else ""
+                lines.append((f"{data.label} {name}".strip(), part["reliability"]))
+    columns = ["class", "detector", "1 s: F1 / AP#", "10 s: F1 / AP#", "hours: F1 / AP#", "frame AP#"]
+    body.append("<h3>Segments of time, onsets and offsets</h3>")
+    body.append(page.table([*columns, "onset error#", "offset error#", "reliability error#"], segments))
+    if lines:
+        chart = _chart(partial(figures.reliability, lines), "reliability", "reliability of the scores")
+        body.append(f"<h3>Reliability of the scores</h3>{chart}")
+    return "".join(body)
+
+
+def _method(report: dict[str, Any]) -> str:
+    body = [page.paragraph(line) for line in describe(report)]
+    rules = "".join(f"<li>{key}: {page.text(words)}</li>" for key, words in report["rule"]["criteria"].items())
+    main = report["rule"]["main"]
+    return "".join([*body, f"<ul>{rules}</ul>", page.paragraph(f"The sections of the classes are by {main}.")])

@@ -20,14 +20,52 @@ def format_ratio(value: float | None, interval: list[float] | None = None) -> st
     return f"{value:.2f}" + (f" ({interval[0]:.2f}-{interval[1]:.2f})" if interval else "")
 
 
+def plural(count: int, word: str) -> str:
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The result in one sentence."""
+    truth, detectors, main = report["truth"], report["detectors"], report["rule"]["main"]
+    where = f"in {plural(truth['recordings'], 'recording')}" + (
+        f" ({_hours(truth['hours'])})" if truth["hours"] else ""
+    )
+    if len(detectors) == 1:
+        found = []
+        for label, part in detectors[0]["classes"].items():
+            values = part["criteria"][main]
+            rate, false = values["false_per_hour"], plural(values["false"], "false positive")
+            per_hour = "" if rate is None else f" ({rate:.2g} an hour)"
+            found.append(f"{values['hits']:,} of {plural(values['events'], label)}, with {false}{per_hour}")
+        return f"{detectors[0]['name']} finds {_joined(found, ', and ')}, {where}."
+    best = []
+    for label in truth["classes"]:
+        known = [(one["classes"][label]["criteria"][main]["ap"], one["name"]) for one in detectors]
+        known = [(ap, name) for ap, name in known if ap is not None]
+        if known:
+            ap, name = max(known, key=lambda pair: pair[0])
+            best.append(f"{ap:.2f} for {label}s ({name})")
+    events = _joined([plural(counts["events"], label) for label, counts in truth["classes"].items()], " and ")
+    sentence = f"{len(detectors)} detectors are compared {where} with {events}"
+    return f"{sentence}; the highest average precision is {_joined(best, ' and ')}." if best else f"{sentence}."
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+
+
+def _joined(words: list[str], last: str) -> str:
+    return last.join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
 def describe(report: dict[str, Any]) -> list[str]:
     """The compared data and the matching rule, in sentences."""
     truth, rule = report["truth"], report["rule"]
-    hours = f"{truth['hours']:.4g} h" if truth["hours"] else "unknown hours"
-    lines = [f"{truth['recordings']} recordings, {hours}"]
+    hours = _hours(truth["hours"]) if truth["hours"] else "unknown hours"
+    lines = [f"{plural(truth['recordings'], 'recording')}, {hours}"]
     for label, counts in truth["classes"].items():
         extra = [f"{counts[key]} {name}" for key, name in _EXTRA_COUNTS.items() if counts[key]]
-        lines.append(f"{label}: {counts['events']} events" + (f" ({', '.join(extra)})" if extra else ""))
+        lines.append(f"{label}: {plural(counts['events'], 'event')}" + (f" ({', '.join(extra)})" if extra else ""))
     lines.append(f"Matching: {rule['matching']}. Ignored: {rule['ignored']}.")
     lines.append(f"False positives are {rule['false_positives']}. Intervals: {rule['intervals']}.")
     if rule["threshold"] is not None:
@@ -44,11 +82,11 @@ _EXTRA_COUNTS = {
 
 def tables(report: dict[str, Any]) -> RenderableType:
     """All results except curves and lists of recordings. With short names the tables are 80 columns wide."""
-    parts: list[RenderableType] = [Text(line) for line in describe(report)]
+    parts: list[RenderableType] = [Text(summary(report), style="bold"), *(Text(line) for line in describe(report))]
     parts += [Text(f"note: {note}", style="yellow") for note in report["notes"]]
     classes = report["truth"]["classes"]
     for label in (*classes, *([None] if len(classes) > 1 else [])):
-        title = f"{label}, {classes[label]['events']} events" if label else "all classes pooled"
+        title = f"{label}, {plural(classes[label]['events'], 'event')}" if label else "all classes pooled"
         parts += ["", Text(title, style="bold"), _ranking(report, label), _listed(report, label)]
         if label:
             parts.append(_details(report, label))

@@ -21,13 +21,15 @@ import pandas as pd
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
-from loxo.report import figures, page
+from loxo.report import cards, figures, page
 from loxo.report.clock import Clock
 from loxo.report.examples import Examples, take
+from loxo.report.figures import figure_name
 from loxo.report.rates import ALL_SITES, rates
 from loxo.report.report import Report, check_options, draw_all, page_path, write_figures, write_page, write_table
 from loxo.report.reviewed import read_review
-from loxo.report.sections import Draws, estimated_labels, figure_name, parameters
+from loxo.report.run_sections import parameters
+from loxo.report.sections import Draws, estimated_labels
 from loxo.runs.read import Places, Run, read_run
 
 MOVED_S = 0.05
@@ -214,7 +216,7 @@ def _figures(tables: dict[str, pd.DataFrame], examples: Examples) -> Draws:
     for label, shown in examples.shown.items():
         if shown:
             words = f"spectrograms of {label}s gained and lost"
-            draws[f"changes-{figure_name(label)}"] = (partial(figures.example_sheet, shown), words)
+            draws[f"changes-{figure_name(label)}"] = (partial(cards.sheet, shown), words)
     return draws
 
 
@@ -242,7 +244,7 @@ def _page(
         if count
     ]
     sections = [
-        ("events", "Events", _events(changes, svg, examples)),
+        ("events", "Events", _events(changes, examples)),
         ("rates", "Rates side by side", _rate_section(tables, svg)),
         ("run", "Models and parameters", parameters(list(runs.values()))),
     ]
@@ -252,15 +254,18 @@ def _page(
     return page.page(f"{a} and {b} compared", lead, page.fact_list(facts) + warnings, sections, footer)
 
 
-def _events(changes: pd.DataFrame, svg: dict[str, str], examples: Examples) -> str:
+def _events(changes: pd.DataFrame, examples: Examples) -> str:
     parts = []
     counts = changes.groupby(["label", "change"]).size().unstack("change", fill_value=0)
     counts = counts.reindex(columns=list(KINDS), fill_value=0)
     rows = [(label, *[f"{int(row[kind]):,}" for kind in KINDS]) for label, row in counts.iterrows()]
     parts.append(page.table(["label", *[f"{kind}#" for kind in KINDS]], rows))
     for label in counts.index:
-        if (name := f"changes-{figure_name(str(label))}") in svg:
-            parts.append(f"<h3>The strongest {page.text(label)}s gained and lost</h3>{page.figure(svg[name])}")
+        shown = examples.shown.get(str(label), [])
+        for kind in dict.fromkeys(example.kind for example in shown):
+            of_kind = [example for example in shown if example.kind == kind]
+            parts.append(f"<h3>The strongest {page.text(label)}s {kind}</h3>")
+            parts.append(cards.cards(of_kind, f"{figure_name(str(label))}-{kind}"))
     if examples.missing:
         parts.append(
             page.paragraph(

@@ -17,6 +17,7 @@ events with a score of 0.1. The estimate is valid for events like the reviewed o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,16 +26,18 @@ from numpy.typing import NDArray
 
 from loxo.detection.logit import from_logit, logit
 
-PRIOR = ((0.0, 2.5), (1.0, 1.0))  # mean and standard deviation of a and b
+PRIOR = ((0.0, 2.5), (1.0, 2.0))  # mean and standard deviation of a and b
+CEILING = (1.0, 0.9, 0.75, 0.5)  # P of the highest scores: some false positives have high scores too
 CONCENTRATION = (5.0, 20.0, 100.0, 1000.0)  # a stratum is near the curve as if the curve were so many decisions
-SPREAD = (0.0, 0.3, 0.7, 1.3, 2.0)  # standard deviation of the sites, on the logit scale
+SPREAD = (0.1, 0.4, 0.8, 1.3, 2.0)  # standard deviation of the sites, on the logit scale
 PRECISIONS = (0.85, 0.9, 0.95, 0.99)
 MIN_DECISIONS = 20  # fewer decisions give no useful fit
 MIN_IN_BIN = 2  # decisions in a tenth of the scores, so that its events are counted
 INTERVAL = (0.025, 0.975)
+LEVEL = 0.95  # of the possible truths that the interval of a count contains
 MAX_LOGIT = 7.0  # of a score of 0.999; logits are clipped to +-MAX_LOGIT
 STRATA = 14  # of one unit of logit(score)
-GRID = 31  # number of points along a and along b
+GRID = 21  # number of points along a and along b
 DRAWS = 1000  # number of possible truths
 CHUNK = 50  # possible truths that are in memory at once
 
@@ -61,9 +64,19 @@ class Count:
 
 
 def count(sums: NDArray[Any]) -> Count:
-    """The mean and the interval of a sum over all possible truths, (DRAWS,)."""
-    low, high = np.quantile(sums, INTERVAL, method="closest_observation")
-    return Count(float(sums.mean()), float(low), float(high))
+    """The mean and the interval of a sum over all possible truths, (DRAWS,): the shortest span of numbers with at least
+    95 % of them.
+
+    It is not cut off at 2.5 % on both sides. Most undecided events of a rare class are false, so the sum is often at
+    its lowest value, and nothing can be cut off there.
+    """
+    ordered = np.sort(sums)
+    kept = math.ceil(LEVEL * len(ordered))
+    lows, highs = ordered[: len(ordered) - kept + 1], ordered[kept - 1 :]
+    shortest = np.flatnonzero(highs - lows == (highs - lows).min())
+    inside = np.searchsorted(ordered, highs[shortest], "right") - np.searchsorted(ordered, lows[shortest], "left")
+    best = shortest[inside.argmax()]
+    return Count(float(sums.mean()), float(lows[best]), float(highs[best]))
 
 
 @dataclass(frozen=True)
@@ -76,6 +89,7 @@ class Fit:
     high: float
     a: Array  # (curves,)
     b: Array
+    ceiling: Array  # (curves,)
     concentration: Array  # (curves,)
     posterior: Array  # (curves,), sums to 1
     centre: Array  # (STRATA,): mean logit of the decided events; NaN without any
@@ -85,11 +99,13 @@ class Fit:
     def probability(self, scores: NDArray[Any]) -> Array:
         """(events,): P at each score, the mean over the curves."""
         centres = np.linspace(-MAX_LOGIT, MAX_LOGIT, 141)
-        return np.interp(_bounded_logit(scores), centres, self.posterior @ _sigmoid(self.a, self.b, centres))
+        return np.interp(
+            _bounded_logit(scores), centres, self.posterior @ _curve(self.a, self.b, self.ceiling, centres)
+        )
 
     def band(self, scores: NDArray[Any]) -> tuple[Array, Array]:
         """Lower and upper bound of the 95 % interval of P at each score."""
-        curves = _sigmoid(self.a, self.b, _bounded_logit(scores))
+        curves = _curve(self.a, self.b, self.ceiling, _bounded_logit(scores))
         order = np.argsort(curves, axis=0)
         mass = np.cumsum(self.posterior[order], axis=0)
         low, high = ((mass >= q).argmax(0)[None] for q in INTERVAL)
@@ -136,16 +152,18 @@ class Fit:
         found = []
         for start in range(0, DRAWS, CHUNK):
             curve = rng.choice(len(self.posterior), min(CHUNK, DRAWS - start), p=self.posterior)
-            a, b, strength = self.a[curve, None], self.b[curve, None], self.concentration[curve, None]
+            a, b, ceiling, strength = self.a[curve], self.b[curve], self.ceiling[curve], self.concentration[curve, None]
             centre = np.where(
                 np.isnan(self.centre), (np.arange(STRATA) + 0.5) * 2 * MAX_LOGIT / STRATA - MAX_LOGIT, self.centre
             )
-            mean = np.clip(from_logit(a + b * centre), 1e-6, 1 - 1e-6)
+            mean = np.clip(_curve(a, b, ceiling, centre), 1e-6, 1 - 1e-6)
             p = rng.beta(strength * mean + self.right_in, strength * (1 - mean) + self.decided_in - self.right_in)
             base = logit(p, 1e-9)  # (chunk, STRATA): at the centre of each stratum
             differs = _site_effects(rng, base, decided_in, right_in)  # (chunk, sites)
-            z = base[:, strata[used]] + b * (x[used] - centre[strata[used]]) + differs[:, site[used]]
-            hits = rng.random(z.shape) < from_logit(z)
+            z = logit(_curve(a, b, ceiling, x[used]), 1e-6)
+            z += (base - logit(mean, 1e-6))[:, strata[used]]
+            z += differs[:, site[used]]
+            hits = rng.random(z.shape, np.float32) < from_logit(z)
             rows, columns = np.nonzero(hits)
             sums = np.bincount(rows * size + groups[used][columns], minlength=len(curve) * size).astype(np.int32)
             found.append(fixed.astype(np.int32) + sums.reshape(len(curve), size))
@@ -197,9 +215,9 @@ def fit(scores: NDArray[Any], right: Flags, listed: NDArray[Any] | None = None) 
     n, k, at = decided_in[used], right_in[used], centre[used]
     a_range, b_range = (-12.0, 12.0), (0.0, 5.0)
     for _ in range(4):  # the grid is refined around the posterior
-        axes = (np.linspace(*a_range, GRID), np.linspace(*b_range, GRID), np.array(CONCENTRATION))
-        a, b, strength = (part.ravel() for part in np.meshgrid(*axes))
-        mean = np.clip(_sigmoid(a, b, at), 1e-9, 1 - 1e-9)
+        axes = (np.linspace(*a_range, GRID), np.linspace(*b_range, GRID), np.array(CEILING), np.array(CONCENTRATION))
+        a, b, ceiling, strength = (part.ravel() for part in np.meshgrid(*axes))
+        mean = np.clip(_curve(a, b, ceiling, at), 1e-9, 1 - 1e-9)
         one, other, both = strength[:, None] * mean, strength[:, None] * (1 - mean), strength[:, None]
         likelihood = gammaln(k + one) - gammaln(one) + gammaln(n - k + other) - gammaln(other)
         likelihood += gammaln(both) - gammaln(n + both)
@@ -209,7 +227,7 @@ def fit(scores: NDArray[Any], right: Flags, listed: NDArray[Any] | None = None) 
         a_range, b_range = _around(a, posterior, a_range), _around(b, posterior, b_range)
     kept = posterior > 1e-6
     posterior = posterior[kept] / posterior[kept].sum()
-    curves = (a[kept], b[kept], strength[kept], posterior)
+    curves = (a[kept], b[kept], ceiling[kept], strength[kept], posterior)
     return Fit(len(scores), int(right.sum()), *covered, *curves, centre, decided_in, right_in)
 
 
@@ -237,6 +255,6 @@ def _around(values: Array, posterior: Array, limits: tuple[float, float]) -> tup
     return max(mean - radius, limits[0]), min(mean + radius, limits[1])
 
 
-def _sigmoid(a: Array, b: Array, z: Array) -> Array:
-    """(curves, scores): P at logits z of the scores."""
-    return from_logit(a[:, None] + b[:, None] * z)
+def _curve(a: Array, b: Array, ceiling: Array, x: Array) -> Array:
+    """(curves, scores): P at logits x of the scores."""
+    return ceiling[:, None] * from_logit(a[:, None] + b[:, None] * x)

@@ -9,7 +9,9 @@ written without a network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -42,6 +44,9 @@ class Example:
     samples: NDArray[np.float32]
     sample_rate: int
     start_s: float
+    truth: Sequence[dict[str, Any]] = ()  # true events, drawn dashed
+    boxed: bool = True  # whether the event itself is drawn
+    note: str = ""
 
 
 @dataclass
@@ -128,18 +133,26 @@ def _read(kind: str, event: dict[str, Any], places: Places, result: Examples) ->
         server = urlsplit(path).netloc if isinstance(path, str) else None
         if server in result.unreachable:
             raise LoxoError(f"{name}: {server} did not answer for another recording.")
-        recording = probe(path)
-        band = "low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full"
-        rate = LOW_RATE if band == "low" else min(FULL_RATE, recording.sample_rate)
-        length = event["end_s"] - event["start_s"]
-        shown = float(np.clip(3 * length, *SHOWN_S[band]))
-        middle = (event["start_s"] + event["end_s"]) / 2
-        start = float(np.clip(middle - shown / 2, 0, max(recording.duration_s - shown, 0)))
-        channel = int(event[CHANNEL]) - 1 if CHANNEL in event else None
-        samples = read(recording, rate, start, shown, channel)
+        return read_example(kind, event, path)
     except LoxoError as error:
         result.missing[name] = str(error)
         if server is not None and getattr(error, "transient", False):
             result.unreachable.add(server)
         return None
-    return Example(kind, event, band, samples, rate, start)
+
+
+def read_example(kind: str, event: dict[str, Any], path: str | Path, band: str | None = None, **more: Any) -> Example:
+    """The excerpt of a recording with an event in its middle. The band is that of the event's frequencies, if it is not
+    given. `more` are further fields of the example.
+
+    Raises LoxoError if the recording cannot be read.
+    """
+    recording = probe(path)
+    band = band or ("low" if event["high_hz"] <= RUMBLE_BAND_HZ else "full")
+    rate = LOW_RATE if band == "low" else min(FULL_RATE, recording.sample_rate)
+    length = event["end_s"] - event["start_s"]
+    shown = float(np.clip(3 * length, *SHOWN_S[band]))
+    middle = (event["start_s"] + event["end_s"]) / 2
+    start = float(np.clip(middle - shown / 2, 0, max(recording.duration_s - shown, 0)))
+    channel = int(event[CHANNEL]) - 1 if CHANNEL in event else None
+    return Example(kind, event, band, read(recording, rate, start, shown, channel), rate, start, **more)

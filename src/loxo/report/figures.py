@@ -21,11 +21,8 @@ from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from loxo.audio.filenames import base_name
 from loxo.files import write_atomically
 from loxo.report.effort import DAY_US, HOUR_US, micros
-from loxo.report.examples import Example
-from loxo.report.plots import WINDOW_S, band_top_hz, draw_box, draw_spectrogram
 from loxo.report.rates import ALL_SITES, diel
 
 if TYPE_CHECKING:
@@ -57,6 +54,11 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text, which can be searched and edited
 }
 Draw = Callable[[], Figure]
+
+
+def figure_name(label: str) -> str:
+    """A label as part of a file name."""
+    return "".join(c if c.isalnum() else "-" for c in label) or "no-label"
 
 
 def label_colour(label: str, labels: Sequence[str]) -> str:
@@ -94,8 +96,9 @@ def inline_svg(svg: bytes, title: str) -> str:
     assert opening is not None
     width = re.search(r'width="([\d.]+)pt"', opening[0])
     start = re.sub(r' (?:width|height)="[^"]*"', "", opening[0])
-    style = f' style="max-width:{float(width[1]) * 4 / 3:.0f}px"' if width else ""
-    start = start.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"{style}', 1)
+    points = float(width[1]) if width else 0.0
+    shape = f' style="max-width:{points * 4 / 3:.0f}px"' + (' class="wide"' if points > 400 else "")
+    start = start.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"{shape}', 1)
     return start + text[opening.end() :]
 
 
@@ -133,12 +136,52 @@ def activity(
     image = _map(axes[0], rates, days, colour, _norm(rates))
     _sun(axes[0], sun)
     axes[0].set_ylabel("hour of day")
-    figure.colorbar(image, ax=axes[0], label=_plain(unit), pad=0.012, aspect=30).outline.set_visible(False)
+    figure.colorbar(image, ax=axes[0], label=plain(unit), pad=0.012, aspect=30).outline.set_visible(False)
     hours = np.arange(24) + 0.5
     axes[1].plot(diel(cells, column), hours, color=colour, lw=1.6, marker="o", ms=2.2)
     axes[1].set_xlim(left=0)
     axes[1].set_xlabel("mean rate an hour")
     axes[1].set_title("all dates", fontsize=9)
+    return figure
+
+
+def by_hour(
+    cells: pd.DataFrame, column: str, unit: str, colour: str, sun: list[tuple[date, datetime | None, datetime | None]]
+) -> Figure:
+    """Rates by hour of day. The night is shaded, and hours without analysed sound are hatched."""
+    rates = diel(cells, column)
+    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    axis = figure.subplots()
+    for hour in np.flatnonzero(np.isnan(rates)).tolist():
+        axis.axvspan(hour, hour + 1, facecolor="none", edgecolor="#c9ced2", hatch="////", lw=0)
+    rise, set_ = (_hour(time) for time in sun[len(sun) // 2][1:]) if sun else (np.nan, np.nan)
+    if rise < set_:
+        for start, end in ((0, rise), (set_, 24)):
+            axis.axvspan(start, end, color="#dfe4e8", lw=0, zorder=0)
+    axis.bar(np.arange(24) + 0.5, np.nan_to_num(rates), 0.82, color=colour)
+    axis.set(xlim=(0, 24), ylabel=plain(unit), xlabel="hour of day")
+    axis.set_xticks(range(0, 25, 3), [f"{hour:02d}" for hour in range(0, 25, 3)])
+    return figure
+
+
+def by_month(months: pd.DataFrame, labels: list[str]) -> Figure:
+    """Events in 24 h of sound by month, one panel per label. `months`: the rows of all sites (rates.py)."""
+    shown = list(dict.fromkeys(months["month"]))
+    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    axes = list(figure.subplots(1, len(labels), squeeze=False)[0])
+    for axis, label in zip(axes, labels, strict=True):
+        rows = months[months["label"] == label]
+        true = bool(rows["per_day"].notna().any())
+        x, colour = np.array([shown.index(month) for month in rows["month"]]), label_colour(label, labels)
+        axis.bar(x, rows["per_day" if true else "listed_per_day"], 0.72, color=colour, alpha=0.75)
+        if true:
+            axis.vlines(x, rows["per_day_low"], rows["per_day_high"], color=INK, lw=1.1)
+        axis.set(xlim=(-0.6, len(shown) - 0.4), title=plain(f"{'true' if true else 'listed'} {label}s in 24 h"))
+        step = -(-len(shown) // (18 // len(labels)))
+        at = range(0, len(shown), step)
+        days = [date.fromisoformat(f"{shown[k]}-01") for k in at]
+        years = [f"\n{day.year}" if k == 0 or day.year != days[k - 1].year else "" for k, day in enumerate(days)]
+        axis.set_xticks(at, [f"{day:%b}{year}" for day, year in zip(days, years, strict=True)])
     return figure
 
 
@@ -165,11 +208,11 @@ def activity_by_site(
     for axis, site in zip(axes, sites, strict=False):
         image = _map(axis, grids[site], days, colour, norm, ticks=5)
         _sun(axis, sun.get(site, []))
-        axis.set_title(_plain(site or "no site in the name"), fontsize=9)
+        axis.set_title(plain(site or "no site in the name"), fontsize=9)
     for axis in axes[len(sites) :]:
         axis.set_visible(False)
     beside = figure.add_axes((0.915, 0.5 / height, 0.012, 1 - 0.75 / height))
-    figure.colorbar(image, cax=beside, label=_plain(unit)).outline.set_visible(False)
+    figure.colorbar(image, cax=beside, label=plain(unit)).outline.set_visible(False)
     return figure
 
 
@@ -258,7 +301,7 @@ def effort(daily: pd.DataFrame) -> Figure:
     bad = (dated["failed"] + dated["cut_off"] > 0).to_numpy()
     for colour, width in (("white", 3.4), (INK, 1.3)):  # visible on every colour
         axis.plot(left + index[1][bad] + 0.5, index[0][bad], ls="", marker="x", color=colour, ms=4.5, mew=width)
-    axis.set_yticks(range(len(sites)), [_plain(site or "no site") for site in sites])
+    axis.set_yticks(range(len(sites)), [plain(site or "no site") for site in sites])
     axis.set_ylim(len(sites) - 0.5, -0.5)
     _dates(axis, first, count)
     bar = figure.colorbar(image, ax=axis, label="hours analysed", ticks=(0, 12, 24), pad=0.012, aspect=12)
@@ -281,63 +324,32 @@ def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
             colour = label_colour(label, labels)
             axis.hlines(y, low, high, color=colour, lw=1.6, alpha=0.55)
             face = colour if k == 0 else "white"
-            axis.plot(middle, y, ls="", marker="o", ms=5, mfc=face, mec=colour, mew=1.3, label=_plain(name))
-        axis.set_title(_plain(f"true {label}s in 24 h"))
-        axis.set_xlim(left=0)
+            axis.plot(middle, y, ls="", marker="o", ms=5, mfc=face, mec=colour, mew=1.3, label=plain(name))
+        axis.set_title(plain(f"true {label}s in 24 h"), fontsize=9.5)
+        _rate_scale(axis)
         axis.set_ylim(len(sites) - 0.5, -0.5)
         axis.grid(axis="x", color="#e4e7e9", lw=0.6)
         axis.set_axisbelow(True)
-    axes[0].set_yticks(range(len(sites)), [_plain(site or "no site") for site in sites])
+    axes[0].set_yticks(range(len(sites)), [plain(site or "no site") for site in sites])
     if len(tables) > 1:
         axes[0].legend(frameon=False, fontsize=8, loc="best")
     return figure
 
 
-# -- sound
+def _rate_scale(axis: Axes) -> None:
+    """From 0. A square-root scale if one site would leave no room for the others."""
+    dots = np.concatenate([line.get_xdata() for line in axis.lines] or [np.zeros(0)])
+    dots = np.asarray(dots[dots > 0], float)
+    end = axis.get_xlim()[1]
+    if len(dots) and end > 8 * np.median(dots):
+        axis.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+        steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if step <= end]
+        axis.set_xticks([0, *steps[-1::-2][:4][::-1]])
+        axis.set_xticks([], minor=True)
+        axis.set_xlabel("square-root scale")
+    axis.set_xlim(0, end)
 
 
-def example_sheet(examples: list[Example]) -> Figure:
-    """Spectrograms, one row for each kind of example."""
-    kinds = list(dict.fromkeys(example.kind for example in examples))
-    columns = max(sum(example.kind == kind for example in examples) for kind in kinds)
-    columns = max(columns, 3)
-    figure = Figure(figsize=(WIDTH, 0.2 + 1.85 * len(kinds)), layout="constrained")
-    axes = figure.subplots(len(kinds), columns, squeeze=False)
-    for row, kind in zip(axes, kinds, strict=True):
-        chosen = [example for example in examples if example.kind == kind]
-        for axis, example in zip(row, chosen, strict=False):
-            _example(axis, example)
-        for axis in row[len(chosen) :]:
-            axis.set_visible(False)
-        for axis in row[1:]:
-            axis.set_ylabel("")
-        row[0].set_ylabel(f"{kind}\nHz")
-    return figure
-
-
-def _example(axis: Axes, example: Example) -> None:
-    event, rate = example.event, example.sample_rate
-    window = round(WINDOW_S[example.band] * rate)
-    top = band_top_hz(example.band, rate)
-    draw_spectrogram(axis, example.samples, rate, window, top, example.start_s, "none")
-    draw_box(axis, {**event, "label": event["label"]}, top, ls=":", lw=1.0)
-    axis.set_xlim(example.start_s, example.start_s + len(example.samples) / rate)
-    middle = round((event["start_s"] + event["end_s"]) / 2)
-    half = int(np.diff(axis.get_xlim())[0] / 2 * 0.8)
-    ticks = np.array([middle - half, middle, middle + half])
-    axis.set_xticks(ticks, [_clock(second) for second in ticks])
-    axis.tick_params(labelsize=7, length=2)
-    name = base_name(event["recording"])
-    name = name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
-    axis.set_title(_plain(f"{event['score']:.2f} · {name}"), fontsize=7.5)
-
-
-def _clock(second: float) -> str:
-    minutes, seconds = divmod(int(second), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """The text without math markup of matplotlib and without control characters, which SVG does not allow."""
     return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from loxo.report.daylight import Sun
 from loxo.report.examples import Examples
 from loxo.report.reviewed import Reviewed
 from loxo.runs.read import Run
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Sun = list[tuple[date, datetime | None, datetime | None]]
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,8 @@ class Findings:
     daily: pd.DataFrame
     gaps: pd.DataFrame
     rates: pd.DataFrame
+    months: pd.DataFrame
+    daylight: pd.DataFrame
     sun: dict[str, Sun]
     examples: Examples
     overlap_h: float  # hours that are recorded more than once at a site

@@ -10,56 +10,21 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from importlib.resources import files
 from typing import Any
 
 from loxo.files import escape
 
-STYLE = """
-:root { --ink: #23282c; --soft: #626b72; --line: #e3e6e8; --ground: #fbfbf9; --accent: #2f6d5e; }
-* { box-sizing: border-box; }
-html { font-size: 16px; -webkit-text-size-adjust: 100%; }
-body { margin: 0; background: var(--ground); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; font-weight: 600; letter-spacing: -0.01em; margin: 0 0 .4rem;
-  overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; font-weight: 600; margin: 3.2rem 0 .6rem; padding-top: 1.1rem;
-  border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; font-weight: 600; margin: 1.8rem 0 .4rem; }
-p { max-width: 46rem; margin: .5rem 0; }
-p { overflow-wrap: anywhere; }
-.lead { color: var(--soft); }
-.note { color: var(--soft); font-size: .88rem; max-width: 50rem; }
-.warn { border-left: 3px solid #c44e00; padding: .25rem 0 .25rem .9rem; margin: .8rem 0; max-width: 50rem; }
-nav { font-size: .88rem; margin: 1.4rem 0 0; } nav a { color: var(--accent); margin-right: 1.1rem; }
-a { color: var(--accent); }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); gap: 1.2rem 1.6rem;
-  margin: 1.8rem 0 0; padding: 0; }
-.facts div { border-top: 2px solid var(--accent); padding-top: .5rem; }
-.facts dt { color: var(--soft); font-size: .82rem; }
-.facts dd { margin: 0; font-size: 1.55rem; font-weight: 600; letter-spacing: -0.01em;
-  font-variant-numeric: tabular-nums; }
-.facts small { display: block; font-size: .8rem; font-weight: 400; color: var(--soft); letter-spacing: 0; }
-figure { margin: 1rem 0 1.4rem; } figure svg { width: 100%; height: auto; display: block; }
-figure svg text {
-  font-family: system-ui, -apple-system, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif !important; }
-figcaption { color: var(--soft); font-size: .88rem; max-width: 50rem; margin-top: .3rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .88rem; margin: .8rem 0; font-variant-numeric: tabular-nums; }
-th { text-align: left; font-weight: 600; color: var(--soft); border-bottom: 1px solid #bfc6ca; vertical-align: bottom; }
-th, td { padding: .3rem 1.3rem .3rem 0; } td { border-bottom: 1px solid var(--line); vertical-align: top; }
-td.n, th.n { text-align: right; white-space: nowrap; } td.w { overflow-wrap: anywhere; min-width: 12rem; }
-tr.total td { font-weight: 600; }
-code { font: .85em/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
-td.d { white-space: nowrap; }
-footer { margin-top: 4rem; color: var(--soft); font-size: .82rem;
-  border-top: 1px solid var(--line); padding-top: 1rem; }
-@media print {
-  @page { margin: 16mm 14mm; }
-  html { font-size: 11.5px; } body { background: #fff; } main { max-width: none; padding: 0; } nav { display: none; }
-  figure, tr, .facts, .warn { break-inside: avoid; } h2, h3 { break-after: avoid; } .scroll { overflow: visible; }
-}
-"""
+MAX_ROWS = 40  # max number of rows of a table on the page; the CSV files contain all rows
+
+
+def colours() -> str:
+    """The stylesheet with the colours and fonts of all pages."""
+    return (files(__package__) / "colours.css").read_text(encoding="utf-8")
+
+
+def _style() -> str:
+    return colours() + (files(__package__) / "page.css").read_text(encoding="utf-8")
 
 
 def text(value: object) -> str:
@@ -76,9 +41,10 @@ def page(title: str, lead: str, facts: str, sections: Sequence[tuple[str, str, s
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        'img-src data:">\n'
-        f"<title>{text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        'img-src data:; media-src data:">\n'
+        f"<title>{text(title)}</title>\n<style>{_style()}</style>\n</head>\n<body>\n<main>\n"
         f'<header><h1>{text(title)}</h1><p class="lead">{lead}</p>{facts}<nav>{links}</nav></header>\n'
         f"{body}<footer>{footer}</footer>\n</main>\n</body>\n</html>\n"
     )
@@ -108,11 +74,31 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], total: str | No
         cells = "".join(f"<td{kind}>{text(cell)}</td>" for cell, kind in zip(row, kinds, strict=True))
         bold = ' class="total"' if total is not None and row[0] == total else ""
         body.append(f"<tr{bold}>{cells}</tr>")
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    rows_html = f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
+    return f'<div class="scroll" tabindex="0"><table>{rows_html}</table></div>'
+
+
+def cut_table(
+    columns: list[str], rows: list[Any], csv: str = "", whole: int | None = None, total: str | None = None
+) -> str:
+    """A table of the first MAX_ROWS rows, and a note about the file that contains the others."""
+    whole = len(rows) if whole is None else whole
+    made = table(columns, rows[:MAX_ROWS], total)
+    if whole > MAX_ROWS:
+        where = f". All rows are in the file .{csv}.csv next to this page" if csv else ""
+        made += paragraph(f"{MAX_ROWS} of {whole:,} rows{where}.", "note")
+    return made
 
 
 def figure(svg: str, caption: str = "") -> str:
-    return f"<figure>{svg}{f'<figcaption>{text(caption)}</figcaption>' if caption else ''}</figure>"
+    """A chart, which is inverted in the dark theme."""
+    words = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
+    return f'<figure class="chart" tabindex="0">{svg}{words}</figure>'
+
+
+def details(title: str, content: str) -> str:
+    """Content that opens with a click."""
+    return f"<details><summary>{text(title)}</summary>{content}</details>"
 
 
 def paragraph(sentence: str, kind: str = "") -> str:
@@ -137,6 +123,18 @@ def number(value: float, digits: int = 3) -> str:
 
 def count(value: int, word: str) -> str:
     return f"{value:,} {word}{'' if value == 1 else 's'}"
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as in "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def offset(seconds: float) -> str:
+    """A time from the start of a recording, as in "3 h 12 min 44 s", which nobody takes for a clock."""
+    minutes, rest = divmod(int(seconds), 60)
+    parts = [*divmod(minutes, 60), rest]
+    return " ".join(f"{part} {unit}" for part, unit in zip(parts, ("h", "min", "s"), strict=True) if part) or "0 s"
 
 
 def hours(value: float) -> str:

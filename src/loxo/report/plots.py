@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -9,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import mlab
+from matplotlib import colormaps, mlab
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
@@ -117,23 +119,31 @@ def draw_spectrogram(
     level = 10 * np.log10(power[keep] + 1e-20)
     # Relative to the median, because hum and the decrease towards high frequencies would hide the calls.
     level = level - np.median(level, axis=1, keepdims=True)
-    seconds = seconds + start_s
-    half = (seconds[1] - seconds[0]) / 2 if len(seconds) > 1 else 0.5
-    extent = (float(seconds[0] - half), float(seconds[-1] + half), 0.0, high_hz)
-    colours: Any = {"cmap": "magma", "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
+    # The first and the last frame are shown from end to end: their middles are half a window inside.
+    step = (seconds[1] - seconds[0]) if len(seconds) > 1 else 1.0
+    beyond = math.ceil(window / 2 / sample_rate / step)
+    level = np.pad(level, ((0, 0), (beyond, beyond)), mode="edge")
+    reach = (beyond + 0.5) * step
+    extent = (start_s + float(seconds[0] - reach), start_s + float(seconds[-1] + reach), 0.0, high_hz)
+    # Few colours keep the picture in an SVG small.
+    cmap = colormaps["magma"].resampled(24) if interpolation == "none" else "magma"
+    colours: Any = {"cmap": cmap, "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
     axis.imshow(level, origin="lower", aspect="auto", extent=extent, interpolation=interpolation, **colours)
     axis.set_ylabel("frequency (Hz)")
     axis.set_ylim(0, high_hz)
 
 
-def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, **style: Any) -> None:
-    """Draws the outline of an event; solid outlines with its score. Unknown frequencies: over the whole height."""
+def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, *, named: bool = True, **style: Any) -> None:
+    """Draws the outline of an event; solid outlines with its score if `named`. Unknown frequencies: over the whole
+    height."""
     colour = COLOURS.get(event["label"], OTHER_COLOUR)
     low = event["low_hz"] if event["low_hz"] == event["low_hz"] else 0.0
     high = min(event["high_hz"], top_hz) if event["high_hz"] == event["high_hz"] else top_hz
     width = event["end_s"] - event["start_s"]
-    axis.add_patch(Rectangle((event["start_s"], low), width, high - low, fill=False, ec=colour, **style))
-    if style["ls"] == "-":
+    edge = [withStroke(linewidth=style["lw"] + 1.6, foreground="black", alpha=0.55)]  # visible on light and dark sounds
+    place = (event["start_s"], low)
+    axis.add_patch(Rectangle(place, width, high - low, fill=False, ec=colour, path_effects=edge, **style))
+    if style["ls"] == "-" and named:
         score = f" {event['score']:.2f}" if event["score"] == event["score"] else ""
         text = f"{event['label']}{score}"
         axis.annotate(text, (event["start_s"], high), color=colour, fontsize=8, va="bottom", annotation_clip=True)

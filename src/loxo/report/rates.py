@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-PRIOR = (2.0, 6.0)  # of the dispersion: degrees of freedom, and mean
+PRIOR = (2.0, 6.0)  # of the dispersion: degrees of freedom, and highest mean. Rare calls do not come in large bouts:
+# with m of them a day the mean is at most 1 + m.
 ALL_SITES = "all sites"
+MONTH_COLUMNS = [
+    *("site", "label", "month", "analysed_h", "events", "listed_per_day", "estimate", "low", "high"),
+    *("per_day", "per_day_low", "per_day_high"),
+]
 
 
 def rate_interval(counts: NDArray[Any], hours: Floats) -> tuple[float, float, float]:
@@ -40,7 +45,7 @@ def rate_interval(counts: NDArray[Any], hours: Floats) -> tuple[float, float, fl
     total, share = counts.sum(axis=1).astype(float), hours / hours.sum()
     expected = np.maximum(np.outer(total, share), 1e-9)
     squares = np.where(total > 0, ((counts - expected) ** 2 / expected).sum(axis=1), 0.0)
-    degrees, mean = PRIOR
+    degrees, mean = PRIOR[0], 1 + np.minimum(total / len(hours), PRIOR[1] - 1)
     dispersion = (degrees * mean + squares) / rng.chisquare(degrees + len(hours) - 1, len(counts))
     drawn = rng.gamma((total + 0.5) / dispersion) * dispersion / hours.sum()
     low, high = np.quantile(drawn, INTERVAL)
@@ -102,6 +107,48 @@ def rates(events: pd.DataFrame, reviewed: Reviewed, labels: list[str], recording
                     row |= dict(zip(("per_day", "per_day_low", "per_day_high"), (24 * v for v in limits), strict=True))
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def by_month(events: pd.DataFrame, reviewed: Reviewed, labels: list[str], hourly: pd.DataFrame) -> pd.DataFrame:
+    """One row per label, site and month with analysed sound, and the same for all sites if there are several.
+
+    Columns: site, label, month (2018-01), analysed_h, events (listed), listed_per_day, estimate, low, high, per_day,
+    per_day_low, per_day_high; NaN if unknown.
+    """
+    import pandas as pd
+
+    day_of_cell = hourly.assign(date=hourly["hour"].dt.normalize())
+    days = day_of_cell.groupby(["site", "date"], as_index=False)["analysed_h"].sum()
+    own = pd.MultiIndex.from_arrays([events["site"], events["start_time"].dt.normalize()])
+    unit = pd.MultiIndex.from_arrays([days["site"], days["date"]]).get_indexer(own)
+    hours = days["analysed_h"].to_numpy(float)
+    day, month = (days["date"].dt.strftime(form).to_numpy(object) for form in ("%Y-%m-%d", "%Y-%m"))
+    sites, present = sorted(days["site"].unique()), events["label"].to_numpy(object)
+    rows: list[dict[str, Any]] = []
+    for label in labels:
+        listed = np.bincount(unit[(present == label) & (unit >= 0)], minlength=len(hours))
+        sums = reviewed.truths(label, unit, len(hours)) if reviewed.state(label) == ESTIMATED else None
+        for place in [*sites, *([ALL_SITES] if len(sites) > 1 else [])]:
+            of_place = np.ones(len(hours), bool) if place == ALL_SITES else (days["site"] == place).to_numpy()
+            for name in sorted(set(month[of_place & (hours > 0)])):
+                here = of_place & (month == name)
+                total, events_h = float(hours[here].sum()), int(listed[here].sum())
+                row: dict[str, Any] = {
+                    "site": place,
+                    "label": label,
+                    "month": name,
+                    "analysed_h": total,
+                    "events": events_h,
+                    "listed_per_day": 24 * events_h / total,
+                }
+                row |= dict.fromkeys(("estimate", "low", "high", "per_day", "per_day_low", "per_day_high"), np.nan)
+                if sums is not None:
+                    found = count(sums[:, here].sum(axis=1))
+                    limits = rate_interval(*_by_day(sums[:, here], hours[here], day[here]))
+                    row |= {"estimate": found.mean, "low": found.low, "high": found.high}
+                    row |= dict(zip(("per_day", "per_day_low", "per_day_high"), (24 * v for v in limits), strict=True))
+                rows.append(row)
+    return pd.DataFrame(rows, columns=MONTH_COLUMNS)
 
 
 def _units(recordings: pd.DataFrame) -> pd.DataFrame:

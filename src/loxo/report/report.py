@@ -10,7 +10,9 @@
     NAME.occasions.csv  every label, site and occasion: effort, detection, counts (tidy.py)
     NAME.history.csv    the detection histories as a matrix
     NAME.methods.txt    a paragraph for the methods section of a paper
+    NAME.months.csv     counts and rates by site, label and month (rates.py)
     NAME.sun.csv        site, date, sunrise, sunset; only with coordinates
+    NAME.daylight.csv   events and effort by day and by night (daylight.py); only with coordinates
     NAME.sites.csv      the sites of the table of sites, with their effort and rates; NAME.sites.geojson for maps
     NAME.clips/         a clip of each listed event (clips.py); only if asked for
     NAME.audiovisual-core.csv, NAME.aoef.json   the events in two standards (standards.py); only if asked for
@@ -35,12 +37,13 @@ from loxo.files import inside, write_atomically
 from loxo.report import page as html
 from loxo.report.clips import write_clips
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
+from loxo.report.daylight import Sun, by_daylight
 from loxo.report.effort import daily_effort, find_gaps, hourly_effort, overlap_hours
 from loxo.report.examples import find_examples
 from loxo.report.figures import Draw, inline_svg, render, write_figure
-from loxo.report.findings import Findings, Sun
+from loxo.report.findings import Findings
 from loxo.report.methods import methods
-from loxo.report.rates import hourly_events, rates
+from loxo.report.rates import by_month, hourly_events, rates
 from loxo.report.reviewed import ESTIMATED, LISTED, REVIEWED, read_review
 from loxo.report.sentences import NOTHING_REVIEWED
 from loxo.report.sites import write_sites
@@ -156,6 +159,7 @@ def _collect(
     events = run.events.assign(label=reviewed.labels)
     labels = list(dict.fromkeys([*run.labels, *sorted(set(reviewed.labels[reviewed.confirmed]))]))
     hourly = hourly_effort(run.recordings)
+    sun = _sun(run, coordinates, clock, notes)
     if _newer_decisions(run):
         notes.append(
             "The review has decisions that were not exported, so they do not count here. Run `loxo review "
@@ -166,8 +170,8 @@ def _collect(
     unknown = int(run.recordings["start"].isna().sum())
     if unknown:
         notes.append(
-            f"{unknown} of {html.count(len(run.recordings), 'recording')} have no start time in their names. Their "
-            "events count in the totals, but not in tables and figures by date or hour."
+            f"Recordings without a start time in their names: {unknown:,} of {len(run.recordings):,}. Their events "
+            "count in the totals, but not in tables and figures by date or hour."
         )
     if run.status != "finished":
         notes.append(f"The run is {run.status}: this report contains only the recordings that it has finished.")
@@ -186,7 +190,9 @@ def _collect(
         daily_effort(run.recordings, hourly),
         find_gaps(run.recordings),
         rates(events, reviewed, labels, run.recordings),
-        _sun(run, coordinates, clock, notes),
+        by_month(events, reviewed, labels, hourly),
+        by_daylight(events, reviewed, labels, hourly, sun),
+        sun,
         examples,
         overlap_hours(run.recordings),
     )
@@ -287,6 +293,7 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
         "gaps": findings.gaps,
         "problems": pd.concat([problems, never.assign(status="failed")]) if len(never) else problems,
         "rates": findings.rates,
+        "months": findings.months,
         "hours": hours[["site", "date", *[name for name in hours if name not in ("site", "date")]]],
     }
     if findings.sun:
@@ -295,4 +302,5 @@ def _tables(findings: Findings) -> dict[str, pd.DataFrame]:
         for name in ("sunrise", "sunset"):
             sun[name] = pd.to_datetime(sun[name]).dt.strftime("%H:%M:%S")
         result["sun"] = sun
+        result["daylight"] = findings.daylight
     return result

@@ -70,6 +70,11 @@ def not_listed(label: str, threshold: float | None) -> str:
     return f"Not counted: {word}s that score less than {threshold:g}. The run does not list them."
 
 
+def keep_events(threshold: float, share: float, limits: str = "") -> str:
+    """What share of the events above a threshold is true."""
+    return f"Keep events that score {threshold:g} and more: about {100 * share:.0f} % of them are right{limits}."
+
+
 def keep(curve: Fit, scores: NDArray[Any]) -> list[str]:
     """From which score listed events with these scores are true often enough, for each of PRECISIONS."""
     scores = np.sort(scores[curve.counted(scores)])[::-1]
@@ -82,10 +87,9 @@ def keep(curve: Fit, scores: NDArray[Any]) -> list[str]:
     for precision in PRECISIONS:
         reached = np.flatnonzero(share >= precision)
         if len(reached):
-            row = int(reached[-1])
+            row = int(np.searchsorted(kept, kept[reached[-1]]))  # the highest threshold that keeps the same events
             found[row] = (
-                f"Keep events that score {steps[row]:.2f} and more: about {100 * share[row]:.0f} % of them are right. "
-                f"These are {plural(int(kept[row]), 'event')}, with "
+                f"{keep_events(steps[row], share[row])} These are {plural(int(kept[row]), 'event')}, with "
                 f"{100 * true[row] / max(true[-1], 1e-9):.0f} % of all listed true events."
             )
     return list(found.values())
@@ -100,7 +104,7 @@ def all_calls(label: str, found: Count, recall: dict[str, Any]) -> str:
     calls = recall["found"] + recall["missed"]
     return (
         f"Reviewers searched {plural(recall['stretches'], 'random excerpt')}. The run lists {recall['found']:,} of "
-        f"{plural(calls, 'call')} in them, which is {100 * low:.0f} to {100 * high:.0f} % of all calls. With "
-        f"the calls that are not listed, there were about {found.mean / share:,.0f} {label or 'event'}s "
-        f"({found.low / high:,.0f} to {found.high / low:,.0f})."
+        f"{plural(calls, 'call')} in them, which is {100 * share:.0f} % (95 % interval {100 * low:.0f} to "
+        f"{100 * high:.0f} %). With the calls that are not listed, there were about {found.mean / share:,.0f} "
+        f"{label or 'event'}s ({found.low / high:,.0f} to {found.high / low:,.0f})."
     )

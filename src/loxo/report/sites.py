@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from loxo.events.cells import safe_cell
 from loxo.files import atomic_file, write_atomically
 from loxo.report import page
-from loxo.report.figures import FAINT, INK, _plain, label_colour
+from loxo.report.figures import FAINT, INK, label_colour, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ Floats = NDArray[np.float64]
 
 
 def site_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
-    """A map for each label, if there is one."""
+    """A map for each label with events, if there is one."""
     table = site_table(found)
     if table[["latitude", "longitude"]].dropna().drop_duplicates().shape[0] < 2:
         return {}
@@ -51,6 +51,7 @@ def site_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
             f"map of {_kind(table, label)} {label}s in 24 h of analysed sound by site",
         )
         for number, label in enumerate(found.labels, 1)
+        if table[f"{label} events"].any()
     }
 
 
@@ -66,12 +67,11 @@ def site_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, s
         return []
     maps = [(label, svg.get(f"map-{number}")) for number, label in enumerate(found.labels, 1)]
     parts = [
-        f'<div style="flex:1 1 18rem;max-width:30rem"><h3>{_kind(table, label)} {page.text(label)}s</h3>'
-        f"{page.figure(map)}</div>"
+        f"<div><h3>{_kind(table, label)} {page.text(label)}s</h3>{page.figure(map)}</div>"
         for label, map in maps
         if map is not None
     ]
-    body = [f'<div style="display:flex;flex-wrap:wrap;gap:0 1.5rem">{"".join(parts)}</div>'] if parts else []
+    body = [f'<div class="side">{"".join(parts)}</div>'] if parts else []
     if parts:
         words = (
             "The area of a circle is proportional to the events in 24 h of analysed sound: true ones after a review, "
@@ -191,7 +191,7 @@ def draw_map(table: pd.DataFrame, label: str, colour: str) -> Figure:
     points_per_km = side * 72 / span
     radii = np.sqrt(np.where(some, np.maximum(areas, 9), 24) / math.pi)
     words = [
-        (f"{_plain(site or 'no site')}", "" if rate != rate else page.number(rate, 2))
+        (f"{plain(site or 'no site')}", "" if rate != rate else page.number(rate, 2))
         for site, rate in zip(table["site"], rates, strict=True)
     ]
     _names(axis, (x - left) * points_per_km, (y - bottom) * points_per_km, radii, words, rates, side * 72)
@@ -266,7 +266,7 @@ def _strip(figure: Figure, axis: Axes, span: float, largest: float, colour: str,
     strip.plot([2, 2, 2 + end, 2 + end], [19, 16, 16, 19], color=INK, lw=1.0, clip_on=False)
     strip.annotate(text, (2 + end / 2, 12), ha="center", va="top", fontsize=8, color=INK)
     if largest <= 0:
-        strip.annotate(_plain(f"no {label}s"), (side, 18), ha="right", va="center", fontsize=8, color=INK)
+        strip.annotate(plain(f"no {label}s"), (side, 18), ha="right", va="center", fontsize=8, color=INK)
         return
     at = side
     for rate, unit in ((largest, " in 24 h"), (nice(largest / 4), "")):

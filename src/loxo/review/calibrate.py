@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.storage import is_url
-from loxo.detection.logit import from_logit, logit
 from loxo.engine.config import Calibration, Decoding, OperatingCurve
 from loxo.engine.model_file import find_model, read_model_file, write_copy
 from loxo.errors import LoxoError
@@ -39,7 +38,8 @@ from loxo.evaluation.calibration import (
     strictly_rising,
 )
 from loxo.files import inside, sha256_of, write_atomically
-from loxo.report.estimate import INTERVAL, MIN_DECISIONS, Fit, fit
+from loxo.report import sentences
+from loxo.report.estimate import MIN_DECISIONS, Fit, count, fit
 from loxo.review.decision_log import FOLDER, decision_logs, read_decision_logs
 from loxo.review.decisions import Decisions
 from loxo.review.merge import Final, by_reviewer, finals
@@ -55,8 +55,6 @@ Floats = NDArray[np.float64]
 MAX_POINTS = 40  # of a calibration and of an operating curve
 SHOWN_PRECISION = 0.95  # of a threshold that is shown beside the fitted one
 EXAMPLE_SCORE = 0.8  # whose change is shown
-DRAWS = 500  # possible numbers of right events
-BINS, MAX_LOGIT = 141, 7.0  # of the logits of scores, for these numbers
 
 
 @dataclass(frozen=True)
@@ -90,29 +88,27 @@ class ReviewFit:
         return self.right < MIN_EVENTS
 
     def sentences(self) -> list[str]:
-        sentences = [
+        said = [
             f"{self.label}: {self.decided} decisions, {self.right} of them right. A score of {EXAMPLE_SCORE:g} is now "
             f"{self.example:.2f}. The threshold was {shown_threshold(self.before.threshold):g} and is now "
             f"{shown_threshold(self.after.threshold):g}.",
-            f"Before, {_listed(self.before)}. {keep_sentence(self.after)}",
+            f"{sentences.plural(self.before.events, 'event')} listed before: about {100 * self.before.right:.0f} % of "
+            f"them right. {_keep(self.after)}",
         ]
         if self.strict is not None and self.strict.right > self.after.right + 0.01:
-            sentences.append(keep_sentence(self.strict))
+            said.append(_keep(self.strict))
         if self.weak:
-            sentences.append(weak_sentence(self.right))
-        return sentences
+            said.append(weak_sentence(self.right))
+        return said
 
 
-def keep_sentence(listed: Listed) -> str:
+def _keep(listed: Listed) -> str:
     """What a threshold lists, for readers who know no metrics."""
-    return f"Keep events that score {shown_threshold(listed.threshold):g} and more: {_listed(listed)}."
-
-
-def _listed(listed: Listed) -> str:
     if not listed.events:
-        return "no event of the run was listed"
-    percent = [f"{100 * share:.0f}" for share in (listed.right, listed.low, listed.high)]
-    return f"about {percent[0]} % of the {listed.events} listed events are right ({percent[1]} to {percent[2]} %)"
+        return "The run lists no event above it."
+    limits = f" ({100 * listed.low:.0f} to {100 * listed.high:.0f} %)"
+    words = sentences.keep_events(shown_threshold(listed.threshold), listed.right, limits)
+    return f"{words} These are {sentences.plural(listed.events, 'event')}."
 
 
 @dataclass(frozen=True)
@@ -193,6 +189,7 @@ def _fit_class(
         recording,
         run.recordings["analysed_s"].to_numpy(float),
         curve,
+        sites=run.events["site"].fillna("").to_numpy(str)[rows],
         drawn=drawn,
         before=config.calibration.get(label),
         decoding=config.decoding.get(label, Decoding()),
@@ -208,6 +205,7 @@ def fit_scores(
     seconds: Floats,
     curve: Fit,
     *,
+    sites: NDArray[Any] | None = None,
     drawn: int = 0,
     before: Calibration | None = None,
     decoding: Decoding,
@@ -216,17 +214,20 @@ def fit_scores(
     """The fit of one class, from the scores of its events and whether they are right, both (events,).
 
     right: 1, 0, or NaN for undecided events. recording: (events,), numbers of recordings. seconds: (recordings,), their
-    analysed time. curve: the fit of the decided events. drawn: number of events that only reviewers found. before:
-    calibration of the scores.
+    analysed time. curve: the fit of the decided events. sites: (events,), their names; by default one site. drawn:
+    number of events that only reviewers found. before: calibration of the scores.
     """
     falling = np.argsort(-scores, kind="stable")
     scores, right, recording = scores[falling], right[falling], recording[falling]
+    sites = np.zeros(len(scores), int) if sites is None else sites[falling]
     calibration = _calibration(curve, before)
     known = np.isfinite(right)
     worth = np.where(known, right, curve.probability(scores))
     hits = np.cumsum(worth)
     last = np.flatnonzero(np.diff(scores, append=-np.inf))  # of each distinct score
-    operating = _operating_curve(scores, right, worth, recording, seconds, curve, last, drawn, before, calibration)
+    operating = _operating_curve(
+        scores, right, worth, recording, seconds, curve, sites, last, drawn, before, calibration
+    )
     if max_fp_per_hour is None:
         f1 = hits[last] / (last + 1 + hits[-1] + drawn)
         best = last[int(f1.argmax())]
@@ -239,24 +240,31 @@ def fit_scores(
     precise = curve.threshold_for(SHOWN_PRECISION, scores)
     strict = None if precise is None else _below(rescored(np.array([precise]), before, calibration)[0])
 
-    def listed(value: float, scale: Floats) -> Listed:
-        events = int((scale >= value).sum())
-        number = _true_events(curve, scores, right, np.array([events]))[:, 0] / max(events, 1)
-        low, high = np.quantile(number, INTERVAL)
-        return Listed(value, events, float(number.mean()), float(low), float(high))
-
+    places = [(decoding.threshold, scores), (threshold, now), *([(strict, now)] if strict is not None else [])]
+    events = np.array([(scale >= value).sum() for value, scale in places], np.int64)
+    sums = _true_events(curve, scores, right, sites, events)
+    before_, after, *more = (
+        Listed(value, int(number), *_shares(sums[:, k], int(number)))
+        for k, ((value, _), number) in enumerate(zip(places, events, strict=True))
+    )
     return ReviewFit(
         label=label,
         decided=int(known.sum()),
         right=int(np.nansum(right)),
-        before=listed(decoding.threshold, scores),
-        after=listed(threshold, now),
-        strict=None if strict is None or strict <= threshold else listed(strict, now),
+        before=before_,
+        after=after,
+        strict=more[0] if more and more[0].threshold > threshold else None,
         example=float(rescored(np.array([EXAMPLE_SCORE]), before, calibration)[0]),
         decoding=dataclasses.replace(decoding, threshold=threshold),
         calibration=calibration,
         curve=operating,
     )
+
+
+def _shares(sums: NDArray[Any], events: int) -> tuple[float, float, float]:
+    """The fraction of right events, and its 95 % interval."""
+    found = count(sums)
+    return found.mean / max(events, 1), found.low / max(events, 1), found.high / max(events, 1)
 
 
 def _calibration(curve: Fit, before: Calibration | None) -> Calibration:
@@ -267,26 +275,15 @@ def _calibration(curve: Fit, before: Calibration | None) -> Calibration:
     return strictly_rising(raw, curve.probability(calibrated_scores(raw, before) if before else raw))
 
 
-def _true_events(curve: Fit, scores: Floats, right: Floats, numbers: NDArray[np.int64]) -> Floats:
-    """(DRAWS, numbers): possible numbers of right events among the first `numbers` of events, whose scores fall.
-
-    Decided events keep their decision. The numbers contain the uncertainty of the curve and the chance of each event.
-    The same input gives the same numbers.
-    """
-    rng = np.random.default_rng(0)
-    known = np.isfinite(right)
-    order = np.sort(numbers)
-    group = np.searchsorted(order, np.arange(len(scores)), side="right")  # the first of the sorted numbers with it
-    x = np.clip(logit(scores), -MAX_LOGIT, MAX_LOGIT)
-    borders = np.linspace(-MAX_LOGIT, MAX_LOGIT, BINS)
-    place = np.rint((x + MAX_LOGIT) * ((BINS - 1) / (2 * MAX_LOGIT))).astype(int)
-    undecided = np.bincount((group * BINS + place)[~known], minlength=(len(order) + 1) * BINS).reshape(-1, BINS)
-    confirmed = np.bincount(group[known], right[known], len(order) + 1)
-    used = undecided.any(axis=0)
-    chosen = rng.choice(len(curve.posterior), DRAWS, p=curve.posterior)
-    probability = from_logit(curve.a[chosen, None] + curve.b[chosen, None] * borders[used])
-    drawn = rng.binomial(undecided[:, used], probability[:, None]).sum(axis=2) + confirmed
-    return drawn.cumsum(axis=1)[:, np.searchsorted(order, numbers)]
+def _true_events(
+    curve: Fit, scores: Floats, right: Floats, sites: NDArray[Any], numbers: NDArray[np.int64]
+) -> NDArray[Any]:
+    """(DRAWS, numbers): the number of right events among the first `numbers` of events, whose scores fall, in each
+    possible truth (estimate.py)."""
+    ends = np.unique(numbers)
+    group = np.searchsorted(ends, np.arange(len(scores)), side="right")  # the first of the sorted numbers with it
+    sums = curve.truths(scores, sites, np.isfinite(right), right == 1, group, len(ends) + 1)
+    return np.asarray(sums.cumsum(axis=1)[:, np.searchsorted(ends, numbers)])
 
 
 def _below(score: float) -> float:
@@ -301,6 +298,7 @@ def _operating_curve(
     recording: NDArray[np.int64],
     seconds: Floats,
     curve: Fit,
+    sites: NDArray[Any],
     last: NDArray[np.intp],
     drawn: int,
     before: Calibration | None,
@@ -310,7 +308,7 @@ def _operating_curve(
     places = last[np.unique(np.linspace(0, len(last) - 1, min(len(last), MAX_POINTS)).astype(int))]
     hours = float(seconds.sum()) / 3600
     false = np.array([np.bincount(recording[: k + 1], 1 - worth[: k + 1], len(seconds)) for k in places])
-    variance = _true_events(curve, scores, right, places + 1).var(axis=0)
+    variance = _true_events(curve, scores, right, sites, places + 1).var(axis=0)
     hits = np.cumsum(worth)
     thresholds = [_below(score) for score in rescored(scores[places], before, calibration)]
     return OperatingCurve(

@@ -14,6 +14,7 @@ from importlib.resources import files
 
 from loxo.errors import LoxoError
 from loxo.languages import NAME, languages, read_catalogue
+from loxo.report.page import colours
 from loxo.review.guard import App, Receive, Scope, Send
 
 TYPES = {
@@ -80,7 +81,7 @@ def page_files(package: str) -> Files:
 
 
 def static_files(package: str) -> Files:
-    """The files in `static` and `static/js` of a package."""
+    """The files in `static` and `static/js` of a package, and the colours of all pages."""
     root = files(package) / "static"
     found = {}
     for folder, path in ((root, "/static/"), (root / "js", "/static/js/")):
@@ -88,4 +89,5 @@ def static_files(package: str) -> Files:
             kind = TYPES.get("." + file.name.rpartition(".")[2])
             if kind is not None and file.is_file():
                 found[path + file.name] = (kind, file.read_bytes())
+    found["/static/colours.css"] = (TYPES[".css"], colours().encode())
     return found

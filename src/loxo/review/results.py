@@ -76,8 +76,8 @@ def _class(run: Run, names: list[str], answers: Mapping[str, Final], label: str)
         ),
         sentences.not_counted(curve, scores[left & ~used]),
         *sentences.keep(curve, scores),
-        sentences.all_calls(label, total, found["recall"]),
     ]
+    found["recall"]["sentence"] = sentences.all_calls(label, total, found["recall"])
     return (
         found
         | _fitted(curve, scores)
@@ -95,7 +95,8 @@ def _recall(
     run: Run, rows: NDArray[np.intp], verdict: NDArray[np.object_], answers: Mapping[str, Final], label: str
 ) -> dict[str, Any]:
     """The recall of a class from the random stretches that were searched for it, and the number of stretches that do
-    not count because a listed event of the class in them is not decided (`open`). `rows` and `verdict`: its events."""
+    not count because a listed event of the class in them is not decided (`open`). `sentence`: what
+    it means for the number of all calls. `rows` and `verdict`: its events."""
     recordings = run.events["recording"].to_numpy()[rows]
     middles = (run.events["start_s"].to_numpy() + run.events["end_s"].to_numpy())[rows] / 2
     drawn = without_repeats(
@@ -121,7 +122,8 @@ def _recall(
                     for event in drawn
                 )
             )
-    return asdict(recall(seconds, np.array(found, np.int64), np.array(missed, np.int64))) | {"open": waiting}
+    measured = asdict(recall(seconds, np.array(found, np.int64), np.array(missed, np.int64)))
+    return measured | {"open": waiting, "sentence": ""}
 
 
 def searched(

@@ -154,6 +154,7 @@ function recallOf({ label, recall: r }) {
   if (!r.stretches) return [`${t('Calls that this run misses: not measured. Search random stretches (Recordings, Random stretch) for {label}.', { label })}${waiting}`];
   const where = plural(r.stretches, '{n} random stretch ({minutes} min)', '{n} random stretches ({minutes} min)', { minutes: (60 * r.hours).toFixed(0) });
   if (r.recall === null) return [`${t('No {label} in {where}. Search more of them to measure how many calls this run misses.', { label, where })}${waiting}`];
+  if (r.sentence) return [`${r.sentence}${waiting}`];
   return [element('strong', {}, plural(r.found + r.missed, 'This run lists {found} of {n} call', 'This run lists {found} of {n} calls', { found: r.found })),
     ` ${t('in {where}: a recall of {recall} (95 % interval {low} to {high}).', { where, recall: percent(r.recall), low: percent(r.low), high: percent(r.high) })}${waiting}`];
 }

@@ -11,5 +11,5 @@ export const isLight = () => scheme.matches;
 export const onTheme = (act) => scheme.addEventListener('change', act);
 export const boxes = (map) => BOXES[LIGHT_MAPS.includes(map) ? 'light' : 'dark'];
 
-// The value of a colour of style.css.
+// The value of a colour of colours.css.
 export const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
