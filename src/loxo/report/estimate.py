@@ -2,14 +2,15 @@
 
 P(true | score) has three parts, and each adds its uncertainty:
 
-- a curve, logit P = a + b x logit(score) with b >= 0, so P increases with the score;
+- a curve, P = ceiling x sigmoid(a + b x logit(score)) with b >= 0, so P increases with the score; the ceiling allows
+  for false positives with high scores;
 - the strata: in each unit of logit(score) P may differ from the curve. The decisions show by how
   much (`concentration`);
 - the sites: at each site P may differ from the mean of all sites. Decisions of other sites count less, the more the
   sites differ (`spread`). A site without decisions therefore has a wide interval.
 
 `Fit.truths` draws possible truths: each one assigns "true" or "false" to all events and agrees with all decisions.
-Every number of a report (by site, day, hour) is a sum over them; its 95 % interval has the limits INTERVAL of the sums.
+Every number of a report (by site, day, hour) is a sum over them; its 95 % interval is that of `count`.
 
 Only scores that were reviewed are counted (`Fit.low`, `Fit.high`): a decision on a score of 0.9 shows nothing about
 events with a score of 0.1. The estimate is valid for events like the reviewed ones: a sample over all scores and sites.

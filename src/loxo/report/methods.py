@@ -53,8 +53,8 @@ def methods(found: Findings) -> list[str]:
     if reviewed.fits:
         said.append(
             "The probability that an undecided event is true was estimated by logistic regression on the logit of its "
-            "score, with deviations of score strata and of sites; intervals are quantiles of 1,000 draws from the "
-            "posterior distribution."
+            "score, with a ceiling, and with deviations of score strata and of sites; intervals are the shortest ones "
+            "with 95 % of 1,000 draws from the posterior distribution."
         )
     said.append("Calls that the run does not list are not counted.")
     return [*said, f"Reference: {HTSAT}"]

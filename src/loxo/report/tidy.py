@@ -17,7 +17,7 @@ import numpy as np
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL, COLUMNS
 from loxo.report.effort import DAY_US, HOUR_US, micros
-from loxo.report.estimate import INTERVAL
+from loxo.report.estimate import count
 from loxo.report.reviewed import ESTIMATED, LISTED
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def occasions(
                 width = min(BATCH, len(effort) - offset)
                 inside = (of_event >= offset) & (of_event < offset + width)
                 sums = reviewed.truths(label, np.where(inside, of_event - offset, -1), width)
-                quantiles = np.quantile(sums, INTERVAL, axis=0, method="closest_observation")
-                limits[:, offset : offset + width] = [sums.mean(axis=0), *quantiles]
+                found = (count(sums[:, k]) for k in range(width))
+                limits[:, offset : offset + width] = np.array([(one.mean, one.low, one.high) for one in found]).T
             limits[:, effort == 0] = np.nan
         parts.append(part.assign(estimate=limits[0], low=limits[1], high=limits[2]))
     table = pd.concat(parts, ignore_index=True)

@@ -243,7 +243,7 @@ def fit_scores(
     places = [(decoding.threshold, scores), (threshold, now), *([(strict, now)] if strict is not None else [])]
     events = np.array([(scale >= value).sum() for value, scale in places], np.int64)
     sums = _true_events(curve, scores, right, sites, events)
-    before_, after, *more = (
+    earlier, after, *more = (
         Listed(value, int(number), *_shares(sums[:, k], int(number)))
         for k, ((value, _), number) in enumerate(zip(places, events, strict=True))
     )
@@ -251,7 +251,7 @@ def fit_scores(
         label=label,
         decided=int(known.sum()),
         right=int(np.nansum(right)),
-        before=before_,
+        before=earlier,
         after=after,
         strict=more[0] if more and more[0].threshold > threshold else None,
         example=float(rescored(np.array([EXAMPLE_SCORE]), before, calibration)[0]),
