@@ -25,8 +25,13 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+try:
+    import msvcrt
+except ImportError:  # all other systems
+    msvcrt = None  # type: ignore[assignment]
 
 MAX_NAME_BYTES = 255  # of a file name, on the usual file systems
+LOCKED_BYTE = 0x7FFF_FFF0  # of a locked file on Windows
 MAX_STEM_BYTES = 220  # leaves room for the suffixes of tables
 RESERVED_NAMES = {
     "CON",
@@ -261,10 +266,12 @@ def walk_files(folder: Path) -> Iterator[Path]:
 def lock_file(handle: int) -> None:
     """Locks an open file for this process, without waiting. Raises BlockingIOError when the file is locked already.
 
-    The lock is the system's own (flock). It ends when the file is closed and when the process ends, for any reason.
-    Where the system or the file server has no such locks, this function does nothing.
+    The lock is the system's own (flock, or on Windows that of a byte behind the end of the file, so that others can
+    read the file). It ends when the file is closed and when the process ends, for any reason. Where the file server has
+    no such locks, this function does nothing.
     """
     if fcntl is None:
+        _lock_byte(handle)
         return
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -272,6 +279,21 @@ def lock_file(handle: int) -> None:
         raise
     except OSError:  # a file server without locks
         return
+
+
+def _lock_byte(handle: int) -> None:
+    if msvcrt is None:
+        return
+    position = os.lseek(handle, 0, os.SEEK_CUR)
+    os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+    except PermissionError as error:
+        raise BlockingIOError(error.errno, error.strerror) from error
+    except OSError:
+        return
+    finally:
+        os.lseek(handle, position, os.SEEK_SET)
 
 
 def leads_out(name: object) -> bool:

@@ -23,6 +23,18 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loxo"
 
 
+def user_data() -> Path:
+    """Returns Loxo's folder for data that must be kept: LOXO_HOME, or the usual place of this system. It may not exist
+    yet."""
+    if home := os.environ.get("LOXO_HOME"):
+        return Path(home)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "Loxo"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "Loxo"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "loxo"
+
+
 @contextmanager
 def gc_paused() -> Iterator[None]:
     """Pauses the garbage collector during imports of large packages, and excludes their objects from later collections.

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from loxo.errors import LoxoError
-from loxo.runs.journal import DONE, Entry, Journal, read_journal
+from loxo.runs.journal import DONE, Entry, Follower, Journal, read_journal
 
 PARAMETERS = {"threshold": 0.5}
 ROWS = [["1.0", "2.0", "rumble", "0.9", "10.0", "80.0", "", ""]]
@@ -78,3 +78,22 @@ def test_a_journal_drops_an_incomplete_last_line_when_it_is_opened(journal):
     again.open(PARAMETERS)
     again.close()
     assert list(again.entries) == ["/sd/a.wav"] and journal.path.read_bytes() == before
+
+
+def test_a_follower_reads_what_is_new_and_starts_again_when_the_journal_is_rewritten(tmp_path):
+    follower = Follower(tmp_path)
+    assert follower.read() == []
+    journal = Journal(tmp_path / "journal.jsonl")
+    journal.open({"names": {}})
+    journal.add(entry("a"), [])
+    assert [found.name for found, _ in follower.read()] == ["a"] and follower.parameters == {"names": {}}
+    assert follower.read() == []
+    with journal.path.open("ab") as file:
+        file.write(b'{"half a line')
+    assert follower.read() == [] and follower.restarts == 0
+    with journal.path.open("r+b") as file:
+        file.truncate(journal.path.stat().st_size - 13)
+    journal.add(entry("b"), [])
+    assert [found.name for found, _ in follower.read()] == ["b"]
+    journal.close_compact()
+    assert [found.name for found, _ in follower.read()] == ["a", "b"] and follower.restarts == 1

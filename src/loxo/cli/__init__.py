@@ -20,6 +20,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     export,
     fetch,
     info,
+    open_app,
     report,
     review,
     score,

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.core import TyperGroup
+
+from loxo.errors import LoxoError
+from loxo.files import without_fsync, write_atomically
+
+PROGRESS_FILE = "LOXO_PROGRESS"  # environment variable: a file for the progress of a command
+PROGRESS_INTERVAL_S = 0.5
 
 AFTER_CTRL_C = {
     "detect": ": the same command resumes the run",
@@ -22,7 +32,7 @@ AFTER_CTRL_C = {
 
 
 ORDER = (  # order of the commands in the help, as users need them
-    *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
+    *("app", "demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
     *("train", "adapt", "calibrate", "embed", "search", "fetch", "simulate", "info", "export", "convert"),
 )
 
@@ -79,5 +89,26 @@ def progress_bar(unit: str) -> Iterator[tuple[Progress, TaskID]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors, transient=False) as bar:
+    file = os.environ.get(PROGRESS_FILE)
+    kind = Progress if file is None else _FileProgress
+    with kind(*columns, console=errors, transient=False) as bar:
         yield bar, bar.add_task(unit, total=None, note="")
+
+
+class _FileProgress(Progress):
+    """A progress bar that also writes its state as JSON into the file that PROGRESS_FILE names, for other programs:
+    `unit`, `completed`, `total`, `note`, and all fields that the command gives, such as those of SurveyProgress."""
+
+    written_at = 0.0
+
+    def update(self, task_id: TaskID, **fields: Any) -> None:
+        super().update(task_id, **fields)
+        task = self.tasks[task_id]
+        is_end = task.total is not None and task.completed >= task.total
+        if not is_end and time.monotonic() - self.written_at < PROGRESS_INTERVAL_S:
+            return
+        self.written_at = time.monotonic()
+        state = {"unit": task.description, "completed": task.completed, "total": task.total, **task.fields}
+        # Written without fsync: a lost file is written again within a second.
+        with without_fsync(), suppress(LoxoError):  # progress never stops a command
+            write_atomically(Path(os.environ[PROGRESS_FILE]), json.dumps(state).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any
 
 import typer
@@ -114,7 +115,7 @@ def detect(
             note = (
                 f"{progress.finished}/{progress.recordings} recordings, {progress.hours_per_second:.2f} h/s{failures}"
             )
-            bar.update(task, completed=progress.share, total=1.0, note=note)
+            bar.update(task, completed=progress.share, total=1.0, note=note, **dataclasses.asdict(progress))
 
         summary = survey(
             paths,

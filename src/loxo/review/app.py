@@ -35,7 +35,7 @@ from pydantic import BaseModel, ConfigDict
 from loxo.audio.playback import PITCH, SPEEDS
 from loxo.errors import LoxoError
 from loxo.files import escape
-from loxo.review.front import Front
+from loxo.review.front import Front, review_files
 from loxo.review.guard import App, Guard, is_loopback
 from loxo.review.media import Media
 from loxo.review.output import write_export
@@ -56,10 +56,10 @@ class _Json(JSONResponse):
 
 
 def create_app(session: Session, token: str, host: str = "127.0.0.1", sample: int | None = None) -> Guard:
-    """The whole application, protected by a token. `host` is the address to listen on; `sample`: see Front."""
+    """The whole application, protected by a token. `host` is the address to listen on; `sample`: see review_files."""
     api: Future[App] = Future()
     api.set_result(create_api(session, is_loopback(host)))
-    return Guard(Front(api, sample), token, host)
+    return Guard(Front(api, review_files(sample)), token, host)
 
 
 def create_api(session: Session, local: bool = True) -> App:

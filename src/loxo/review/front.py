@@ -7,11 +7,13 @@ about events wait until the run is read. If it cannot be opened, they are answer
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 from concurrent.futures import Future
 from importlib.resources import files
 
 from loxo.errors import LoxoError
+from loxo.languages import NAME, languages, read_catalogue
 from loxo.report.page import colours
 from loxo.review.guard import App, Receive, Scope, Send
 
@@ -23,15 +25,15 @@ TYPES = {
 }
 
 
+Files = dict[str, tuple[str, bytes]]  # type and content, by path
+
+
 class Front:
-    """ASGI application: GET / and /static/NAME from memory, all other requests from the `api` once it is set.
+    """ASGI application: GET of `files` from memory, all other requests from the `api` once it is set."""
 
-    `sample`: number of events of each class in the first list of the page.
-    """
-
-    def __init__(self, api: Future[App], sample: int | None = None) -> None:
+    def __init__(self, api: Future[App], files: Files) -> None:
         self._api = api
-        self._files = _static(sample)
+        self._files = files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         file = self._files.get(scope.get("path", "")) if scope["type"] == "http" else None
@@ -52,9 +54,35 @@ async def _answer(send: Send, status: int, kind: str, content: bytes) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def _static(sample: int | None) -> dict[str, tuple[str, bytes]]:
-    """Type and content of the page's files by path. They are read once; no other file can be requested."""
-    root = files("loxo.review") / "static"
+def review_files(sample: int | None = None) -> Files:
+    """The files of the review page. `sample`: number of events of each class in its first list."""
+    found = page_files("loxo.review")
+    if sample is not None:
+        kind, page = found["/"]
+        found["/"] = kind, page.replace(b'name="sample"', f'name="sample" value="{sample}"'.encode())
+    return found
+
+
+def page_files(package: str) -> Files:
+    """The files of the page in `static` of a package; index.html is "/". They are read once; no other file can be
+    requested."""
+    found = static_files(package)
+    kind, page = found.pop("/static/index.html")
+    names = json.dumps({"en": "English"} | {code: str(read_catalogue(code)[NAME]) for code in languages()})
+    meta = f'<meta name="languages" content="{html.escape(names)}">\n'
+    found |= {
+        f"/static/languages/{code}.json": ("application/json", json.dumps(read_catalogue(code)).encode())
+        for code in languages()
+    }
+    # The browser requests the modules named in the page at once, instead of one after the other by their imports.
+    modules = (f'<link rel="modulepreload" href="{path[1:]}">\n' for path in sorted(found) if path.endswith(".js"))
+    found["/"] = (kind, page.replace(b"</head>", f"{meta}{''.join(modules)}</head>".encode()))
+    return found
+
+
+def static_files(package: str) -> Files:
+    """The files in `static` and `static/js` of a package, and the colours of all pages."""
+    root = files(package) / "static"
     found = {}
     for folder, path in ((root, "/static/"), (root / "js", "/static/js/")):
         for file in folder.iterdir():
@@ -62,11 +90,4 @@ def _static(sample: int | None) -> dict[str, tuple[str, bytes]]:
             if kind is not None and file.is_file():
                 found[path + file.name] = (kind, file.read_bytes())
     found["/static/colours.css"] = (TYPES[".css"], colours().encode())
-    kind, page = found.pop("/static/index.html")
-    # The browser requests the modules named in the page at once, instead of one after the other by their imports.
-    modules = (f'<link rel="modulepreload" href="{path}">\n' for path in sorted(found) if path.endswith(".js"))
-    page = page.replace(b"</head>", "".join(modules).encode() + b"</head>")
-    if sample is not None:
-        page = page.replace(b'name="sample"', f'name="sample" value="{sample}"'.encode())
-    found["/"] = (kind, page)
     return found

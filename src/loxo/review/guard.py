@@ -41,11 +41,11 @@ HEADERS = {
 }
 
 HTML = "text/html; charset=utf-8"
-PAGE = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Loxo review</title><p>{}</p></html>\n'
-FORWARD = '<!doctype html>\n<meta http-equiv="refresh" content="0;url={}"><title>Loxo review</title>\n'
+PAGE = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Loxo</title><p>{}</p></html>\n'
+FORWARD = '<!doctype html>\n<meta http-equiv="refresh" content="0;url={}"><title>Loxo</title>\n'
 AGAIN = (
     "This address works once, and it was used before. In the browser that used it, open http://{}/ instead. For "
-    "another browser, open the new address that loxo review has printed in its terminal just now."
+    "another browser, open the new address that {} has printed in its terminal just now."
 )
 
 Scope = MutableMapping[str, Any]
@@ -67,7 +67,7 @@ class Guard:
     """ASGI middleware that requires `token` once, and its cookie afterwards.
 
     `host` is the address that the user gave to listen on. `used` is called when a token was exchanged, `renewed` with
-    another token when a used token was given again.
+    another token when a used token was given again. `command` is the one that serves the page, for messages.
     """
 
     def __init__(
@@ -76,10 +76,11 @@ class Guard:
         token: str,
         host: str = "127.0.0.1",
         *,
+        command: str = "loxo review",
         used: Callable[[], None] = lambda: None,
         renewed: Callable[[str], None] = lambda token: None,
     ) -> None:
-        self.app, self.host, self.used, self.renewed = app, host, used, renewed
+        self.app, self.host, self.used, self.renewed, self.command = app, host, used, renewed, command
         self.token: str | None = token  # the unused one
         self._spent: list[str] = []
         self._key = new_token()
@@ -122,18 +123,18 @@ class Guard:
         """Raises Refused for a request that is not allowed. Returns True if its address contains a token to remove."""
         host = headers.get("host", "")
         if not self._is_own(host):
-            raise Refused(403, "This is not the address of loxo review. Open the address that it has printed.")
+            raise Refused(403, f"This is not the address of {self.command}. Open the address that it has printed.")
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         if scope["path"] == "/" and scope["method"] == "GET" and given:
             self._exchange(given, headers)
             return True
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Refused(403, "Other web pages may not send requests to loxo review.")
+            raise Refused(403, f"Other web pages may not send requests to {self.command}.")
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            raise Refused(403, "Other web pages may not send requests to loxo review.")
+            raise Refused(403, f"Other web pages may not send requests to {self.command}.")
         if not self._has_cookie(headers):
-            raise Refused(401, "The token is missing. Open the whole address that loxo review has printed.")
+            raise Refused(401, f"The token is missing. Open the whole address that {self.command} has printed.")
         return False
 
     def _exchange(self, given: str, headers: dict[str, str]) -> None:
@@ -144,13 +145,13 @@ class Guard:
             self.used()
             return
         if not any(_is_equal(given, token) for token in self._spent):
-            raise Refused(401, "The token is wrong. Open the address that loxo review has printed last.")
+            raise Refused(401, f"The token is wrong. Open the address that {self.command} has printed last.")
         if self._has_cookie(headers):
             return
         if self.token is None:
             self.token = new_token()
             self.renewed(self.token)
-        raise Refused(401, AGAIN.format(headers.get("host", "")))
+        raise Refused(401, AGAIN.format(headers.get("host", ""), self.command))
 
     def _has_cookie(self, headers: dict[str, str]) -> bool:
         return _is_equal(_cookie(headers.get("cookie", ""), self.cookie), self._key)

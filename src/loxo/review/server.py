@@ -1,32 +1,19 @@
-"""`loxo review`: opens the run, the port and a browser, and serves the page until it is stopped."""
+"""`loxo review`: opens the run and serves its page until it is stopped."""
 
 from __future__ import annotations
 
-import gc
-import getpass
-import html
-import socket
-import tempfile
-import threading
-import webbrowser
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loxo.errors import LoxoError
 from loxo.review.decision_log import decision_log_path
-from loxo.review.front import Front
-from loxo.review.guard import FORWARD, App, Guard, is_loopback, new_token
+from loxo.review.front import review_files
+from loxo.review.guard import is_loopback
+from loxo.review.serving import Opened, Stop, account, serve_page
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from loxo.review.session import Session
-
-PORT = 8750  # tried first, so that port forwarding can use a constant port
 
 
 def serve(
@@ -49,121 +36,20 @@ def serve(
     the token while the run is read, and another one when that address is opened again; `on_open` receives the session.
     Raises LoxoError when the run or the port cannot be opened.
     """
-    import uvicorn
-
-    reviewer = reviewer or _account()
+    reviewer = reviewer or account()
     check_run(run)  # quick checks come before the browser opens
     check_root(recordings)
     decision_log_path(Path(run), reviewer)
-    token = new_token()
-    api: Future[App] = Future()
-    with _listen(host, port) as listener, ExitStack() as door:
-        shown = f"[{host}]" if ":" in host else host
-        page = f"http://{shown}:{listener.getsockname()[1]}/?token="
 
-        def renewed(token: str) -> None:
-            if on_address is not None:
-                on_address(page + token)
+    def open_api(stop: Stop) -> Opened:
+        from loxo.review.app import create_api
+        from loxo.review.session import Session
 
-        server = uvicorn.Server(
-            uvicorn.Config(
-                Guard(Front(api, sample), token, host, used=door.close, renewed=renewed),
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                ws="none",
-                server_header=False,
-                timeout_graceful_shutdown=2,
-            )
-        )
-        opening = _Opening(api, server, (run, reviewer, recordings), is_loopback(host), on_open)
-        try:
-            renewed(token)
-            if browser:
-                # The port is already open: the browser waits until the first request is answered.
-                file = _door(page + token, door)
-                threading.Thread(target=webbrowser.open, args=(file.as_uri(),), daemon=True).start()
-            opening.start()
-            server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            pass
-        finally:
-            opening.close()
-    if opening.fault is not None:
-        raise opening.fault
+        session = Session(run, reviewer, recordings)
+        if on_open is not None:
+            on_open(session)
+        return create_api(session, is_loopback(host)), session.close
 
-
-class _Opening(threading.Thread):
-    """Reads the run while the browser loads the page. An error stops the server and is stored in `fault`."""
-
-    def __init__(
-        self,
-        api: Future[App],
-        server: uvicorn.Server,
-        wanted: tuple[str | Path, str, str | Path | None],
-        local: bool,
-        on_open: Callable[[Session], None] | None,
-    ) -> None:
-        super().__init__(name="loxo-opening")
-        self.api, self.server, self.wanted, self.local, self.on_open = api, server, wanted, local, on_open
-        self.session: Session | None = None
-        self.fault: BaseException | None = None
-
-    def run(self) -> None:
-        # Imported modules and the run stay in memory until the end. Searching them for garbage would take a tenth of
-        # the time here, and would delay later answers.
-        gc.disable()
-        try:
-            from loxo.review.app import create_api
-            from loxo.review.session import Session
-
-            self.session = Session(*self.wanted)
-            self.api.set_result(create_api(self.session, self.local))
-            if self.on_open is not None:
-                self.on_open(self.session)
-            gc.freeze()
-        except BaseException as error:  # reported by the serving thread
-            self.fault = error
-            if not self.api.done():
-                self.api.set_exception(error)
-            self.server.should_exit = True
-        finally:
-            gc.enable()
-
-    def close(self) -> None:
-        if self.ident is not None:
-            self.join()
-        if self.session is not None:
-            self.session.close()
-
-
-def _door(address: str, door: ExitStack) -> Path:
-    """A file that forwards to the address, removed with `door`. Every account can read the command line of a browser,
-    but only this one the file."""
-    folder = Path(door.enter_context(tempfile.TemporaryDirectory(prefix="loxo-", ignore_cleanup_errors=True)))
-    file = folder / "review.html"
-    file.touch(0o600)
-    file.write_text(FORWARD.format(html.escape(address)), encoding="utf-8")
-    return file
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for number in (port,) if port is not None else (PORT, 0):
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, number))
-            listener.listen(128)
-            return listener
-        except (OSError, OverflowError) as error:
-            listener.close()
-            reason = getattr(error, "strerror", None) or str(error)
-    raise LoxoError(f"The server cannot listen on {host}:{port or PORT} ({reason}). Give another --port or --host.")
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # an account without a name
-        return "reviewer"
+    serve_page(
+        review_files(sample), open_api, "loxo review", host=host, port=port, browser=browser, on_address=on_address
+    )

@@ -183,6 +183,50 @@ def read_journal(path: Path | str) -> Iterator[tuple[Entry, list[Row]]]:
             yield entry, values["rows"]
 
 
+class Follower:
+    """Reads the journal of a run while another process writes it: each call of `read` returns the new lines.
+
+    A run that ends rewrites its journal. Then `read` starts again at the beginning, and `restarts` counts it. The file
+    is neither changed nor locked; damaged lines are skipped.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        self.path = inside(run, JOURNAL)
+        self.parameters: dict[str, Any] | None = None
+        self.restarts = 0
+        self._file: tuple[int, int] | None = None
+        self._offset = 0
+
+    def read(self) -> list[tuple[Entry, list[Row]]]:
+        """The recordings of the new whole lines, with their events. A missing file has none."""
+        found = []
+        try:
+            with self.path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                identity = stat.st_dev, stat.st_ino
+                if self._file != identity or stat.st_size < self._offset:
+                    self.restarts += self._file is not None
+                    self._file, self._offset = identity, 0
+                file.seek(self._offset)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    self._offset += len(line)
+                    with suppress(Exception):  # whatever is wrong with the line, it is damaged
+                        entry, values = _parse(line)
+                        if entry is None:
+                            self.parameters = values[PARAMETERS]
+                        else:
+                            found.append((entry, values["rows"]))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise LoxoError(
+                f"{self.path}: the journal of the run cannot be read ({error.strerror or error})."
+            ) from error
+        return found
+
+
 def read_parameters(path: Path | str) -> dict[str, Any] | None:
     """The parameters of the run in the journal at `path`, which may be a URL; None if it contains none."""
     found = [values[PARAMETERS] for entry, values in _lines(path) if entry is None]

@@ -41,7 +41,7 @@ def _hold(path: Path) -> int:
         try:
             lock_file(handle)
         except BlockingIOError:
-            owner = os.pread(handle, 100, 0).decode(errors="replace").strip() or "another process"
+            owner = os.read(handle, 100).decode(errors="replace").strip() or "another process"
             os.close(handle)
             raise LoxoError(
                 f"{path.parent}: another run is writing into this folder ({owner}). Wait until it ends, or give "
@@ -52,7 +52,7 @@ def _hold(path: Path) -> int:
             if os.path.samestat(os.fstat(handle), path.stat()):
                 break
         os.close(handle)
-    with suppress(OSError, AttributeError):  # only for the message above; fails on a full disk and on Windows
+    with suppress(OSError):  # only for the message above; fails on a full disk
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
     return handle

@@ -252,6 +252,8 @@ def one_interruption() -> Iterator[None]:
             raise KeyboardInterrupt
 
     signals = [signal.SIGTERM]
+    if hasattr(signal, "SIGBREAK"):  # on Windows, other programs cannot send SIGTERM
+        signals.append(signal.SIGBREAK)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where Ctrl-C is ignored
         signals.append(signal.SIGINT)
     before = {number: signal.signal(number, interrupt) for number in signals}

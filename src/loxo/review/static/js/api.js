@@ -1,21 +1,24 @@
 // Requests to the server. A refusal becomes an Error with its sentence. An unreachable server fires "offline-server".
 
+import { t } from './language.js';
+
 async function ask(path, options = {}) {
   let answer;
   try {
     answer = await fetch(path, options);
   } catch (error) {
     if (error.name !== 'AbortError') window.dispatchEvent(new Event('offline-server'));
-    throw new Error('The server does not answer.', { cause: error });
+    throw new Error(t('The server does not answer.'), { cause: error });
   }
   window.dispatchEvent(new Event('online-server'));
   if (answer.ok) return answer;
-  let sentence = `The server answers with status ${answer.status}.`;
+  let content = { error: t('The server answers with status {status}.', { status: answer.status }) };
   try {
     const text = await answer.text();
-    sentence = text.startsWith('{') ? JSON.parse(text).error : text || sentence;
+    content = text.startsWith('{') ? JSON.parse(text) : { error: text || content.error };
   } catch { /* keep the sentence above */ }
-  throw new Error(sentence);
+  const { error, ...details } = content;
+  throw Object.assign(new Error(error), details);
 }
 
 export const getJson = async (path) => (await ask(path)).json();

@@ -5,6 +5,7 @@ import { Browse } from './browse.js';
 import { askLabel, exportTables, help, recordings, results } from './dialogs.js';
 import { isLight, onTheme } from './ink.js';
 import { listen } from './keys.js';
+import { available, number, plural, preferred, t, translateDocument, use } from './language.js';
 import { fail, tell, warn } from './messages.js';
 import { Overview } from './overview.js';
 import { Player } from './player.js';
@@ -13,7 +14,7 @@ import { bandOf, frameOf, limitedRange, Store } from './store.js';
 import { Grid, Strip, Tiles } from './tiles.js';
 import { tools } from './tools.js';
 import { View } from './view.js';
-import { clock, count, element, placeOf, wallClock } from './words.js';
+import { clock, element, placeOf, wallClock } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 const NARROW = matchMedia('(max-width: 1023px)'); // the filter covers the picture; see style.css
@@ -22,9 +23,10 @@ const store = new Store();
 const form = $('filters');
 const before = JSON.parse(sessionStorage.getItem('loxo-filter') ?? 'null'); // filter of this window before a reload
 const address = /^#at-(\d+)-([\d.]+)-([\d.]+)$/.exec(location.hash); // a stretch that was shown before a reload
+const speak = async () => { await use(preferred(Object.keys(available()))); translateDocument(); };
 // Both requests are sent at once, because the first event needs both. The address contains the last event shown.
-const [run, first] = await Promise.all([
-  getJson('/api/run'),
+const [, run, first] = await Promise.all([
+  speak(), getJson('api/run'),
   store.open(filterOf(before ?? Object.fromEntries(new FormData(form))), address ? '' : location.hash.slice(1)),
 ]).catch((error) => { $('empty-text').textContent = error.message; throw error; });
 const stored = JSON.parse(localStorage.getItem('loxo-review') ?? '{}');
@@ -56,7 +58,7 @@ const player = new Player(settings, () => {
   view.cursor = null;
   view.draw();
   document.body.dataset.playing = '';
-  $('play-button').textContent = '▶ Play';
+  $('play-button').textContent = t('▶ Play');
   grid.playing(null);
 });
 const tiles = new Tiles(store, settings, fail);
@@ -195,7 +197,7 @@ function describe() {
   const { place, range } = view;
   if (!place) return;
   const e = current;
-  const inFile = (a, b, digits) => `${clock(a, digits)} – ${clock(b, digits)} in the file`;
+  const inFile = (a, b, digits) => t('{from} – {to} in the file', { from: clock(a, digits), to: clock(b, digits) });
   if (e) {
     $('what').textContent = `${e.label}${e.score === null ? '' : ` ${e.score.toFixed(2)}`}`;
     $('where').textContent = [placeOf(e), wallClock(e.begin, e.start_s)].filter(Boolean).join(' · ');
@@ -203,7 +205,7 @@ function describe() {
   } else {
     $('what').textContent = placeOf({ ...place, site: place.site || place.recording });
     $('where').textContent = wallClock(place.begin, range[0]);
-    $('when').textContent = `${place.recording} · ${inFile(...range, 0)}${view.leftOut ? ` · ${count(view.leftOut, 'event')} with lower scores not drawn` : ''}`;
+    $('when').textContent = `${place.recording} · ${inFile(...range, 0)}${view.leftOut ? ` · ${plural(view.leftOut, '{n} event with a lower score not drawn', '{n} events with lower scores not drawn')}` : ''}`;
   }
   $('others').textContent = e?.others.join(' · ') ?? '';
   if (document.activeElement !== $('note')) $('note').value = e?.note ?? '';
@@ -228,13 +230,13 @@ function describe() {
 function progress() {
   const total = store.rows.length;
   const place = current && !browse.place ? store.place.get(current.row) : undefined;
-  const at = place === undefined ? '' : `${(place + 1).toLocaleString('en')} of ${total.toLocaleString('en')} · `;
+  const at = place === undefined ? '' : `${t('{n} of {all}', { n: number(place + 1), all: number(total) })} · `;
   const share = run.events ? Math.round((100 * store.decidedInRun) / run.events) : 0;
-  $('progress-text').textContent = `${at}${store.decidedInRun.toLocaleString('en')} of ${run.events.toLocaleString('en')} decided · ${run.reviewer}`;
+  $('progress-text').textContent = `${at}${t('{n} of {all} decided', { n: number(store.decidedInRun), all: number(run.events) })} · ${run.reviewer}`;
   $('bar').style.width = `${share}%`;
   $('progress').setAttribute('aria-valuenow', share);
   const left = total - store.decided;
-  $('list-size').textContent = `${count(total, 'event')} in this list, ${left.toLocaleString('en')} not decided.`;
+  $('list-size').textContent = plural(total, '{n} event in this list, {left} not decided.', '{n} events in this list, {left} not decided.', { left: number(left) });
 }
 
 function sections() {
@@ -252,7 +254,7 @@ function go(step) {
   const next = place === undefined ? store.rows[0] : store.rows[place + step];
   if (next === undefined) {
     const open = store.rows.length - store.decided;
-    tell(step < 0 ? 'This is the first event of the list.' : `End of the list. ${count(open, 'event')} not decided.`);
+    tell(step < 0 ? t('This is the first event of the list.') : plural(open, 'End of the list. {n} event not decided.', 'End of the list. {n} events not decided.'));
     return Promise.resolve();
   }
   return show(next);
@@ -269,7 +271,7 @@ function turnPage(pages) {
 function select() {
   const [from, to] = browse.target ? [browse.target.start_s, browse.target.end_s] : view.range;
   const within = view.others.filter((e) => e.end_s > from && e.start_s < to).sort((a, b) => a.start_s - b.start_s);
-  if (!within.length) { tell('There is no event in this part of the recording.'); return; }
+  if (!within.length) { tell(t('There is no event in this part of the recording.')); return; }
   const at = within.findIndex((e) => e.row === current?.row);
   show(within[(at + 1) % within.length].row, { stay: true });
 }
@@ -320,8 +322,8 @@ function reshow() { if (current) show(current.row, { stay: Boolean(browse.place)
 let deciding = false;
 async function decide(verdict, label) {
   if (deciding) return;
-  if (!current) { tell('No event is selected. Press J or click a box.', true); return; }
-  if (view.failure) { tell('The recording cannot be shown. Decide only on events that you can see or hear.', true); return; }
+  if (!current) { tell(t('No event is selected. Press J or click a box.'), true); return; }
+  if (view.failure) { tell(t('The recording cannot be shown. Decide only on events that you can see or hear.'), true); return; }
   deciding = true;
   const started = performance.now();
   try {
@@ -336,7 +338,7 @@ async function decide(verdict, label) {
 
 async function decideOther() {
   if (!current || view.failure) { await decide('other'); return; }
-  const label = await askLabel($('naming'), 'What is it?', run.labels.filter((l) => l !== current.label));
+  const label = await askLabel($('naming'), t('What is it?'), run.labels.filter((l) => l !== current.label));
   if (label) await decide('other', label);
 }
 
@@ -346,12 +348,12 @@ async function back(which) {
   const answer = await turn;
   if (!answer) return;
   const { events, said } = answer;
-  if (!said) { tell(`There is no action to ${which}.`); return; }
+  if (!said) { tell(which === 'undo' ? t('There is no action to undo.') : t('There is no action to redo.')); return; }
   document.body.dataset.actions = Number(document.body.dataset.actions ?? 0) + 1;
   surroundings.stale = true;
   if (events.some((event) => event.gone && event.row === current?.row)) { current = null; view.event = null; }
   changed(events);
-  tell(`${which === 'undo' ? 'Undone' : 'Done again'}: ${said}.`);
+  tell(which === 'undo' ? t('Undone: {action}.', { action: said }) : t('Done again: {action}.', { action: said }));
   const first = events.find((event) => !event.gone && store.place.has(event.row));
   if (!$('grid').hidden) return;
   if (first && !browse.place) await show(first.row);
@@ -360,7 +362,7 @@ async function back(which) {
 }
 
 async function moveEdge(edge, step) {
-  if (!current) { tell('No event is selected. Press J or click a box.', true); return; }
+  if (!current) { tell(t('No event is selected. Press J or click a box.'), true); return; }
   const value = view.limited(edge, current[edge] + step);
   Object.assign(current, { [edge]: value });
   view.draw();
@@ -373,14 +375,14 @@ function setDrawing(on) {
   view.drawing = on;
   $('view').classList.toggle('drawing', on);
   $('draw-button').setAttribute('aria-pressed', on);
-  if (on) tell('Draw a box with the mouse or a finger, or press Enter for a box in the middle, then move its edges.');
+  if (on) tell(t('Draw a box with the mouse or a finger, or press Enter for a box in the middle, then move its edges.'));
 }
 
 async function drawn(bounds) {
   setDrawing(false);
   const { place } = view;
   const likely = current?.label ?? browse.labels[0];
-  const label = await askLabel($('naming'), 'Label of the missed event', [...run.labels].sort((a, b) => (b === likely) - (a === likely)), false);
+  const label = await askLabel($('naming'), t('Label of the missed event'), [...run.labels].sort((a, b) => (b === likely) - (a === likely)), false);
   if (!label) return;
   const rounded = Object.fromEntries(Object.entries(bounds).map(([name, value]) => [name, Number(value.toFixed(3))]));
   const channel = place.channel ? { channel: place.channel } : {};
@@ -429,7 +431,7 @@ function setLevels() {
 
 function levels() {
   $('low-text').textContent = `${settings.low} dB`;
-  $('range-text').textContent = `${settings.range} dB, up to ${settings.low + settings.range} dB`;
+  $('range-text').textContent = t('{n} dB, up to {high} dB', { n: settings.range, high: settings.low + settings.range });
 }
 
 async function setChannel(channel) {
@@ -440,8 +442,8 @@ async function setChannel(channel) {
 
 async function searchIn(folder) {
   try {
-    const { found, recordings: all } = await post('/api/places', { folder });
-    tell(`${found.toLocaleString('en')} of ${count(all, 'recording')} found.`);
+    const { found, recordings: all } = await post('api/places', { folder });
+    tell(plural(all, '{found} of {n} recording found.', '{found} of {n} recordings found.', { found: number(found) }));
     if (current) await show(current.row, { stay: Boolean(browse.place) });
     else await load();
   } catch (error) { fail(error); }
@@ -516,17 +518,16 @@ async function begin(row) {
 // Why the list is empty, and what to do.
 function explain() {
   const button = (text, act) => element('button', { type: 'button', onclick: act }, text);
-  const others = [button('Recordings', openRecordings), button('Results', openResults), button('Export', openExport)];
+  const others = [button(t('Recordings'), openRecordings), button(t('Results'), openResults), button(t('Export'), openExport)];
   if (!run.events) {
-    $('empty-text').textContent = 'This run lists no event. Open a recording to look for calls. To list doubtful events too, detect again with a lower '
-      + '--threshold; with kept scores, loxo decode does it in seconds.';
+    $('empty-text').textContent = t('This run lists no event. Open a recording to look for calls. To list doubtful events too, detect again with a lower --threshold; with kept scores, loxo decode does it in seconds.');
     $('empty-actions').replaceChildren(others[0]);
   } else if (store.decidedInRun === run.events && form.status.value === 'open') {
-    $('empty-text').textContent = 'Every event of this run has a decision.';
+    $('empty-text').textContent = t('Every event of this run has a decision.');
     $('empty-actions').replaceChildren(...others);
   } else {
-    $('empty-text').textContent = 'No event passes the filter.';
-    $('empty-actions').replaceChildren(button('Clear the filter', () => { form.reset(); form.sample.value = ''; form.status.value = 'all'; openList(); }), ...others);
+    $('empty-text').textContent = t('No event passes the filter.');
+    $('empty-actions').replaceChildren(button(t('Clear the filter'), () => { form.reset(); form.sample.value = ''; form.status.value = 'all'; openList(); }), ...others);
   }
 }
 
@@ -561,12 +562,12 @@ levels();
 $('map').value = settings.map;
 onTheme(() => { if (!chosenMap) settings.map = $('map').value = themeMap(); view.draw(); overview.draw(); });
 if (NARROW.matches) { $('filters').hidden = true; $('filters-button').setAttribute('aria-expanded', false); }
-if (run.running) tell('The run is in progress. Start loxo review again later to see its new events.');
-if (run.unmatched) tell(`${count(run.unmatched, 'earlier decision')} on events that this run no longer contains.`, true);
+if (run.running) tell(t('The run is in progress. Start loxo review again later to see its new events.'));
+if (run.unmatched) tell(plural(run.unmatched, '{n} earlier decision on events that this run no longer contains.', '{n} earlier decisions on events that this run no longer contains.'), true);
 const restored = JSON.stringify(Object.fromEntries(new FormData(form)));
 if (before && JSON.stringify(before) !== restored) await openList(); // the filter was for another run with other sites
 else await begin(first);
 if (address && Number(address[1]) < run.recordings) {
-  const all = await getJson('/api/recordings');
+  const all = await getJson('api/recordings');
   await browse.open(all[Number(address[1])], [Number(address[2]), Number(address[3])]).catch(fail);
 }

@@ -1,6 +1,7 @@
 // The bar below the picture: the whole recording with its events, searched stretches and the part that is shown.
 
 import { boxes, ink } from './ink.js';
+import { t } from './language.js';
 import { clock, clockTime } from './words.js';
 
 const BAR = 26; // pixels; the times stand below
@@ -43,7 +44,7 @@ export class Overview {
     const words = (s) => (place.begin ? clockTime(place.begin, s) : clock(s));
     canvas.setAttribute('aria-valuemax', Math.round(place.duration));
     canvas.setAttribute('aria-valuenow', Math.round(range[0]));
-    canvas.setAttribute('aria-valuetext', `${words(range[0])} to ${words(range[1])}`);
+    canvas.setAttribute('aria-valuetext', t('{from} to {to}', { from: words(range[0]), to: words(range[1]) }));
     this.draw();
   }
 

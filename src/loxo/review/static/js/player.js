@@ -41,7 +41,7 @@ export class Player {
     if (place.channel) query.set('channel', place.channel);
     const key = `${place.source}?${query}`;
     if (this.last.key !== key) {
-      const bytes = await getBytes(`/api/sound/${key}`);
+      const bytes = await getBytes(`api/sound/${key}`);
       this.last = { key, buffer: await this.context.decodeAudioData(bytes) };
     }
     return this.last.buffer;

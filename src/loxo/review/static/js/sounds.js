@@ -1,5 +1,6 @@
 // What is played: an event, all that is shown, or an event of the grid.
 
+import { t } from './language.js';
 import { fail } from './messages.js';
 import { pressed } from './tools.js';
 
@@ -36,7 +37,7 @@ export function sounds({ settings, keep, store, view, player, grid, current }) {
   function started(mode) {
     if (!player.playing) return;
     document.body.dataset.playing = mode;
-    $('play-button').textContent = '■ Stop';
+    $('play-button').textContent = t('■ Stop');
   }
 
   // Plays the event, or without one all that is shown.

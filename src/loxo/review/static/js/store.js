@@ -68,7 +68,7 @@ export class Store {
   async open(filter, at = '') {
     const turn = (this.turn = Symbol('turn'));
     const query = new URLSearchParams(Object.entries({ ...filter, at }).filter(([, value]) => value !== '' && value !== null));
-    const { rows, verdicts, row, events, decided } = await getJson(`/api/queue?${query}`);
+    const { rows, verdicts, row, events, decided } = await getJson(`api/queue?${query}`);
     if (turn !== this.turn) return undefined;
     this.decidedInRun = decided;
     this.rows = rows;
@@ -93,26 +93,26 @@ export class Store {
   async fetchDetails(rows) {
     const missing = rows.filter((row) => !this.details.has(row));
     if (!missing.length) return;
-    for (const event of await getJson(`/api/events?rows=${missing.join()}`)) this.details.set(event.row, event);
+    for (const event of await getJson(`api/events?rows=${missing.join()}`)) this.details.set(event.row, event);
   }
 
   // The picture of a frame (see frameOf) of a recording; place: {source, channel}.
   picture({ source, channel }, [start, end], band) {
     const query = new URLSearchParams({ start, end, band });
     if (channel) query.set('channel', channel);
-    const path = `/api/picture/${source}?${query}`;
+    const path = `api/picture/${source}?${query}`;
     return this.pictures.get(path, async () => unpack(await getBytes(path)));
   }
 
   thumb(event) {
     const band = bandOf(event.detected ?? event);
     return this.thumbs.get(`${event.row} ${band}`, async () =>
-      unpack(await getBytes(`/api/thumb/${event.row}?band=${band}`)));
+      unpack(await getBytes(`api/thumb/${event.row}?band=${band}`)));
   }
 
-  around(source, [start, end]) { return getJson(`/api/around/${source}?start=${start}&end=${end}`); }
+  around(source, [start, end]) { return getJson(`api/around/${source}?start=${start}&end=${end}`); }
 
-  overview({ source, channel }) { return getJson(`/api/overview/${source}${channel ? `?channel=${channel}` : ''}`); }
+  overview({ source, channel }) { return getJson(`api/overview/${source}${channel ? `?channel=${channel}` : ''}`); }
 
   // Requests the pictures of the next events. `pictureOf` gives that of an event; `ready` receives each of them.
   async prefetch(row, pictureOf, ready) {
@@ -126,11 +126,11 @@ export class Store {
     }
   }
 
-  async act(changes) { return this.take(await post('/api/act', { changes })); }
+  async act(changes) { return this.take(await post('api/act', { changes })); }
 
   // 'undo' or 'redo'. Resolves to the events and to the words for the changes; none: there was nothing to do.
   async back(which) {
-    const answer = await post(`/api/${which}`);
+    const answer = await post(`api/${which}`);
     return { events: this.take(answer), said: answer.said };
   }
 

@@ -1,9 +1,10 @@
 // Small spectrograms: the strip below the large picture, and the grid for decisions on many events at once.
 
 import { boxes } from './ink.js';
+import { plural, t } from './language.js';
 import { painted, table } from './paint.js';
 import { MARKS } from './view.js';
-import { clock, clockDate, clockTime, count, element, placeOf } from './words.js';
+import { clock, clockDate, clockTime, element, placeOf } from './words.js';
 
 const PAGE = 60; // tiles per page of the grid
 const STRIP = 4; // events on either side
@@ -14,13 +15,13 @@ export class Tiles {
 
   make(row, onclick) {
     const canvas = element('canvas', { width: 200, height: 90 });
-    const tile = element('button', { type: 'button', class: 'tile', 'data-row': row, onclick }, canvas,
+    const tile = element('button', { type: 'button', class: 'tile', 'data-row': row, 'data-selected': t('selected'), onclick }, canvas,
       element('span', { class: 'what' }), element('span', { class: 'where' }));
     this.refresh(tile);
     this.fill(tile, canvas).catch((error) => {
       tile.title = error.message;
       tile.classList.add('failed');
-      if (!tile.querySelector('.fault')) tile.append(element('span', { class: 'fault' }, 'No picture: the recording cannot be read'));
+      if (!tile.querySelector('.fault')) tile.append(element('span', { class: 'fault' }, t('No picture: the recording cannot be read')));
     });
     return tile;
   }
@@ -52,9 +53,9 @@ export class Tiles {
     const score = event.score === null ? '' : ` ${event.score.toFixed(2)}`;
     tile.querySelector('.what').textContent = `${mark}${event.other ?? event.label}${score}`;
     const day = clockDate(event.begin, event.start_s).replace(/ \d+$/, ''); // the year has no room
-    const time = event.begin ? `${day} ${clockTime(event.begin, event.start_s)}` : `${clock(event.start_s, 1)} in ${event.recording}`;
+    const time = event.begin ? `${day} ${clockTime(event.begin, event.start_s)}` : t('{time} in {recording}', { time: clock(event.start_s, 1), recording: event.recording });
     tile.querySelector('.where').textContent = [time, placeOf(event)].filter(Boolean).join(' · ');
-    tile.title ||= [event.recording, `${clock(event.start_s, 1)} in the file`].join(' · ');
+    tile.title ||= [event.recording, t('{time} in the file', { time: clock(event.start_s, 1) })].join(' · ');
   }
 }
 
@@ -108,7 +109,7 @@ export class Grid {
     await this.tiles.store.fetchDetails(this.rows);
     this.box.replaceChildren(...this.rows.map((row, k) => element('div', { class: 'cell' },
       this.tiles.make(row, (e) => this.click(row, e)),
-      element('button', { type: 'button', class: 'play', 'aria-label': `play event ${k + 1} of this page`, onclick: () => this.on.play(row) }, '▶'))));
+      element('button', { type: 'button', class: 'play', 'aria-label': t('play event {n} of this page', { n: k + 1 }), onclick: () => this.on.play(row) }, '▶'))));
     this.focus = Math.min(this.focus, Math.max(this.rows.length - 1, 0));
     this.mark();
     this.tile(this.focus)?.focus();
@@ -139,7 +140,7 @@ export class Grid {
       this.tiles.refresh(tile);
     }
     const pages = Math.max(Math.ceil(store.rows.length / PAGE), 1);
-    this.text.textContent = `${count(this.selected.size, 'event')} selected · page ${this.page + 1} of ${pages}`;
+    this.text.textContent = `${plural(this.selected.size, '{n} event selected', '{n} events selected')} · ${t('page {n} of {all}', { n: this.page + 1, all: pages })}`;
   }
 
   selectAll() {
@@ -158,9 +159,9 @@ export class Grid {
   }
 
   async decide(verdict) {
-    if (!this.selected.size) { this.on.refuse('No event is selected. Select events with X, a click or a tap.'); return; }
+    if (!this.selected.size) { this.on.refuse(t('No event is selected. Select events with X, a click or a tap.')); return; }
     if (this.box.querySelector('.tile.failed[aria-pressed="true"]')) {
-      this.on.refuse('The recording of a selected event cannot be read. Decide only on events that you can see: open one of them to read the reason.');
+      this.on.refuse(t('The recording of a selected event cannot be read. Decide only on events that you can see: open one of them to read the reason.'));
       return;
     }
     await this.on.decide([...this.selected], verdict);

@@ -1,12 +1,13 @@
 // The buttons, sliders and the colour map below the spectrogram, and other clickable elements.
 
+import { t } from './language.js';
 import { MAPS } from './maps.js';
 import { element } from './words.js';
 
 export const CONTEXTS = [10, 30, 60, 600, Infinity]; // seconds shown
 
 const $ = (id) => document.getElementById(id);
-const wordsOf = (seconds) => (seconds === Infinity ? 'all' : seconds > 60 ? `${seconds / 60} min` : `${seconds} s`);
+const wordsOf = (seconds) => (seconds === Infinity ? t('all') : seconds > 60 ? `${seconds / 60} min` : `${seconds} s`);
 
 export const modesOf = (run) => [...run.speeds.map(String), 'pitched'];
 
@@ -55,14 +56,14 @@ export function tools(page) {
 function playing({ run, settings, playEvent }) {
   $('modes').append(...modesOf(run).map((mode, k) => element('button', {
     type: 'button', 'data-mode': mode, 'aria-pressed': mode === settings.mode, onclick: () => playEvent(mode),
-    title: mode === 'pitched' ? `frequencies times ${run.pitch}, in real time` : `play at ${mode}x speed`,
-  }, mode === 'pitched' ? 'pitch' : `${mode}x`, element('kbd', {}, k + 1))));
+    title: mode === 'pitched' ? t('frequencies times {n}, in real time', { n: run.pitch }) : t('play at {n}x speed', { n: mode }),
+  }, mode === 'pitched' ? t('pitch') : `${mode}x`, element('kbd', {}, k + 1))));
 }
 
 function looks({ run, settings, setBand, setContext, setLevels, setMap, setChannel }) {
   $('bands').append(...Object.entries(run.bands).map(([name, high]) => element('button', {
     type: 'button', 'data-band': name, onclick: () => setBand(name),
-  }, high === null ? 'full' : high >= 1000 ? `0–${high / 1000} kHz` : `0–${high} Hz`)));
+  }, high === null ? t('full') : high >= 1000 ? `0–${high / 1000} kHz` : `0–${high} Hz`)));
   $('contexts').append(...CONTEXTS.map((seconds) => element('button', {
     type: 'button', 'data-context': seconds, 'aria-pressed': seconds === settings.context, onclick: () => setContext(seconds),
   }, wordsOf(seconds))));

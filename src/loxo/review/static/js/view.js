@@ -2,6 +2,7 @@
 // sound. Dragging moves it, the wheel and two fingers zoom.
 
 import { boxes, ink } from './ink.js';
+import { t } from './language.js';
 import { painted, table } from './paint.js';
 import { clock, clockDate, clockTime } from './words.js';
 
@@ -180,9 +181,9 @@ export class View {
     c.textAlign = 'right';
     c.fillStyle = this.ink.text;
     c.font = '11px system-ui, sans-serif';
-    if (begin) c.fillText('clock', l.left - 18, TOP + l.h + 15);
+    if (begin) c.fillText(t('clock'), l.left - 18, TOP + l.h + 15);
     c.fillStyle = begin ? this.ink.soft : this.ink.text;
-    c.fillText(l.wide ? 'in file' : 'file', l.left - 18, TOP + l.h + (begin ? 15 + LINE : 15));
+    c.fillText(l.wide ? t('in file') : t('file'), l.left - 18, TOP + l.h + (begin ? 15 + LINE : 15));
     c.font = '12px system-ui, sans-serif';
     c.fillStyle = this.ink.text;
     const stepHz = [10, 25, 50, 100, 250, 500, 1000, 2000, 5000].find((s) => (l.h * s) / this.top > 30) ?? 10000;
@@ -191,7 +192,7 @@ export class View {
       c.fillText(`${f}${f === 0 || f + stepHz > this.top + 1e-6 ? ' Hz' : ''}`, l.left - 8, Math.max(this.y(f), TOP + 5));
     }
     if (this.picture?.sampled) {
-      const text = `Overview: ${this.picture.sampled} s of every ${Math.round(this.picture.hop)} s. Zoom in for all of the sound.`;
+      const text = t('Overview: {n} s of every {hop} s. Zoom in for all of the sound.', { n: this.picture.sampled, hop: Math.round(this.picture.hop) });
       c.textAlign = 'left';
       c.fillStyle = this.ink.tag;
       c.fillRect(l.left + 6, TOP + l.h - 26, Math.min(c.measureText(text).width + 12, l.w - 12), 20);
@@ -262,9 +263,10 @@ export class View {
   // What the picture shows, in words.
   words() {
     const [from, to] = this.range, { begin, recording } = this.place;
-    const when = begin ? `${clockDate(begin, from)}, ${clockTime(begin, from)} to ${clockTime(begin, to)}` : `${clock(from)} to ${clock(to)} in the file`;
+    const when = begin ? `${clockDate(begin, from)}, ${t('{from} to {to}', { from: clockTime(begin, from), to: clockTime(begin, to) })}`
+      : t('{from} – {to} in the file', { from: clock(from), to: clock(to) });
     const shown = this.others.filter((e) => e.end_s > from && e.start_s < to).length;
-    return `Spectrogram of ${recording}, ${when}, ${Math.round(this.top)} Hz high, ${shown} listed or drawn events.`;
+    return t('Spectrogram of {recording}, {when}, {hz} Hz high, {n} listed or drawn events.', { recording, when, hz: Math.round(this.top), n: shown });
   }
 
   // -- the pointer

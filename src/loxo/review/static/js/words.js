@@ -1,5 +1,7 @@
 // Numbers and times as text; creation of elements.
 
+import { language, t } from './language.js';
+
 export const element = (tag, attributes = {}, ...children) => {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -18,8 +20,6 @@ export function clock(seconds, digits = 0) {
   return h ? `${h}:${String(m).padStart(2, '0')}:${s}` : `${m}:${s}`;
 }
 
-const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
-
 // The recorder's clock, independent of the browser's time zone. `begin`: the start of the recording, ISO 8601 without a
 // zone, or null if it is unknown; `seconds`: after that start.
 const moment = (begin, seconds) => new Date(Date.parse(`${begin.slice(0, 23)}Z`) + Math.round(seconds * 1000));
@@ -30,13 +30,11 @@ export const clockTime = (begin, seconds) => (begin ? moment(begin, seconds).toI
 // 26 Jan 2018
 export function clockDate(begin, seconds = 0) {
   if (!begin) return '';
-  const day = moment(begin, seconds);
-  return `${day.getUTCDate()} ${MONTHS[day.getUTCMonth()]} ${day.getUTCFullYear()}`;
+  const locale = language === 'en' ? 'en-GB' : language; // the day first, as recorders' owners in Africa write it
+  return new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'short', year: 'numeric', timeZone: 'UTC' }).format(moment(begin, seconds));
 }
 
 export const wallClock = (begin, seconds) => (begin ? `${clockDate(begin, seconds)}, ${clockTime(begin, seconds)}` : '');
 
-export const count = (number, word) => `${number.toLocaleString('en')} ${word}${number === 1 ? '' : 's'}`;
-
 // "nn01a · channel 2", without what is unknown.
-export const placeOf = ({ site, channel }) => [site, channel ? `channel ${channel}` : ''].filter(Boolean).join(' · ');
+export const placeOf = ({ site, channel }) => [site, channel ? t('channel {n}', { n: channel }) : ''].filter(Boolean).join(' · ');

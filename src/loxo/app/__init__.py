@@ -1,0 +1,1 @@
+"""`loxo app`: the whole job in a browser. Layout and failure policy: server.py."""

@@ -1,0 +1,95 @@
+"""Headless Firefox for tests of pages, driven by its own protocol (Marionette)."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+PREFERENCES = """user_pref("marionette.port", {port});
+user_pref("intl.accept_languages", "{language}");
+user_pref("app.update.enabled", false);
+"""
+
+
+class Page:
+    """The page of a window. `faults`: what went wrong on it since it was opened."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._number = connection, 0
+        self._receive()
+        self._do("WebDriver:NewSession")
+
+    def open(self, address: str) -> None:
+        self._do("WebDriver:Navigate", url=address)
+        self.run(
+            "window.faults = []; for (const kind of ['error', 'unhandledrejection']) "
+            "addEventListener(kind, (e) => faults.push(String(e.reason ?? e.message)));"
+        )
+
+    def run(self, script: str) -> Any:
+        """The value that a script returns."""
+        return self._do("WebDriver:ExecuteScript", script=script, args=[])["value"]
+
+    def until(self, condition: str, seconds: float = 60) -> None:
+        """Waits until an expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(f"return Boolean({condition})"):
+            assert time.monotonic() < end, (condition, self.run("return document.body.innerText"))
+            time.sleep(0.1)
+
+    @property
+    def faults(self) -> list[str]:
+        return self.run("return window.faults ?? []")
+
+    def _do(self, command: str, **parameters: Any) -> Any:
+        self._number += 1
+        message = json.dumps([0, self._number, command, parameters]).encode()
+        self._connection.sendall(b"%d:%b" % (len(message), message))
+        _, _, error, result = self._receive()
+        assert error is None, error
+        return result
+
+    def _receive(self) -> Any:
+        length = b""
+        while (byte := self._connection.recv(1)) != b":":
+            length += byte
+        content = b""
+        while len(content) < int(length):
+            content += self._connection.recv(int(length) - len(content))
+        return json.loads(content)
+
+
+@contextmanager
+def firefox(folder: Path, language: str) -> Iterator[Page]:
+    """A window of a Firefox with a new profile in `folder`."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    folder.mkdir()
+    (folder / "user.js").write_text(PREFERENCES.format(port=port, language=language))
+    process = subprocess.Popen(
+        [str(FIREFOX), "--headless", "--marionette", "--profile", str(folder)],
+        env=os.environ | {"HOME": str(folder)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port))
+                break
+            except OSError:
+                assert time.monotonic() < end, "Firefox does not start"
+                time.sleep(0.2)
+        with connection:
+            yield Page(connection)
+    finally:
+        process.terminate()
+        process.wait(30)
