@@ -75,6 +75,8 @@ def main() -> None:
     config = replace(model.config, decoding=preset_config("default").decoding, calibration={}, curves={})
     raw, calibrated = options.work / "raw.safetensors", options.work / "calibrated.safetensors"
     options.work.mkdir(parents=True, exist_ok=True)
+    for path in (raw, calibrated):
+        path.with_suffix(".onnx").unlink(missing_ok=True)  # the graph of other weights
     write_copy(model, raw, config, {key: value for key, value in model.provenance.items() if key != "decoding"})
     surveys = _surveys(CALIBRATION_SURVEYS, options)
     truths = [argument for folder in surveys for argument in ("--truth", folder)]
