@@ -9,6 +9,7 @@ import typer
 from chromium import browser
 from starlette.testclient import TestClient
 
+from loxo.app import jobs
 from loxo.app.api import create_api
 from loxo.app.folders import Places
 from loxo.cli.app import app
@@ -58,6 +59,8 @@ def opened(home):
     yield open_app
     for close in closing:
         close()
+    for job in jobs._children:  # else a process of a test would outlive it
+        job.wait(60)
 
 
 @pytest.fixture
