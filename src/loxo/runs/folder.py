@@ -109,6 +109,7 @@ class RunFolder:
         self._to_disk_at = 0.0
         self._unsynced = 0  # recordings whose files were written without fsync
         self._made: set[Path] = set()  # folders
+        self._names: dict[str, str] = {}  # names of files -> paths of the recordings that this process has planned
 
     def __enter__(self) -> RunFolder:
         try:
@@ -203,7 +204,9 @@ class RunFolder:
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
         """A journal entry for each recording, each with a different name; names of earlier calls stay. `given` are the
         files and folders in which the recordings were found."""
-        names = {_key(entry.name): entry.path for entry in self.journal.entries.values()}
+        names = self._names
+        if not names:
+            names.update((_key(entry.name), entry.path) for entry in self.journal.entries.values())
         roots = {_absolute(path) for path in given}
         entries = []
         for recording in map(str, found):
@@ -414,14 +417,23 @@ class RunFolder:
             else dataclasses.replace(entry, recording=given[path])
             for path, entry in self.journal.entries.items()
         }
-        origins = self._origins(self.journal.entries.values())
-        self.notes += origins.notes
-        if self.sites is not None:
-            write_atomically(inside(self.folder, SITES), self.sites.content)
-        write_journal_tables(self.folder, self.journal, self._ordered(), origins, self.parameters, exists=self._exists)
+        self.notes += self._write_tables()
         self._record(status)
         self.journal.close_compact()
         self._is_closed = True
+
+    def refresh(self) -> None:
+        """Writes the tables of the run and run.json, while the run continues."""
+        self._write_tables()
+        self._record("running")
+
+    def _write_tables(self) -> tuple[str, ...]:
+        """Returns notes on the sites."""
+        origins = self._origins(self.journal.entries.values())
+        if self.sites is not None:
+            write_atomically(inside(self.folder, SITES), self.sites.content)
+        write_journal_tables(self.folder, self.journal, self._ordered(), origins, self.parameters, exists=self._exists)
+        return origins.notes
 
     def _ordered(self) -> list[Entry]:
         return sorted(self.journal.entries.values(), key=lambda entry: (entry.recording, entry.path))
