@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import itertools
 import json
 import shutil
 import signal
@@ -181,7 +182,9 @@ def test_kills(tmp_path):
     first = 0
     for k in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(tmp_path), str(0.15 + 0.1 * k), str(first)], capture_output=True, text=True
+            [sys.executable, "-c", KILLED, str(tmp_path), str(0.15 + 0.1 * k), str(first)],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
         first = int(done.stdout.split()[-1]) + 1
@@ -196,7 +199,7 @@ def test_kills(tmp_path):
         except ValueError:  # incomplete: it was sent again
             continue
     assert sorted(set(ids)) == list(range(max(ids) + 1)) and max(ids) >= first - 1
-    assert all(later - earlier in (0, 1) for earlier, later in zip(ids, ids[1:], strict=False))
+    assert all(later - earlier in (0, 1) for earlier, later in itertools.pairwise(ids))
     assert len(ids) - len(set(ids)) <= 3
 
 
@@ -231,7 +234,9 @@ def test_https_with_own_certificate(tmp_path):
 
 def mqtt(port, **values):
     login = {"username": None, "password": None, "tls": False, "ca_file": None}
-    return SinkConfig("base", "mqtt", {"host": "127.0.0.1", "port": port, "topic": "loxo", "attachments": True} | login | values)
+    return SinkConfig(
+        "base", "mqtt", {"host": "127.0.0.1", "port": port, "topic": "loxo", "attachments": True} | login | values
+    )
 
 
 def test_mqtt(monkeypatch):
@@ -240,7 +245,7 @@ def test_mqtt(monkeypatch):
     broker = Broker()
     send(mqtt(broker.port), MESSAGE)
     broker.close()
-    (topic, content), = broker.published
+    ((topic, content),) = broker.published
     assert topic == "loxo/a/alert" and content["id"] == "one" and content["picture_png"]
     refusing = Broker(refuse=True)
     with pytest.raises(SinkError, match="refused"):
@@ -311,7 +316,9 @@ def test_email(tmp_path):
         tls_context=context,
         require_starttls=True,
         auth_required=True,
-        authenticator=lambda server, session, envelope, mechanism, data: AuthResult(success=data.password == b"s3cret", handled=False),
+        authenticator=lambda server, session, envelope, mechanism, data: AuthResult(
+            success=data.password == b"s3cret", handled=False
+        ),
     )
     controller.start()
     try:
@@ -334,7 +341,7 @@ def test_command_and_test_message(tmp_path):
     path = tmp_path / "alerts.toml"
     path.write_text(
         f'[sink.good]\ntype = "command"\ncommand = ["{sys.executable}", "-c", '
-        f'"import sys; open(\'{out}\', \'w\').write(sys.stdin.read())"]\n'
+        f"\"import sys; open('{out}', 'w').write(sys.stdin.read())\"]\n"
         f'[sink.bad]\ntype = "command"\ncommand = ["{sys.executable}", "-c", "raise SystemExit(3)"]\n'
     )
     (problem,) = send_test(read_alert_config(path))

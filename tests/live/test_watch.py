@@ -166,7 +166,14 @@ def test_resumes_within_a_growing_recording(tmp_path):
     path = card / "a_20200101_000000.wav"
     card.mkdir()
     path.write_bytes(data[: len(data) * 3 // 4])
-    run(card, out, lambda status: status.growing == 1, load=partial(CountingModel, log), settle_s=100, complete_after_s=200)
+    run(
+        card,
+        out,
+        lambda status: status.growing == 1,
+        load=partial(CountingModel, log),
+        settle_s=100,
+        complete_after_s=200,
+    )
     assert [file.status for file in read_record(out).recordings] == ["truncated"]
     before = windows(log)
     path.write_bytes(data)

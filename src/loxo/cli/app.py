@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 AFTER_CTRL_C = {
     "detect": ": the same command resumes the run",
     "decode": ": the same command resumes the run",
+    "watch": ": the same command resumes the run",
+    "listen": ": the same command resumes the run",
     "fetch": ": the same command resumes the fetch",
     "train": ": the same command with --resume resumes the training",
     "adapt": ": the same command with --resume resumes the adaptation",
@@ -22,7 +24,7 @@ AFTER_CTRL_C = {
 
 
 ORDER = (  # order of the commands in the help, as users need them
-    *("demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
+    *("demo", "detect", "decode", "score", "watch", "listen", "review", "report", "show", "evaluate"),
     *("train", "adapt", "calibrate", "embed", "search", "fetch", "simulate", "info", "export", "convert"),
 )
 

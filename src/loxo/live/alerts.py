@@ -1,4 +1,4 @@
-"""Events become alerts by rules (rules.py), and alerts are sent from the queue (outbox.py) to their receivers (sinks.py).
+"""Events become alerts by rules (rules.py). Alerts are sent from a queue (outbox.py) to their receivers (sinks.py).
 
 An event is noticed once. It is the same as an earlier one if the two overlap by more than half of the shorter, in one
 recording and class. Its alert is in the queue before the event is stored in the run, so a kill loses none.
@@ -22,6 +22,7 @@ from typing import Any
 from loxo.audio.filenames import add_seconds
 from loxo.errors import LoxoError
 from loxo.files import escape
+from loxo.live.detector import unmatched
 from loxo.live.evidence import RATE, clip_span, flac, spectrogram
 from loxo.live.outbox import Message, Outbox
 from loxo.live.rules import AlertConfig, Rule, SinkConfig
@@ -30,7 +31,6 @@ from loxo.runs.folder import RunFolder
 from loxo.runs.sites import Origins, find_origins, recorded_names
 
 SETTLED_S = 20.0  # events that end later than this before the end of the searched part may still change
-SAME = 0.5  # of the shorter of two events
 FIRST_WAIT_S, MAX_WAIT_S = 5.0, 600.0
 DAY_S = 86400.0
 
@@ -64,8 +64,7 @@ class Alerts:
 
     def notice(self, recording: str, rows: Sequence[dict[str, Any]], samples: Samples | None = None) -> None:
         """Notices new events of a recording. `samples` reads its sound; by default, from its file."""
-        known = self.outbox.known(recording)
-        new = [row for row in rows if not any(_same(row, *each) for each in known)]
+        new = unmatched(rows, self.outbox.known(recording))
         if not new:
             return
         origin, place = self._origin(recording)
@@ -110,9 +109,7 @@ class Alerts:
         if last is not None and abs(moment - last) < rule.quiet_minutes * 60:
             return False
         others = self.outbox.heard("time", moment - rule.within_minutes * 60, moment)
-        matching = sum(
-            where == site and rule.matches(label, score, where, at) for label, score, where, _ in others
-        )
+        matching = sum(where == site and rule.matches(label, score, where, at) for label, score, where, _ in others)
         return matching + 1 >= rule.count
 
     def _messages(
@@ -238,11 +235,6 @@ def send_test(config: AlertConfig) -> list[str]:
         except SinkError as error:
             problems.append(str(error))
     return problems
-
-
-def _same(row: dict[str, Any], label: str, start_s: float, end_s: float) -> bool:
-    common = min(row["end_s"], end_s) - max(row["start_s"], start_s)
-    return row["label"] == label and common > SAME * min(row["end_s"] - row["start_s"], end_s - start_s)
 
 
 def _seconds(at: datetime | None, now: float) -> float:

@@ -39,6 +39,7 @@ from loxo.survey.processes import Job
 from loxo.survey.schedule import EngineFacts, Load, Options
 from loxo.survey.tasks import Report
 
+
 @dataclass(frozen=True)
 class Request:
     """What is asked about a recording. `parts` are those of its first chunks, in order."""
@@ -130,9 +131,7 @@ def _next_size(recording: Recording, grid: Grid, ready: int) -> int:
     return recording.size * samples // max(grid.samples, 1)
 
 
-def _score(
-    recording: Recording, grid: Grid, chunks: range, engine: Engine, options: Options, report: Report
-) -> Part:
+def _score(recording: Recording, grid: Grid, chunks: range, engine: Engine, options: Options, report: Report) -> Part:
     checked = _Checked(engine)
     seconds = grid.samples / grid.rate
     report(0.0, seconds, 1)
@@ -150,14 +149,14 @@ def _score(
     return replace(part, shard=chunks.start, of=chunks.stop, checks=checks)
 
 
-def _same(
-    recording: Recording, grid: Grid, parts: Sequence[Part], engine: Engine, options: Options
-) -> bool:
+def _same(recording: Recording, grid: Grid, parts: Sequence[Part], engine: Engine, options: Options) -> bool:
     """Whether the recording still has the samples of these parts. It is read and resampled, but not searched."""
     for part in parts:
         reader = _Checked(engine, compute=False)
         chunks = range(part.shard, part.of)
-        again = score_shard(reader, recording, grid, [chunks], 0, batch_size=options.batch_size, channel=options.channel)
+        again = score_shard(
+            reader, recording, grid, [chunks], 0, batch_size=options.batch_size, channel=options.channel
+        )
         if again.fault != part.fault or reader.checks != part.checks.tolist():
             return False
     return True

@@ -111,7 +111,7 @@ class _Table:
 
     def take(self, key: str, kind: type | tuple[type, ...], default: Any) -> Any:
         value = self.values.pop(key, default)
-        if value is not default and (not isinstance(value, kind) or isinstance(value, bool) and kind is not bool):
+        if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)):
             raise self.fault(f"has a wrong value of {key!r}")
         return value
 
@@ -258,7 +258,7 @@ def _secret(table: _Table, key: str) -> str | None:
         return _secret_file(table, key, Path(value[5:]))
     if key not in PLAIN:
         raise table.fault(
-            f"contains the {key} itself. Write \"env:NAME\" or \"file:PATH\", so that this file can be shown to others"
+            f'contains the {key} itself. Write "env:NAME" or "file:PATH", so that this file can be shown to others'
         )
     return value
 

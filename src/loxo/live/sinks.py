@@ -150,9 +150,7 @@ def _email(values: dict[str, Any], message: Message) -> None:
 
 def _command(values: dict[str, Any], message: Message) -> None:
     try:
-        done = subprocess.run(
-            values["command"], input=payload(message), capture_output=True, timeout=COMMAND_TIMEOUT_S
-        )
+        done = subprocess.run(values["command"], input=payload(message), capture_output=True, timeout=COMMAND_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise SinkError(f"the command did not end within {COMMAND_TIMEOUT_S:g} seconds.") from None
     if done.returncode:

@@ -139,9 +139,9 @@ class Watch:
                 file.done, file.asked = False, ""
                 self._remove_problem(file)
         self._plan(new)
-        for path, file in known.items():
+        for name, file in known.items():
             if not file.busy:
-                del self.files[path]
+                del self.files[name]
                 self._removed(file)
         self._note_problems(problems)
         self._choose()
@@ -383,9 +383,7 @@ def watch(
         check_threshold(threshold, facts.config.classes)
         parameters = run_parameters(model, facts, options, formats, "cpu")
         with RunFolder(Path(out), parameters, [], table) as run:
-            state = Watch(
-                given, run, alerter(run) if alerter else None, settle_s, complete_after_s, poll_s, on_note
-            )
+            state = Watch(given, run, alerter(run) if alerter else None, settle_s, complete_after_s, poll_s, on_note)
             try:
                 _loop(state, pool, poll_s, stop)
             except BaseException:
@@ -404,4 +402,3 @@ def _loop(state: Watch, pool: Processes, poll_s: float, stop: Callable[[WatchSta
         if stop(state.status()):
             return
         time.sleep(min(poll_s, max(state.scan_at - time.monotonic(), 0.01)))
-
