@@ -50,7 +50,7 @@ from loxo.live.detector import DELAY_S, StreamDetector
 from loxo.live.recorder import Recorder, Segment, StreamClock, check_site, recording_name
 from loxo.live.service import notify_service
 from loxo.live.sources import Block, End, Gap, Reader, Source
-from loxo.machine import one_thread
+from loxo.machine import one_thread, return_freed_memory
 from loxo.runs.folder import RunFolder
 from loxo.runs.result import RecordingResult, recording_result
 from loxo.runs.tables import parse_formats
@@ -142,10 +142,11 @@ class Station:
             self._correct(jump)
         if (missing := self.clock.missing_s()) > 0:
             self.gap(f"the source lost {missing:.1f} s of sound")
+            self.on_note(f"The source lost {missing:.1f} s of sound. Is the computer too slow, or the cable loose?")
             return self.take(received_at, block)
         if self.recorder.segment is None:
             self.clock.correct_drift()
-        before = self.recorder.segment
+        before, computed = self.recorder.segment, self.detector.computed
         finished = self.recorder.write(block, self.position, self.clock.time_of)
         self.position += len(block)
         if self.recorder.segment is not None and self.recorder.segment is not before:
@@ -153,6 +154,8 @@ class Station:
         self._finished(finished)
         for event in self.detector.push(self._resampled(block)):
             self._announce(event)
+        if self.detector.computed > computed:
+            return_freed_memory()
         self.status.samples += len(block)
         self.status.heard = self.clock.time_of(self.position)
         self.status.source = "open"
@@ -191,7 +194,6 @@ class Station:
         self.status.drift_s += self.clock.drift_s
         self.status.source = "waiting"
         self.clock = None
-        self.on_note(f"Sound is missing: {reason.rstrip('.')}.")
 
     def _resampled(self, block: Block) -> NDArray[np.float32]:
         samples = block.astype(np.float32) / np.float32(32768)
@@ -233,6 +235,7 @@ class Station:
             self.search = None
             self.unsearched.popleft()
             self._searched(path, result)
+        return_freed_memory()
         return True
 
     def _searched(self, path: Path, result: RecordingResult | str) -> None:
@@ -459,6 +462,7 @@ def _loop(station: Station, reader: Reader) -> None:
             return
         if isinstance(item, Gap):
             station.gap(item.reason)
+            station.on_note(f"Sound is missing: {item.reason.rstrip('.')}.")
         else:
             station.take(received_at, item)
         station.tick()

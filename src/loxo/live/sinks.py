@@ -13,14 +13,8 @@ import hmac
 import json
 import os
 import queue
-import smtplib
-import ssl
 import subprocess
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from email.message import EmailMessage
-from email.utils import format_datetime, localtime
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +60,19 @@ def signature(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        return None
+# The packages of a receiver are imported when it gets its first message: a station without network needs no memory for
+# them.
 
 
 def _webhook(values: dict[str, Any], message: Message) -> None:
+    import ssl
+    import urllib.error
+    import urllib.request
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
     body = payload(message)
     headers = {"Content-Type": "application/json", "X-Loxo-Id": message.id, "User-Agent": "loxo"}
     if values["secret"]:
@@ -79,7 +80,7 @@ def _webhook(values: dict[str, Any], message: Message) -> None:
     if not str(values["url"]).startswith(("https://", "http://")):
         raise SinkError("its address does not begin with https:// or http://.")
     context = ssl.create_default_context(cafile=values["ca_file"])
-    opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=context))
     request = urllib.request.Request(values["url"], body, headers, method="POST")
     try:
         with opener.open(request, timeout=TIMEOUT_S) as answer:
@@ -121,6 +122,11 @@ def _mqtt(values: dict[str, Any], message: Message) -> None:
 
 
 def _email(values: dict[str, Any], message: Message) -> None:
+    import smtplib
+    import ssl
+    from email.message import EmailMessage
+    from email.utils import format_datetime, localtime
+
     mail = EmailMessage()
     mail["From"], mail["To"] = values["sender"], ", ".join(values["to"])
     mail["Subject"] = " ".join(str(message.body["text"]).split())[:150]
