@@ -217,8 +217,8 @@ def watch_card(card: str, out: str, config: str, files: int) -> None:
     made[0].close()
 
 
-def kills(count: int) -> None:
-    """A folder into which files grow while the watch is killed again and again."""
+def kills(count: int, files: int | None = None) -> None:
+    """A folder into which files grow while the watch is killed again and again. SystemExit on any fault."""
     import multiprocessing
 
     with tempfile.TemporaryDirectory() as name:
@@ -227,21 +227,22 @@ def kills(count: int) -> None:
         rule = f"{SINK.format(path=got, attachments='true')}max_age_hours = 1e9\n"
         config.write_text(rule)
         card.mkdir()
-        files, ended = max(count // 2, 10), threading.Event()
+        files, done = files or max(count // 2, 10), 0
 
         def copy() -> None:
             """Files appear in steps as long as processes are killed."""
             for k in range(files):
+                while done < (count - 1) * k / files:
+                    time.sleep(0.05)
                 data = write_recording(folder / ".new.wav", 30 + k % 5 * 10, seed=k).read_bytes()
                 with (card / f"site_20240101_{k // 60:02d}{k % 60:02d}00.wav").open("ab") as file:
                     for at in range(0, len(data), 20_000):
                         file.write(data[at : at + 20_000])
                         file.flush()
-                        time.sleep(0.02 if ended.is_set() else 0.2)
+                        time.sleep(0.1)
 
         copier = threading.Thread(target=copy, daemon=True)
         copier.start()
-        done = 0
         while True:
             arguments = (str(card), str(out), str(config), files)
             process = multiprocessing.get_context("spawn").Process(target=watch_card, args=arguments)
@@ -249,7 +250,6 @@ def kills(count: int) -> None:
             if done < count:
                 process.join(rng.uniform(1.5, 3.5))  # Python needs about a second to start
             else:
-                ended.set()
                 process.join()
             if not process.is_alive():
                 if process.exitcode != 0:

@@ -181,6 +181,13 @@ def test_resumes_within_a_growing_recording(tmp_path):
     assert before == 2 * 16 and windows(log) == same_tables(card, out, tmp_path / "whole")
 
 
+def test_kills():
+    """SIGKILLs of a watch with alerts, over files that grow: nothing lost, nothing twice."""
+    from live import kills
+
+    kills(2, files=3)
+
+
 def test_bad_recording_waits_then_fails(tmp_path):
     card, out = tmp_path / "card", tmp_path / "run"
     card.mkdir()
