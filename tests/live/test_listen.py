@@ -71,6 +71,23 @@ def recordings(out):
     return sorted((out / "recordings").glob("*.wav"))
 
 
+def keeping(made, folder):
+    """Alerts for all rumbles, to a receiver that never takes them."""
+    made.append(Alerts(folder, AlertConfig((Rule("all", labels=("rumble",)),), None, ()), print))
+    made[0]._sinks = lambda names: ["kept"]
+    made[0].close = lambda: None
+    return made[0]
+
+
+def queued(alerts):
+    found = []
+    while (message := alerts.outbox.next("kept")) is not None:
+        found.append(message[1])
+        alerts.outbox.acknowledge("kept", message[0])
+    alerts.outbox.close()
+    return found
+
+
 def test_pipe_is_recorded_and_searched(tmp_path, samples):
     raw, out = tmp_path / "raw", tmp_path / "run"
     raw.write_bytes(np.stack([samples * 0, samples], axis=1).astype("<i2").tobytes())
@@ -111,7 +128,9 @@ def test_clock_that_is_set(tmp_path, samples):
     def wall():
         return time.time() + wrong[0]
 
-    status = run(Takes([samples], between=between), out, clock=partial(StreamClock, wall=wall))
+    made: list[Alerts] = []
+    options = {"clock": partial(StreamClock, wall=wall), "alerts": partial(keeping, made)}
+    status = run(Takes([samples], between=between), out, **options)
     assert status.corrections_s == [pytest.approx(86400, abs=1)]
     names = [path.name for path in recordings(out)]
     start = datetime.now().astimezone()
@@ -124,6 +143,9 @@ def test_clock_that_is_set(tmp_path, samples):
     assert sorted(path.name for path in out.glob("tables/*")) == sorted(
         path.name for path in (tmp_path / "whole").glob("tables/*")
     )
+    with (out / "events.csv").open() as file:
+        rumbles = sum(row["label"] == "rumble" for row in csv.DictReader(file))
+    assert rumbles <= len(queued(made[0])) <= rumbles + 4  # none twice under its new name
     (line,) = (out / "clock.jsonl").read_text().splitlines()
     assert json.loads(line)["correction_s"] == status.corrections_s[0] and json.loads(line)["recordings"]
 
@@ -180,19 +202,8 @@ def test_budget(tmp_path, samples):
 def test_alerts_once(tmp_path, samples):
     """Events are announced from the stream; the search of the recording adds none twice."""
     out, made = tmp_path / "run", []
-
-    def alerts(folder):
-        made.append(Alerts(folder, AlertConfig((Rule("all", labels=("rumble",)),), None, ()), print))
-        made[0]._sinks = lambda names: ["kept"]
-        made[0].close = lambda: None
-        return made[0]
-
-    status = run(Takes([samples]), out, alerts=alerts)
-    outbox, found = made[0].outbox, []
-    while (message := outbox.next("kept")) is not None:
-        found.append(message[1])
-        outbox.acknowledge("kept", message[0])
-    outbox.close()
+    status = run(Takes([samples]), out, alerts=partial(keeping, made))
+    found = queued(made[0])
     with (out / "events.csv").open() as file:
         rumbles = [row for row in csv.DictReader(file) if row["label"] == "rumble"]
     assert len({message.id for message in found}) == len(found) and status.announced >= len(rumbles) > 10

@@ -109,6 +109,10 @@ class Outbox:
         query = f"SELECT label, score, site, time FROM heard WHERE {column} > ? AND {column} <= ?"
         return self.rows(query, since, until)
 
+    def rename(self, before: str, after: str, start: float) -> None:
+        """A recording that begins at `start` has got another name: its events stay known."""
+        self.rows("UPDATE heard SET recording = ?, time = ? + start_s WHERE recording = ?", after, start, before)
+
     def forget(self, now: float) -> None:
         self.rows("DELETE FROM heard WHERE noticed < ?", now - KEPT_DAYS * 86400)
 
