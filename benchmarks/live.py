@@ -34,7 +34,8 @@ import soundfile
 from loxo.detection.detect import analyse
 from loxo.engine.engine import load_engine
 from loxo.events.reader import read_events
-from loxo.live.detector import StreamDetector, unmatched
+from loxo.live.detector import StreamDetector
+from loxo.live.matching import unmatched
 from loxo.live.watch import watch
 from loxo.machine import use_one_thread
 from loxo.simulation.simulate import simulate

@@ -6,7 +6,8 @@ from fakes import RATE, FakeModel, write
 
 from loxo.audio.recording import read
 from loxo.detection.detect import analyse
-from loxo.live.detector import GRACE_S, StreamDetector, unmatched
+from loxo.live.detector import GRACE_S, StreamDetector
+from loxo.live.matching import unmatched
 
 SECONDS = 150.0
 

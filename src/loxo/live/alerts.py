@@ -22,8 +22,7 @@ from typing import Any
 from loxo.audio.filenames import add_seconds
 from loxo.errors import LoxoError
 from loxo.files import escape
-from loxo.live.detector import unmatched
-from loxo.live.evidence import RATE, clip_span, flac, spectrogram
+from loxo.live.matching import unmatched
 from loxo.live.outbox import Message, Outbox
 from loxo.live.rules import AlertConfig, Rule, SinkConfig
 from loxo.live.sinks import SinkError, send
@@ -251,6 +250,7 @@ def _place(origins: Origins, site: str) -> dict[str, Any]:
 def _reader(recording: str) -> Samples:
     def samples(start_s: float, duration_s: float) -> tuple[Any, int]:
         from loxo.audio.recording import probe, read
+        from loxo.live.evidence import RATE
 
         source = probe(recording)
         rate = min(RATE, source.sample_rate)
@@ -261,6 +261,8 @@ def _reader(recording: str) -> Samples:
 
 def _evidence(row: dict[str, Any], samples: Samples) -> tuple[bytes | None, bytes | None]:
     """Picture and clip; None where the sound cannot be read."""
+    from loxo.live.evidence import clip_span, flac, spectrogram
+
     with suppress(LoxoError, OSError, ValueError):
         found, rate = samples(*clip_span(row))
         if len(found):

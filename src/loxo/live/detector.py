@@ -16,7 +16,6 @@ Failure policy: as in detection. A gap in the stream needs a new detector.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from loxo.detection.scores import WindowSums, probabilities, rounded
 from loxo.detection.threshold import Threshold
 from loxo.engine.engine import Engine
 from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
+from loxo.live.matching import unmatched
 
 DELAY_S = 20.0
 GRACE_S = 3.0  # an event may be announced this much later than its delay
@@ -34,7 +34,6 @@ CONTEXT_S = 1.0  # of sound before and after a window, for the filters of the fr
 BEHIND_S = 2 * DENSITY_WINDOWS[-1][0] + 60.0  # of scores that are kept: what the score of an event depends on
 SOUND_S = 90.0  # of sound that is kept for clips, beside the delay
 MARGIN_S = 1.0  # of scores after an event, for smoothing
-SAME = 0.5  # of the shorter of two events
 
 Samples = NDArray[np.float32]
 
@@ -152,27 +151,6 @@ class StreamDetector:
         self.pending = [row for row in self.pending if row["end_s"] > limit_s]
         self.announced += due
         return due
-
-
-def unmatched(rows: Sequence[Row], known: Iterable[tuple[str, float, float]]) -> list[Row]:
-    """The events that are none of the known ones, which are label, start and end.
-
-    Two are the same if they overlap by more than half of the shorter. Each known event is the same as one at most: of
-    two calls at once, one may be known.
-    """
-    left = list(rows)
-    for label, start_s, end_s in known:
-        shares = [(_overlap(row, start_s, end_s) if row["label"] == label else 0.0, -k) for k, row in enumerate(left)]
-        if shares and max(shares)[0] > 0:
-            del left[-max(shares)[1]]
-    return left
-
-
-def _overlap(row: Row, start_s: float, end_s: float) -> float:
-    """Intersection over union; 0 for events that are not the same."""
-    common = min(row["end_s"], end_s) - max(row["start_s"], start_s)
-    lengths = row["end_s"] - row["start_s"], end_s - start_s
-    return common / (sum(lengths) - common) if common > SAME * min(lengths) else 0.0
 
 
 class _Ring:

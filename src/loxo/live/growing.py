@@ -19,13 +19,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.audio.finding import WAVE_SUFFIXES
 from loxo.audio.recording import CONTEXT_SAMPLES, Recording, probe
 from loxo.audio.urls import without_secrets
 from loxo.detection.detect import conclude
@@ -34,33 +32,11 @@ from loxo.detection.scores import CHUNK
 from loxo.detection.shards import Grid, join, make_grid, score_shard
 from loxo.engine.engine import Engine, as_engine
 from loxo.errors import LoxoError
-from loxo.runs.result import RecordingResult, recording_result
+from loxo.live.messages import Answer, Request, searchable_early
+from loxo.runs.result import recording_result
 from loxo.survey.processes import Job
 from loxo.survey.schedule import EngineFacts, Load, Options
 from loxo.survey.tasks import Report
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked about a recording. `parts` are those of its first chunks, in order."""
-
-    parts: tuple[Part, ...]
-    quiet: bool  # the file has not changed for a time: complete, if it is as long as its header states
-    final: bool  # complete, even if its header is wrong
-    compare: bool  # the file has changed since a part was computed
-    minutes: float  # of sound that one task may search
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`result` contains the events of the chunks so far, None where nothing is new or more follows at once."""
-
-    complete: bool  # the recording
-    part: Part | None = None
-    result: RecordingResult | None = None
-    more: bool = False  # more can be searched at once
-    again: bool = False  # the earlier parts are of another recording
-    next_size: int = 0  # bytes of the file at which the next chunk is there
 
 
 class Searcher:
@@ -185,8 +161,3 @@ class _Nothing:
 
     def outputs(self, firsts: Sequence[int]) -> tuple[NDArray[np.float32], None]:
         return np.zeros((len(firsts), len(self.config.rows), self.config.steps), np.float32), None
-
-
-def searchable_early(path: str | Path) -> bool:
-    """Whether a recording of this name is searched before it is complete."""
-    return str(path).lower().endswith(WAVE_SUFFIXES)

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from loxo.errors import LoxoError
+from loxo.files import inside
 
 FILE = "alerts.sqlite"
 MAX_BYTES = 500 << 20  # of pictures and clips
@@ -59,7 +60,7 @@ class Outbox:
     """The queue of one run. Each thread opens its own. Raises LoxoError when the file cannot be read or written."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE
+        self.path = inside(folder, FILE)
         with self._faults():
             self.base = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             self.base.execute("PRAGMA synchronous=FULL")

@@ -29,7 +29,7 @@ from loxo.detection.detect import conclude
 from loxo.detection.shards import join, make_grid, score_shard
 from loxo.engine.engine import Engine
 from loxo.errors import LoxoError
-from loxo.files import write_atomically
+from loxo.files import inside, write_atomically
 from loxo.live.alerts import Alerts
 from loxo.live.detector import StreamDetector
 from loxo.live.recorder import Recorder, Segment, StreamClock, recording_name
@@ -89,7 +89,7 @@ class Station:
         self.source, self.engine, self.run, self.site, self.options = source, engine, run, site, options
         self.delay_s, self.segment_s, self.keep, self.budget = delay_s, segment_s, keep, budget_bytes
         self.alerts, self.confirmed, self.on_note, self.make_clock = alerts, confirmed, on_note, clock
-        self.folder = run.folder / RECORDINGS
+        self.folder = inside(run.folder, RECORDINGS)
         self.status = ListenStatus(site, datetime.now().astimezone().isoformat(timespec="seconds"))
         self.clock: StreamClock | None = None
         self.recorder: Recorder | None = None
@@ -106,7 +106,7 @@ class Station:
 
     def resume(self) -> None:
         """Finishes what a killed process has left."""
-        for line in _lines(self.run.folder / CLOCK)[-1:]:
+        for line in _lines(inside(self.run.folder, CLOCK))[-1:]:
             for before, after in line["recordings"]:
                 self._rename(Path(before), Path(after), line["starts"][after])
         found = sorted(self.folder.glob("*.wav")) if self.folder.is_dir() else []
@@ -266,7 +266,7 @@ class Station:
             "recordings": changes,
             "starts": starts,
         }
-        _append(self.run.folder / CLOCK, json.dumps(line) + "\n")
+        _append(inside(self.run.folder, CLOCK), json.dumps(line) + "\n")
         self.search = None  # begins again under the new name
         # The last first when the clock goes forward, so that no name is taken.
         for segment in sorted(wrong, key=lambda one: -jump * one.start):
@@ -288,7 +288,7 @@ class Station:
     def _write_gap(self, start: float, end: float, reason: str) -> None:
         self.status.gaps += 1
         self.status.gap_s = round(self.status.gap_s + end - start, 1)
-        path = self.run.folder / GAPS
+        path = inside(self.run.folder, GAPS)
         header = "" if path.exists() else "from,to,seconds,reason\n"
         first, last = (datetime.fromtimestamp(at).astimezone().isoformat(timespec="seconds") for at in (start, end))
         _append(path, f'{header}{first},{last},{end - start:.1f},"{reason.replace(chr(34), chr(39))}"\n')
@@ -308,7 +308,7 @@ class Station:
         status.free_mb = round(shutil.disk_usage(self.run.folder).free / 1e6, 1)
         heard = None if status.heard is None else datetime.fromtimestamp(status.heard).astimezone()
         content = {**vars(status), "heard": heard and heard.isoformat(timespec="seconds")}
-        write_atomically(self.run.folder / STATE, (json.dumps(content, indent=1) + "\n").encode())
+        write_atomically(inside(self.run.folder, STATE), (json.dumps(content, indent=1) + "\n").encode())
 
     def finish(self) -> None:
         """Ends the stream, and searches what is left."""

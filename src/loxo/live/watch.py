@@ -38,7 +38,7 @@ from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError
 from loxo.events.sites import read_sites
-from loxo.live.growing import Answer, Request, searchable_early
+from loxo.live.messages import Answer, Request, searchable_early
 from loxo.live.service import notify_service
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
