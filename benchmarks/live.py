@@ -132,6 +132,8 @@ def soak(hours: float, speed: float) -> None:
             time.sleep(max(began + k / RATE / speed - time.monotonic(), 0))
             resident.append((k / RATE / 3600, watched.memory_info().rss / 1e6))
             cpu = sum(watched.cpu_times()[:2])
+            if k // RATE // 3600 != (k + block) // RATE // 3600:
+                print(f"{(k + block) / RATE / 3600:.0f} h: {resident[-1][1]:.1f} MB", flush=True)
         process.stdin.close()
         if process.wait():
             raise SystemExit("loxo listen failed")

@@ -18,7 +18,7 @@ from loxo.files import escape
 from loxo.live import sources
 from loxo.live.alerts import Alerts
 from loxo.live.listen import listen
-from loxo.live.recorder import StreamClock, check_site, recording_name
+from loxo.live.recorder import Recorder, StreamClock, check_site, recording_name
 from loxo.live.rules import AlertConfig, Rule
 from loxo.live.sources import Pipe, SourceError, open_source
 from loxo.runs.journal import read_run_journal
@@ -170,6 +170,35 @@ def test_stream_clock():
     now[0] += 3.0
     hear(20, 0.0, position)
     assert clock.missing_s() == pytest.approx(3.0) and clock.jump() == 0
+
+
+def test_sound_that_waited():
+    """Eight seconds of sound waited in a pipe. A stream that is faster than real time is none that waited."""
+    now = [100.0]
+    clock = StreamClock(1000, monotonic=lambda: now[0], wall=lambda: now[0])
+    for k in range(30):
+        now[0] += 0.1 if k < 10 else 1.0
+        clock.add(now[0], 1000 * (k + 1), 1000)
+        if k == 15:
+            assert clock.waited_s() == 0
+    assert clock.waited_s() == pytest.approx(8.1)
+    clock.begin_earlier(8.1)
+    assert clock.time_of(30_000) == pytest.approx(now[0]) and clock.waited_s() == 0
+    fast = StreamClock(1000, monotonic=lambda: now[0], wall=lambda: now[0])
+    for k in range(600):
+        now[0] += 1 / 60
+        fast.add(now[0], 1000 * (k + 1), 1000)
+    assert fast.waited_s() == 0
+
+
+def test_recording_is_renamed_while_it_is_written(tmp_path):
+    recorder = Recorder(tmp_path, "a", RATE, 100)
+    recorder.write(np.ones(500, np.int16), 0, lambda sample: 1e9)
+    before = recorder.rename(1e9 - 5)
+    recorder.write(np.ones(500, np.int16), 500, lambda sample: 1e9)
+    (segment,) = recorder.close()
+    assert segment.path != before and not before.exists() and segment.start == 1e9 - 5
+    assert soundfile.info(segment.path).frames == 1000 and recorder.rename(0) is None
 
 
 def test_what_is_kept(tmp_path, samples):

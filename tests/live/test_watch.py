@@ -34,7 +34,7 @@ class CountingModel(FakeModel):
         return super().logits(windows)
 
 
-def run(card: Path, out: Path, until, timeout_s: float = 40, **options) -> list[str]:
+def run(card: Path, out: Path, until, timeout_s: float = 200, **options) -> list[str]:
     """Watches until `until(status)`; returns the notes."""
     notes: list[str] = []
     end = time.monotonic() + timeout_s

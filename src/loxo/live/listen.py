@@ -77,6 +77,8 @@ def listen(
     if delay_s < 0 or segment_minutes <= 0 or (budget_gb is not None and budget_gb <= 0):
         raise LoxoError("The delay must be at least 0, and the length of recordings and the budget above 0.")
     table = None if sites is None else read_sites(sites)
+    check_site(site)
+    reader = Reader(source)  # now: sound is not to wait for the model
     engine = load_engine(model, runtime=runtime) if isinstance(model, str | Path) else model
     threshold = float(threshold) if isinstance(threshold, int) else threshold
     check_threshold(threshold, engine.config.classes)
@@ -88,7 +90,7 @@ def listen(
             source,
             engine,
             run,
-            check_site(site),
+            site,
             options,
             delay_s=delay_s,
             segment_s=60 * segment_minutes,
@@ -101,7 +103,7 @@ def listen(
         )
         try:
             station.resume()
-            _loop(station, Reader(source))
+            _loop(station, reader)
             run.close("finished", [])
         except BaseException:
             with suppress(LoxoError):

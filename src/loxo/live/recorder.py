@@ -9,6 +9,8 @@ the time:
 - It jumps when a computer without a battery-backed clock gets the time of the network or of GPS. The start of the
   stream is moved by the jump, and so are the recordings of this process (listen.py).
 - Samples that arrive later and later show that the device has lost some: more than GAP_S behind for SURE_S is a gap.
+- Samples that waited in a pipe while the program started arrive faster at first. When they arrive steadily, the start
+  of the stream is moved back by the time that they had waited.
 - Less is the drift between the two clocks, and moves the start of the next recording.
 """
 
@@ -30,6 +32,7 @@ from loxo.errors import LoxoError
 
 JUMP_S = 2.0  # of the wall clock; smaller steps are drift
 GAP_S, SURE_S = 2.0, 10.0
+EARLY_S, STEADY_S = 0.5, 0.5  # that sound waited, at least; by how much the lag may vary within SURE_S / 2
 
 
 class StreamClock:
@@ -69,6 +72,21 @@ class StreamClock:
         full = bool(self.lags) and self.lags[-1][0] - self.lags[0][0] > 0.9 * SURE_S
         late = min((lag for _, lag in self.lags), default=0.0)
         return late if full and late > GAP_S else 0.0
+
+    def waited_s(self) -> float:
+        """Seconds that sound had waited when the stream began; 0 for less than EARLY_S, and until it is known."""
+        if not self.lags or self.lags[-1][0] - self.lags[0][0] < 0.9 * SURE_S:
+            return 0.0
+        recent = [lag for at, lag in self.lags if at > self.lags[-1][0] - SURE_S / 2]
+        is_steady = max(recent) - min(recent) < STEADY_S
+        return -min(recent) if is_steady and -min(recent) > EARLY_S else 0.0
+
+    def begin_earlier(self, seconds: float) -> None:
+        """Moves the start of the stream back."""
+        assert self.begin_at is not None
+        self.begin_at -= seconds
+        self.start -= seconds
+        self.lags.clear()
 
     def correct_drift(self) -> None:
         """Moves the start of the stream by the drift since the last call, where samples arrive in real time."""
@@ -121,6 +139,18 @@ class Recorder:
             if self.segment.samples == self.size:
                 finished += self.close()
         return finished
+
+    def rename(self, start: float) -> Path | None:
+        """The current recording began at this time: it gets that name. Returns its former path."""
+        if self.segment is None:
+            return None
+        before, after = self.segment.path, self.folder / recording_name(self.site, start)
+        try:
+            before.rename(after)
+        except OSError:  # where an open file cannot be renamed, it keeps its name
+            return None
+        self.segment.path, self.segment.start = after, start
+        return before
 
     def close(self) -> list[Segment]:
         """Ends the current recording and returns it."""

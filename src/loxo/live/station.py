@@ -126,6 +126,9 @@ class Station:
             self.gap(f"the source lost {missing:.1f} s of sound")
             self.on_note(f"The source lost {missing:.1f} s of sound. Is the computer too slow, or the cable loose?")
             return self.take(received_at, block)
+        if (waited := self.clock.waited_s()) > 0:
+            self.clock.begin_earlier(waited)
+            self._begin_earlier(waited)
         if self.recorder.segment is None:
             self.clock.correct_drift()
         before, computed = self.recorder.segment, self.detector.computed
@@ -277,6 +280,14 @@ class Station:
         self.status.corrections_s.append(round(jump, 3))
         self.run.refresh()
         self.on_note(f"The clock was set by {jump:+.1f} s; {len(changes)} recording(s) got the right time.")
+
+    def _begin_earlier(self, seconds: float) -> None:
+        """Sound had waited in a pipe before the stream began: the current recording gets the right time."""
+        assert self.recorder is not None
+        segment = self.recorder.segment
+        before = None if segment is None else self.recorder.rename(segment.start - seconds)
+        if segment is not None and before is not None and self.alerts is not None:
+            self.alerts.outbox.rename(str(before), str(segment.path), segment.start)
 
     def _rename(self, before: Path, after: Path, start: float) -> None:
         with suppress(FileNotFoundError):
