@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-live-delay bench-live-soak bench-live-latency bench-live-kills bench-live-waiting check-arm clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -115,6 +115,24 @@ bench-adaptation: install  ## loxo adapt at made-up sites with 5 to 50 annotated
 
 bench-three-classes: install  ## rumble, gunshot and trumpet from own labels in 300 iterations (10 minutes)
 	$(BIN)/python benchmarks/three_classes.py
+
+bench-live-delay: install  ## recall and false positives of live detection over its delay, on two simulated hours
+	$(BIN)/python benchmarks/live.py delay $(LIVE)
+
+bench-live-soak: install  ## loxo listen at 60 times real time: 60 h of sound, memory, samples, events (an hour; LIVE="--hours 2")
+	$(BIN)/python benchmarks/live.py soak $(LIVE)
+
+bench-live-latency: install  ## from the end of a shot to its alert on a busy core (20 minutes; LIVE="--minutes 5")
+	$(BIN)/python benchmarks/live.py latency $(LIVE)
+
+bench-live-kills: install  ## 100 kills of loxo watch with alerts, over recordings that grow (5 minutes)
+	$(BIN)/python benchmarks/live.py kills $(LIVE)
+
+bench-live-waiting: install  ## 10,000 recordings that wait when loxo watch starts
+	$(BIN)/python benchmarks/live.py waiting $(LIVE)
+
+check-arm: install  ## are there wheels of all packages for aarch64 (nothing is installed)
+	$(BIN)/python benchmarks/check_arm.py
 
 clean:  ## remove what the other targets made, but not runs/
 	rm -rf $(VENV) $(CORE) demo build dist src/*.egg-info

@@ -9,7 +9,7 @@ import pytest
 
 EXTRAS = (
     *("torch", "lightning", "tensorboard", "yaml", "onnx", "onnxscript"),  # train
-    *("openvino", "dask", "distributed", "s3fs", "aiohttp", "av", "pyarrow"),
+    *("openvino", "dask", "distributed", "s3fs", "aiohttp", "av", "pyarrow", "paho", "sounddevice"),
 )
 WITHOUT_EXTRAS = f"import sys\nfor name in {EXTRAS}: sys.modules[name] = None\n"  # in worker processes too
 IMPORT_ALL = """

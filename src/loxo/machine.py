@@ -88,6 +88,13 @@ def one_thread() -> Iterator[None]:
                 torch.set_num_threads(threads)
 
 
+def return_freed_memory() -> None:
+    """Returns freed memory to the system now, on Linux: for a process that computes for a moment and then waits."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_freed_memory() -> None:
     """Lets the C library reuse the memory of freed tensors on Linux, instead of returning it to the system.
 

@@ -20,6 +20,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     export,
     fetch,
     info,
+    listen,
     open_app,
     report,
     review,
@@ -28,6 +29,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     show,
     simulate,
     train,
+    watch,
 )
 from loxo.cli.app import app, errors
 from loxo.errors import LoxoError

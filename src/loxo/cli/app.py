@@ -24,6 +24,8 @@ PROGRESS_INTERVAL_S = 0.5
 AFTER_CTRL_C = {
     "detect": ": the same command resumes the run",
     "decode": ": the same command resumes the run",
+    "watch": ": the same command resumes the run",
+    "listen": ": the same command resumes the run",
     "fetch": ": the same command resumes the fetch",
     "train": ": the same command with --resume resumes the training",
     "adapt": ": the same command with --resume resumes the adaptation",
@@ -32,7 +34,7 @@ AFTER_CTRL_C = {
 
 
 ORDER = (  # order of the commands in the help, as users need them
-    *("app", "demo", "detect", "decode", "score", "review", "report", "show", "evaluate"),
+    *("app", "demo", "detect", "decode", "score", "watch", "listen", "review", "report", "show", "evaluate"),
     *("train", "adapt", "calibrate", "embed", "search", "fetch", "simulate", "info", "export", "convert"),
 )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -134,6 +136,12 @@ def print_sentences(sentences: Iterable[str]) -> None:
 def print_problems(problems: Iterable[str]) -> None:
     for sentence in problems:
         errors.print(escape(f"problem: {sentence}"), style="yellow", highlight=False, soft_wrap=True)
+
+
+def log_line(sentence: str) -> None:
+    """Prints a sentence of a command that runs for weeks, with the time. A service manager adds its own time."""
+    stamp = "" if os.environ.get("JOURNAL_STREAM") else f"{datetime.now():%Y-%m-%d %H:%M:%S} "
+    errors.print(escape(f"{stamp}{sentence}"), highlight=False, soft_wrap=True)
 
 
 def finish(summary: object, problems: Sequence[str], out: object, notes: Sequence[str] = ()) -> None:

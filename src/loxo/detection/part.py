@@ -36,3 +36,5 @@ class Part:
     seconds: float  # of the recording that this shard covers
     whole_s: float  # duration of the recording
     channels: Counts = field(default_factory=_no_counts)  # comparison of the mixed channels
+    # CRC-32 of the samples of each chunk, in each channel. Only a recording that may still change needs them.
+    checks: NDArray[np.int64] = field(default_factory=_no_counts)

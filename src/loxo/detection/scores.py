@@ -17,6 +17,7 @@ The result of a chunk depends on its samples alone, and sums do not depend on th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,6 +117,22 @@ class WindowSums:
         behind = last_start(-(-len(samples) // self.step_samples), self.steps, self.stride)
         last = samples[behind * self.step_samples :]
         self._add(self.engine.read(np.pad(last, (0, self.window - len(last)))), step + behind, [0])
+
+    def add_window(self, step: int, samples: NDArray[np.float32], offset: int) -> None:
+        """Adds the window that begins `offset` steps after `step`, at which the samples begin."""
+        self._add(self.engine.read(samples), step, [offset])
+
+    def drop_before(self, step: int) -> None:
+        """Forgets the steps before `step`."""
+        count = min(max(step - self.first_step, 0), len(self.weights))
+        self.sums, self.weights = self.sums[:, count:], self.weights[count:]
+        self.first_step += count
+
+    def copy(self) -> WindowSums:
+        """A copy to which windows may be added."""
+        other = copy(self)
+        other.sums, other.weights = self.sums.copy(), self.weights.copy()
+        return other
 
     def _add(self, source: LongInput, step: int, offsets: list[int]) -> None:
         """Adds windows of an input. The input begins at `step`, each window `offset` steps later."""

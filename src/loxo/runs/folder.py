@@ -38,11 +38,13 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
+from datetime import datetime
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from loxo.audio.channels import MIX
+from loxo.audio.filenames import add_seconds
 from loxo.audio.storage import is_url, size_and_version
 from loxo.errors import LoxoError, with_path
 from loxo.events.sites import SiteTable
@@ -65,7 +67,7 @@ from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import score_name
 from loxo.runs.shard_store import Parts
 from loxo.runs.sites import SITES, Origins, find_origins, recorded_names, stored_sites, write_journal_tables
-from loxo.runs.tables import FOLDERS, RUN_TABLES, table_name
+from loxo.runs.tables import FOLDERS, RUN_TABLES, rows_of_cells, table_name
 
 # Two calls may share a folder only if these parameters are equal. Other parameters change the results at most by
 # rounding errors, or change only the format of the output.
@@ -109,6 +111,7 @@ class RunFolder:
         self._to_disk_at = 0.0
         self._unsynced = 0  # recordings whose files were written without fsync
         self._made: set[Path] = set()  # folders
+        self._names: dict[str, str] = {}  # names of files -> paths of the recordings that this process has planned
 
     def __enter__(self) -> RunFolder:
         try:
@@ -203,7 +206,9 @@ class RunFolder:
     def plan(self, found: Sequence[Found], given: Sequence[str]) -> list[Entry]:
         """A journal entry for each recording, each with a different name; names of earlier calls stay. `given` are the
         files and folders in which the recordings were found."""
-        names = {_key(entry.name): entry.path for entry in self.journal.entries.values()}
+        names = self._names
+        if not names:
+            names.update((_key(entry.name), entry.path) for entry in self.journal.entries.values())
         roots = {_absolute(path) for path in given}
         entries = []
         for recording in map(str, found):
@@ -381,6 +386,25 @@ class RunFolder:
             )
         return entry
 
+    def rename(self, before: str | Path, after: str | Path, start: datetime) -> None:
+        """A recording has got another name, because its clock was wrong: its events get times from `start` on."""
+        old = self.journal.entries.get(_absolute(str(before)))
+        if old is None:
+            return
+        rows = rows_of_cells(escape(str(after)), self.journal.rows(old.path))
+        for row in rows:
+            row["start_time"] = add_seconds(start, row["start_s"])
+        (entry,) = self.plan([after], [str(Path(after).parent)])
+        if not entry.size:  # the recording is not kept
+            entry = dataclasses.replace(entry, size=old.size, version=old.version)
+        if old.status == FAILED:
+            self.keep(entry, old.reason or "")
+        else:
+            fault = old.reason and old.reason.replace(str(before), str(after))
+            self.keep(entry, RecordingResult(rows, None, old.duration_s, old.analysed_s, fault, old.notes))
+        self._remove_files(old)
+        self.journal.drop(old.path)
+
     def _keep_table(self, entry: Entry, result: RecordingResult, format: str) -> tuple[str, int]:
         writer = WRITERS[format]
         events = [{**event, "recording": escape(entry.path)} for event in result.events]
@@ -414,14 +438,23 @@ class RunFolder:
             else dataclasses.replace(entry, recording=given[path])
             for path, entry in self.journal.entries.items()
         }
-        origins = self._origins(self.journal.entries.values())
-        self.notes += origins.notes
-        if self.sites is not None:
-            write_atomically(inside(self.folder, SITES), self.sites.content)
-        write_journal_tables(self.folder, self.journal, self._ordered(), origins, self.parameters, exists=self._exists)
+        self.notes += self._write_tables()
         self._record(status)
         self.journal.close_compact()
         self._is_closed = True
+
+    def refresh(self) -> None:
+        """Writes the tables of the run and run.json, while the run continues."""
+        self._write_tables()
+        self._record("running")
+
+    def _write_tables(self) -> tuple[str, ...]:
+        """Returns notes on the sites."""
+        origins = self._origins(self.journal.entries.values())
+        if self.sites is not None:
+            write_atomically(inside(self.folder, SITES), self.sites.content)
+        write_journal_tables(self.folder, self.journal, self._ordered(), origins, self.parameters, exists=self._exists)
+        return origins.notes
 
     def _ordered(self) -> list[Entry]:
         return sorted(self.journal.entries.values(), key=lambda entry: (entry.recording, entry.path))

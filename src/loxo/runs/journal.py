@@ -131,6 +131,16 @@ class Journal:
             raise self._fault(error) from error
         return len(line)
 
+    def drop(self, path: str) -> None:
+        """Removes a recording, and writes the file again without it."""
+        del self.entries[path]
+        parameters = self.parameters
+        assert parameters is not None
+        self.close_compact()
+        self.forget()
+        self._load()
+        self.open(parameters)
+
     def rows(self, path: str) -> list[Row]:
         """The events of a recording, which is given by its absolute path."""
         offset, length = self._spans[path]

@@ -48,6 +48,7 @@ class Parts:
             "fault": np.array([] if part.fault is None else [part.fault], np.str_),
             "seconds": np.array([part.seconds, part.whole_s]),
             "channels": part.channels,
+            "checks": part.checks,
         }
         write_atomically(self._path(index, part.shard), npz_content(arrays))
 
@@ -75,7 +76,8 @@ def _read(path: Path) -> Part:
         fault = str(file["fault"][0]) if len(file["fault"]) else None
         seconds, whole = (float(number) for number in file["seconds"])
         arrays, channels = (file["sums"], file["weights"]), file["channels"]
-        return Part(shard, of, samples, first_step, *arrays, end, bool(zeroed), fault, seconds, whole, channels)
+        limits = (shard, of, samples, first_step)
+        return Part(*limits, *arrays, end, bool(zeroed), fault, seconds, whole, channels, file["checks"])
     except Exception as error:  # whatever is wrong with the file, it is damaged
         raise LoxoError(
             f"{path}: a finished shard of a recording cannot be read ({error}). Give the same command again."

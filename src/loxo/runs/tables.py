@@ -129,6 +129,11 @@ def write_run(
 
 def events_of_cells(recording: str, rows: Iterable[EventCells]) -> pd.DataFrame:
     """The events table of one recording, from its cells for CSV."""
+    return events_frame(rows_of_cells(recording, rows))
+
+
+def rows_of_cells(recording: str, rows: Iterable[EventCells]) -> list[dict[str, Any]]:
+    """The rows of events_of_cells, without pandas."""
     events = []
     for cells in rows:
         event: dict[str, Any] = dict(zip((*COLUMNS[1:], CHANNEL), cells, strict=False))
@@ -138,4 +143,4 @@ def events_of_cells(recording: str, rows: Iterable[EventCells]) -> pd.DataFrame:
         event["site"] = event["site"] or None
         event["start_time"] = datetime.fromisoformat(event["start_time"]) if event["start_time"] else None
         events.append({"recording": recording, **event})
-    return events_frame(events)
+    return events

@@ -45,7 +45,7 @@ from loxo.runs.tables import parse_formats
 from loxo.survey.processes import PATIENCE_S, Here, Pool, Processes
 from loxo.survey.progress import SurveyProgress as SurveyProgress
 from loxo.survey.progress import Tracker
-from loxo.survey.schedule import Load, LoadModel, Lost, Options, Schedule, SetAside
+from loxo.survey.schedule import EngineFacts, Load, LoadModel, Lost, Options, Schedule, SetAside
 
 REPEAT_S = 5.0  # after an interruption; further signals are taken as its repetition
 WORKER_BYTES = 16 << 20  # of recordings for each process; for less, its start takes longer than it saves
@@ -126,22 +126,29 @@ def survey(
             pool.start(_worth(workers, len(found), _size(found[0])))
         facts = pool.facts()
         check_threshold(threshold, facts.config.classes)
-        parameters = {
-            "version": _version(),
-            "model": str(model),
-            "model_sha256": facts.sha256,
-            **config_parameters(facts.config),
-            **dataclasses.asdict(options),
-            "formats": list(formats),
-            "device": device,
-            **facts.description,
-        }
+        parameters = run_parameters(model, facts, options, formats, device)
         roots = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
         with open_run(out, parameters, problems, work, table) as folder:
             entries = folder.plan(found, roots)
             todo = sorted((entry for entry in entries if not folder.finished(entry)), key=lambda entry: entry.crashes)
             _go(folder, entries, todo, pool, shard_minutes, on_progress)
             return _summary(folder, entries, resumed=len(entries) - len(todo), problems=problems)
+
+
+def run_parameters(
+    model: str | Path, facts: EngineFacts, options: Options, formats: Sequence[str], device: str
+) -> dict[str, Any]:
+    """The parameters of a run, as its record states them."""
+    return {
+        "version": _version(),
+        "model": str(model),
+        "model_sha256": facts.sha256,
+        **config_parameters(facts.config),
+        **dataclasses.asdict(options),
+        "formats": list(formats),
+        "device": device,
+        **facts.description,
+    }
 
 
 def _check(options: Options, workers: int, shard_minutes: float, patience_minutes: float) -> None:

@@ -1,0 +1,324 @@
+"""`loxo listen`: recordings, gaps, the clock, what is kept; the run folder is that of a survey of the recordings."""
+
+import csv
+import json
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from fakes import RATE, FakeModel, write
+
+from loxo.errors import LoxoError
+from loxo.files import escape
+from loxo.live import sources
+from loxo.live.alerts import Alerts
+from loxo.live.listen import listen
+from loxo.live.recorder import Recorder, StreamClock, check_site, recording_name
+from loxo.live.rules import AlertConfig, Rule
+from loxo.live.sources import Pipe, SourceError, open_source
+from loxo.runs.journal import read_run_journal
+from loxo.survey.survey import survey
+
+SECONDS = 100
+
+
+@dataclass
+class Takes:
+    """A source that is opened several times: each take is samples, or an error. `between` is called before each."""
+
+    takes: list
+    rate: int = RATE
+    between: object = None
+    opened: list = field(default_factory=list)
+
+    @property
+    def again(self):
+        return len(self.opened) < len(self.takes)
+
+    def blocks(self):
+        self.opened.append(time.monotonic())
+        take = self.takes[len(self.opened) - 1]
+        if isinstance(take, Exception):
+            raise take
+        for k in range(0, len(take), 250):
+            if self.between is not None:
+                self.between(len(self.opened), k)
+            yield take[k : k + 250]
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    path = write(tmp_path_factory.mktemp("sound") / "a.wav", SECONDS, seed=3, subtype="PCM_16")
+    return soundfile.read(path, dtype="int16")[0]
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch):
+    monkeypatch.setattr(sources, "FIRST_WAIT_S", 0.01)
+
+
+def run(source, out, **options):
+    options = {"site": "a", "segment_minutes": 0.5, **options}
+    return listen(source, FakeModel(), out, **options)
+
+
+def recordings(out):
+    return sorted((out / "recordings").glob("*.wav"))
+
+
+def keeping(made, folder):
+    """Alerts for all rumbles, to a receiver that never takes them."""
+    made.append(Alerts(folder, AlertConfig((Rule("all", labels=("rumble",)),), None, ()), print))
+    made[0]._sinks = lambda names: ["kept"]
+    made[0].close = lambda: None
+    return made[0]
+
+
+def queued(alerts):
+    found = []
+    while (message := alerts.outbox.next("kept")) is not None:
+        found.append(message[1])
+        alerts.outbox.acknowledge("kept", message[0])
+    alerts.outbox.close()
+    return found
+
+
+def test_pipe_is_recorded_and_searched(tmp_path, samples):
+    raw, out = tmp_path / "raw", tmp_path / "run"
+    raw.write_bytes(np.stack([samples * 0, samples], axis=1).astype("<i2").tobytes())
+    status = run(Pipe(str(raw), RATE, channels=2, channel=2), out)
+    assert len(recordings(out)) == 4 and status.gaps == 0 and status.searched == 4
+    assert (np.concatenate([soundfile.read(path, dtype="int16")[0] for path in recordings(out)]) == samples).all()
+    survey([out / "recordings"], "fake", tmp_path / "whole", load=FakeModel)
+    for name in ("events.csv", *(path.relative_to(out) for path in out.glob("tables/*"))):
+        ours, theirs = (Path(folder, name).read_bytes() for folder in (out, tmp_path / "whole"))
+        assert ours == theirs
+    state = json.loads((out / "live.json").read_text())
+    assert state["samples"] == len(samples) and state["announced"] > 10 and state["site"] == "a"
+
+
+def test_device_that_comes_back(tmp_path, samples):
+    """A gap ends the recording, is listed, and is no effort."""
+    out, notes = tmp_path / "run", []
+    source = Takes([samples[:20_000], SourceError("unplugged"), samples[20_000:40_000]])
+    status = run(source, out, on_note=notes.append)
+    assert [soundfile.info(path).frames for path in recordings(out)] == [20_000, 20_000]
+    assert status.gaps == 1 and "the source has ended" in (out / "gaps.csv").read_text()
+    assert sum(entry.analysed_s for entry, _ in read_run_journal(out)) == 40.0
+    assert any("Sound is missing" in note for note in notes)
+    with pytest.raises(SourceError, match="gone"):
+        run(Takes([SourceError("gone")]), out)
+
+
+def test_clock_that_is_set(tmp_path, samples):
+    """Recordings from before the clock was set get the right time, in their names and tables."""
+    out, wrong = tmp_path / "run", [-86400.0]
+
+    def between(take, k):
+        if k == 50_000:
+            while len(recordings(out)) < 2:  # the source is ahead
+                time.sleep(0.01)
+            wrong[0] = 0.0
+
+    def wall():
+        return time.time() + wrong[0]
+
+    made: list[Alerts] = []
+    options = {"clock": partial(StreamClock, wall=wall), "alerts": partial(keeping, made)}
+    status = run(Takes([samples], between=between), out, **options)
+    assert status.corrections_s == [pytest.approx(86400, abs=1)]
+    names = [path.name for path in recordings(out)]
+    start = datetime.now().astimezone()
+    days = {name.split("_")[1] for name in names}
+    assert days <= {f"{start:%Y%m%d}", f"{datetime.fromtimestamp(time.time() + 200):%Y%m%d}"}
+    entries = {entry.recording: rows for entry, rows in read_run_journal(out)}
+    assert sorted(entries) == [str(path) for path in recordings(out)]
+    survey([out / "recordings"], "fake", tmp_path / "whole", load=FakeModel)
+    assert (out / "events.csv").read_bytes() == (tmp_path / "whole" / "events.csv").read_bytes()
+    assert sorted(path.name for path in out.glob("tables/*")) == sorted(
+        path.name for path in (tmp_path / "whole").glob("tables/*")
+    )
+    with (out / "events.csv").open() as file:
+        rumbles = sum(row["label"] == "rumble" for row in csv.DictReader(file))
+    assert rumbles <= len(queued(made[0])) <= rumbles + 4  # none twice under its new name
+    (line,) = (out / "clock.jsonl").read_text().splitlines()
+    assert json.loads(line)["correction_s"] == status.corrections_s[0] and json.loads(line)["recordings"]
+
+
+def test_stream_clock():
+    """Lost samples are a gap, a slow clock is drift, bursts are neither."""
+    now = [100.0]
+    clock = StreamClock(1000, monotonic=lambda: now[0], wall=lambda: now[0] + 1e9)
+
+    def hear(seconds, late, position):
+        for k in range(int(seconds)):
+            now[0] += 1.0
+            clock.add(now[0] + (late if k % 5 else 0.0), position + 1000 * (k + 1), 1000)
+        return position + 1000 * int(seconds)
+
+    position = hear(20, 4.0, 0)  # late, but caught up every five seconds
+    assert clock.missing_s() == 0 and clock.start == 1e9 + 100
+    now[0] += 0.5
+    position = hear(20, 0.0, position)
+    clock.correct_drift()
+    assert clock.drift_s == pytest.approx(0.5) and clock.time_of(position) == pytest.approx(1e9 + now[0])
+    now[0] += 3.0
+    hear(20, 0.0, position)
+    assert clock.missing_s() == pytest.approx(3.0) and clock.jump() == 0
+
+
+def test_sound_that_waited():
+    """Eight seconds of sound waited in a pipe. A stream that is faster than real time is none that waited."""
+    now = [100.0]
+    clock = StreamClock(1000, monotonic=lambda: now[0], wall=lambda: now[0])
+    for k in range(30):
+        now[0] += 0.1 if k < 10 else 1.0
+        clock.add(now[0], 1000 * (k + 1), 1000)
+        if k == 15:
+            assert clock.waited_s() == 0
+    assert clock.waited_s() == pytest.approx(8.1)
+    clock.begin_earlier(8.1)
+    assert clock.time_of(30_000) == pytest.approx(now[0]) and clock.waited_s() == 0
+    fast = StreamClock(1000, monotonic=lambda: now[0], wall=lambda: now[0])
+    for k in range(600):
+        now[0] += 1 / 60
+        fast.add(now[0], 1000 * (k + 1), 1000)
+    assert fast.waited_s() == 0
+
+
+def test_recording_is_renamed_while_it_is_written(tmp_path):
+    recorder = Recorder(tmp_path, "a", RATE, 100)
+    recorder.write(np.ones(500, np.int16), 0, lambda sample: 1e9)
+    before = recorder.rename(1e9 - 5)
+    recorder.write(np.ones(500, np.int16), 500, lambda sample: 1e9)
+    (segment,) = recorder.close()
+    assert segment.path != before and not before.exists() and segment.start == 1e9 - 5
+    assert soundfile.info(segment.path).frames == 1000 and recorder.rename(0) is None
+
+
+def test_what_is_kept(tmp_path, samples):
+    quiet = np.zeros(30_000, np.int16)
+    for keep, kept in (("none", 0), ("events", 1)):
+        out = tmp_path / keep
+        run(Takes([np.concatenate([quiet, samples[:30_000]])]), out, keep=keep)
+        assert len(recordings(out)) == kept
+        entries = [entry for entry, _ in read_run_journal(out)]
+        assert sum(entry.analysed_s for entry in entries) == 60 and sum(entry.events for entry in entries) > 3
+
+
+def test_budget(tmp_path, samples):
+    """The oldest recordings go first; those with confirmed events stay."""
+    out = tmp_path / "run"
+    confirmed: list[str] = []
+
+    def first(folder):
+        found = sorted(escape(entry.recording) for entry, _ in read_run_journal(folder))
+        confirmed[:] = found[:1]
+        return set(confirmed)
+
+    run(Takes([np.tile(samples, 2)]), out, budget_gb=130e3 / 1e9, confirmed=first)
+    left = [str(path) for path in recordings(out)]
+    assert len(left) == 2 and left[0] == confirmed[0]
+    assert sum(path.stat().st_size for path in recordings(out)) <= 130e3
+    assert len(list(read_run_journal(out))) == 7
+
+
+def test_alerts_once(tmp_path, samples):
+    """Events are announced from the stream; the search of the recording adds none twice."""
+    out, made = tmp_path / "run", []
+    status = run(Takes([samples]), out, alerts=partial(keeping, made))
+    found = queued(made[0])
+    with (out / "events.csv").open() as file:
+        rumbles = [row for row in csv.DictReader(file) if row["label"] == "rumble"]
+    assert len({message.id for message in found}) == len(found) and status.announced >= len(rumbles) > 10
+    assert len(rumbles) <= len(found) <= len(rumbles) + 4  # at the ends of recordings, a call may be two
+    assert all(message.clip for message in found)
+
+
+def test_resumes(tmp_path, samples):
+    """Recordings that a killed process has not searched, one of them without a right header."""
+    out = tmp_path / "run"
+    folder = out / "recordings"
+    run(Takes([samples[:20_000]]), out)
+    soundfile.write(folder / recording_name("a", time.time() - 100), samples[:30_000], RATE, subtype="PCM_16")
+    cut = folder / recording_name("a", time.time() - 50)
+    soundfile.write(cut, samples[:30_000], RATE, subtype="PCM_16")
+    data = bytearray(cut.read_bytes())
+    data[40:44] = bytes(4)
+    cut.write_bytes(data)
+    run(Takes([samples[:1000]]), out)
+    assert sorted(entry.analysed_s for entry, _ in read_run_journal(out)) == [1.0, 20.0, 30.0, 30.0]
+
+
+def test_samples_of_all_formats(tmp_path):
+    values = np.array([0, 100, -32768, 32767], np.int16)
+    for name, data in (
+        ("S16_BE", values.astype(">i2")),
+        ("S32_LE", values.astype("<i4") << 16),
+        ("FLOAT_LE", (values / 32768).astype("<f4")),
+    ):
+        path = tmp_path / name
+        path.write_bytes(data.tobytes() + b"\1")  # an incomplete sample at the end
+        assert np.concatenate(list(Pipe(str(path), RATE, name).blocks())).tolist() == values.tolist()
+    (tmp_path / "U8").write_bytes(bytes((128, 0, 255)))
+    assert np.concatenate(list(Pipe(str(tmp_path / "U8"), RATE, "U8").blocks())).tolist() == [0, -32768, 32512]
+
+
+def test_network_stream(tmp_path, samples):
+    pytest.importorskip("av")
+    from servers import Server
+
+    path = tmp_path / "a.flac"
+    soundfile.write(path, samples[:8000], RATE)
+    server = Server({"/a.flac": path.read_bytes()})
+    source = open_source(f"{server.url}/a.flac", 0, "S16_LE", 1, 1)
+    assert np.concatenate(list(source.blocks())).tolist() == samples[:8000].tolist() and source.rate == RATE
+    with pytest.raises(SourceError, match="cannot be read"):
+        list(open_source(f"{server.url}/none.flac", 0, "S16_LE", 1, 1).blocks())
+    server.stop()
+
+
+def test_microphone(monkeypatch):
+    """A sounddevice of the test's own: there is no sound card here."""
+    import sys
+    from types import SimpleNamespace
+
+    class Stream:
+        def __init__(self, callback, finished_callback, **_):
+            self.callback, self.finished = callback, finished_callback
+
+        def __enter__(self):
+            status = SimpleNamespace(input_overflow=False)
+            for _ in range(3):
+                self.callback(np.arange(4, dtype=np.int16).tobytes(), 4, None, None)
+            self.finished()
+            return status
+
+        def __exit__(self, *_):
+            pass
+
+    fake = SimpleNamespace(RawInputStream=Stream, PortAudioError=OSError)
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    source = open_source("mic:2", 4000, "S16_LE", 1, 1)
+    assert source.again and np.concatenate(list(source.blocks())).tolist() == [0, 1, 2, 3] * 3
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(LoxoError, match="libportaudio2"):
+        list(source.blocks())
+
+
+def test_refuses(tmp_path):
+    for options, sentence in (({"keep": "some"}, "There is no 'some'"), ({"delay_s": -1}, "at least 0")):
+        with pytest.raises(LoxoError, match=sentence):
+            run(Takes([]), tmp_path / "run", **options)
+    for site in ("a b", "../x", ".a"):
+        with pytest.raises(LoxoError, match="part of file names"):
+            check_site(site)
+    with pytest.raises(LoxoError, match="no such pipe"):
+        open_source(str(tmp_path / "none"), 4000, "S16_LE", 1, 1)
+    with pytest.raises(LoxoError, match="no sample format"):
+        Pipe("-", 4000, "S24_3LE")
