@@ -40,7 +40,11 @@ from toy import ToyModel, write_recording
 
 PAUSE_S = 0.01  # per batch of four windows, so that a recording takes long enough to be interrupted
 SHARD_MINUTES = 0.25
-MAY_BE_EMPTY = ("fault", "channels")  # arrays of a part: a whole shard; one channel
+MAY_BE_EMPTY = (
+    "fault",
+    "channels",
+    "checks",
+)  # arrays of a part: a whole shard; one channel; a recording that does not change
 MAIN, WORKER, DASK = "the run", "a worker", "a Dask worker"
 
 
