@@ -40,11 +40,8 @@ from toy import ToyModel, write_recording
 
 PAUSE_S = 0.01  # per batch of four windows, so that a recording takes long enough to be interrupted
 SHARD_MINUTES = 0.25
-MAY_BE_EMPTY = (
-    "fault",
-    "channels",
-    "checks",
-)  # arrays of a part: a whole shard; one channel; a recording that does not change
+# Arrays of a part: of a whole shard; of one channel; of a recording that does not change.
+MAY_BE_EMPTY = ("fault", "channels", "checks")
 MAIN, WORKER, DASK = "the run", "a worker", "a Dask worker"
 
 
