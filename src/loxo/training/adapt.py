@@ -139,6 +139,7 @@ def adapt(
             labels=dict(labels or {}),
             rename=dict(rename or {}),
             channel=channel,
+            clip_level="event",  # a few calls are often clips that were cut to them
             own_backgrounds=True,
             validation_windows=validation_windows,
         )
