@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-live-delay bench-live-soak bench-live-latency bench-live-kills bench-live-waiting check-arm clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-latency bench-live-kills bench-live-waiting check-arm clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -99,6 +99,9 @@ bench-walk: install  ## simulate, train, detect, evaluate: the default preset (h
 
 bench-variants: install  ## front ends, windows, the stem: short trainings, three seeds each (an hour; PACK)
 	$(BIN)/python benchmarks/variants.py --backgrounds $(PACK)/manifest.csv
+
+bench-held-out: install  ## what training on some sources does on the others: six trainings (two hours; PACK)
+	$(BIN)/python benchmarks/held_out_sources.py --pack $(PACK)
 
 bench-failures: install  ## what the bundled model misses and what is false on real recordings, into runs/failures (PACK)
 	$(BIN)/python benchmarks/bench_accuracy.py --models default --no-classical --as-shipped --only real --pack $(PACK)
