@@ -1,6 +1,6 @@
 """Do the intervals of reviewed counts contain the truth? Simulated surveys with a known number of calls.
 
-    python benchmarks/counts.py [--surveys 200] [--samples 100 200]
+    python benchmarks/counts.py [--surveys 200] [--first 0] [--samples 100 200]
 
 Each survey has one to five sites and 3 to 28 days. Calls come in bouts, and the sites differ. False positives are
 frequent at low scores, differ between sites and days, and some of them (thunder) have high scores. A reviewer decides
@@ -112,12 +112,12 @@ def intervals(survey: Survey, decided: NDArray[np.bool_]) -> dict[str, list[tupl
     }
 
 
-def coverage(surveys: int, sample: int) -> dict[str, dict[str, list[tuple[bool, float]]]]:
+def coverage(surveys: range, sample: int) -> dict[str, dict[str, list[tuple[bool, float]]]]:
     """Whether each interval contains the truth, by class and target."""
     found = {}
     for label in RATES:
         held: dict[str, list[tuple[bool, float]]] = {target: [] for target in TARGETS}
-        for seed in range(surveys):
+        for seed in surveys:
             rng = np.random.default_rng(seed)
             survey = simulate(rng, label)
             for target, values in (intervals(survey, review(rng, survey, sample)) or {}).items():
@@ -129,12 +129,13 @@ def coverage(surveys: int, sample: int) -> dict[str, dict[str, list[tuple[bool, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--surveys", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first survey")
     parser.add_argument("--samples", type=int, nargs="+", default=[100, 200], help="reviewed events of each class")
     options = parser.parse_args()
     print(f"{options.surveys} surveys\n")
     rows: list[list[str]] = []
     for sample in options.samples:
-        for label, held in coverage(options.surveys, sample).items():
+        for label, held in coverage(range(options.first, options.first + options.surveys), sample).items():
             row = [str(sample), label]
             for target in TARGETS:
                 inside, expected = 100 * np.mean(held[target], axis=0)
@@ -142,7 +143,7 @@ def main() -> None:
             rows.append(row)
     columns = ["decisions", "class", *(name for target in TARGETS for name in (target, "should be"))]
     print_table(columns, rows)
-    write_result("counts", {"surveys": options.surveys, "coverage": [columns, *rows]})
+    write_result("counts", {"surveys": options.surveys, "first": options.first, "coverage": [columns, *rows]})
 
 
 if __name__ == "__main__":
