@@ -13,6 +13,7 @@ from loxo.cli.shared import (
     BatchSize,
     Device,
     Format,
+    KeepScores,
     MaxFpPerHour,
     Model,
     NamePattern,
@@ -46,9 +47,7 @@ def detect(
     name_pattern: NamePattern = None,
     time_zone: TimeZone = None,
     sites: Sites = None,
-    keep_scores: Annotated[
-        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder, for `loxo decode`.")
-    ] = False,
+    keep_scores: KeepScores = False,
     channel: Annotated[
         str,
         typer.Option(

@@ -15,8 +15,8 @@ from loxo.cli.shared import (
     Sites,
     Threshold,
     WindowOverlap,
+    given_threshold,
     log_line,
-    thresholds,
 )
 from loxo.cli.watch import AlertsFile
 from loxo.engine.windows import WINDOW_OVERLAP
@@ -100,7 +100,7 @@ def listen(
         model,
         out,
         site=site,
-        threshold=thresholds(threshold, None, None, lambda: None, lambda: 0.0),
+        threshold=given_threshold(threshold),
         window_overlap=window_overlap,
         delay_s=delay,
         segment_minutes=recording_minutes,

@@ -94,6 +94,9 @@ Runtime = Annotated[
         rich_help_panel=COMPUTATION,
     ),
 ]
+KeepScores = Annotated[
+    bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder, for `loxo decode`.")
+]
 WorkFolder = Annotated[
     Path | None,
     typer.Option(
@@ -101,6 +104,13 @@ WorkFolder = Annotated[
         rich_help_panel=COMPUTATION,
     ),
 ]
+
+
+def given_threshold(threshold: str | None) -> float | dict[str, float] | None:
+    """The value of --threshold. Raises LoxoError for one that is not a number."""
+    from loxo.runs.config import by_class
+
+    return None if threshold is None else by_class(threshold, "--threshold")
 
 
 def thresholds(
@@ -115,10 +125,9 @@ def thresholds(
     `config` returns the model's config and `hours` the length of the recordings; both are called only if needed.
     Raises LoxoError for a threshold that is not a number, for more than one of the three, and as `choose` does.
     """
-    from loxo.runs.config import by_class
     from loxo.survey.thresholds import choose
 
-    given = None if threshold is None else by_class(threshold, "--threshold")
+    given = given_threshold(threshold)
     if max_fp_per_hour is None and review_budget is None:
         return given
     if given is not None:

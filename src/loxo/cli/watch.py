@@ -11,6 +11,7 @@ from loxo.cli.app import app, console
 from loxo.cli.shared import (
     COMPUTATION,
     Format,
+    KeepScores,
     Model,
     NamePattern,
     Runtime,
@@ -18,9 +19,9 @@ from loxo.cli.shared import (
     Threshold,
     TimeZone,
     WindowOverlap,
+    given_threshold,
     log_line,
     print_problems,
-    thresholds,
 )
 from loxo.engine.windows import WINDOW_OVERLAP
 from loxo.machine import gc_paused
@@ -59,9 +60,7 @@ def watch(
     name_pattern: NamePattern = None,
     time_zone: TimeZone = None,
     sites: Sites = None,
-    keep_scores: Annotated[
-        bool, typer.Option("--keep-scores", help="Store the frame scores in the run folder, for `loxo decode`.")
-    ] = False,
+    keep_scores: KeepScores = False,
     channel: Annotated[str, typer.Option(help="Channel to search, from 1; mix or each, as in `loxo detect`.")] = "mix",
     window_overlap: WindowOverlap = WINDOW_OVERLAP,
     workers: Annotated[int, typer.Option(help="Processes.", min=1, rich_help_panel=COMPUTATION)] = 1,
@@ -104,7 +103,7 @@ def watch(
             folder,
             model,
             out,
-            threshold=thresholds(threshold, None, None, lambda: None, lambda: 0.0),
+            threshold=given_threshold(threshold),
             window_overlap=window_overlap,
             channel=channel,
             workers=workers,

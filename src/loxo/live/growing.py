@@ -25,18 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.recording import CONTEXT_SAMPLES, Recording, probe
-from loxo.audio.urls import without_secrets
-from loxo.detection.detect import conclude
 from loxo.detection.part import Part
 from loxo.detection.scores import CHUNK
-from loxo.detection.shards import Grid, join, make_grid, score_shard
+from loxo.detection.shards import Grid, make_grid, score_shard
 from loxo.engine.engine import Engine, as_engine
-from loxo.errors import LoxoError
 from loxo.live.messages import Answer, Request, searchable_early
 from loxo.runs.result import recording_result
 from loxo.survey.processes import Job
 from loxo.survey.schedule import EngineFacts, Load, Options
-from loxo.survey.tasks import Report
+from loxo.survey.tasks import Report, analysis_of, failure
 
 
 class Searcher:
@@ -49,10 +46,8 @@ class Searcher:
     def __call__(self, job: Job, report: Report) -> Answer | str:
         try:
             return _search(job.path, job.content, self.engine, self.options, report)
-        except LoxoError as error:
-            return str(error)
         except Exception as error:  # one recording never stops a run
-            return f"{job.path}: the analysis failed with {type(error).__name__}: {without_secrets(str(error))}"
+            return failure(job.path, error)
 
 
 def _search(path: str, request: Request, engine: Engine, options: Options, report: Report) -> Answer:
@@ -80,18 +75,9 @@ def _search(path: str, request: Request, engine: Engine, options: Options, repor
     answer = Answer(complete, part, None, more, again, 0 if complete else _next_size(recording, grid, ready))
     if more or (part is None and not complete) or not parts:
         return answer
-    joined = join(recording, grid, parts)
-    analysis = conclude(
-        path,
-        recording,
-        engine.config,
-        joined,
-        threshold=options.threshold,
-        channel=options.channel,
-        names=options.names,
-    )
+    analysis = analysis_of(path, recording, grid, parts, engine, options)
     if not complete:
-        fault = f"{path}: the recording is still growing; {joined.samples / grid.rate:.0f} s of it were searched."
+        fault = f"{path}: the recording is still growing; {analysis.analysed_s:.0f} s of it were searched."
         analysis = replace(analysis, fault=fault, duration_s=analysis.analysed_s)
     return replace(answer, result=recording_result(analysis, options.keep_scores and complete))
 

@@ -5,14 +5,14 @@ Failure policy: a task never raises. Every failure is one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from loxo.audio.recording import probe
+from loxo.audio.recording import Recording, probe
 from loxo.audio.urls import without_secrets
-from loxo.detection.detect import conclude
+from loxo.detection.detect import Analysis, conclude
 from loxo.detection.part import Part
-from loxo.detection.shards import join, make_grid, score_shard
+from loxo.detection.shards import Grid, join, make_grid, score_shard
 from loxo.engine.engine import Engine, as_engine
 from loxo.errors import LoxoError
 from loxo.runs.result import RecordingResult, recording_result
@@ -52,10 +52,15 @@ def perform(task: Task, engine: Engine, options: Options, report: Report = no_re
     """Computes a task. Never raises: a failure is an outcome."""
     try:
         return _perform(task, engine, options, report)
-    except LoxoError as error:
-        return str(error)
     except Exception as error:  # one recording never stops a run
-        return f"{task.path}: the analysis failed with {type(error).__name__}: {without_secrets(str(error))}"
+        return failure(task.path, error)
+
+
+def failure(path: str, error: Exception) -> str:
+    """The sentence about a task that failed."""
+    if isinstance(error, LoxoError):
+        return str(error)
+    return f"{path}: the analysis failed with {type(error).__name__}: {without_secrets(str(error))}"
 
 
 def _perform(task: Task, engine: Engine, options: Options, report: Report) -> RecordingResult | Part:
@@ -85,14 +90,19 @@ def _perform(task: Task, engine: Engine, options: Options, report: Report) -> Re
         if part.of > 1:
             return part
         parts = (part,)
-    joined = join(recording, grid, parts)
-    analysis = conclude(
-        task.path,
+    return recording_result(analysis_of(task.path, recording, grid, parts, engine, options), options.keep_scores)
+
+
+def analysis_of(
+    path: str, recording: Recording, grid: Grid, parts: Sequence[Part], engine: Engine, options: Options
+) -> Analysis:
+    """The events of a recording, from its consecutive parts."""
+    return conclude(
+        path,
         recording,
         engine.config,
-        joined,
+        join(recording, grid, parts),
         threshold=options.threshold,
         channel=options.channel,
         names=options.names,
     )
-    return recording_result(analysis, options.keep_scores)
