@@ -12,6 +12,7 @@ from loxo.errors import LoxoError
 from loxo.events.table import events_frame
 from loxo.training.annotations import match_recordings
 from loxo.training.recording_windows import FixedWindows, RecordingWindows
+from loxo.training.sources import clip_level_labels
 from loxo.training.targets import IGNORED, PAUSE, SOMEWHERE, bin_targets
 
 CONFIG = HTSATConfig.preset("default")
@@ -177,6 +178,12 @@ def test_an_event_that_covers_its_recording_supervises_the_clip_and_not_its_step
     whole = [target for target in windows if (target[1] == SOMEWHERE).any()]
     assert whole and {float(value) for target in windows for value in target.unique()} == {0, 1, IGNORED, SOMEWHERE}
     assert all((target[1] == SOMEWHERE).sum() > steps // 2 for target in whole)  # a clip that is cut is IGNORED
+
+
+def test_only_clip_level_labels_that_fit_into_a_window_are_counted(folder, annotations):
+    whole = match(folder, [event("short.wav", 0, 5), event("c.wav", 0, 100), event("a.wav", 3, 9)])
+    assert str(clip_level_labels((whole, annotations), CONFIG)).startswith("1 event(s) cover their whole recording")
+    assert clip_level_labels((annotations, annotations), CONFIG) is None
 
 
 def test_training_windows_have_a_pause_before_an_onset_within_a_call(folder):

@@ -132,10 +132,9 @@ class _Windows(Dataset[tuple[Tensor, Tensor]]):
             for spans in (one.events, one.ignored)
         )
         ignored += [(label, 0, self.config.window_samples) for label in self.unknown_classes]
-        if not self.clip_level or one.samples > self.config.window_samples:
+        if not self.clip_level:
             return WindowSpans(events, ignored, [])
-        rate = self.config.sample_rate
-        clip_level = [span for span in events if covers(one, span[1] + start, span[2] + start, rate)]
+        clip_level = [span for span in events if is_clip_level(one, span[1] + start, span[2] + start, self.config)]
         return WindowSpans([span for span in events if span not in clip_level], ignored, clip_level)
 
     def _log_once(self, fault: RecordingError, number: int) -> None:
@@ -341,10 +340,10 @@ class FixedWindows(_Windows):
         return self.targets(*self.windows[index], bins, edges)
 
 
-def covers(one: AnnotatedRecording, start: int, stop: int, rate: int) -> bool:
-    """True if a span, in samples, covers its whole recording: then it is a clip-level label, as in evaluation."""
-    tolerance = CLIP_TOLERANCE_S * rate
-    return start <= tolerance and stop >= one.samples - tolerance
+def is_clip_level(one: AnnotatedRecording, start: int, stop: int, config: ModelConfig) -> bool:
+    """True if a span, in samples, covers its whole recording, as in evaluation, and this fits into a window."""
+    tolerance = CLIP_TOLERANCE_S * config.sample_rate
+    return one.samples <= config.window_samples and start <= tolerance and stop >= one.samples - tolerance
 
 
 def _level(sound: Samples, block: int) -> float:

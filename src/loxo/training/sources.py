@@ -22,7 +22,7 @@ from loxo.training.annotations import Annotations, match_recordings
 from loxo.training.backgrounds import own_backgrounds
 from loxo.training.config import DataConfig, TrainingConfig
 from loxo.training.dataset import AugmentedWindows, MixedWindows, SimulatedWindows, Windows
-from loxo.training.recording_windows import FixedWindows, RecordingWindows, covers
+from loxo.training.recording_windows import FixedWindows, RecordingWindows, is_clip_level
 from loxo.training.split import limited_calls, split_annotations
 from loxo.training.targets import default_edges, frame_targets
 from loxo.training.validation import ValidationWindow, ValidationWindows, check_classes, stack_windows
@@ -67,7 +67,7 @@ def build_sources(config: TrainingConfig, model: ModelConfig, total: int) -> Sou
     if sides is not None:
         annotations, held_out = sides
         problems += annotations.problems
-        if data.clip_level == "clip" and (sentence := clip_level_labels(sides)):
+        if data.clip_level == "clip" and (sentence := clip_level_labels(sides, model)):
             problems.append(sentence)
         about["recordings"] = {
             "training": sorted(item.path for item in annotations.recordings),
@@ -209,10 +209,10 @@ def _refuse_missing_classes(annotations: Annotations) -> None:
         )
 
 
-def clip_level_labels(sides: tuple[Annotations, Annotations]) -> str | None:
+def clip_level_labels(sides: tuple[Annotations, Annotations], model: ModelConfig) -> str | None:
     """How many events cover their whole recording, and how that is used, in one sentence; None if there are none."""
     count = sum(
-        covers(one, start, stop, side.sample_rate)
+        is_clip_level(one, start, stop, model)
         for side in sides
         for one in side.recordings
         for _, start, stop in one.events
