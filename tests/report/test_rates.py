@@ -38,7 +38,7 @@ def test_intervals_of_reviewed_counts_contain_the_truth(monkeypatch):
     monkeypatch.delitem(sys.modules, "counts", raising=False)
     import counts
 
-    for label, held in counts.coverage(40, 60).items():
+    for label, held in counts.coverage(range(40), 60).items():
         found = {target: sum(inside for inside, _ in values) / len(values) for target, values in held.items()}
         assert min(found["count"], found["rate"]) >= 35 / 40 and found["site"] >= 0.88, label
 
