@@ -78,4 +78,5 @@ def shown(page, row) -> None:
 
 
 def saved(page, actions: int) -> None:
-    page.wait_for_selector(f'body[data-actions="{actions}"]')
+    """Waits until so many actions are on disk and the page takes the next decision."""
+    page.wait_for_selector(f'body[data-actions="{actions}"]:not([data-deciding])')

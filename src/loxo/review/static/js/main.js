@@ -319,12 +319,13 @@ function changed(events) {
 
 function reshow() { if (current) show(current.row, { stay: Boolean(browse.place) }); } // the page must not show changes that were not written
 
-let deciding = false;
+// A key pressed before the next event is shown must not decide that event. `data-deciding` marks this time.
 async function decide(verdict, label) {
-  if (deciding) return;
+  const { dataset } = document.body;
+  if ('deciding' in dataset) return;
   if (!current) { tell(t('No event is selected. Press J or click a box.'), true); return; }
   if (view.failure) { tell(t('The recording cannot be shown. Decide only on events that you can see or hear.'), true); return; }
-  deciding = true;
+  dataset.deciding = '';
   const started = performance.now();
   try {
     const place = store.place.get(current.row);
@@ -333,7 +334,7 @@ async function decide(verdict, label) {
     const saved = await act([{ row: current.row, verdict, ...(label ? { label } : {}) }], leaving);
     if (saved && leaving) await show(next, { started });
     else if (saved && verdict && !browse.place) await go(1);
-  } finally { deciding = false; }
+  } finally { delete dataset.deciding; }
 }
 
 async function decideOther() {
