@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 from pages import assert_self_contained
@@ -357,3 +358,16 @@ def test_a_page_without_recordings_and_without_detections(tmp_path, tables):
     )
     assert result.exit_code == 0, result.output
     assert "No spectrograms of" in page.read_text() and "unknown hours" in page.read_text()
+
+
+def test_a_call_that_each_channel_contains_is_counted_once(tmp_path):
+    truth = raven(tmp_path / "truth.txt", [row(A, 10, 20), row(A, 100, 110)])
+    spans = ((10, 20, 0.6, 1), (10.5, 20, 0.9, 2), (100, 110, 0.8, 1), (106, 116, 0.7, 2), (300, 310, 0.5, 1))
+    run = run_folder(tmp_path / "run", [row(A, *span, score=s) for *span, s, _ in spans], [(A, "done", 3600.0)])
+    events = pd.read_csv(run / "events.csv")
+    events.assign(channel=[channel for *_, channel in spans]).to_csv(run / "events.csv", index=False)
+    report = evaluate([truth], [run], exhaustive=True).report
+    criterion = report["detectors"][0]["classes"]["rumble"]["criteria"]["iou30"]
+    assert any("1 event(s) that another channel contains" in note for note in report["notes"])
+    # (106, 116) shares less than half with (100, 110): another call, and false here
+    assert (criterion["hits"], criterion["false"]) == (2, 2)

@@ -34,6 +34,7 @@ from loxo.errors import LoxoError
 from loxo.evaluation.annotations import label_option, list_labels, read_annotations, with_classes
 from loxo.evaluation.names import Index, label_names, path_parts, renamed
 from loxo.evaluation.spans import Bools, Detections, Floats, Ints, Regions, Truth, gaps, seconds_inside
+from loxo.events.channels import one_per_call
 from loxo.events.reader import read_events, read_tables
 from loxo.events.table import COLUMNS
 from loxo.runs.record import is_run
@@ -159,7 +160,10 @@ def read_detections(path: str | Path, label: str | None = None, labels: Mapping[
         rows = run.recordings
         analysed = rows[rows["status"] != "failed"]
         searched = dict(zip(analysed["recording"], analysed["analysed_s"].astype(float), strict=True))
-        return Detector(name, run.events.assign(table=0), searched, run=path, classes=tuple(run.labels))
+        events = one_per_call(run.events)
+        dropped = len(run.events) - len(events)
+        notes = [f"{name}: {dropped:,} event(s) that another channel contains too are not counted."] if dropped else []
+        return Detector(name, events.assign(table=0), searched, notes=notes, run=path, classes=tuple(run.labels))
     events, attrs = _with_numbers(with_classes(read_tables(_existing([path]), label=label, read=read_table), labels))
     notes = [f"{name}: {note}" for note in attrs["problems"]]
     return Detector(name, events, empty=attrs["without_events"], notes=notes, classes=tuple(events["label"].unique()))
