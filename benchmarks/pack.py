@@ -11,6 +11,10 @@ Row = dict[str, str]
 # Groups of the training part that are used as recordings, in addition to the simulated windows with all backgrounds:
 # each is a clip of a few seconds of one project, with or without gunshots.
 RECORDED_GROUPS = ("belize", "dagua", "qutaa", "rfcxwa", "tfk")
+# Recordings of Belize whose automatic time is not at the gunshot, but at a click, a tone or another sound before it.
+# They are those of the 530 in which a detector found the gunshot elsewhere, and whose spectrogram shows it there.
+_MISTIMED = "3 119 141 196 198 214 242 245 268 310 334 348 366 376 403 406 407 449 454 493 496 516 558"
+MISTIMED = frozenset(f"belize_gun_{int(number):03d}.flac" for number in _MISTIMED.split())
 TABLE_COLUMNS = ("recording", "start_s", "end_s", "label")
 
 
@@ -35,6 +39,11 @@ def group(row: Row) -> str:
     return Path(row["file"]).name.split("_")[0]
 
 
+def is_timed(row: Row) -> bool:
+    """Whether the times of a gunshot are those of the sound, not those of its whole recording."""
+    return not row["confidence"].startswith("clip-level") and Path(row["file"]).name not in MISTIMED
+
+
 def clip_fold(row: Row, folds: int = 5) -> int:
     """The fold of a recording, 1 to `folds`, by a hash of its name."""
     return int(hashlib.sha256(Path(row["file"]).name.encode()).hexdigest(), 16) % folds + 1
@@ -57,10 +66,11 @@ def training_settings(pack: Path, folder: Path, held_out: Callable[[Row], bool] 
             continue
         if not (link := recordings / path.name).is_symlink():
             link.symlink_to(path)
-        without = is_background(row)
-        events.append(
-            (path.name, "", "", "nocall") if without else (path.name, row["start_s"], row["end_s"], row["label"])
-        )
+        if is_background(row):
+            events.append((path.name, "", "", "nocall"))
+        else:
+            span = (row["start_s"], row["end_s"]) if is_timed(row) else ("0", row["duration_s"])
+            events.append((path.name, *span, row["label"]))
     with (folder / "annotations.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([TABLE_COLUMNS, *dict.fromkeys(events)])
     backgrounds = [row | {"file": str((pack / row["file"]).resolve())} for row in rows if is_background(row)]

@@ -47,7 +47,8 @@ CLIP_RUMBLE_SNR_DB = (0.0, 15.0, 40.0)  # of a rumble in a clip: min, mode, max
 CLIP_PROBABILITY = 0.28  # training windows with a short clip, as in sound libraries
 CLIP_SNR_DB = (10.0, 30.0, 60.0)  # of a gunshot in a clip: min, mode, max
 LATE_START_PROBABILITY, MAX_LATE_START_S = 0.25, 0.25  # clips that begin up to this time after the first shot
-VOLLEYS_PROBABILITY = 0.3  # clips with automatic fire, which mostly begins before the clip and ends after it
+FIELD_CLIP_PROBABILITY = 0.4  # clips whose gunshots are as in field recordings: faint, and mostly without a tail
+VOLLEYS_PROBABILITY = 0.3  # other clips with automatic fire, which mostly begins before the clip and ends after it
 FAR_PROBABILITY = 0.2  # training windows with distant shots, among windows with shots
 FAR_SNR_DB = (1.0, 8.0, 24.0)
 COPY_PROBABILITY = 0.3  # patterns that repeat one identical sound: from a sound library, or from a fixed position
@@ -259,8 +260,9 @@ def _clip_window(
 ) -> tuple[Samples, list[Event]]:
     """A training window with a short clip of 0.35-12 s and digital silence after it. Most clips contain one sound.
 
-    Gunshots are mostly close, with an SNR of up to 60 dB, as in studio recordings. Many recorders have a gain control,
-    as phones and cameras do.
+    Gunshots are close, with an SNR of up to 60 dB, as in studio recordings, or as in the field. Clips of the field are
+    often cut out by a detector, which also cuts out short sounds without a tail. Many recorders have a gain control, as
+    phones and cameras do.
     """
     content = rng.random()
     recorder = draw_recorder(rng, 0.0)
@@ -286,12 +288,15 @@ def _clip_window(
             engine = (traffic if content < 0.62 else distant_engine)(rng, sample_rate, MAX_NEGATIVE_S)
             at = int(rng.integers(min(len(background) - len(engine.samples), 0), 1))
             add_negative(background, engine, at, rng.uniform(-4, 26), sample_rate)
-    gunfire = Gunfire(
-        snr_db=CLIP_SNR_DB,
-        late_start_s=rng.uniform(0, MAX_LATE_START_S) if rng.random() < LATE_START_PROBABILITY else 0.0,
-        family="close" if rng.random() < 0.65 else None,
-        pattern="volleys" if rng.random() < VOLLEYS_PROBABILITY else None,
-    )
+    if rng.random() < FIELD_CLIP_PROBABILITY:
+        gunfire = Gunfire(family="thud" if rng.random() < 0.6 else None)
+    else:
+        gunfire = Gunfire(
+            snr_db=CLIP_SNR_DB,
+            late_start_s=rng.uniform(0, MAX_LATE_START_S) if rng.random() < LATE_START_PROBABILITY else 0.0,
+            family="close" if rng.random() < 0.65 else None,
+            pattern="volleys" if rng.random() < VOLLEYS_PROBABILITY else None,
+        )
     scene = compose(
         rng,
         len(background),
