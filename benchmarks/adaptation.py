@@ -26,6 +26,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+import reporting
+
 RATE = 4000
 TRAINING_DAY, TEST_DAY = (3, 600), (6, 1200)  # recordings, seconds of each
 TEST_CALLS = 60
@@ -246,4 +248,6 @@ def band_rms(sound: Sound, low_hz: float, high_hz: float) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with reporting.section("bench-adaptation"):
+        code = main()
+    sys.exit(code)

@@ -28,6 +28,7 @@ import dataclasses
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -245,22 +246,25 @@ def measure(
     found = evaluate([truth], runs, recordings=recordings, hours=hours, exhaustive=True, classes=["rumble", "gunshot"])
     report = found.report
     events = {label: count["events"] for label, count in report["truth"]["classes"].items()}
-    print(f"\n{kind}: {report['truth']['recordings']} recordings, {report['truth']['hours']:.2f} h, events {events}\n")
     names = [name for name, _ in rows]
     negatives_file = recordings / "negatives.jsonl"  # only in a simulated survey
     negatives = pd.read_json(negatives_file, lines=True) if negatives_file.exists() else None
     result = {}
-    for label in events:
-        criterion = HIT10.name if kind == "real" and label == "gunshot" else IOU30.name
-        parts = [
-            detector["classes"][label] | at_rate(found, k, label, negatives)
-            for k, detector in enumerate(report["detectors"])
-        ]
-        print_class(label, criterion, names, parts)
-        result[label] = {
-            "criterion": criterion,
-            "detectors": dict(zip(names, map(_without_figure_data, parts), strict=True)),
-        }
+    survey_name = "bench-accuracy" + (": measuring part" if options.survey_backgrounds is not None else "")
+    with reporting.section(survey_name) if kind == "simulated" else nullcontext():
+        truths = report["truth"]
+        print(f"\n{kind}: {truths['recordings']} recordings, {truths['hours']:.2f} h, events {events}\n")
+        for label in events:
+            criterion = HIT10.name if kind == "real" and label == "gunshot" else IOU30.name
+            parts = [
+                detector["classes"][label] | at_rate(found, k, label, negatives)
+                for k, detector in enumerate(report["detectors"])
+            ]
+            print_class(label, criterion, names, parts)
+            result[label] = {
+                "criterion": criterion,
+                "detectors": dict(zip(names, map(_without_figure_data, parts), strict=True)),
+            }
     return {"truth": report["truth"], "rule": report["rule"], "notes": report["notes"], "classes": result}
 
 

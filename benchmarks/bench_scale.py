@@ -40,11 +40,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the recordings; by default a temporary one")
     parser.add_argument("--out", type=Path, default=reporting.RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.work) as name:
+    with reporting.section("bench-scale"), tempfile.TemporaryDirectory(dir=options.work) as name:
         folder = Path(name)
         workers = by_workers(folder, options)
         files = by_files(folder, options) if options.files else []
-    result = {"workers": workers, "files": files, "projection": projection(workers)}
+        result = {"workers": workers, "files": files, "projection": projection(workers)}
     reporting.write_result("scale", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
 

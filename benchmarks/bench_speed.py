@@ -74,7 +74,8 @@ def main() -> None:
         taken_mb = {name: peak_mb(stage) for name, stage in work.items()} if sys.platform == "linux" else {}
         command, peaks = command_times(path, options, Path(folder))
     seconds = options.minutes * 60
-    result = report(times, command, peaks, amounts, sizes, seconds, taken_mb)
+    with reporting.section("bench-speed"):
+        result = report(times, command, peaks, amounts, sizes, seconds, taken_mb)
     reporting.write_result("speed", {"options": {k: str(v) for k, v in vars(options).items()}, **result}, options.out)
 
 

@@ -47,21 +47,28 @@ def main() -> None:
             ],
         }
         times: dict[str, list[float]] = {name: [] for name in commands}
+        cpu_times: dict[str, list[float]] = {name: [] for name in commands}
         order = list(commands)
         for turn in range(options.rounds + 1):
             random.Random(turn).shuffle(order)
             for name in order:
                 shutil.rmtree(run, ignore_errors=True)
-                began = time.perf_counter()
+                before, began = reporting.children_cpu_s(), time.perf_counter()
                 subprocess.run(commands[name], check=True, capture_output=True)
                 if turn:
                     times[name].append(time.perf_counter() - began)
-    spreads = {name: reporting.spread(values) for name, values in times.items()}
+                    cpu_times[name].append(reporting.children_cpu_s() - before)
+    spreads, cpu_spreads = (
+        {name: reporting.spread(values) for name, values in of.items()} for of in (times, cpu_times)
+    )
     rows = [
-        (name, reporting.format_spread({k: 1000 * v for k, v in of.items()}, "{:,.0f}")) for name, of in spreads.items()
+        (name, *(reporting.format_spread(of[name], "{:.2f}") for of in (cpu_spreads, spreads))) for name in commands
     ]
-    reporting.print_table(["", "ms on the clock (quartiles)"], rows)
-    reporting.write_result("startup", {"rounds": options.rounds, "seconds": spreads}, options.out)
+    with reporting.section("bench-startup"):
+        reporting.print_table(["", "CPU seconds", "seconds by the clock"], rows)
+    reporting.write_result(
+        "startup", {"rounds": options.rounds, "seconds": spreads, "cpu_seconds": cpu_spreads}, options.out
+    )
 
 
 if __name__ == "__main__":

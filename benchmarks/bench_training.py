@@ -75,11 +75,12 @@ def main() -> None:
         gain = reporting.spread([base / own for base, own in zip(times[VARIANTS[0]], seconds, strict=True)])
         results[name] = {"ms": milliseconds, "speed_up": gain}
         rows.append((name, reporting.format_spread(milliseconds, "{:.0f}"), reporting.format_spread(gain, "{:.2f}")))
-    reporting.print_table(
-        [f"iteration of {options.batch} windows, {options.threads} threads", "ms (quartiles)", "speed-up"], rows
-    )
     chosen = "bfloat16" if bfloat16_is_fast() else "float32"
-    print(f"\nOn this CPU `loxo train` uses {chosen} (precision=auto).")
+    with reporting.section("bench-training"):
+        reporting.print_table(
+            [f"iteration of {options.batch} windows, {options.threads} threads", "ms (quartiles)", "speed-up"], rows
+        )
+        print(f"\nOn this CPU `loxo train` uses {chosen} (precision=auto).")
     content = {"options": {k: str(v) for k, v in vars(options).items()}, "iterations": results}
     reporting.write_result("training", content, options.out)
 

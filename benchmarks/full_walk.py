@@ -54,7 +54,10 @@ def main() -> None:
         rows.append((preset, *size, result["steps"], f"{result['training_s'] / 60:.0f} min", *figures))
     columns = [f"{truth_name}: {label}, {key} AP" for truth_name in truths for label in LABELS for key in KEYS]
     print()
-    reporting.print_table(["preset", "parameters", "operations per window", "iterations", "training", *columns], rows)
+    with reporting.section("bench-walk"):
+        reporting.print_table(
+            ["preset", "parameters", "operations per window", "iterations", "training", *columns], rows
+        )
     about = {key: str(value) for key, value in vars(options).items()}
     reporting.write_result("walk", {"options": about, "presets": results}, options.out)
 

@@ -110,7 +110,8 @@ def main() -> None:
     columns = [*Combination._fields, "x real time per core", "x real time by the clock", "x one worker"]
     columns += [ratio.replace("times_", "x ").replace("_", " ") for ratio in ratios]
     print()
-    reporting.print_table([*columns, "peak MB"], rows)
+    with reporting.section("bench-day"):
+        reporting.print_table([*columns, "peak MB"], rows)
     settings = {key: str(value) for key, value in vars(options).items()}
     reporting.write_result("day", {"options": settings, "runs": results}, options.out)
 

@@ -11,11 +11,15 @@ default thresholds of the model in the backgrounds of that part are listed. Each
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +31,11 @@ from pack import is_background, part_rows
 
 FOLDERS = ("rumble", "gunshot", "background")
 ROOT = Path(__file__).resolve().parents[2]
+ROWS = (  # name, class, subset and criterion of the pack's scorer
+    ("rumbles, sure, IoU >= 0.3", "rumble", "sure", "iou30"),
+    ("gunshots, all, 10 % overlap", "gunshot", "all", "hit10"),
+    ("gunshots in forests, 10 % overlap", "gunshot", "forest", "hit10"),
+)
 
 
 def main() -> int:
@@ -38,6 +47,7 @@ def main() -> int:
     parser.add_argument(
         "--gains", type=float, nargs="*", default=[], metavar="DB", help="repeat everything at these gains"
     )
+    parser.add_argument("--section", default="bench-real", help="section of docs/benchmarks.md for these figures")
     args = parser.parse_args()
     if not args.pack.is_dir() or not args.scorer.is_file():
         parser.error(f"the pack {args.pack} or the scorer {args.scorer} does not exist")
@@ -48,7 +58,10 @@ def main() -> int:
             pack = args.pack if gain == 0 else with_gain(args.pack, Path(folder) / f"pack{gain:+g}", gain)
             run = (args.out or Path(folder)) / f"run{gain:+g}"
             exit_codes.append(measure(pack, args.scorer, args.model, run))
-            print(false_events(pack, run / "events.csv", args.model), flush=True)
+            false = false_events(pack, run / "events.csv", args.model)
+            with reporting.section(args.section) if gain == 0 else nullcontext():
+                print_scores(json.loads((run / "scores.json").read_text()), false)
+            print("\nfalse positives at the default thresholds:", *chain(*false.values()), sep="\n", flush=True)
     return max(exit_codes)
 
 
@@ -87,19 +100,31 @@ def with_gain(pack: Path, copy: Path, gain_db: float) -> Path:
     return copy
 
 
-def false_events(pack: Path, events_csv: Path, model: str) -> str:
-    """The detections at the default thresholds of the model in the backgrounds for measurement, one per line."""
+def false_events(pack: Path, events_csv: Path, model: str) -> dict[str, list[str]]:
+    """For each class, the detections at the default thresholds in the backgrounds for measurement, one per line."""
     descriptions = {row["file"]: row["what"] for row in part_rows(pack, "measure") if is_background(row)}
     decoding = load_model(model).config.decoding
     events = pd.read_csv(events_csv)
-    lines = []
+    lines: dict[str, list[str]] = {label: [] for label in decoding}
     for event in events.itertuples():
+        label = str(event.label)
         name = next((file for file in descriptions if str(event.recording).endswith(file)), None)
-        if name is not None and event.score >= decoding[str(event.label)].threshold:
-            lines.append(f"{event.label} {event.score:.2f} at {event.start_s:.1f} s of {name} ({descriptions[name]})")
-    counts = {label: sum(line.startswith(label) for line in lines) for label in decoding}
-    summary = ", ".join(f"{count} {label}s" for label, count in counts.items())
-    return "\n".join([f"\nfalse positives at the default thresholds of the model: {summary}", *sorted(lines)])
+        if name is not None and event.score >= decoding[label].threshold:
+            lines[label].append(f"{label} {event.score:.2f} at {event.start_s:.1f} s of {name} ({descriptions[name]})")
+    return lines
+
+
+def print_scores(scores: dict[str, Any], false: dict[str, list[str]]) -> None:
+    """Prints the recall at each rate of false positives, and the rate at the default thresholds."""
+    rows, rates = [], []
+    for name, label, subset, criterion in ROWS:
+        part = scores[label][subset]
+        rates = part[criterion]["at"]
+        recalls = [f"{at['recall']:.2f} ({at['recall_95'][0]:.2f}-{at['recall_95'][1]:.2f})" for at in rates]
+        per_hour = len(false[label]) / part["hours"]["background"]
+        rows.append((name, part["events"], *recalls, f"{per_hour:.1f}"))
+    columns = ["", "events", *(f"recall at {at['rate']:g} / h" for at in rates)]
+    reporting.print_table([*columns, "false positives per hour at the default threshold"], rows)
 
 
 if __name__ == "__main__":

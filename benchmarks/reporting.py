@@ -1,22 +1,28 @@
-"""Output that all benchmarks share: machine, versions, date, quartiles of measurements, tables, and CPU time."""
+"""Output that all benchmarks share: machine, versions, date, quartiles, tables, sections of the docs, and CPU time."""
 
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import platform
+import re
+import shlex
 import statistics
+import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 PACKAGES = ("loxo", "onnxruntime", "openvino", "torch", "numpy", "scipy", "soundfile", "soxr", "pandas")
 RESULTS = Path("runs/benchmarks")
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
 PR_SET_CHILD_SUBREAPER = 36  # from linux/prctl.h
 LOXO = str(Path(sys.executable).parent / "loxo")  # the command of this environment
 
@@ -56,6 +62,60 @@ def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> P
     path.write_text(json.dumps({"date": date.today().isoformat(), "machine": machine(), **result}, indent=1) + "\n")
     print(f"\nwritten to {path}")
     return path
+
+
+@contextmanager
+def section(name: str, page: Path = PAGE) -> Iterator[None]:
+    """Prints what the block prints, and replaces section `name` of the page of benchmarks by it.
+
+    The section lies between `<!-- NAME -->` and `<!-- end -->`. NAME is a make target; ": ..." after it distinguishes
+    two sections of one target. The first line contains date, commit, machine and command. After an error in the block,
+    the page stays as it is.
+    """
+    with redirect_stdout(_Copy(sys.stdout)) as printed:
+        yield
+    text = f"<!-- {name} -->\n\n{_origin(name)}\n\n{printed.getvalue().strip()}\n\n<!-- end -->"
+    pattern = rf"<!-- {re.escape(name)} -->\n.*?<!-- end -->"
+    content, count = re.subn(pattern, lambda _: text, page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"{page} has {count} sections <!-- {name} -->; one is needed. The figures are printed above.")
+    page.write_text(content, encoding="utf-8")
+    print(f"\nsection {name} of {page.name} written")
+
+
+class _Copy(io.StringIO):
+    """Keeps the text that is written to another stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(text)
+        return super().write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+
+def _origin(name: str) -> str:
+    """The line with date, commit, machine and command. Of absolute paths only the last part is shown."""
+    changed = "-dirty" if _git("status", "--porcelain", "src", "benchmarks") else ""
+    commit = (_git("rev-parse", "--short", "HEAD") or "unknown") + changed
+    about = machine()
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
+    return (
+        f"Measured {date.today().isoformat()} at commit {commit} on {about['processor']}, {about['cores']} cores, "
+        f"by `make {name.partition(':')[0]}`, here `{command}`"
+    )
+
+
+def _git(*arguments: str) -> str:
+    """What a git command prints about this checkout. Empty without git or outside a checkout."""
+    with suppress(OSError):
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+    return ""
 
 
 def children_cpu_s() -> float:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import reporting
 from loxo.detection.detect import analyse
 from loxo.engine.engine import load_engine
 
@@ -43,7 +44,7 @@ def main() -> None:
     for label in sorted(set(runs[0]["label"])):
         kept, listed, other = kept_events(runs, label)
         share = f"{100 * kept / listed:.2f} %" if listed else "-"
-        print(f"{label}: float32 lists {listed}, OpenVINO {other}; {kept} of float32's are kept ({share})")
+        print(f"- {label}: float32 lists {listed}, OpenVINO {other}; {kept} of float32's are kept ({share})")
 
 
 def simulate(out: Path, hours: float, seed: int) -> Path:
@@ -64,7 +65,7 @@ def same_events(recording: Path) -> None:
     shared = one.events.merge(other.events, on=columns, suffixes=("", "_other"))
     units = [np.asarray(a.scores, np.float16).view(np.int16).astype(int) for a in (one, other)]
     print(
-        f"{len(one.events)} events by PyTorch, {len(other.events)} by ONNX Runtime, {len(shared)} the same; frame "
+        f"- {len(one.events)} events by PyTorch, {len(other.events)} by ONNX Runtime, {len(shared)} the same; frame "
         f"scores differ by at most {np.abs(units[0] - units[1]).max()} float16 unit(s), event scores by at most "
         f"{np.abs(shared['score'] - shared['score_other']).max():.2g}"
     )
@@ -87,4 +88,5 @@ def kept_events(runs: list[pd.DataFrame], label: str) -> tuple[int, int, int]:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting.section("bench-runtimes"):
+        main()

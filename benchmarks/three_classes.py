@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+import reporting
 from adaptation import run
 from loxo.simulation.background import synthetic_background
 from loxo.simulation.mixing import events_table
@@ -85,4 +86,5 @@ def write_recordings(folder: Path, seed: tuple[int, int], count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with reporting.section("bench-three-classes"):
+        main()
