@@ -2,6 +2,7 @@
 
     python benchmarks/live.py delay [--hours 2]                 recall and false positives over the delay
     python benchmarks/live.py soak [--hours 60] [--speed 60]    memory, samples and events of a long stream
+    python benchmarks/live.py memory [--hours 1]                highest memory of loxo listen and loxo watch, with alerts
     python benchmarks/live.py latency [--minutes 20]            from the end of a shot to its alert, on a busy core
     python benchmarks/live.py kills [--kills 100]               SIGKILLs of a watch with alerts: none lost, none twice
     python benchmarks/live.py waiting [--files 10000]           recordings that wait at the start
@@ -22,6 +23,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -38,6 +41,7 @@ from loxo.live.detector import StreamDetector
 from loxo.live.matching import unmatched
 from loxo.live.watch import watch
 from loxo.machine import use_one_thread
+from loxo.runs.journal import DONE
 from loxo.simulation.simulate import simulate
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
@@ -134,6 +138,7 @@ def soak(hours: float, speed: float) -> None:
             cpu = sum(watched.cpu_times()[:2])
             if k // RATE // 3600 != (k + block) // RATE // 3600:
                 print(f"{(k + block) / RATE / 3600:.0f} h: {resident[-1][1]:.1f} MB", flush=True)
+        print(f"highest resident memory of the whole time: {highest(process.pid)}")
         process.stdin.close()
         if process.wait():
             raise SystemExit("loxo listen failed")
@@ -148,10 +153,65 @@ def soak(hours: float, speed: float) -> None:
         quarters = [np.percentile(part, 10) for part in np.array_split(levels[len(levels) // 10 :], 4)]
         print(f"{hours:g} h of sound in {(time.monotonic() - began) / 60:.1f} minutes")
         print(f"resident while it listens, by quarter: {', '.join(f'{level:.1f}' for level in quarters)} MB")
-        print(f"resident: median {np.median(levels):.1f}, highest {levels.max():.1f} MB (searches of recordings)")
+        print(f"resident: median {np.median(levels):.1f}, highest sample {levels.max():.1f} MB")
         print(f"samples lost: {lost}; gaps: {state['gaps']}; announced events: {state['announced']}")
         print(f"tables equal to those of loxo detect: {same}, {len(names)} files")
         print(f"share of a core at real time: {cpu / (hours * 3600):.2%}, search of the recordings included")
+
+
+# ---------------------------------------------------------------- memory
+
+
+def memory(hours: float) -> None:
+    """The highest resident memory that the system has counted (VmHWM) for each process, since its start, so no peak is
+    missed. One thread, ONNX Runtime, alerts with pictures and clips. The recordings are as long as the sound, and are
+    searched while the stream goes on. Linux only."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sound = soundfile.read(simulated(folder / "sound", hours), dtype="int16")[0]
+        alerts = folder / "alerts.toml"
+        rule = SINK.format(path=folder / "alerts.jsonl", attachments="true")
+        alerts.write_text(f"{rule}max_age_hours = 1e9\n")
+        run = ("--out", str(folder / "run"), "--site", "a", "--alerts", str(alerts))
+        process = command("listen", "-", *run, "--recording-minutes", str(60 * hours), stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        for part in np.array_split(np.concatenate([sound, sound[: 120 * RATE]]), 100):
+            process.stdin.write(part.tobytes())
+        wait_for(lambda: json.loads((folder / "run" / "live.json").read_text())["searched"] > 0)
+        print(f"loxo listen, {hours:g} h of sound and a recording of this length: {highest(process.pid)}")
+        process.stdin.close()
+        process.wait()
+        process = command("watch", str(folder / "sound"), "--out", str(folder / "watched"), "--alerts", str(alerts))
+        wait_for(lambda: f'"{DONE}"' in (folder / "watched" / "run.json").read_text())
+        print(f"loxo watch, a recording of {hours:g} h: {highest(process.pid)}")
+        print(f"shared pages counted once, at rest: {shared_once(process.pid):.1f} MB")
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        print(f"{len((folder / 'alerts.jsonl').read_text().splitlines())} alerts")
+
+
+def highest(pid: int) -> str:
+    """VmHWM of a process and its children, in MB of 1,000,000 bytes."""
+    levels = {}
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        levels["process" if process.pid == pid else f"worker {len(levels)}"] = (
+            int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+        )
+    return ", ".join(f"{name} {level:.1f} MB" for name, level in levels.items())
+
+
+def shared_once(pid: int) -> float:
+    processes = (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+    return sum(process.memory_full_info().pss for process in processes) / 1e6
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while True:
+        time.sleep(0.5)
+        with suppress(OSError, ValueError):
+            if condition():
+                return
 
 
 # ---------------------------------------------------------------- latency
@@ -312,7 +372,7 @@ def waiting(files: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("delay", "soak", "latency", "kills", "waiting"))
+    parser.add_argument("what", choices=("delay", "soak", "memory", "latency", "kills", "waiting"))
     parser.add_argument("--hours", type=float)
     parser.add_argument("--speed", type=float, default=60.0)
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -323,6 +383,8 @@ def main() -> None:
         delay(args.hours or 2.0)
     elif args.what == "soak":
         soak(args.hours or 60.0, args.speed)
+    elif args.what == "memory":
+        memory(args.hours or 1.0)
     elif args.what == "latency":
         latency(args.minutes)
     elif args.what == "kills":

@@ -43,6 +43,7 @@ def open_network(graph: bytes, name: str) -> Network:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions have no common class but this
         raise LoxoError(f"{name}: ONNX Runtime does not accept this graph ({first_line(error)}).") from error
+    session._model_bytes = None  # it would keep the graph, for another provider
 
     def run(images: Floats) -> tuple[Floats, Floats]:
         try:

@@ -29,6 +29,7 @@ from loxo.errors import LoxoError
 from loxo.events.sites import read_sites
 from loxo.live.alerts import Alerts
 from loxo.live.detector import DELAY_S
+from loxo.live.frugal import FrugalEngine
 from loxo.live.recorder import StreamClock, check_site
 from loxo.live.service import notify_service
 from loxo.live.sources import End, Gap, Reader, Source
@@ -79,7 +80,7 @@ def listen(
     table = None if sites is None else read_sites(sites)
     check_site(site)
     reader = Reader(source)  # now: sound is not to wait for the model
-    engine = load_engine(model, runtime=runtime) if isinstance(model, str | Path) else model
+    engine = FrugalEngine(load_engine(model, runtime=runtime) if isinstance(model, str | Path) else model)
     threshold = float(threshold) if isinstance(threshold, int) else threshold
     check_threshold(threshold, engine.config.classes)
     options = Options(threshold, float(window_overlap), 8, False, channel=MIX)

@@ -131,7 +131,7 @@ class Station:
             self._begin_earlier(waited)
         if self.recorder.segment is None:
             self.clock.correct_drift()
-        before, computed = self.recorder.segment, self.detector.computed
+        before = self.recorder.segment
         finished = self.recorder.write(block, self.position, self.clock.time_of)
         self.position += len(block)
         if self.recorder.segment is not None and self.recorder.segment is not before:
@@ -139,8 +139,6 @@ class Station:
         self._finished(finished)
         for event in self.detector.push(self._resampled(block)):
             self._announce(event)
-        if self.detector.computed > computed:
-            return_freed_memory()
         self.status.samples += len(block)
         self.status.heard = self.clock.time_of(self.position)
         self.status.source = "open"
