@@ -2,7 +2,7 @@
 
     python benchmarks/live.py delay [--hours 2]                 recall and false positives over the delay
     python benchmarks/live.py soak [--hours 60] [--speed 60]    memory, samples and events of a long stream
-    python benchmarks/live.py memory [--hours 1]                highest memory of loxo listen and loxo watch, with alerts
+    python benchmarks/live.py memory [--hours 1]                highest memory of listen and watch, with alerts
     python benchmarks/live.py latency [--minutes 20]            from the end of a shot to its alert, on a busy core
     python benchmarks/live.py kills [--kills 100]               SIGKILLs of a watch with alerts: none lost, none twice
     python benchmarks/live.py waiting [--files 10000]           recordings that wait at the start
