@@ -359,9 +359,19 @@ def waiting(files: int) -> None:
             path.write_bytes(data)
             os.utime(path, (1.7e9 + k, 1.7e9 + k))
         began = time.monotonic()
-        options = {"load": partial(ToyModel, 0.0), "stop": lambda status: status.finished == files}
-        watch(folder / "card", "toy", folder / "run", **options)
+        first: list[float] = []
+        levels: list[str] = []
+
+        def stop(status: Any) -> bool:
+            if status.finished and not first:
+                first.append(time.monotonic() - began)
+            if status.finished == files:
+                levels.append(highest(os.getpid()))
+            return bool(levels)
+
+        watch(folder / "card", "toy", folder / "run", load=partial(ToyModel, 0.0), stop=stop)
         spent = time.monotonic() - began
+        print(f"first recording finished after {first[0]:.1f} s; {levels[0]}, with the imports of this script")
         began = time.monotonic()
         survey([folder / "card"], "toy", folder / "whole", load=ToyModel)
         same = (folder / "run" / "events.csv").read_bytes() == (folder / "whole" / "events.csv").read_bytes()

@@ -277,7 +277,7 @@ def test_loss_of_power(tmp_path):
 
 
 def test_damaged_queue(tmp_path):
-    """A file that is cut off at any byte is moved away, and the station goes on. A disk that is full is another fault."""
+    """A file that is cut off at any byte is moved away, and the station goes on. Other faults stay."""
     Outbox(tmp_path).close()
     file = tmp_path / "alerts.sqlite"
     data, notes, moved = file.read_bytes(), [], 0
