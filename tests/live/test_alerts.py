@@ -345,40 +345,77 @@ def test_mqtt(monkeypatch):
     refusing.close()
 
 
+def check_broker(port):
+    """Sends a message through a real broker, and receives it."""
+    from paho.mqtt import client
+
+    received, subscribed = [], []
+    reader = client.Client(client.CallbackAPIVersion.VERSION2)
+    reader.on_message = lambda *arguments: received.append(arguments[2])
+    reader.on_connect = lambda one, *_: one.subscribe("loxo/#", 1)
+    reader.on_subscribe = lambda *_: subscribed.append(True)
+    for _ in range(100):
+        try:
+            reader.connect("127.0.0.1", port)
+            break
+        except OSError:
+            time.sleep(0.1)
+    reader.loop_start()
+    wait(lambda: subscribed)
+    send(mqtt(port), MESSAGE)
+    wait(lambda: received)
+    assert received[0].topic == "loxo/a/alert" and json.loads(received[0].payload)["id"] == "one"
+    reader.disconnect()
+    reader.loop_stop()
+
+
 def test_mosquitto(tmp_path):
-    """The broker of Debian, with a password."""
+    """The broker of Debian."""
     pytest.importorskip("paho.mqtt")
     program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
     if program is None:
         pytest.skip("mosquitto is not installed")
-    from paho.mqtt import client
-
     port = free_port()
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
     broker = subprocess.Popen([program, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        received = []
-        reader = client.Client(client.CallbackAPIVersion.VERSION2)
-        reader.on_message = lambda *arguments: received.append(arguments[2])
-        reader.on_connect = lambda one, *_: one.subscribe("loxo/#", 1)
-        subscribed = []
-        reader.on_subscribe = lambda *_: subscribed.append(True)
-        for _ in range(50):
-            try:
-                reader.connect("127.0.0.1", port)
-                break
-            except OSError:
-                time.sleep(0.1)
-        reader.loop_start()
-        wait(lambda: subscribed)
-        send(mqtt(port), MESSAGE)
-        wait(lambda: received)
-        assert json.loads(received[0].payload)["id"] == "one"
-        reader.disconnect()
-        reader.loop_stop()
+        check_broker(port)
     finally:
         broker.terminate()
+        broker.wait()
+
+
+AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def main():
+    broker = Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": "127.0.0.1:" + sys.argv[1]}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+    )
+    await broker.start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_amqtt():
+    """A broker from PyPI, where it is installed."""
+    pytest.importorskip("paho.mqtt")
+    pytest.importorskip("amqtt")
+    port = free_port()
+    broker = subprocess.Popen(
+        [sys.executable, "-c", AMQTT, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        check_broker(port)
+    finally:
+        broker.kill()
         broker.wait()
 
 
