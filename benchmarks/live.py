@@ -359,19 +359,29 @@ def waiting(files: int) -> None:
             path.write_bytes(data)
             os.utime(path, (1.7e9 + k, 1.7e9 + k))
         began = time.monotonic()
-        first: list[float] = []
         levels: list[str] = []
 
+        class Times:
+            """Receives the events, and notes when the first recording is finished."""
+
+            first_s = 0.0
+
+            def events(self, recording: str, rows: Any, searched_s: float | None) -> None:
+                self.first_s = self.first_s or time.monotonic() - began
+
+            def tick(self) -> None:
+                pass
+
+        times = Times()
+
         def stop(status: Any) -> bool:
-            if status.finished and not first:
-                first.append(time.monotonic() - began)
             if status.finished == files:
                 levels.append(highest(os.getpid()))
             return bool(levels)
 
-        watch(folder / "card", "toy", folder / "run", load=partial(ToyModel, 0.0), stop=stop)
+        watch(folder / "card", "toy", folder / "run", load=partial(ToyModel, 0.0), stop=stop, alerter=lambda _: times)
         spent = time.monotonic() - began
-        print(f"first recording finished after {first[0]:.1f} s; {levels[0]}, with the imports of this script")
+        print(f"first recording finished after {times.first_s:.1f} s; {levels[0]}, with the imports of this script")
         began = time.monotonic()
         survey([folder / "card"], "toy", folder / "whole", load=ToyModel)
         same = (folder / "run" / "events.csv").read_bytes() == (folder / "whole" / "events.csv").read_bytes()
