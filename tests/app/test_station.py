@@ -9,7 +9,7 @@ from loxo.app.live import Live
 
 STATE = {
     **{"site": "bai", "started": "2026-03-01T08:00:00+01:00", "heard": "2026-03-01T09:00:00+01:00", "samples": 1},
-    **{"rate": 4000, "announced": 7, "searched": 1, "gaps": 2, "gap_s": 41.5, "drift_s": -0.4, "corrections_s": [86400]},
+    **{"rate": 4000, "announced": 7, "gaps": 2, "gap_s": 41.5, "drift_s": -0.4, "corrections_s": [86400]},
     **{"source": "open", "waiting_alerts": 3, "recordings_mb": 28.8, "free_mb": 51000.0},
 }
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,7 +24,7 @@ from loxo.live.clips import MARGIN_S, event_of
 from loxo.live.listen import listen
 from loxo.live.recorder import Recorder, StreamClock, check_site, recording_name
 from loxo.live.rules import AlertConfig, Rule
-from loxo.live.sources import Pipe, SourceError, open_source
+from loxo.live.sources import Gap, Pipe, SourceError, open_source
 from loxo.review.confirmed import confirmed_events
 from loxo.review.decision_log import DecisionLog, decision_log_path
 from loxo.review.session import open_run
@@ -122,6 +124,41 @@ def test_device_that_comes_back(tmp_path, samples):
     assert any("Sound is missing" in note for note in notes)
     with pytest.raises(SourceError, match="gone"):
         run(Takes([SourceError("gone")]), out)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_named_pipe_that_ends_and_is_opened_again(tmp_path, samples):
+    """A real pipe: its writer ends in the middle of a sample, and another one begins."""
+
+    @dataclass
+    class Twice(Pipe):
+        opened: int = 0
+
+        @property
+        def again(self):
+            assert super().again
+            return self.opened < 2
+
+        def blocks(self):
+            self.opened += 1
+            return super().blocks()
+
+    fifo, out, notes = tmp_path / "fifo", tmp_path / "run", []
+    os.mkfifo(fifo)
+
+    def write_sound():
+        for part, rest in ((samples[:20_000], b"\1"), (samples[20_000:45_000], b"")):
+            with fifo.open("wb") as file:
+                file.write(part.astype("<i2").tobytes() + rest)
+            time.sleep(0.3)
+
+    writer = threading.Thread(target=write_sound)
+    writer.start()
+    status = run(Twice(str(fifo), RATE), out, on_note=notes.append)
+    writer.join()
+    sounds = [soundfile.read(path, dtype="int16")[0] for path in recordings(out)]
+    assert (np.concatenate(sounds) == samples[:45_000]).all() and len(sounds[0]) == 20_000
+    assert status.gaps == 1 and "the source has ended" in (out / "gaps.csv").read_text() and len(notes) == 1
 
 
 def test_clock_that_is_set(tmp_path, samples):
@@ -357,6 +394,18 @@ def test_microphone(monkeypatch):
     fake = SimpleNamespace(RawInputStream=Stream, PortAudioError=OSError)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     source = open_source("mic:2", 4000, "S16_LE", 1, 1)
+    plugged = [False, True, False, True]
+
+    def opened(**options):
+        if not plugged.pop(0):
+            raise OSError("unplugged")
+        return Stream(**options)
+
+    fake.RawInputStream = opened
+    reader = sources.Reader(source)
+    kinds = [type(reader.received.get(timeout=60)[1]) for _ in range(10)]
+    assert kinds == [Gap, *[np.ndarray] * 3, Gap, Gap, *[np.ndarray] * 3, Gap]
+    fake.RawInputStream = Stream
     assert source.again and np.concatenate(list(source.blocks())).tolist() == [0, 1, 2, 3] * 3
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(LoxoError, match="libportaudio2"):
