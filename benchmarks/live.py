@@ -1,6 +1,7 @@
 """What is measured of `loxo watch` and `loxo listen`.
 
     python benchmarks/live.py delay [--hours 2]                 recall and false positives over the delay
+    python benchmarks/live.py floor [--hours 1]                 events with a noise floor of minutes and hours
     python benchmarks/live.py soak [--hours 60] [--speed 60]    memory, samples and events of a long stream
     python benchmarks/live.py memory [--hours 1]                highest memory of listen and watch, with alerts
     python benchmarks/live.py latency [--minutes 20]            from the end of a shot to its alert, on a busy core
@@ -34,8 +35,13 @@ import numpy as np
 import psutil
 import soundfile
 
+from loxo.detection.decode import decode_rows
 from loxo.detection.detect import analyse
+from loxo.detection.scores import WindowSums, probabilities, rounded
 from loxo.engine.engine import load_engine
+from loxo.engine.filters import FLOOR_BLOCK
+from loxo.engine.frontend import Levels
+from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.events.reader import read_events
 from loxo.live.detector import StreamDetector
 from loxo.live.matching import unmatched
@@ -115,6 +121,37 @@ def report(
         f"{np.median(waits):.1f}, {max(waits):.1f} | {share:.2%} |",
         flush=True,
     )
+
+
+# ---------------------------------------------------------------- floor
+
+
+def floor(hours: float) -> None:
+    """The floor of each band is taken over the time before the end of a window, longer than the window."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = simulated(Path(folder), hours)
+        samples = soundfile.read(path, dtype="float32")[0]
+        truth = read_events(Path(folder) / "truth.txt").to_dict("records")
+        use_one_thread()
+        engine: Any = load_engine(runtime="onnxruntime")
+        config = engine.config
+        hop = hop_steps(WINDOW_OVERLAP, config.steps, config.stride_steps)
+        whole = analyse(path, engine).event_rows
+        print(f"{hours:g} h simulated, {Counter(row['label'] for row in truth)}")
+        print("| floor over | recall of rumbles | of shots | false positives an hour | as in the file | | |")
+        print("|---|---|---|---|---|---|---|")
+        report("the window, `loxo detect`", whole, truth, whole, hours, [0.0], float("nan"))
+        inside = Levels._floor
+        for seconds in (20, 60, 300, 1200, 3600):
+            blocks = round(seconds * config.sample_rate / (config.hop_length * FLOOR_BLOCK))
+            # Not fewer blocks than the window: the first one is then the floor of detection.
+            Levels._floor = lambda self, first, end, blocks=blocks: inside(self, min(first, max(end - blocks, 0)), end)
+            sums = WindowSums(engine, hop)
+            sums.add(0, samples)
+            Levels._floor = inside
+            total = sums.covered
+            scores = rounded(probabilities(sums.sums[:, :total], sums.weights[:total]))
+            report(f"{seconds} s", decode_rows(scores, config), truth, whole, hours, [0.0], float("nan"))
 
 
 # ---------------------------------------------------------------- soak
@@ -392,7 +429,7 @@ def waiting(files: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("delay", "soak", "memory", "latency", "kills", "waiting"))
+    parser.add_argument("what", choices=("delay", "floor", "soak", "memory", "latency", "kills", "waiting"))
     parser.add_argument("--hours", type=float)
     parser.add_argument("--speed", type=float, default=60.0)
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -401,6 +438,8 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "delay":
         delay(args.hours or 2.0)
+    elif args.what == "floor":
+        floor(args.hours or 1.0)
     elif args.what == "soak":
         soak(args.hours or 60.0, args.speed)
     elif args.what == "memory":
