@@ -1,5 +1,6 @@
-"""The state of a station (`loxo listen`) for the page of its run, from RUN/live.json, which the station writes every ten
-seconds. The page computes how long ago the last sound was.
+"""The state of a station (`loxo listen`) for the page of its run, from RUN/live.json.
+
+The station writes this file every ten seconds. The page computes how long ago the last sound was.
 """
 
 from __future__ import annotations

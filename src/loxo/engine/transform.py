@@ -7,18 +7,18 @@ Only the compiled module is loaded here. If SciPy keeps it elsewhere, scipy.fft 
 from __future__ import annotations
 
 from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 
 def _compiled() -> Any:
     try:
-        spec = PathFinder.find_spec("pypocketfft", [str(Path(scipy.__file__).parent / "fft" / "_pocketfft")])
+        (folder,) = find_spec("scipy").submodule_search_locations  # type: ignore
+        spec = PathFinder.find_spec("pypocketfft", [str(Path(folder, "fft", "_pocketfft"))])
         module: Any = module_from_spec(spec)  # type: ignore[arg-type]
         spec.loader.exec_module(module)  # type: ignore[union-attr]
         module.r2c(np.zeros((1, 2), np.float32), (1,), True, 0, None, 1)

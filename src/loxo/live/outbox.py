@@ -31,6 +31,7 @@ FILE = "alerts.sqlite"
 MAX_BYTES = 500 << 20  # of pictures and clips
 KEPT_DAYS = 120  # events in `heard`
 BUSY_S = 30.0
+CACHE_KB = 200  # of each connection
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS heard (recording TEXT, label TEXT, start_s REAL, end_s REAL, score REAL, site TEXT,
@@ -84,6 +85,7 @@ class Outbox:
             self.base = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
             try:
                 self.base.execute("PRAGMA synchronous=FULL")
+                self.base.execute(f"PRAGMA cache_size=-{CACHE_KB}")
                 if check and (fault := self.base.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                     raise sqlite3.DatabaseError(fault)
                 self.base.executescript(SCHEMA)
