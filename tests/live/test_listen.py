@@ -16,11 +16,12 @@ import soundfile
 from fakes import RATE, FakeModel, write
 
 from loxo.audio.filenames import Names
+from loxo.audio.recording import RecordingError
 from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.live import sources
 from loxo.live.alerts import Alerts
-from loxo.live.clips import MARGIN_S, event_of
+from loxo.live.clips import MARGIN_S, event_of, rename_clips
 from loxo.live.listen import listen
 from loxo.live.recorder import Recorder, StreamClock, check_site, recording_name
 from loxo.live.rules import AlertConfig, Rule
@@ -280,7 +281,22 @@ def test_clips_of_events(tmp_path, samples):
     part = soundfile.read(clips(out)[0], dtype="int16")[0]
     first = round(offset * RATE)  # in the second recording
     assert len(part) > RATE and (part == samples[first : first + len(part)]).all()
-    assert f"_{event.label}_" in clips(out)[0].name and len(part) / RATE <= event.end_s - event.start_s + 2 * MARGIN_S
+    rename_clips(out / "clips", "a", {event_of(clips(out)[0]): "f" * 16}, 3600)
+    (renamed,) = (out / "clips").glob(f"*_{event.label}_{'f' * 16}.wav")
+    assert Names().parse(renamed.name).start.timestamp() == pytest.approx(start + 3600, abs=0.002)
+    assert len(part) / RATE <= event.end_s - event.start_s + 2 * MARGIN_S
+
+
+def test_recording_whose_clips_cannot_be_cut(tmp_path, samples, monkeypatch):
+    """The whole recording stays."""
+
+    def fail(*_):
+        raise RecordingError("decoding stopped.")
+
+    monkeypatch.setattr("loxo.live.station.write_clips", fail)
+    notes: list[str] = []
+    run(Takes([samples[:20_000]]), tmp_path / "run", keep="events", on_note=notes.append)
+    assert len(recordings(tmp_path / "run")) == 1 and notes == ["decoding stopped. The whole recording is kept."]
 
 
 def test_budget(tmp_path, samples):

@@ -23,7 +23,7 @@ import soxr
 from numpy.typing import NDArray
 
 from loxo.audio.filenames import Names
-from loxo.audio.recording import probe
+from loxo.audio.recording import RecordingError, probe
 from loxo.audio.roots import remember
 from loxo.detection.detect import conclude
 from loxo.detection.shards import join, make_grid, score_shard
@@ -226,11 +226,16 @@ class Station:
         if not isinstance(result, str) and self.alerts is not None:
             self.alerts.events(str(path), result.events, None)
         (entry,) = self.run.plan([path], [str(self.folder)])
+        is_kept = self.keep == "all" or (self.keep == "events" and isinstance(result, str))
         if self.keep == "events" and not isinstance(result, str):
-            write_clips(path, self.site, result.events, event_names(entry, result.events), self.clips)
+            try:
+                write_clips(path, self.site, result.events, event_names(entry, result.events), self.clips)
+            except RecordingError as error:
+                is_kept = True
+                self.on_note(f"{error} The whole recording is kept.")
         self.run.keep(entry, result)
         self.status.searched += 1
-        if self.keep == "none" or (self.keep == "events" and not isinstance(result, str)):
+        if not is_kept:
             path.unlink(missing_ok=True)
         self._keep_budget()
         self.run.refresh()
