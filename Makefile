@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-latency bench-live-kills bench-live-waiting check-arm clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -124,6 +124,12 @@ bench-live-delay: install  ## recall and false positives of live detection over 
 
 bench-live-soak: install  ## loxo listen at 60 times real time: 60 h of sound, memory, samples, events (an hour; LIVE="--hours 2")
 	$(BIN)/python benchmarks/live.py soak $(LIVE)
+
+bench-live-memory: install  ## highest resident memory of loxo listen and loxo watch, with alerts (LIVE="--hours 0.3")
+	$(BIN)/python benchmarks/live.py memory $(LIVE)
+
+bench-live-floor: install  ## events with a noise floor of minutes and an hour, on a simulated hour
+	$(BIN)/python benchmarks/live.py floor $(LIVE)
 
 bench-live-latency: install  ## from the end of a shot to its alert on a busy core (20 minutes; LIVE="--minutes 5")
 	$(BIN)/python benchmarks/live.py latency $(LIVE)

@@ -1,7 +1,9 @@
 """What is measured of `loxo watch` and `loxo listen`.
 
     python benchmarks/live.py delay [--hours 2]                 recall and false positives over the delay
+    python benchmarks/live.py floor [--hours 1]                 events with a noise floor of minutes and hours
     python benchmarks/live.py soak [--hours 60] [--speed 60]    memory, samples and events of a long stream
+    python benchmarks/live.py memory [--hours 1]                highest memory of listen and watch, with alerts
     python benchmarks/live.py latency [--minutes 20]            from the end of a shot to its alert, on a busy core
     python benchmarks/live.py kills [--kills 100]               SIGKILLs of a watch with alerts: none lost, none twice
     python benchmarks/live.py waiting [--files 10000]           recordings that wait at the start
@@ -22,6 +24,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -31,13 +35,19 @@ import numpy as np
 import psutil
 import soundfile
 
+from loxo.detection.decode import decode_rows
 from loxo.detection.detect import analyse
+from loxo.detection.scores import WindowSums, probabilities, rounded
 from loxo.engine.engine import load_engine
+from loxo.engine.filters import FLOOR_BLOCK
+from loxo.engine.frontend import Levels
+from loxo.engine.windows import WINDOW_OVERLAP, hop_steps
 from loxo.events.reader import read_events
 from loxo.live.detector import StreamDetector
 from loxo.live.matching import unmatched
 from loxo.live.watch import watch
 from loxo.machine import use_one_thread
+from loxo.runs.journal import DONE
 from loxo.simulation.simulate import simulate
 from loxo.survey.survey import survey
 from toy import ToyModel, write_recording
@@ -113,6 +123,37 @@ def report(
     )
 
 
+# ---------------------------------------------------------------- floor
+
+
+def floor(hours: float) -> None:
+    """The floor of each band is taken over the time before the end of a window, longer than the window."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = simulated(Path(folder), hours)
+        samples = soundfile.read(path, dtype="float32")[0]
+        truth = read_events(Path(folder) / "truth.txt").to_dict("records")
+        use_one_thread()
+        engine: Any = load_engine(runtime="onnxruntime")
+        config = engine.config
+        hop = hop_steps(WINDOW_OVERLAP, config.steps, config.stride_steps)
+        whole = analyse(path, engine).event_rows
+        print(f"{hours:g} h simulated, {Counter(row['label'] for row in truth)}")
+        print("| floor over | recall of rumbles | of shots | false positives an hour | as in the file | | |")
+        print("|---|---|---|---|---|---|---|")
+        report("the window, `loxo detect`", whole, truth, whole, hours, [0.0], float("nan"))
+        inside = Levels._floor
+        for seconds in (20, 60, 300, 1200, 3600):
+            blocks = round(seconds * config.sample_rate / (config.hop_length * FLOOR_BLOCK))
+            # Not fewer blocks than the window: the first one is then the floor of detection.
+            Levels._floor = lambda self, first, end, blocks=blocks: inside(self, min(first, max(end - blocks, 0)), end)
+            sums = WindowSums(engine, hop)
+            sums.add(0, samples)
+            Levels._floor = inside
+            total = sums.covered
+            scores = rounded(probabilities(sums.sums[:, :total], sums.weights[:total]))
+            report(f"{seconds} s", decode_rows(scores, config), truth, whole, hours, [0.0], float("nan"))
+
+
 # ---------------------------------------------------------------- soak
 
 
@@ -134,6 +175,7 @@ def soak(hours: float, speed: float) -> None:
             cpu = sum(watched.cpu_times()[:2])
             if k // RATE // 3600 != (k + block) // RATE // 3600:
                 print(f"{(k + block) / RATE / 3600:.0f} h: {resident[-1][1]:.1f} MB", flush=True)
+        print(f"highest resident memory of the whole time: {highest(process.pid)}")
         process.stdin.close()
         if process.wait():
             raise SystemExit("loxo listen failed")
@@ -148,10 +190,65 @@ def soak(hours: float, speed: float) -> None:
         quarters = [np.percentile(part, 10) for part in np.array_split(levels[len(levels) // 10 :], 4)]
         print(f"{hours:g} h of sound in {(time.monotonic() - began) / 60:.1f} minutes")
         print(f"resident while it listens, by quarter: {', '.join(f'{level:.1f}' for level in quarters)} MB")
-        print(f"resident: median {np.median(levels):.1f}, highest {levels.max():.1f} MB (searches of recordings)")
+        print(f"resident: median {np.median(levels):.1f}, highest sample {levels.max():.1f} MB")
         print(f"samples lost: {lost}; gaps: {state['gaps']}; announced events: {state['announced']}")
         print(f"tables equal to those of loxo detect: {same}, {len(names)} files")
         print(f"share of a core at real time: {cpu / (hours * 3600):.2%}, search of the recordings included")
+
+
+# ---------------------------------------------------------------- memory
+
+
+def memory(hours: float) -> None:
+    """The highest resident memory that the system has counted (VmHWM) for each process, since its start, so no peak is
+    missed. One thread, ONNX Runtime, alerts with pictures and clips. The recordings are as long as the sound, and are
+    searched while the stream goes on. Linux only."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sound = soundfile.read(simulated(folder / "sound", hours), dtype="int16")[0]
+        alerts = folder / "alerts.toml"
+        rule = SINK.format(path=folder / "alerts.jsonl", attachments="true")
+        alerts.write_text(f"{rule}max_age_hours = 1e9\n")
+        run = ("--out", str(folder / "run"), "--site", "a", "--alerts", str(alerts))
+        process = command("listen", "-", *run, "--recording-minutes", str(60 * hours), stdin=subprocess.PIPE)
+        assert process.stdin is not None
+        for part in np.array_split(np.concatenate([sound, sound[: 120 * RATE]]), 100):
+            process.stdin.write(part.tobytes())
+        wait_for(lambda: json.loads((folder / "run" / "live.json").read_text())["searched"] > 0)
+        print(f"loxo listen, {hours:g} h of sound and a recording of this length: {highest(process.pid)}")
+        process.stdin.close()
+        process.wait()
+        process = command("watch", str(folder / "sound"), "--out", str(folder / "watched"), "--alerts", str(alerts))
+        wait_for(lambda: f'"{DONE}"' in (folder / "watched" / "run.json").read_text())
+        print(f"loxo watch, a recording of {hours:g} h: {highest(process.pid)}")
+        print(f"shared pages counted once, at rest: {shared_once(process.pid):.1f} MB")
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        print(f"{len((folder / 'alerts.jsonl').read_text().splitlines())} alerts")
+
+
+def highest(pid: int) -> str:
+    """VmHWM of a process and its children, in MB of 1,000,000 bytes."""
+    levels = {}
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        levels["process" if process.pid == pid else f"worker {len(levels)}"] = (
+            int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+        )
+    return ", ".join(f"{name} {level:.1f} MB" for name, level in levels.items())
+
+
+def shared_once(pid: int) -> float:
+    processes = (psutil.Process(pid), *psutil.Process(pid).children(recursive=True))
+    return sum(process.memory_full_info().pss for process in processes) / 1e6
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while True:
+        time.sleep(0.5)
+        with suppress(OSError, ValueError):
+            if condition():
+                return
 
 
 # ---------------------------------------------------------------- latency
@@ -299,9 +396,29 @@ def waiting(files: int) -> None:
             path.write_bytes(data)
             os.utime(path, (1.7e9 + k, 1.7e9 + k))
         began = time.monotonic()
-        options = {"load": partial(ToyModel, 0.0), "stop": lambda status: status.finished == files}
-        watch(folder / "card", "toy", folder / "run", **options)
+        levels: list[str] = []
+
+        class Times:
+            """Receives the events, and notes when the first recording is finished."""
+
+            first_s = 0.0
+
+            def events(self, recording: str, rows: Any, searched_s: float | None) -> None:
+                self.first_s = self.first_s or time.monotonic() - began
+
+            def tick(self) -> None:
+                pass
+
+        times = Times()
+
+        def stop(status: Any) -> bool:
+            if status.finished == files:
+                levels.append(highest(os.getpid()))
+            return bool(levels)
+
+        watch(folder / "card", "toy", folder / "run", load=partial(ToyModel, 0.0), stop=stop, alerter=lambda _: times)
         spent = time.monotonic() - began
+        print(f"first recording finished after {times.first_s:.1f} s; {levels[0]}, with the imports of this script")
         began = time.monotonic()
         survey([folder / "card"], "toy", folder / "whole", load=ToyModel)
         same = (folder / "run" / "events.csv").read_bytes() == (folder / "whole" / "events.csv").read_bytes()
@@ -312,7 +429,7 @@ def waiting(files: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("delay", "soak", "latency", "kills", "waiting"))
+    parser.add_argument("what", choices=("delay", "floor", "soak", "memory", "latency", "kills", "waiting"))
     parser.add_argument("--hours", type=float)
     parser.add_argument("--speed", type=float, default=60.0)
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -321,8 +438,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.what == "delay":
         delay(args.hours or 2.0)
+    elif args.what == "floor":
+        floor(args.hours or 1.0)
     elif args.what == "soak":
         soak(args.hours or 60.0, args.speed)
+    elif args.what == "memory":
+        memory(args.hours or 1.0)
     elif args.what == "latency":
         latency(args.minutes)
     elif args.what == "kills":

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # glibc's malloc.h
+MAPPED_BYTES = 64 << 10  # memory blocks from this size on are mapped one by one, and returned when they are freed
 
 
 def usable_cores() -> int:
@@ -89,10 +90,15 @@ def one_thread() -> Iterator[None]:
 
 
 def return_freed_memory() -> None:
-    """Returns freed memory to the system now, on Linux: for a process that computes for a moment and then waits."""
+    """Returns freed memory to the system on Linux, now and from now on: for a process that computes for a moment and
+    then waits. It is the opposite of keep_freed_memory."""
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+            library = ctypes.CDLL(None)
+            library.mallopt(M_MMAP_MAX, 1 << 16)
+            library.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+            library.mallopt(M_TRIM_THRESHOLD, MAPPED_BYTES)
+            library.malloc_trim(0)
 
 
 def keep_freed_memory() -> None:

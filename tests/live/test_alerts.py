@@ -1,5 +1,6 @@
 """Alerts: rules on events, the queue on disk, and receivers that fail."""
 
+import gc
 import hashlib
 import hmac
 import itertools
@@ -7,20 +8,24 @@ import json
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+import tracemalloc
 from datetime import datetime
+from functools import partial
 
 import pytest
 from fakes import FakeConfig, write
 from receivers import Broker, Webhook, certificate
 
+from loxo.errors import LoxoError
 from loxo.live import alerts as module
-from loxo.live.alerts import Alerts, send_test
-from loxo.live.outbox import Message, Outbox
+from loxo.live.alerts import Alerts, Sender, send_test
+from loxo.live.outbox import Message, Outbox, open_outbox
 from loxo.live.rules import AlertConfig, Daily, Rule, SinkConfig, read_alert_config
-from loxo.live.sinks import SinkError, send
+from loxo.live.sinks import SENDERS, SinkError, send
 from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 
@@ -168,7 +173,7 @@ from loxo.live.outbox import Message, Outbox
 from loxo.live.rules import SinkConfig
 folder = Path(sys.argv[1])
 outbox = Outbox(folder)
-Sender(folder, SinkConfig("hook", "file", {"path": folder / "got.jsonl", "attachments": True}), print)
+Sender(folder, SinkConfig("hook", "file", {"path": folder / "got.jsonl", "attachments": True}), print).start()
 for k in range(int(sys.argv[3]), 10**6):
     if k == int(sys.argv[3]) + 1:
         threading.Timer(float(sys.argv[2]), os.kill, (os.getpid(), signal.SIGKILL)).start()
@@ -202,6 +207,92 @@ def test_kills(tmp_path):
     assert sorted(set(ids)) == list(range(max(ids) + 1)) and max(ids) >= first - 1
     assert all(later - earlier in (0, 1) for earlier, later in itertools.pairwise(ids))
     assert len(ids) - len(set(ids)) <= 3
+
+
+def test_receiver_that_is_away_for_a_week(tmp_path, monkeypatch):
+    """It refuses, hangs and answers 500, by a clock of the test. All alerts wait on the disk, in order."""
+    day_s, now, tries, sent, notes = 86400.0, 0.0, 0, [], []
+    faults = itertools.cycle((ConnectionRefusedError, TimeoutError, partial(SinkError, "it answered 500.")))
+
+    def receive(values, message):
+        nonlocal tries, now
+        tries += 1
+        if now < 7 * day_s:
+            fault = next(faults)()
+            now += 20.0 if isinstance(fault, TimeoutError) else 0.0
+            raise fault
+        sent.append(message.body["id"])
+
+    monkeypatch.setitem(SENDERS, "webhook", receive)
+    sender, outbox = Sender(tmp_path, webhook("http://away"), notes.append), Outbox(tmp_path)
+    added, longest, levels = 0, 0.0, {}
+    tracemalloc.start()
+    while now < 7 * day_s or len(sent) < added:
+        while added * 7200 <= min(now, 7 * day_s):  # an alert every two hours
+            with outbox.change():
+                outbox.add(Message({"id": str(added), "kind": "alert"}, b"p" * 100, b"c" * 2000), ["hook"])
+            added += 1
+        seconds = sender.step()
+        longest, day, now = max(longest, seconds), now // day_s, now + (seconds or 0.1)
+        if now // day_s > day:
+            notes.clear()
+            gc.collect()
+            levels[now // day_s] = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert sent == [str(k) for k in range(7 * 12 + 1)] and outbox.waiting() == 0
+    assert longest == 600 and 7 * 144 * 0.9 < tries - len(sent) < 7 * 144 + 10
+    assert levels[6] - levels[1] < 20_000  # bytes
+    outbox.close()
+    sender.outbox.close()
+
+
+def test_loss_of_power(tmp_path):
+    """A change is interrupted at any byte of the journal of SQLite, or of the file itself. The queue has all messages
+    of before, and works."""
+    outbox = Outbox(tmp_path)
+    for k in range(5):
+        outbox.add(Message({"id": str(k)}, b"p" * 3000, b"c" * 3000), ["a"])
+    outbox.close()
+    file, journal = tmp_path / "alerts.sqlite", tmp_path / "alerts.sqlite-journal"
+    before = file.read_bytes()
+    base = sqlite3.connect(file, isolation_level=None)
+    base.execute("PRAGMA cache_size=1")  # pages go to the disk while the change is made
+    base.execute("BEGIN IMMEDIATE")
+    base.execute("UPDATE message SET picture = zeroblob(4000), body = '{}'")
+    changed, undo = file.read_bytes(), journal.read_bytes()
+    assert changed != before and len(undo) > 10_000
+    base.close()
+    states = [(before, undo[:cut]) for cut in range(0, len(undo), 1499)]  # the journal is on the disk before the file
+    states += [(changed[:cut] + before[cut:], undo) for cut in range(0, len(changed), 1999)]
+    folder = tmp_path / "again"
+    folder.mkdir()
+    for content, left in states:
+        (folder / file.name).write_bytes(content)
+        (folder / journal.name).write_bytes(left)
+        again = Outbox(folder, check=True)
+        again.add(Message({"id": "new"}), ["a"])
+        bodies = [json.loads(body)["id"] for (body,) in again.rows("SELECT body FROM message ORDER BY number")]
+        again.close()
+        assert bodies == ["0", "1", "2", "3", "4", "new"]
+
+
+def test_damaged_queue(tmp_path):
+    """A file that is cut off at any byte is moved away, and the station goes on. Other faults stay."""
+    Outbox(tmp_path).close()
+    file = tmp_path / "alerts.sqlite"
+    data, notes, moved = file.read_bytes(), [], 0
+    for cut in (*range(1, len(data) - 1, 4999), len(data) - 1):
+        file.write_bytes(data[:cut])
+        outbox = open_outbox(tmp_path, notes.append)
+        outbox.add(Message({"id": "one"}), ["a"])
+        assert outbox.waiting() == 1
+        outbox.close()
+    moved = sorted(tmp_path.glob("alerts.damaged-*.sqlite"))
+    assert moved and len(moved) == len(notes) and all("was moved to" in note for note in notes)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(LoxoError, match="cannot be used"):
+        open_outbox(tmp_path, notes.append)
 
 
 def test_oldest_attachments_make_room(tmp_path, monkeypatch):
@@ -254,40 +345,77 @@ def test_mqtt(monkeypatch):
     refusing.close()
 
 
+def check_broker(port):
+    """Sends a message through a real broker, and receives it."""
+    from paho.mqtt import client
+
+    received, subscribed = [], []
+    reader = client.Client(client.CallbackAPIVersion.VERSION2)
+    reader.on_message = lambda *arguments: received.append(arguments[2])
+    reader.on_connect = lambda one, *_: one.subscribe("loxo/#", 1)
+    reader.on_subscribe = lambda *_: subscribed.append(True)
+    for _ in range(100):
+        try:
+            reader.connect("127.0.0.1", port)
+            break
+        except OSError:
+            time.sleep(0.1)
+    reader.loop_start()
+    wait(lambda: subscribed)
+    send(mqtt(port), MESSAGE)
+    wait(lambda: received)
+    assert received[0].topic == "loxo/a/alert" and json.loads(received[0].payload)["id"] == "one"
+    reader.disconnect()
+    reader.loop_stop()
+
+
 def test_mosquitto(tmp_path):
-    """The broker of Debian, with a password."""
+    """The broker of Debian."""
     pytest.importorskip("paho.mqtt")
     program = shutil.which("mosquitto") or shutil.which("/usr/sbin/mosquitto")
     if program is None:
         pytest.skip("mosquitto is not installed")
-    from paho.mqtt import client
-
     port = free_port()
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
     broker = subprocess.Popen([program, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        received = []
-        reader = client.Client(client.CallbackAPIVersion.VERSION2)
-        reader.on_message = lambda *arguments: received.append(arguments[2])
-        reader.on_connect = lambda one, *_: one.subscribe("loxo/#", 1)
-        subscribed = []
-        reader.on_subscribe = lambda *_: subscribed.append(True)
-        for _ in range(50):
-            try:
-                reader.connect("127.0.0.1", port)
-                break
-            except OSError:
-                time.sleep(0.1)
-        reader.loop_start()
-        wait(lambda: subscribed)
-        send(mqtt(port), MESSAGE)
-        wait(lambda: received)
-        assert json.loads(received[0].payload)["id"] == "one"
-        reader.disconnect()
-        reader.loop_stop()
+        check_broker(port)
     finally:
         broker.terminate()
+        broker.wait()
+
+
+AMQTT = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def main():
+    broker = Broker(
+        {
+            "listeners": {"default": {"type": "tcp", "bind": "127.0.0.1:" + sys.argv[1]}},
+            "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+        }
+    )
+    await broker.start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_amqtt():
+    """A broker from PyPI, where it is installed."""
+    pytest.importorskip("paho.mqtt")
+    pytest.importorskip("amqtt")
+    port = free_port()
+    broker = subprocess.Popen(
+        [sys.executable, "-c", AMQTT, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        check_broker(port)
+    finally:
+        broker.kill()
         broker.wait()
 
 

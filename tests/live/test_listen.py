@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
+import threading
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +15,20 @@ import pytest
 import soundfile
 from fakes import RATE, FakeModel, write
 
+from loxo.audio.filenames import Names
+from loxo.audio.recording import RecordingError
 from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.live import sources
 from loxo.live.alerts import Alerts
+from loxo.live.clips import MARGIN_S, event_of, rename_clips
 from loxo.live.listen import listen
 from loxo.live.recorder import Recorder, StreamClock, check_site, recording_name
 from loxo.live.rules import AlertConfig, Rule
-from loxo.live.sources import Pipe, SourceError, open_source
+from loxo.live.sources import Gap, Pipe, SourceError, open_source
+from loxo.review.confirmed import confirmed_events
+from loxo.review.decision_log import DecisionLog, decision_log_path
+from loxo.review.session import open_run
 from loxo.runs.journal import read_run_journal
 from loxo.survey.survey import survey
 
@@ -71,6 +79,10 @@ def recordings(out):
     return sorted((out / "recordings").glob("*.wav"))
 
 
+def clips(out):
+    return sorted((out / "clips").glob("*.wav"))
+
+
 def keeping(made, folder):
     """Alerts for all rumbles, to a receiver that never takes them."""
     made.append(Alerts(folder, AlertConfig((Rule("all", labels=("rumble",)),), None, ()), print))
@@ -115,14 +127,58 @@ def test_device_that_comes_back(tmp_path, samples):
         run(Takes([SourceError("gone")]), out)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes on this system")
+def test_named_pipe_that_ends_and_is_opened_again(tmp_path, samples):
+    """A real pipe: its writer ends in the middle of a sample, and another one begins."""
+
+    @dataclass
+    class Twice(Pipe):
+        opened: int = 0
+
+        @property
+        def again(self):
+            assert super().again
+            return self.opened < 2
+
+        def blocks(self):
+            self.opened += 1
+            return super().blocks()
+
+    fifo, out, notes = tmp_path / "fifo", tmp_path / "run", []
+    os.mkfifo(fifo)
+
+    def write_sound():
+        for part, rest in ((samples[:20_000], b"\1"), (samples[20_000:45_000], b"")):
+            with fifo.open("wb") as file:
+                file.write(part.astype("<i2").tobytes() + rest)
+            time.sleep(0.3)
+
+    writer = threading.Thread(target=write_sound)
+    writer.start()
+    status = run(Twice(str(fifo), RATE), out, on_note=notes.append)
+    writer.join()
+    sounds = [soundfile.read(path, dtype="int16")[0] for path in recordings(out)]
+    assert (np.concatenate(sounds) == samples[:45_000]).all() and len(sounds[0]) == 20_000
+    assert status.gaps == 1 and "the source has ended" in (out / "gaps.csv").read_text() and len(notes) == 1
+
+
 def test_clock_that_is_set(tmp_path, samples):
-    """Recordings from before the clock was set get the right time, in their names and tables."""
-    out, wrong = tmp_path / "run", [-86400.0]
+    """Recordings from before the clock was set get the right time, in their names and tables. The decisions of a
+    review follow them."""
+    out, wrong, decided = tmp_path / "run", [-86400.0], []
 
     def between(take, k):
         if k == 50_000:
-            while len(recordings(out)) < 2:  # the source is ahead
+            # The source is ahead; a recording is searched when no sound waits.
+            while len(recordings(out)) < 2 or not list(read_run_journal(out)):
                 time.sleep(0.01)
+            time.sleep(0.5)
+            opened, names = open_run(out)
+            decided.append(opened.events.iloc[0])
+            log = DecisionLog(decision_log_path(out, "Ana"), "Ana")
+            drawn = {"event": "drawn-1", "recording": decided[0].recording, "start_s": 1.0, "end_s": 2.0}
+            log.add([{"event": names[0], "verdict": "yes"}, {**drawn, "verdict": "yes", "label": "rumble"}])
+            log.close()
             wrong[0] = 0.0
 
     def wall():
@@ -146,6 +202,12 @@ def test_clock_that_is_set(tmp_path, samples):
     with (out / "events.csv").open() as file:
         rumbles = sum(row["label"] == "rumble" for row in csv.DictReader(file))
     assert rumbles <= len(queued(made[0])) <= rumbles + 4  # none twice under its new name
+    confirmed = confirmed_events(out)
+    opened, names = open_run(out)
+    places = dict(zip(names, opened.events.itertuples(), strict=True))
+    name = next(name for name in confirmed if name != "drawn-1")
+    assert len(confirmed) == 2 and set(confirmed.values()) == {places[name].recording}
+    assert places[name].recording != decided[0].recording and places[name].start_s == decided[0].start_s
     (line,) = (out / "clock.jsonl").read_text().splitlines()
     assert json.loads(line)["correction_s"] == status.corrections_s[0] and json.loads(line)["recordings"]
 
@@ -201,14 +263,40 @@ def test_recording_is_renamed_while_it_is_written(tmp_path):
     assert soundfile.info(segment.path).frames == 1000 and recorder.rename(0) is None
 
 
-def test_what_is_kept(tmp_path, samples):
-    quiet = np.zeros(30_000, np.int16)
-    for keep, kept in (("none", 0), ("events", 1)):
+def test_clips_of_events(tmp_path, samples):
+    """With `keep` "events", a clip of each event stays, with its sound; with "none", nothing."""
+    sound = np.concatenate([np.zeros(30_000, np.int16), samples[:30_000]])
+    for keep in ("none", "events"):
         out = tmp_path / keep
-        run(Takes([np.concatenate([quiet, samples[:30_000]])]), out, keep=keep)
-        assert len(recordings(out)) == kept
+        run(Takes([sound]), out, keep=keep)
+        assert not recordings(out)
         entries = [entry for entry, _ in read_run_journal(out)]
         assert sum(entry.analysed_s for entry in entries) == 60 and sum(entry.events for entry in entries) > 3
+    opened, names = open_run(out)
+    assert {event_of(path) for path in clips(out)} == set(names) and not (tmp_path / "none" / "clips").exists()
+    event = dict(zip(names, opened.events.itertuples(), strict=True))[event_of(clips(out)[0])]
+    start = Names().parse(clips(out)[0].name).start.timestamp()
+    offset = start - Names().parse(event.recording).start.timestamp()
+    assert offset == pytest.approx(max(event.start_s - MARGIN_S, 0), abs=0.002)
+    part = soundfile.read(clips(out)[0], dtype="int16")[0]
+    first = round(offset * RATE)  # in the second recording
+    assert len(part) > RATE and (part == samples[first : first + len(part)]).all()
+    rename_clips(out / "clips", "a", {event_of(clips(out)[0]): "f" * 16}, 3600)
+    (renamed,) = (out / "clips").glob(f"*_{event.label}_{'f' * 16}.wav")
+    assert Names().parse(renamed.name).start.timestamp() == pytest.approx(start + 3600, abs=0.002)
+    assert len(part) / RATE <= event.end_s - event.start_s + 2 * MARGIN_S
+
+
+def test_recording_whose_clips_cannot_be_cut(tmp_path, samples, monkeypatch):
+    """The whole recording stays."""
+
+    def fail(*_):
+        raise RecordingError("decoding stopped.")
+
+    monkeypatch.setattr("loxo.live.station.write_clips", fail)
+    notes: list[str] = []
+    run(Takes([samples[:20_000]]), tmp_path / "run", keep="events", on_note=notes.append)
+    assert len(recordings(tmp_path / "run")) == 1 and notes == ["decoding stopped. The whole recording is kept."]
 
 
 def test_budget(tmp_path, samples):
@@ -219,13 +307,30 @@ def test_budget(tmp_path, samples):
     def first(folder):
         found = sorted(escape(entry.recording) for entry, _ in read_run_journal(folder))
         confirmed[:] = found[:1]
-        return set(confirmed)
+        return {"an event": found[0]}
 
     run(Takes([np.tile(samples, 2)]), out, budget_gb=130e3 / 1e9, confirmed=first)
     left = [str(path) for path in recordings(out)]
     assert len(left) == 2 and left[0] == confirmed[0]
     assert sum(path.stat().st_size for path in recordings(out)) <= 130e3
     assert len(list(read_run_journal(out))) == 7
+
+
+def test_budget_of_clips(tmp_path, samples):
+    """The oldest clips go first; that of a confirmed event stays."""
+    out, kept = tmp_path / "run", []
+
+    def first(folder):
+        kept[:] = kept or [event_of(clips(folder)[0])]
+        return {kept[0]: "a recording that is not kept"}
+
+    run(Takes([samples]), out, keep="events", budget_gb=150e3 / 1e9, confirmed=first)
+    _, names = open_run(out)
+    left = [event_of(path) for path in clips(out)]
+    assert left[0] == kept[0] and 1 < len(left) < len(names)
+    assert sum(path.stat().st_size for path in clips(out)) <= 150e3
+    starts = [Names().parse(path.name).start for path in clips(out)[1:]]
+    assert max(starts) - min(starts) < timedelta(seconds=60)
 
 
 def test_alerts_once(tmp_path, samples):
@@ -305,6 +410,18 @@ def test_microphone(monkeypatch):
     fake = SimpleNamespace(RawInputStream=Stream, PortAudioError=OSError)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     source = open_source("mic:2", 4000, "S16_LE", 1, 1)
+    plugged = [False, True, False, True]
+
+    def opened(**options):
+        if not plugged.pop(0):
+            raise OSError("unplugged")
+        return Stream(**options)
+
+    fake.RawInputStream = opened
+    reader = sources.Reader(source)
+    kinds = [type(reader.received.get(timeout=60)[1]) for _ in range(10)]
+    assert kinds == [Gap, *[np.ndarray] * 3, Gap, Gap, *[np.ndarray] * 3, Gap]
+    fake.RawInputStream = Stream
     assert source.again and np.concatenate(list(source.blocks())).tolist() == [0, 1, 2, 3] * 3
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(LoxoError, match="libportaudio2"):

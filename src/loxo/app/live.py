@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from loxo.app.station import Station
 from loxo.audio.filenames import USUAL_NAMES, Names, base_name
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS
@@ -33,6 +34,7 @@ class Live:
         self._due_at = 0.0  # when `state` may be computed again
         self._is_new = True
         self._follower = Follower(folder)
+        self._station = Station(folder)
         self._restarts = 0
         self._entries: dict[str, tuple[Entry, list[tuple[str, float]], datetime | None]] = {}
 
@@ -59,7 +61,7 @@ class Live:
             events = [(row[LABEL], float(row[START])) for row in rows]
             start = names.parse(entry.recording).start
             self._entries[entry.path] = entry, events, start and start.replace(tzinfo=None)
-        return bool(found)
+        return self._station.read() or bool(found)
 
     def state(self) -> dict[str, Any]:
         """Counts, problems and the strip."""
@@ -77,6 +79,7 @@ class Live:
             "problems": problems[-MAX_PROBLEMS:],
             "problem_count": len(problems),
             "strip": self.strip(),
+            "station": self._station.state,
         }
 
     def _refused(self) -> tuple[tuple[str, str], ...]:

@@ -55,12 +55,12 @@ def listen(
     channels: Annotated[int, typer.Option(help="Channels of raw samples.", min=1, rich_help_panel=SOUND)] = 1,
     channel: Annotated[int, typer.Option(help="Channel to search, from 1.", min=1, rich_help_panel=SOUND)] = 1,
     keep: Annotated[
-        str, typer.Option(help="Recordings to keep: all, events (those with events), none.", rich_help_panel=KEPT)
+        str, typer.Option(help="What is kept: all recordings, events (a clip of each), none.", rich_help_panel=KEPT)
     ] = "all",
     budget_gb: Annotated[
         float | None,
         typer.Option(
-            help="Room for recordings, in GB. The oldest are removed first; those with confirmed events stay.",
+            help="Room for recordings, in GB. The oldest are removed first; confirmed events stay.",
             min=0,
             rich_help_panel=KEPT,
         ),
@@ -87,10 +87,10 @@ def listen(
 
     config = None if alerts is None else read_alert_config(alerts)
 
-    def confirmed(folder: Path) -> set[str]:
-        from loxo.review.confirmed import confirmed_recordings
+    def confirmed(folder: Path) -> dict[str, str]:
+        from loxo.review.confirmed import confirmed_events
 
-        return confirmed_recordings(folder)
+        return confirmed_events(folder)
 
     def make_alerts(folder: Any) -> Any:
         return None if config is None else Alerts(folder, config, log_line)

@@ -102,10 +102,17 @@ class WindowSums:
 
     def add(self, step: int, samples: NDArray[np.float32], on_group: Callable[[int], None] | None = None) -> None:
         """Adds all whole windows. `on_group` receives the number of finished samples after each group."""
-        windows = max((len(samples) - self.window) // (self.hop * self.step_samples) + 1, 0)
-        if not windows:
-            return
-        source = self.engine.read(samples)
+        if windows := self.windows_in(len(samples)):
+            self.add_windows(step, self.engine.read(samples), windows, on_group)
+
+    def windows_in(self, samples: int) -> int:
+        """The number of whole windows in so many samples."""
+        return max((samples - self.window) // (self.hop * self.step_samples) + 1, 0)
+
+    def add_windows(
+        self, step: int, source: LongInput, windows: int, on_group: Callable[[int], None] | None = None
+    ) -> None:
+        """Adds the first windows of an input that begins at `step`. See add for `on_group`."""
         for k in range(0, windows, self.group):
             some = range(k, min(k + self.group, windows))
             self._add(source, step, [n * self.hop for n in some])

@@ -133,6 +133,7 @@ def score_shard(
     sums = [
         WindowSums(engine, grid.hop, first_step=begin // grid.step_samples, batch_size=batch_size) for _ in channels
     ]
+    stride = grid.stride * grid.step_samples
     end, zeroed, fault, counts = 0, False, None, np.zeros(0, np.int64)
     for chunk in chunks:
         first, stop = grid.chunk(chunk)
@@ -147,10 +148,17 @@ def score_shard(
                 if advance is not None:
                     advance((before + done / len(channels)) / grid.rate)
 
-            sums[k].add(first // grid.step_samples, samples, on_group)
+            read, windows = len(samples), sums[k].windows_in(len(samples))
+            source = engine.read(samples) if windows else None
+            # The network needs memory too: only the samples that the last window may need are kept.
+            cut = max(read - grid.window, 0) // stride * stride
+            samples = samples[cut:].copy()
+            if source is not None:
+                sums[k].add_windows(first // grid.step_samples, source, windows, on_group)
+                del source
             if fault is not None or chunk == grid.chunks - 1:
-                _add_last(sums[k], grid, recording, first, samples, index)
-        end = first + len(samples) if len(samples) else end
+                _add_last(sums[k], grid, recording, first + cut, samples, index)
+        end = first + read if read else end
         if fault is not None:
             break
     used = sums[0].covered - sums[0].first_step

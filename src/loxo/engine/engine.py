@@ -76,19 +76,21 @@ class GraphEngine:
     """An engine that runs the graph of a model file."""
 
     def __init__(self, model: ModelFile, open_network: Callable[[], Network], description: dict[str, str]) -> None:
-        from loxo.engine.frontend import FrontEnd  # imports scipy.fft
+        from loxo.engine.frontend import FrontEnd  # imports SciPy
 
         keep_freed_memory()
         self.config: ModelConfig = model.config
         self.provenance, self.sha256 = model.provenance, model.sha256
         self.group: int | None = GROUP
-        self._open_network = open_network
+        self._open_network: Callable[[], Network] | None = open_network
         self._frontend, self._description = FrontEnd(model.config), description
 
     @cached_property
     def network(self) -> Network:
         """The runtime's network, opened when it is used first. Raises LoxoError when the runtime does not accept it."""
-        return self._open_network()
+        assert self._open_network is not None
+        network, self._open_network = self._open_network(), None  # it holds the bytes of the graph
+        return network
 
     def describe(self) -> dict[str, str]:
         return dict(self._description)

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import fft  # type: ignore[import-untyped]
 
 from loxo.engine.filters import (
     FLOOR_BLOCK,
@@ -34,6 +33,7 @@ from loxo.engine.filters import (
     TINY_POWER,
     TwoResolution,
 )
+from loxo.engine.transform import rfft
 
 PIECE_SAMPLES = 1 << 17  # of windows that are transformed at once: 512 kB
 BANDS_AT_ONCE = 24  # bands that read the same bins
@@ -103,6 +103,7 @@ class FrontEnd:
         mirrored = self._mirrored(waveform)
         long = _power(self._decimated(mirrored), geometry.long_window, self._long, long_windows, geometry.long_hop)
         short = _power(mirrored[before - half :], geometry.short_window, self._short, frames, geometry.hop)
+        del mirrored
         means = np.concatenate((_block_means(long, blocks), _block_means(short, blocks)))
         loudness = means.mean(0)
         bels = np.empty((len(long) + len(short), frames), np.float32)
@@ -110,7 +111,7 @@ class FrontEnd:
         low_bels = _bels(long)
         for k in range(geometry.every):  # one after the other: long strides are written faster than short rows
             repeated[:, :, k] = low_bels
-        bels[len(long) :] = _bels(short)
+        _bels(short, out=bels[len(long) :])
         return Levels(self, bels, loudness, _bels(means))
 
     def _mirrored(self, waveform: Floats) -> Floats:
@@ -180,9 +181,9 @@ class Levels:
         return np.partition(level, rank, axis=1)[:, rank]
 
 
-def _bels(power: Floats) -> Floats:
+def _bels(power: Floats, out: Floats | None = None) -> Floats:
     """The level in units of 10 dB: numpy computes a natural logarithm faster than log10."""
-    out = power + np.float32(TINY_POWER)
+    out = np.add(power, np.float32(TINY_POWER), out=out)
     np.log(out, out=out)
     out *= np.float32(1 / math.log(10))
     return out
@@ -228,7 +229,7 @@ def _power(waveform: Floats, window: Floats, filters: Sequence[_Band], frames: i
     windows = sliding_window_view(waveform, len(window))[::hop][:frames]
     size = max(PIECE_SAMPLES // len(window), 1)
     for first in range(0, frames, size):
-        spectrum = fft.rfft(windows[first : first + size] * window, axis=1, overwrite_x=True)
+        spectrum = rfft(windows[first : first + size] * window)
         parts = spectrum.view(np.float32)
         np.square(parts, out=parts)
         for group in filters:

@@ -23,7 +23,7 @@ from loxo.audio.filenames import add_seconds
 from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.live.matching import unmatched
-from loxo.live.outbox import Message, Outbox
+from loxo.live.outbox import Message, Outbox, open_outbox
 from loxo.live.rules import AlertConfig, Rule, SinkConfig
 from loxo.live.sinks import SinkError, send
 from loxo.runs.folder import RunFolder
@@ -47,8 +47,10 @@ class Alerts:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.run, self.config, self.clock = run, config, clock
-        self.outbox = Outbox(run.folder)
+        self.outbox = open_outbox(run.folder, on_note)
         self.senders = [Sender(run.folder, sink, on_note) for sink in config.sinks]
+        for sender in self.senders:
+            sender.start()
         self.outbox.forget(clock())
 
     def close(self) -> None:
@@ -181,13 +183,14 @@ class Alerts:
 
 
 class Sender(threading.Thread):
-    """Sends the messages of one receiver, in order."""
+    """Sends the messages of one receiver, in order, after `start`."""
 
     def __init__(self, folder: Path, sink: SinkConfig, on_note: Callable[[str], None]) -> None:
         super().__init__(daemon=True, name=f"alerts to {sink.name}")
         self.folder, self.sink, self.on_note = folder, sink, on_note
         self.wake, self.ended = threading.Event(), threading.Event()
-        self.start()
+        self.wait_s = 0.0  # after a failure
+        self.outbox: Outbox | None = None  # opened by the thread that uses it
 
     def stop(self) -> None:
         """Ends the thread. A message that is being sent is sent again by the next call, with the same id."""
@@ -196,25 +199,32 @@ class Sender(threading.Thread):
         self.join(0.5)
 
     def run(self) -> None:
-        wait_s, outbox = 0.0, None
         while not self.ended.is_set():
-            try:
-                outbox = outbox or Outbox(self.folder)
-                found = outbox.next(self.sink.name)
-                if found is None:
-                    self.wake.wait(FIRST_WAIT_S)
-                    self.wake.clear()
-                    continue
-                send(self.sink, found[1])
-                outbox.acknowledge(self.sink.name, found[0])
-                if wait_s:
-                    self.on_note(f"The receiver {self.sink.name!r} accepts alerts again.")
-                wait_s = 0.0
-            except LoxoError as error:
-                wait_s = min(max(2 * wait_s, FIRST_WAIT_S), MAX_WAIT_S)
-                number = outbox.waiting(self.sink.name) if outbox is not None and isinstance(error, SinkError) else 0
-                self.on_note(f"{error} {number} alert(s) wait; it is tried again in {wait_s:.0f} s.")
-                self.ended.wait(wait_s)
+            seconds = self.step()
+            if self.wait_s:  # a new alert does not make it shorter
+                self.ended.wait(seconds)
+            elif seconds:
+                self.wake.wait(seconds)
+                self.wake.clear()
+
+    def step(self) -> float:
+        """Sends the next message. Returns the seconds until the next call."""
+        try:
+            self.outbox = self.outbox or Outbox(self.folder)
+            found = self.outbox.next(self.sink.name)
+            if found is None:
+                return FIRST_WAIT_S
+            send(self.sink, found[1])
+            self.outbox.acknowledge(self.sink.name, found[0])
+        except LoxoError as error:
+            self.wait_s = min(max(2 * self.wait_s, FIRST_WAIT_S), MAX_WAIT_S)
+            number = self.outbox.waiting(self.sink.name) if self.outbox and isinstance(error, SinkError) else 0
+            self.on_note(f"{error} {number} alert(s) wait; it is tried again in {self.wait_s:.0f} s.")
+            return self.wait_s
+        if self.wait_s:
+            self.on_note(f"The receiver {self.sink.name!r} accepts alerts again.")
+        self.wait_s = 0.0
+        return 0.0
 
 
 def send_test(config: AlertConfig) -> list[str]:

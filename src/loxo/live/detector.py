@@ -157,7 +157,7 @@ class _Ring:
     """The last samples of a stream, by their number from its start."""
 
     def __init__(self, size: int) -> None:
-        self.values = np.zeros(2 * size, np.float32)  # when it is full, its second half moves to the front
+        self.values = np.zeros(size + size // 4 + 1, np.float32)  # when it is full, its last samples move to the front
         self.size, self.first, self.end = size, 0, 0  # first: number of the sample values[0]
 
     @property
@@ -168,8 +168,8 @@ class _Ring:
         while len(samples):
             room = self.first + len(self.values) - self.end
             if not room:
-                self.values[: self.size] = self.values[self.size :]
-                self.first += self.size
+                self.values[: self.size] = self.values[-self.size :]
+                self.first = self.end - self.size
                 continue
             some, samples = samples[:room], samples[room:]
             self.values[self.end - self.first : self.end - self.first + len(some)] = some

@@ -29,6 +29,7 @@ from loxo.detection.part import Part
 from loxo.detection.scores import CHUNK
 from loxo.detection.shards import Grid, make_grid, score_shard
 from loxo.engine.engine import Engine, as_engine
+from loxo.live.frugal import FrugalEngine
 from loxo.live.messages import Answer, Request, searchable_early
 from loxo.runs.result import recording_result
 from loxo.survey.processes import Job
@@ -40,7 +41,7 @@ class Searcher:
     """Detects events in recordings that grow. A task is a Job with a Request."""
 
     def __init__(self, load: Load, options: Options) -> None:
-        self.engine, self.options = as_engine(load()), options
+        self.engine, self.options = FrugalEngine(as_engine(load())), options
         self.facts = EngineFacts.of(self.engine)
 
     def __call__(self, job: Job, report: Report) -> Answer | str:

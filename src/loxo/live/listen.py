@@ -6,6 +6,7 @@ chunk by chunk while nothing else is to be done. The run folder then contains wh
 byte. An event that the detector of the stream did not announce is announced now.
 
     RUN/recordings/     the recordings, as far as they are kept
+    RUN/clips/          with `keep` "events": a clip of each event instead (clips.py)
     RUN/live.json       the state: last sound, events, disk, gaps, drift of the clock
     RUN/gaps.csv        gaps: from, to, reason. No recording covers them, so they are no effort
     RUN/clock.jsonl     corrections of the clock, with the names of recordings before and after
@@ -29,6 +30,7 @@ from loxo.errors import LoxoError
 from loxo.events.sites import read_sites
 from loxo.live.alerts import Alerts
 from loxo.live.detector import DELAY_S
+from loxo.live.frugal import FrugalEngine
 from loxo.live.recorder import StreamClock, check_site
 from loxo.live.service import notify_service
 from loxo.live.sources import End, Gap, Reader, Source
@@ -59,15 +61,15 @@ def listen(
     sites: str | Path | None = None,
     runtime: str = "auto",
     alerts: Callable[[RunFolder], Alerts | None] = lambda run: None,
-    confirmed: Callable[[Path], set[str]] = lambda run: set(),
+    confirmed: Callable[[Path], dict[str, str]] = lambda run: {},
     on_note: Callable[[str], None] = lambda sentence: None,
     clock: Callable[[int], StreamClock] = StreamClock,
 ) -> ListenStatus:
     """Searches live sound into the run folder `out`, until the source ends or the call is interrupted.
 
-    An event is announced `delay_s` after its end. Recordings of `segment_minutes` are kept: all, those with events, or
-    none, and at most `budget_gb`. `alerts` makes the receiver of events. `confirmed` returns the names of the
-    recordings with a confirmed event, which the budget never removes.
+    An event is announced `delay_s` after its end. Recordings of `segment_minutes` are kept: all, a clip around each
+    event, or none, and at most `budget_gb`. `alerts` makes the receiver of events. `confirmed` returns the names of
+    the confirmed events and their recordings, which the budget never removes (loxo.review.confirmed).
     Raises LoxoError as loxo.survey does, for a bad option, and when the source cannot be opened at all.
     """
     from loxo.engine.engine import load_engine
@@ -79,7 +81,7 @@ def listen(
     table = None if sites is None else read_sites(sites)
     check_site(site)
     reader = Reader(source)  # now: sound is not to wait for the model
-    engine = load_engine(model, runtime=runtime) if isinstance(model, str | Path) else model
+    engine = FrugalEngine(load_engine(model, runtime=runtime) if isinstance(model, str | Path) else model)
     threshold = float(threshold) if isinstance(threshold, int) else threshold
     check_threshold(threshold, engine.config.classes)
     options = Options(threshold, float(window_overlap), 8, False, channel=MIX)

@@ -8,7 +8,8 @@
         state     the day of the last daily sum
 
 Each receiver gets its messages in order, at least once. A message is removed when all receivers have acknowledged it.
-Every change is on the disk before its call returns (synchronous=FULL), so it survives a loss of power. If the file
+Every change is on the disk before its call returns (synchronous=FULL), and a change that a loss of power interrupts is
+undone (the journal of SQLite). The file is checked when it is opened first. If the file
 becomes larger than MAX_BYTES while no receiver answers, the oldest pictures and clips are removed, but no message.
 """
 
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ FILE = "alerts.sqlite"
 MAX_BYTES = 500 << 20  # of pictures and clips
 KEPT_DAYS = 120  # events in `heard`
 BUSY_S = 30.0
+CACHE_KB = 200  # of each connection
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS heard (recording TEXT, label TEXT, start_s REAL, end_s REAL, score REAL, site TEXT,
@@ -56,15 +59,39 @@ class Message:
         return str(self.body["id"])
 
 
+def open_outbox(folder: Path, on_note: Callable[[str], None]) -> Outbox:
+    """The queue of a run. A damaged file is moved away, and a new queue begins: a station must not stay silent."""
+    try:
+        return Outbox(folder, check=True)
+    except LoxoError as error:
+        path = inside(folder, FILE)
+        if not isinstance(error.__cause__, sqlite3.DatabaseError) or isinstance(
+            error.__cause__, sqlite3.OperationalError
+        ):
+            raise
+        kept = next(name for k in count(1) if not (name := path.with_name(f"alerts.damaged-{k}.sqlite")).exists())
+        path.replace(kept)
+        path.with_name(f"{FILE}-journal").unlink(missing_ok=True)
+        on_note(f"{path}: the queue of alerts was damaged. It was moved to {kept}; alerts that waited in it are lost.")
+        return Outbox(folder)
+
+
 class Outbox:
     """The queue of one run. Each thread opens its own. Raises LoxoError when the file cannot be read or written."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, check: bool = False) -> None:
         self.path = inside(folder, FILE)
         with self._faults():
             self.base = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
-            self.base.execute("PRAGMA synchronous=FULL")
-            self.base.executescript(SCHEMA)
+            try:
+                self.base.execute("PRAGMA synchronous=FULL")
+                self.base.execute(f"PRAGMA cache_size=-{CACHE_KB}")
+                if check and (fault := self.base.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+                    raise sqlite3.DatabaseError(fault)
+                self.base.executescript(SCHEMA)
+            except sqlite3.Error:
+                self.base.close()
+                raise
 
     def close(self) -> None:
         self.base.close()

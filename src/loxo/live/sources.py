@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from loxo.errors import LoxoError
 
 BLOCK_S = 0.25
-QUEUE_S = 300.0  # of sound that waits when the computer is slow
+QUEUE_S = 120.0  # of sound that waits when the computer is slow
 FIRST_WAIT_S, MAX_WAIT_S = 1.0, 60.0  # before a source is opened again
 FORMATS = {"S16_LE": "<i2", "S16_BE": ">i2", "S32_LE": "<i4", "FLOAT_LE": "<f4", "U8": "u1", "S8": "i1"}
 

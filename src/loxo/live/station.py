@@ -23,7 +23,7 @@ import soxr
 from numpy.typing import NDArray
 
 from loxo.audio.filenames import Names
-from loxo.audio.recording import probe
+from loxo.audio.recording import RecordingError, probe
 from loxo.audio.roots import remember
 from loxo.detection.detect import conclude
 from loxo.detection.shards import join, make_grid, score_shard
@@ -31,16 +31,17 @@ from loxo.engine.engine import Engine
 from loxo.errors import LoxoError
 from loxo.files import inside, write_atomically
 from loxo.live.alerts import Alerts
+from loxo.live.clips import event_of, rename_clips, write_clips
 from loxo.live.detector import StreamDetector
 from loxo.live.recorder import Recorder, Segment, StreamClock, recording_name
 from loxo.live.service import notify_service
 from loxo.live.sources import Block, Source
 from loxo.machine import return_freed_memory
-from loxo.runs.folder import RunFolder
+from loxo.runs.folder import RunFolder, event_names
 from loxo.runs.result import RecordingResult, recording_result
 from loxo.survey.schedule import Options
 
-RECORDINGS, STATE, GAPS, CLOCK = "recordings", "live.json", "gaps.csv", "clock.jsonl"
+RECORDINGS, CLIPS, STATE, GAPS, CLOCK = "recordings", "clips", "live.json", "gaps.csv", "clock.jsonl"
 STATE_S = 10.0  # between two writes of the state
 RENAME_S = 60.0  # the clock was wrong if it is set by more; a smaller step is the drift of a clock that was right
 
@@ -82,14 +83,14 @@ class Station:
         keep: str,
         budget_bytes: int | None,
         alerts: Alerts | None,
-        confirmed: Callable[[], set[str]],
+        confirmed: Callable[[], dict[str, str]],
         on_note: Callable[[str], None],
         clock: Callable[[int], StreamClock],
     ) -> None:
         self.source, self.engine, self.run, self.site, self.options = source, engine, run, site, options
         self.delay_s, self.segment_s, self.keep, self.budget = delay_s, segment_s, keep, budget_bytes
         self.alerts, self.confirmed, self.on_note, self.make_clock = alerts, confirmed, on_note, clock
-        self.folder = inside(run.folder, RECORDINGS)
+        self.folder, self.clips = inside(run.folder, RECORDINGS), inside(run.folder, CLIPS)
         self.status = ListenStatus(site, datetime.now().astimezone().isoformat(timespec="seconds"))
         self.clock: StreamClock | None = None
         self.recorder: Recorder | None = None
@@ -131,7 +132,7 @@ class Station:
             self._begin_earlier(waited)
         if self.recorder.segment is None:
             self.clock.correct_drift()
-        before, computed = self.recorder.segment, self.detector.computed
+        before = self.recorder.segment
         finished = self.recorder.write(block, self.position, self.clock.time_of)
         self.position += len(block)
         if self.recorder.segment is not None and self.recorder.segment is not before:
@@ -139,8 +140,6 @@ class Station:
         self._finished(finished)
         for event in self.detector.push(self._resampled(block)):
             self._announce(event)
-        if self.detector.computed > computed:
-            return_freed_memory()
         self.status.samples += len(block)
         self.status.heard = self.clock.time_of(self.position)
         self.status.source = "open"
@@ -227,28 +226,37 @@ class Station:
         if not isinstance(result, str) and self.alerts is not None:
             self.alerts.events(str(path), result.events, None)
         (entry,) = self.run.plan([path], [str(self.folder)])
+        is_kept = self.keep == "all" or (self.keep == "events" and isinstance(result, str))
+        if self.keep == "events" and not isinstance(result, str):
+            try:
+                write_clips(path, self.site, result.events, event_names(entry, result.events), self.clips)
+            except RecordingError as error:
+                is_kept = True
+                self.on_note(f"{error} The whole recording is kept.")
         self.run.keep(entry, result)
         self.status.searched += 1
-        if self.keep == "none" or (self.keep == "events" and not isinstance(result, str) and not result.events):
+        if not is_kept:
             path.unlink(missing_ok=True)
         self._keep_budget()
         self.run.refresh()
 
     def _keep_budget(self) -> None:
-        """Removes the oldest recordings until the others fit. Those with a confirmed event stay."""
-        sizes = {path: path.stat().st_size for path in sorted(self.folder.glob("*.wav"), key=_age)}
+        """Removes the oldest recordings and clips until the others fit. Those with a confirmed event stay."""
+        paths = sorted((*self.folder.glob("*.wav"), *self.clips.glob("*.wav")), key=_age)
+        sizes = {path: path.stat().st_size for path in paths}
         total = sum(sizes.values())
         if self.budget is not None and total > self.budget:
-            confirmed = {Path(name).name for name in self.confirmed()}
+            events = self.confirmed()
+            confirmed = {Path(recording).name for recording in events.values()}
             busy = {*self.unsearched, self.recorder and self.recorder.segment and self.recorder.segment.path}
             for path, size in sizes.items():
                 if total <= self.budget:
                     break
-                if path.name not in confirmed and path not in busy:
+                if path.name not in confirmed and event_of(path) not in events and path not in busy:
                     path.unlink(missing_ok=True)
                     total -= size
             if total > self.budget:
-                self.on_note("The recordings need more room than the budget: the others contain confirmed events.")
+                self.on_note("The recordings need more room than the budget: they contain confirmed events.")
         self.status.recordings_mb = round(total / 1e6, 1)
 
     # ------------------------------------------------------------ clock
@@ -292,7 +300,10 @@ class Station:
     def _rename(self, before: Path, after: Path, start: float) -> None:
         with suppress(FileNotFoundError):
             before.rename(after)
-        self.run.rename(before, after, datetime.fromtimestamp(start).astimezone())
+        was, now = (Names().parse(path.name).start for path in (before, after))  # as names state them, in milliseconds
+        assert was is not None and now is not None
+        shift_s = (now - was).total_seconds()
+        self.run.rename(before, after, now, lambda names: rename_clips(self.clips, self.site, names, shift_s))
         if self.alerts is not None:
             self.alerts.outbox.rename(str(before), str(after), start)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from loxo.errors import LoxoError
 from loxo.files import parse_json
+from loxo.runs.renamed import Renamed
 
 VERDICTS = ("yes", "no", "unsure", "other")
 FIELDS = ("verdict", "label", "start_s", "end_s", "low_hz", "high_hz", "note", "recording", "channel")
@@ -192,10 +193,13 @@ def _is_in_effect(number: int | None, decisions: Decisions) -> bool:
 
 
 def replay(path: Path, lines: Iterable[bytes]) -> Decisions:
-    decisions = Decisions(reviewer=path.stem)
+    decisions, renamed = Decisions(reviewer=path.stem), Renamed(path.parent.parent)
     for number, line in enumerate(lines, 1):
         try:
-            replay_line(decisions, parse_json(line))
+            entry = parse_json(line)
+            if renamed.lines and "action" in entry:
+                entry["changes"] = renamed.changes(entry["changes"], entry["at"])
+            replay_line(decisions, entry)
         except (LoxoError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise LoxoError(
                 f"{path}, line {number}: the decision log is damaged in this line. Remove the line, or put back a "

@@ -16,7 +16,6 @@ import math
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,7 @@ from loxo.review.merge import BOUNDS, bounds_fault, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
 from loxo.review.recordings import Recordings, iso
 from loxo.runs.read import Places, Run, read_run
+from loxo.runs.renamed import digest
 
 MAX_CHANGES = 2000  # in one action
 
@@ -52,7 +52,7 @@ def open_run(folder: str | Path) -> tuple[Run, list[str]]:
 
 
 def event_names(run: Run) -> list[str]:
-    """The name of each event: 16 hexadecimal digits, a hash of its recording's table, its label and its times."""
+    """The name of each event, as loxo.runs.renamed.event_name computes it."""
     tables = {
         recording: table or recording
         for recording, table in zip(run.recordings["recording"], run.recordings["table"], strict=True)
@@ -61,7 +61,7 @@ def event_names(run: Run) -> list[str]:
     recording_codes, recordings = pd.factorize(events["recording"])
     label_codes, labels = pd.factorize(events["label"])
     # Text is hashed once per recording and label, because a hundred thousand hashes would delay the page.
-    seeds = np.array([[_digest(f"{tables[one]}\t{label}") for label in labels] for one in recordings], np.uint64)
+    seeds = np.array([[digest(f"{tables[one]}\t{label}") for label in labels] for one in recordings], np.uint64)
     mixed = seeds.reshape(len(recordings), len(labels))[recording_codes, label_codes]
     for name in ("start_s", "end_s"):
         mixed = _mix(mixed ^ np.rint(events[name].to_numpy(float) * 1e6).astype(np.int64).astype(np.uint64))
@@ -75,10 +75,6 @@ def event_names(run: Run) -> list[str]:
             seen.add(name)
             names[row] = name
     return names
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest())
 
 
 def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

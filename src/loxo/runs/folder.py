@@ -10,6 +10,7 @@
     scores/         on request: the frame scores under the same names (scores.py)
     sites.csv       the table of sites, if one was given (sites.py)
     journal.jsonl   the finished recordings with their events, from which a later call resumes (journal.py)
+    renamed.jsonl   recordings of a station that were renamed after its clock was set (renamed.py)
     parts/          while a run is in progress or interrupted: finished shards of unfinished recordings (shard_store.py)
     changed/        tables that a later call has found changed, see below
     .lock           while a run is in progress (lock.py)
@@ -62,6 +63,7 @@ from loxo.runs.record import (
     read_record,
     write_record,
 )
+from loxo.runs.renamed import event_name, note_renamed
 from loxo.runs.result import Outcome, RecordingResult
 from loxo.runs.scores import FOLDER as SCORES
 from loxo.runs.scores import score_name
@@ -86,6 +88,12 @@ NAME_ERRORS = {
 PARTS = "parts"  # folder of the finished shards
 CHANGED = "changed"  # folder of the tables that were found changed
 Found = Path | str
+
+
+def event_names(entry: Entry, rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The names of the events of a recording (renamed.py)."""
+    table = table_name(entry.name, "raven")
+    return [event_name(table, row["label"], row["start_s"], row["end_s"]) for row in rows]
 
 
 class RunFolder:
@@ -386,8 +394,15 @@ class RunFolder:
             )
         return entry
 
-    def rename(self, before: str | Path, after: str | Path, start: datetime) -> None:
-        """A recording has got another name, because its clock was wrong: its events get times from `start` on."""
+    def rename(
+        self,
+        before: str | Path,
+        after: str | Path,
+        start: datetime,
+        on_names: Callable[[dict[str, str]], None] = lambda names: None,
+    ) -> None:
+        """A recording has got another name, because its clock was wrong: its events get times from `start` on.
+        `on_names` receives the names of its events, before and after, while the journal has the old ones."""
         old = self.journal.entries.get(_absolute(str(before)))
         if old is None:
             return
@@ -395,6 +410,9 @@ class RunFolder:
         for row in rows:
             row["start_time"] = add_seconds(start, row["start_s"])
         (entry,) = self.plan([after], [str(Path(after).parent)])
+        names = dict(zip(event_names(old, rows), event_names(entry, rows), strict=True))
+        note_renamed(self.folder, (escape(old.recording), escape(str(after))), names)
+        on_names(names)
         if not entry.size:  # the recording is not kept
             entry = dataclasses.replace(entry, size=old.size, version=old.version)
         if old.status == FAILED:

@@ -79,7 +79,7 @@ def read_run(folder: str | Path, local: Callable[[Origin], datetime | None] | No
             "analysed_s": pd.Series([file.analysed_s for file in files], dtype="float64"),
             "reason": pd.Series([escape(file.reason or "") for file in files], dtype="object"),
             "notes": pd.Series([tuple(map(escape, file.notes)) for file in files], dtype="object"),
-            "table": pd.Series([_table(file) for file in files], dtype="object"),
+            "table": pd.Series([table_of(file) for file in files], dtype="object"),
         }
     )
     table = table.drop_duplicates("recording", keep="last", ignore_index=True)
@@ -244,7 +244,7 @@ class Places:
             return None
 
 
-def _table(file: RecordedFile) -> str | None:
+def table_of(file: RecordedFile) -> str | None:
     """The path of a recording's Raven table, also if the run has not written it: it identifies the recording."""
     return file.table if file.table or not file.name else table_name(file.name, "raven")
 

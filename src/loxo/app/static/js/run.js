@@ -5,6 +5,7 @@ import { actions } from './actions.js';
 import { button, commandLine, element, fail, openDialog } from './dom.js';
 import { chip, progressBar, setProgress } from './home.js';
 import { duration, events, hours, moment, number, plural, t } from './language.js';
+import { drawStation } from './station.js';
 import { drawStrip } from './strip.js';
 
 const OPEN = ['waiting', 'running'];
@@ -18,6 +19,7 @@ export async function runPage(id, constants) {
   const facts = element('dl', { class: 'facts' });
   const strip = element('div', { class: 'strip' });
   const problems = element('div');
+  const station = element('div', { class: 'station', hidden: true });
   const next = element('div', { class: 'next' });
   const command = element('div');
   const output = element('pre', { tabindex: 0 });
@@ -68,6 +70,7 @@ export async function runPage(id, constants) {
 
   function showRun() {
     drawStrip(strip, live.strip);
+    drawStation(station, live.station);
     problems.replaceChildren(...(live.problem_count ? [element('details', { class: 'problems', open: live.problem_count < 4 },
       element('summary', {}, plural(live.problem_count, '{n} recording with a problem', '{n} recordings with problems')),
       element('ul', {}, live.problems.map((each) => element('li', {}, each.sentence || each.recording))))] : []));
@@ -108,14 +111,15 @@ export async function runPage(id, constants) {
   source.onerror = () => dispatchEvent(new Event('offline-server'));
   source.onopen = () => dispatchEvent(new Event('online-server'));
 
+  const ageing = setInterval(() => drawStation(station, live.station), 10_000);
   showJob(0);
   showRun();
   await reload();
   return [[
     element('div', { class: 'title' }, element('h1', {}, run.name), element('code', { class: 'soft' }, run.folder)),
     run.problem ? element('p', { class: 'note' }, run.problem) : '',
-    element('section', { class: 'card' }, element('div', { class: 'split' }, status, controls), bar, facts, strip, problems, command,
+    element('section', { class: 'card' }, element('div', { class: 'split' }, status, controls), bar, station, facts, strip, problems, command,
       element('details', { class: 'output' }, element('summary', {}, t('What the command printed')), output)),
     next,
-  ], () => source.close()];
+  ], () => { source.close(); clearInterval(ageing); }];
 }
