@@ -18,6 +18,8 @@ HERE = Path(__file__).resolve().parent
 for folder in (HERE / "helpers", HERE.parent / "benchmarks"):
     sys.path.insert(0, str(folder))
 
+os.environ["LOXO_LANGUAGE"] = "en"  # whatever the language of this computer; processes inherit it
+
 from servers import _moto, credentials, loopback, s3, serve  # noqa: E402 (now it can be found)
 
 __all__ = ["_moto", "credentials", "loopback", "s3", "serve"]

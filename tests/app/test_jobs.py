@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from loxo.app.jobs import LONG, QUICK, START_S, Jobs, hold, write_values
-from loxo.languages import TranslatableError
+from loxo.errors import LoxoError
 from loxo.runs.record import read_record
 
 
@@ -46,7 +46,7 @@ def test_a_lane_has_one_job_at_a_time_and_a_run_folder_too(jobs, monkeypatch):
     monkeypatch.setattr("loxo.app.jobs.start", lambda folder: started.append(folder.name))
     first, second = jobs.add(["a"], "/one", LONG), jobs.add(["b"], "/two", LONG)
     quick = jobs.add(["c"], "/one", QUICK)
-    with pytest.raises(TranslatableError, match="not finished yet"):
+    with pytest.raises(LoxoError, match="not finished yet"):
         jobs.add(["d"], "/one", LONG)
     lock = hold(jobs.folder / first.id)
     write_values(jobs.folder / first.id / "started.json", {"at": time.time(), "process": 1})
@@ -77,7 +77,7 @@ def test_damaged_jobs_are_skipped(jobs):
     (jobs.folder / "other" / "job.json").write_text('{"command": 3}')
     assert [each.id for each in jobs.listed()] == [job.id]
     for id in ("../x", "", "none", "other"):
-        with pytest.raises(TranslatableError):
+        with pytest.raises(LoxoError):
             jobs.get(id)
 
 

@@ -11,8 +11,7 @@
     GET  /runs/ID/files/NAME     a page of the run, without scripts;  /runs/ID/review/...: its review (reviews.py)
     POST /api/quit               stops the server; jobs go on
 
-A wrong request is answered with status 400 and {"error": one sentence}, with a `template` and `values` where the page
-can translate the sentence.
+A wrong request is answered with status 400 and {"error": one sentence} in the language of the request.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from loxo.app.runs import EVALUATION, REPORT, Runs, outputs, run_id
 from loxo.app.sites import site_table
 from loxo.errors import LoxoError
 from loxo.files import escape, inside
-from loxo.languages import TranslatableError
+from loxo.languages import ENGLISH, current, speak, system_language, translated
 from loxo.review.guard import App, Receive, Scope, Send
 
 TICK_S = 1.0  # between two events of a stream
@@ -68,14 +67,11 @@ def create_api(
 
     @app.exception_handler(LoxoError)
     def fault(request: Request, error: LoxoError) -> JSONResponse:
-        content: dict[str, Any] = {"error": escape(str(error))}
-        if isinstance(error, TranslatableError):
-            content |= {"template": error.template, "values": error.values}
-        return _Json(content, 400)
+        return _Json({"error": escape(translated(str(error)))}, 400)
 
     @app.exception_handler(RequestValidationError)
     def misfit(request: Request, error: RequestValidationError) -> JSONResponse:
-        return fault(request, TranslatableError("The request is not valid."))
+        return fault(request, LoxoError("The request is not valid."))
 
     @app.get("/api/app")
     def constants() -> dict[str, Any]:
@@ -111,6 +107,8 @@ def create_api(
         command: str, values: dict[str, Any], sites: list[dict[str, str]] | None, write: bool = False
     ) -> list[str]:
         """The arguments of `loxo`. `sites` is the table of the form; `write`: it is written."""
+        if command == "report" and current() != system_language():
+            values = {"language": current()} | values
         if not sites:
             return commands.arguments(command, values)
         with_sites = Commands(group, Places([*places.given, home]))
@@ -143,7 +141,7 @@ def create_api(
     @app.post("/api/jobs/{id}/{action}")
     def act(id: str, action: str) -> dict[str, Any]:
         if action not in ("stop", "resume"):
-            raise TranslatableError("The request is not valid.")
+            raise LoxoError("The request is not valid.")
         getattr(jobs, action)(id)
         jobs.start_waiting()
         return {}
@@ -174,17 +172,18 @@ def create_api(
         return {}
 
     @app.get("/api/runs/{id}/events")
-    async def events(id: str) -> StreamingResponse:
+    async def events(id: str, language: str = ENGLISH) -> StreamingResponse:
+        speak(language)  # a page cannot add a header to the request of a stream
         folder = await asyncio.to_thread(runs.path, id)
         return StreamingResponse(_stream(jobs, folder, is_stopping), media_type="text/event-stream")
 
     @app.get("/runs/{id}/files/{name:path}")
     def page(id: str, name: str) -> Response:
         if name not in (REPORT, EVALUATION):
-            raise TranslatableError("The app shows only the report and the evaluation of a run.")
+            raise LoxoError("The app shows only the report and the evaluation of a run.")
         path = inside(runs.path(id), name)
         if not path.is_file():
-            raise TranslatableError("The run has no such page yet.")
+            raise LoxoError("The run has no such page yet.")
         return FileResponse(path, media_type="text/html", headers={"content-security-policy": PAGE_POLICY})
 
     @app.post("/api/quit")

@@ -20,7 +20,6 @@ from loxo.app.folders import Places
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.files import escape
-from loxo.languages import TranslatableError
 
 # Options whose value is a path, besides those whose type says so
 PATHS = {
@@ -80,7 +79,7 @@ class Commands:
         options = self._options(name)
         unknown = sorted(set(values) - set(options))
         if unknown:
-            raise TranslatableError("loxo {command} has no option {option}.", command=name, option=unknown[0])
+            raise LoxoError(f"loxo {name} has no option {unknown[0]}.")
         positional: list[str] = []
         flags: list[str] = []
         for field, option in options.items():
@@ -100,9 +99,9 @@ class Commands:
                 for text in texts:  # with "=", a value that begins with a dash is no option
                     flags += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
         if any(text.startswith("-") for text in positional):
-            raise TranslatableError("A path must not begin with a dash.")
+            raise LoxoError("A path must not begin with a dash.")
         if name == "review" and "--export" not in flags:
-            raise TranslatableError("The app does not run loxo {command}.", command=name)
+            raise LoxoError(f"The app does not run loxo {name}.")
         arguments = [name, *positional, *flags]
         self._parse(name, arguments[1:])
         return arguments
@@ -128,7 +127,7 @@ class Commands:
 
     def _command(self, name: str) -> Any:
         if name not in PATHS:
-            raise TranslatableError("The app does not run loxo {command}.", command=escape(name))
+            raise LoxoError(f"The app does not run loxo {escape(name)}.")
         return self.group.commands[name]
 
     @staticmethod

@@ -24,7 +24,7 @@ from loxo.audio.finding import SUFFIXES, find_recordings
 from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.files import escape
-from loxo.languages import TranslatableError
+from loxo.languages import translated
 
 MAX_LISTED = 2000  # folders in one answer
 SAMPLE = 100  # recordings whose headers are read
@@ -52,12 +52,11 @@ class Places:
         return [place for place in found if place.path.is_dir()]
 
     def check(self, text: str | Path) -> Path:
-        """The path, if it lies in a place, also behind its links. Raises TranslatableError."""
+        """The path, if it lies in a place, also behind its links. Raises LoxoError."""
         path = Path(os.path.normpath(text))
-        refusal = TranslatableError(
-            "{path}: the app does not use this folder. Choose one in your home folder or on a drive, or start it with "
-            "--folder.",
-            path=escape(str(text)),
+        refusal = LoxoError(
+            f"{escape(str(text))}: the app does not use this folder. Choose one in your home folder or on a drive, or "
+            "start it with --folder."
         )
         if "\0" in str(text) or not path.is_absolute():
             raise refusal
@@ -85,9 +84,7 @@ class Places:
                         elif entry.name.lower().endswith(SUFFIXES):
                             recordings += 1
         except OSError as error:
-            raise TranslatableError(
-                "{path}: the folder cannot be read ({reason}).", path=escape(str(path)), reason=error.strerror or error
-            ) from error
+            raise LoxoError(f"{escape(str(path))}: the folder cannot be read ({error.strerror or error}).") from error
         parent = path.parent
         try:
             self.check(parent)
@@ -155,9 +152,9 @@ def inspect(folder: Path, out: Path) -> dict[str, Any]:
         "first": starts[0].isoformat() if starts else None,
         "last": starts[-1].isoformat() if starts else None,
         "days": len(days),
-        "problems": [escape(sentence) for sentence in sentences[:MAX_PROBLEMS]],
+        "problems": [escape(translated(sentence)) for sentence in sentences[:MAX_PROBLEMS]],
         "more_problems": max(len(sentences) - MAX_PROBLEMS, 0),
-        "notes": [escape(note) for note in origins.notes],
+        "notes": [escape(translated(note)) for note in origins.notes],
         "free_bytes": _free(out),
     }
 

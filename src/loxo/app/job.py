@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from loxo.app.jobs import Jobs, hold, read_values, write_values
+from loxo.languages import ENGLISH, VARIABLES
 
 PROGRESS_FILE = "LOXO_PROGRESS"  # loxo.cli.app, which lies above this room
 POLL_S = 0.3
@@ -26,19 +27,24 @@ def main(folder: Path) -> None:
         return
     content = read_values(folder / "job.json")
     write_values(folder / "started.json", {**read_values(folder / "started.json"), "process": os.getpid()})
-    code = _run(folder, content["command"], lock)
+    code = _run(folder, content, lock)
     write_values(folder / "end.json", {"code": code, "at": time.time()})
     os.close(lock)
     Jobs(folder.parent.parent).start_waiting()
 
 
-def _run(folder: Path, command: list[str], lock: int) -> int:
+def _run(folder: Path, content: dict[str, Any], lock: int) -> int:
     options: dict[str, Any] = {"pass_fds": [lock]}
     if sys.platform == "win32":
         options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     environment = os.environ | {PROGRESS_FILE: str(folder / "progress.json"), "COLUMNS": "200", "PYTHONUTF8": "1"}
+    environment[VARIABLES[0]] = content.get("language", ENGLISH)
     process = subprocess.Popen(
-        [sys.executable, "-m", "loxo", *command], stdin=subprocess.DEVNULL, env=environment, cwd=folder, **options
+        [sys.executable, "-m", "loxo", *content["command"]],
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        cwd=folder,
+        **options,
     )
     is_stopping = False
     while process.poll() is None:

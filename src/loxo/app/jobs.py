@@ -2,7 +2,7 @@
 
 A job is a folder `jobs/ID/` in the home folder of the app (loxo.machine.user_data):
 
-    job.json        command (the arguments of `loxo`), run (folder, or null), lane, created
+    job.json        command (the arguments of `loxo`), run (folder, or null), lane, created, language
     started.json    written before its process starts: when; the process adds its number
     lock            held by the process (loxo.files.lock_file) as long as it lives
     stop            a request to stop
@@ -32,8 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from loxo.errors import LoxoError
 from loxo.files import lock_file, parse_json, write_atomically
-from loxo.languages import TranslatableError
+from loxo.languages import current
 
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
 STOPPED, INTERRUPTED = "stopped", "interrupted"  # by the user; by a crash or a loss of power
@@ -73,22 +74,23 @@ class Jobs:
         self._ended: dict[str, tuple[int, Job]] = {}  # jobs that were read after their end, with its time
 
     def add(self, command: Sequence[str], run: str | None, lane: str) -> Job:
-        """Adds a job to the queue. Raises TranslatableError while another job of its run folder waits or runs."""
+        """Adds a job to the queue. Its command uses the current language. Raises LoxoError while another job of its
+        run folder waits or runs."""
         if run is not None and lane == LONG:
             for job in self.listed():
                 if job.is_open and job.lane == LONG and job.run == run:
-                    raise TranslatableError("{run}: a job of this run folder is not finished yet.", run=run)
+                    raise LoxoError(f"{run}: a job of this run folder is not finished yet.")
         created = time.time()
         id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(created)) + secrets.token_hex(3)
-        content = {"command": list(command), "run": run, "lane": lane, "created": created}
+        content = {"command": list(command), "run": run, "lane": lane, "created": created, "language": current()}
         write_values(self.folder / id / "job.json", content)
         return self.get(id)
 
     def get(self, id: str) -> Job:
-        """Raises TranslatableError for an unknown job."""
+        """Raises LoxoError for an unknown job."""
         job = self._read(id) if id.replace("-", "").isalnum() else None
         if job is None:
-            raise TranslatableError("There is no job {id}.", id=id)
+            raise LoxoError(f"There is no job {id}.")
         return job
 
     def listed(self) -> list[Job]:
@@ -123,17 +125,17 @@ class Jobs:
         """Puts a job that has ended at the end of the queue: the same command resumes its run."""
         job = self.get(id)
         if job.is_open:
-            raise TranslatableError("The job has not ended yet.")
+            raise LoxoError("The job has not ended yet.")
         folder = self.folder / id
         for name in ("end.json", "progress.json", "started.json", "stop"):
             (folder / name).unlink(missing_ok=True)
-        content = {"command": job.command, "run": job.run, "lane": job.lane, "created": time.time()}
+        content = read_values(folder / "job.json") | {"created": time.time()}
         write_values(folder / "job.json", content)
 
     def remove(self, id: str) -> None:
         """Forgets a job that has ended. Its run folder stays."""
         if self.get(id).state == RUNNING:
-            raise TranslatableError("The job has not ended yet.")
+            raise LoxoError("The job has not ended yet.")
         shutil.rmtree(self.folder / id, ignore_errors=True)
 
     def output(self, id: str) -> str:

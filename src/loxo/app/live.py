@@ -18,6 +18,7 @@ from loxo.audio.filenames import USUAL_NAMES, Names, base_name
 from loxo.errors import LoxoError
 from loxo.events.table import COLUMNS
 from loxo.files import escape
+from loxo.languages import translated
 from loxo.runs.journal import DONE, FAILED, Entry, Follower
 from loxo.runs.record import RECORD, read_record
 
@@ -67,11 +68,14 @@ class Live:
         """Counts, problems and the strip."""
         entries = [entry for entry, _, _ in self._entries.values()]
         problems = [
-            {"recording": escape(base_name(entry.recording)), "sentence": escape(entry.reason or "")}
+            {"recording": escape(base_name(entry.recording)), "sentence": escape(translated(entry.reason or ""))}
             for entry in entries
             if entry.status != DONE
         ]
-        problems += [{"recording": escape(base_name(path)), "sentence": escape(text)} for path, text in self._refused()]
+        problems += [
+            {"recording": escape(base_name(path)), "sentence": escape(translated(text))}
+            for path, text in self._refused()
+        ]
         return {
             "recordings": sum(entry.status != FAILED for entry in entries),
             "hours": sum(entry.analysed_s for entry in entries) / 3600,

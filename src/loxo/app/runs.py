@@ -21,7 +21,6 @@ from typing import Any
 from loxo.app.jobs import LONG, Job, read_values, write_values
 from loxo.errors import LoxoError
 from loxo.files import escape, inside, without_fsync
-from loxo.languages import TranslatableError
 from loxo.review.decision_log import decision_logs
 from loxo.runs.record import RECORD, read_record
 from loxo.runs.tables import EVENTS
@@ -50,10 +49,10 @@ class Runs:
         return self.add(folder)
 
     def path(self, id: str) -> Path:
-        """The folder of a run. Raises TranslatableError for an unknown run."""
+        """The folder of a run. Raises LoxoError for an unknown run."""
         entry = self._entry(id)
         if "folder" not in entry:
-            raise TranslatableError("There is no run {id} in the list.", id=escape(id))
+            raise LoxoError(f"There is no run {escape(id)} in the list.")
         return Path(entry["folder"])
 
     def forget(self, id: str) -> None:

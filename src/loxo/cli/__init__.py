@@ -33,6 +33,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
 )
 from loxo.cli.app import app, errors
 from loxo.errors import LoxoError
+from loxo.languages import text, translated
 
 
 def main() -> None:
@@ -40,5 +41,6 @@ def main() -> None:
     try:
         app()
     except LoxoError as error:
-        errors.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        sentence = text("error: {sentence}", sentence=translated(str(error)))
+        errors.print(sentence, style="red", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -17,12 +17,14 @@ from typer.core import TyperGroup
 
 from loxo.errors import LoxoError
 from loxo.files import without_fsync, write_atomically
+from loxo.languages import mark, speak, system_language, text
 
 PROGRESS_FILE = "LOXO_PROGRESS"  # environment variable: a file for the progress of a command
 PROGRESS_INTERVAL_S = 0.5
 
+TRANSLATED = ("app", "detect", "review", "report")  # commands that print in the language of the system
 AFTER_CTRL_C = {
-    "detect": ": the same command resumes the run",
+    "detect": mark(": the same command resumes the run"),
     "decode": ": the same command resumes the run",
     "watch": ": the same command resumes the run",
     "listen": ": the same command resumes the run",
@@ -49,7 +51,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            errors.print(f"interrupted{AFTER_CTRL_C.get(ctx.invoked_subcommand or '', '')}", style="yellow")
+            after = AFTER_CTRL_C.get(ctx.invoked_subcommand or "")
+            errors.print(text("interrupted") + (text(after) if after else ""), style="yellow")
             raise typer.Exit(130) from None
 
 
@@ -78,6 +81,8 @@ def _options(
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise typer.Exit
+    if context.invoked_subcommand in TRANSLATED:
+        speak(system_language())
 
 
 @contextmanager

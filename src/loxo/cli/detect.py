@@ -29,6 +29,7 @@ from loxo.cli.shared import (
     thresholds,
 )
 from loxo.engine.windows import WINDOW_OVERLAP
+from loxo.languages import text
 from loxo.machine import gc_paused, usable_cores
 
 
@@ -107,13 +108,17 @@ def detect(
     chosen = thresholds(
         threshold, max_fp_per_hour, review_budget, config, lambda: hours_in(paths, 60 * patience_minutes)
     )
-    with progress_bar("detecting") as (bar, task):
+    with progress_bar(text("detecting")) as (bar, task):
 
         def on_progress(progress: SurveyProgress) -> None:
-            failures = f", {progress.failed} with problems" if progress.failed else ""
-            note = (
-                f"{progress.finished}/{progress.recordings} recordings, {progress.hours_per_second:.2f} h/s{failures}"
+            note = text(
+                "{finished}/{n} recordings, {speed:.2f} h/s",
+                finished=progress.finished,
+                n=progress.recordings,
+                speed=progress.hours_per_second,
             )
+            if progress.failed:
+                note += text(", {n} with problems", n=progress.failed)
             bar.update(task, completed=progress.share, total=1.0, note=note, **dataclasses.asdict(progress))
 
         summary = survey(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from loxo.cli.app import app, console
+from loxo.languages import text
 
 
 @app.command("app")
@@ -40,12 +41,13 @@ def open_app(
         from loxo.app.shortcut import install
 
         for path in install():
-            console.print(f"the icon was written to {path}", highlight=False, soft_wrap=True)
+            console.print(text("the icon was written to {path}", path=path), highlight=False, soft_wrap=True)
         return
     from loxo.app.server import serve_app
 
     def on_address(address: str) -> None:
-        console.print(f"Open {address} (works once; Ctrl-C stops)", highlight=False, soft_wrap=True)
+        words = text("Open {address} (works once; Ctrl-C stops)", address=address)
+        console.print(words, highlight=False, soft_wrap=True)
 
     serve_app(
         lambda: typer.main.get_command(app),

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
-from loxo.cli.app import app, console, errors, progress_bar
+from loxo.cli.app import app, console, progress_bar
+from loxo.cli.shared import print_note
 from loxo.errors import LoxoError
 from loxo.files import escape
+from loxo.languages import check_language, speak, text
 
 
 @app.command()
@@ -53,6 +55,10 @@ def report(
             "folder beside the page. The same command continues after an interruption.",
         ),
     ] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(help="Language of the page: en or fr. Default: that of the system, or of the app."),
+    ] = None,
     standards: Annotated[
         bool, typer.Option("--standards", help="Also write the events as Audiovisual Core and as AOEF (whombat).")
     ] = False,
@@ -64,6 +70,8 @@ def report(
 
     Example: `loxo report runs/march --coordinates 2.2,16.5 --time-zone Africa/Brazzaville`
     """
+    if language is not None:
+        speak(check_language(language))
     if len(runs) > 2:
         raise LoxoError(f"{len(runs)} runs were given. Give one run for a report, or two to compare them.")
     if len(runs) == 2:
@@ -79,12 +87,12 @@ def report(
     else:
         from loxo.report.report import report as make
 
-        with progress_bar("clips") if clips else nullcontext() as progress:
+        with progress_bar(text("clips")) if clips else nullcontext() as progress:
 
             def on_progress(done: int, total: int) -> None:
                 if progress is not None:
                     bar, task = progress
-                    bar.update(task, completed=done, total=total, note=f"{done}/{total} events")
+                    bar.update(task, completed=done, total=total, note=text("{n}/{total} events", n=done, total=total))
 
             result = make(
                 runs[0],
@@ -101,9 +109,9 @@ def report(
                 on_progress=on_progress,
             )
     for note in result.notes:
-        errors.print(f"note: {note}", style="yellow", highlight=False, soft_wrap=True)
+        print_note(note, "yellow")
     for sentence in result.counts:
         console.print(escape(sentence), highlight=False, soft_wrap=True)
-    console.print(f"the report was written to {result.page}", highlight=False, soft_wrap=True)
+    console.print(text("the report was written to {path}", path=result.page), highlight=False, soft_wrap=True)
     if result.clips is not None:
-        console.print(f"the clips were written to {result.clips}", highlight=False, soft_wrap=True)
+        console.print(text("the clips were written to {path}", path=result.clips), highlight=False, soft_wrap=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loxo.cli.app import app, console, errors
+from loxo.cli.shared import print_note
+from loxo.languages import plural, text, translated
 
 if TYPE_CHECKING:
     from loxo.review.session import Session
@@ -54,21 +56,19 @@ def review(
         from loxo.runs.sites import replace_sites
 
         for note in [*replace_sites(run, sites), *read_run(run).notes]:
-            errors.print(f"note: {note}", highlight=False, soft_wrap=True)
+            print_note(note)
     if export:
         from loxo.review.output import export as write
 
         written = write(run, recordings)
-        listed = f"{written.events} true event{'' if written.events == 1 else 's'} of {written.decided} reviewed"
+        one, other = "{count} true event of {decided} reviewed", "{count} true events of {decided} reviewed"
+        listed = plural(written.events, one, other, count=written.events, decided=written.decided)
         if not written.decided:
-            listed = "Nothing has been reviewed yet, so the tables are empty"
-        console.print(
-            f"{listed}: {written.folder}",
-            highlight=False,
-            soft_wrap=True,
-        )
+            listed = text("Nothing has been reviewed yet, so the tables are empty")
+        words = text("{summary}: {place}", summary=listed, place=written.folder)
+        console.print(words, highlight=False, soft_wrap=True)
         for warning in written.warnings:
-            errors.print(warning, highlight=False, soft_wrap=True)
+            errors.print(translated(warning), highlight=False, soft_wrap=True)
         if written.warnings:
             raise typer.Exit(1)
         return
@@ -77,16 +77,19 @@ def review(
 
     def on_address(address: str) -> None:
         if not is_loopback(host):
-            errors.print("Another computer with this address can open the page. The connection is not encrypted.")
-        console.print(f"Open {address} (works once; Ctrl-C stops)", highlight=False, soft_wrap=True)
+            errors.print(text("Another computer with this address can open the page. The connection is not encrypted."))
+        words = text("Open {address} (works once; Ctrl-C stops)", address=address)
+        console.print(words, highlight=False, soft_wrap=True)
 
     def on_open(session: Session) -> None:
-        console.print(
-            f"{len(session.names)} events, {len(session.decisions)} of them reviewed by {session.reviewer}: "
-            f"{session.log.path}",
-            highlight=False,
-            soft_wrap=True,
+        words = text(
+            "{n} events, {decided} of them reviewed by {reviewer}: {path}",
+            n=len(session.names),
+            decided=len(session.decisions),
+            reviewer=session.reviewer,
+            path=session.log.path,
         )
+        console.print(words, highlight=False, soft_wrap=True)
 
     serve(
         run,

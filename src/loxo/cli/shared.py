@@ -13,6 +13,7 @@ import typer
 from loxo.cli.app import console, errors
 from loxo.errors import LoxoError
 from loxo.files import escape
+from loxo.languages import text, translated
 
 MAX_NOTES = 10  # printed at the end of a run
 TABLES, THRESHOLDS, COMPUTATION = "Tables", "Thresholds", "Computation"  # headings in the help
@@ -139,12 +140,22 @@ def thresholds(
 
 def print_sentences(sentences: Iterable[str]) -> None:
     for sentence in sentences:
-        console.print(sentence, highlight=False, soft_wrap=True)
+        console.print(translated(sentence), highlight=False, soft_wrap=True)
+
+
+def print_note(sentence: str, style: str | None = None) -> None:
+    words = escape(text("note: {sentence}", sentence=translated(sentence)))
+    errors.print(words, style=style, highlight=False, soft_wrap=True)
 
 
 def print_problems(problems: Iterable[str]) -> None:
     for sentence in problems:
-        errors.print(escape(f"problem: {sentence}"), style="yellow", highlight=False, soft_wrap=True)
+        errors.print(
+            escape(text("problem: {sentence}", sentence=translated(sentence))),
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def log_line(sentence: str) -> None:
@@ -156,10 +167,11 @@ def log_line(sentence: str) -> None:
 def finish(summary: object, problems: Sequence[str], out: object, notes: Sequence[str] = ()) -> None:
     """Prints notes and problems, then the summary with the place of the output; exit code 1 if there are problems."""
     for sentence in notes[:MAX_NOTES]:
-        errors.print(escape(f"note: {sentence}"), highlight=False, soft_wrap=True)
+        print_note(sentence)
     if len(notes) > MAX_NOTES:
-        errors.print(f"note: run.json contains {len(notes) - MAX_NOTES} more notes.", highlight=False)
+        more = text("run.json contains {n} more notes.", n=len(notes) - MAX_NOTES)
+        errors.print(text("note: {sentence}", sentence=more), highlight=False)
     print_problems(problems)
-    console.print(escape(f"{summary}: {out}"), highlight=False, soft_wrap=True)
+    console.print(escape(text("{summary}: {place}", summary=summary, place=out)), highlight=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)

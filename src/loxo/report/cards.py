@@ -14,10 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from loxo.audio.filenames import base_name
+from loxo.languages import number, text, when
 from loxo.report import page
 from loxo.report.examples import Example
 from loxo.report.figures import WIDTH, inline_svg, plain, render
 from loxo.report.plots import WINDOW_S, band_top_hz, draw_box, draw_spectrogram
+from loxo.report.sentences import noun
 
 FASTER = {"low": 8, "full": 1}  # rumbles are audible when they are played faster
 CARD = (3.4, 1.9)  # inches
@@ -26,10 +28,10 @@ CARD = (3.4, 1.9)  # inches
 def cards(examples: Iterable[Example], name: str) -> str:
     """The cards of examples. `name` is unique on the page."""
     made = []
-    for number, example in enumerate(examples):
-        svg = inline_svg(render(lambda shown=example: _card(shown), "svg", f"{name}-{number}"), _words(example))  # type: ignore[misc]
+    for place, example in enumerate(examples):
+        svg = inline_svg(render(lambda shown=example: _card(shown), "svg", f"{name}-{place}"), _words(example))  # type: ignore[misc]
         sound = base64.b64encode(_flac(example)).decode()
-        label = page.text(f"sound of the {_words(example)}")
+        label = page.text(text("sound of the {event}", event=_words(example)))
         audio = f'<audio controls preload="none" aria-label="{label}" src="data:audio/flac;base64,{sound}"></audio>'
         made.append(f'<figure class="sound">{svg}<figcaption>{_caption(example)}</figcaption>{audio}</figure>')
     return f'<div class="cards">{"".join(made)}</div>'
@@ -48,12 +50,12 @@ def sheet(examples: Sequence[Example]) -> Figure:
             name = base_name(example.event["recording"])
             name = name if len(name) <= 30 else f"{name[:14]}…{name[-15:]}"
             score = example.event.get("score", math.nan)
-            axis.set_title(plain(f"{score:.2f} · {name}" if score == score else name), fontsize=7.5)
+            axis.set_title(plain(f"{number(score, '.2f')} · {name}" if score == score else name), fontsize=7.5)
         for axis in row[len(chosen) :]:
             axis.set_visible(False)
         for axis in row[1:]:
             axis.set_ylabel("")
-        row[0].set_ylabel(f"{kind}\nHz")
+        row[0].set_ylabel(f"{text(kind)}\nHz")
     return figure
 
 
@@ -62,7 +64,7 @@ def _card(example: Example) -> Figure:
     axis = figure.add_axes((0.155, 0.2, 0.83, 0.76))
     _draw(axis, example)
     axis.set_ylabel("Hz", labelpad=2)
-    axis.set_xlabel("seconds", labelpad=2)
+    axis.set_xlabel(text("seconds"), labelpad=2)
     return figure
 
 
@@ -81,7 +83,8 @@ def _draw(axis: Axes, example: Example) -> None:
 
 
 def _words(example: Example) -> str:
-    return f"{example.event['label']} of {base_name(example.event['recording'])}"
+    file = base_name(example.event["recording"])
+    return text("{event} of {file}", event=noun(example.event["label"]), file=file)
 
 
 def _caption(example: Example) -> str:
@@ -89,10 +92,11 @@ def _caption(example: Example) -> str:
     event = example.event
     start = event.get("start_time")
     score = event.get("score", math.nan)
-    first = [f"{score:.2f}"] if score == score else []
+    first = [number(score, ".2f")] if score == score else []
     if start is not None and start == start:
-        first.append(f"{start.day} {start:%b %Y, %H:%M:%S}")
-    place = f"{page.offset(event['start_s'])} into {base_name(event['recording'])}"
+        first.append(when(start, f"{start.day} %b %Y, %H:%M:%S"))
+    file = base_name(event["recording"])
+    place = text("{time} into {file}", time=page.offset(event["start_s"]), file=file)
     lines = [f"<b>{page.text(' · '.join(first))}</b>"] if first else []
     lines += [page.text(line) for line in (example.note, place) if line]
     return "<br>".join(lines)

@@ -21,6 +21,7 @@ import pandas as pd
 
 from loxo.audio.filenames import base_name
 from loxo.errors import LoxoError
+from loxo.languages import mark, number, plural, text
 from loxo.report import cards, figures, page
 from loxo.report.clock import Clock
 from loxo.report.examples import Examples, take
@@ -30,12 +31,13 @@ from loxo.report.report import Report, check_options, draw_all, page_path, write
 from loxo.report.reviewed import read_review
 from loxo.report.run_sections import parameters
 from loxo.report.sections import Draws, estimated_labels
+from loxo.report.sentences import noun, nouns
 from loxo.runs.read import Places, Run, read_run
 
 MOVED_S = 0.05
 SHOWN = 8  # example events of a label, gained and lost together
 MAX_ROWS = 40
-KINDS = ("same", "moved", "gained", "lost")
+KINDS = (mark("same"), mark("moved"), mark("gained"), mark("lost"))
 
 
 def compare(
@@ -212,10 +214,10 @@ def _figures(tables: dict[str, pd.DataFrame], examples: Examples) -> Draws:
     draws: Draws = {}
     estimated = estimated_labels(*tables.values())
     if estimated:
-        draws["rates"] = (partial(figures.rates_by_site, tables, estimated), "rates by site in both runs")
+        draws["rates"] = (partial(figures.rates_by_site, tables, estimated), text("rates by site in both runs"))
     for label, shown in examples.shown.items():
         if shown:
-            words = f"spectrograms of {label}s gained and lost"
+            words = text("spectrograms of {events} gained and lost", events=nouns(label))
             draws[f"changes-{figure_name(label)}"] = (partial(cards.sheet, shown), words)
     return draws
 
@@ -231,68 +233,62 @@ def _page(
     a, b = runs
     totals = changes["change"].value_counts()
     words = {
-        "same": "in both, same times",
-        "moved": "in both, other times",
-        "gained": f"only in {b}",
-        "lost": f"only in {a}",
+        "same": text("in both, same times"),
+        "moved": text("in both, other times"),
+        "gained": text("only in {run}", run=b),
+        "lost": text("only in {run}", run=a),
     }
-    facts = [(kind, f"{int(totals.get(kind, 0)):,}", words[kind]) for kind in KINDS]
+    facts = [(text(kind), number(int(totals.get(kind, 0))), words[kind]) for kind in KINDS]
     left_out = [len(run.recordings) - len(shared) for run in runs.values()]
-    notes = [
-        f"{page.count(count, 'recording')} of {name} failed or are not in the other run, and are not compared."
-        for name, count in zip(runs, left_out, strict=True)
-        if count
-    ]
+    one = "{n} recording of {run} failed or are not in the other run, and are not compared."
+    other = "{n} recordings of {run} failed or are not in the other run, and are not compared."
+    notes = [plural(count, one, other, run=name) for name, count in zip(runs, left_out, strict=True) if count]
     sections = [
-        ("events", "Events", _events(changes, examples)),
-        ("rates", "Rates side by side", _rate_section(tables, svg)),
-        ("run", "Models and parameters", parameters(list(runs.values()))),
+        ("events", text("Events"), _events(changes, examples)),
+        ("rates", text("Rates side by side"), _rate_section(tables, svg)),
+        ("run", text("Models and parameters"), parameters(list(runs.values()))),
     ]
-    lead = page.text(f"{page.count(len(shared), 'recording')} analysed in both runs")
+    one, other = "{n} recording analysed in both runs", "{n} recordings analysed in both runs"
+    lead = page.text(plural(len(shared), one, other))
     warnings = "".join(page.paragraph(note, "warn") for note in notes)
-    footer = f"Made by Loxo from {page.text(' and '.join(str(run.folder) for run in runs.values()))}."
-    return page.page(f"{a} and {b} compared", lead, page.fact_list(facts) + warnings, sections, footer)
+    folders = text(" and ").join(str(run.folder) for run in runs.values())
+    footer = page.text(text("Made by Loxo from {folders}.", folders=folders))
+    return page.page(text("{a} and {b} compared", a=a, b=b), lead, page.fact_list(facts) + warnings, sections, footer)
 
 
 def _events(changes: pd.DataFrame, examples: Examples) -> str:
     parts = []
     counts = changes.groupby(["label", "change"]).size().unstack("change", fill_value=0)
     counts = counts.reindex(columns=list(KINDS), fill_value=0)
-    rows = [(label, *[f"{int(row[kind]):,}" for kind in KINDS]) for label, row in counts.iterrows()]
-    parts.append(page.table(["label", *[f"{kind}#" for kind in KINDS]], rows))
+    rows = [(noun(str(label)), *[number(int(row[kind])) for kind in KINDS]) for label, row in counts.iterrows()]
+    kinds = [f"{text(kind)}#" for kind in KINDS]
+    parts.append(page.table([text("label"), *kinds], rows))
     for label in counts.index:
         shown = examples.shown.get(str(label), [])
         for kind in dict.fromkeys(example.kind for example in shown):
             of_kind = [example for example in shown if example.kind == kind]
-            parts.append(f"<h3>The strongest {page.text(label)}s {kind}</h3>")
+            words = "The strongest {events} gained" if kind == "gained" else "The strongest {events} lost"
+            parts.append(f"<h3>{page.text(text(words, events=nouns(str(label))))}</h3>")
             parts.append(cards.cards(of_kind, f"{figure_name(str(label))}-{kind}"))
     if examples.missing:
-        parts.append(
-            page.paragraph(
-                f"{page.count(len(examples.missing), 'recording')} with changes could not be found or read. Give "
-                "their folder with `--recordings FOLDER`.",
-                "note",
-            )
-        )
+        one = "{n} recording with changes could not be found or read. Give their folder with `--recordings FOLDER`."
+        other = "{n} recordings with changes could not be found or read. Give their folder with `--recordings FOLDER`."
+        parts.append(page.paragraph(plural(len(examples.missing), one, other), "note"))
     table = by_recording(changes)
     table = table.assign(total=table["gained"] + table["lost"]).sort_values("total", ascending=False, kind="stable")
     table = table[table["total"] + table["moved"] > 0]
     if len(table):
-        parts.append("<h3>Recordings with the most events gained or lost</h3>")
+        parts.append(f"<h3>{text('Recordings with the most events gained or lost')}</h3>")
         rows = [
-            (row["recording"], row["label"], *[f"{row[kind]:,}" for kind in KINDS])
+            (row["recording"], noun(row["label"]), *[number(row[kind]) for kind in KINDS])
             for row in table.head(MAX_ROWS).to_dict("records")
         ]
-        parts.append(page.table(["recording*", "label", *[f"{kind}#" for kind in KINDS]], rows))
+        parts.append(page.table([text("recording") + "*", text("label"), *kinds], rows))
         if len(table) > MAX_ROWS:
-            parts.append(
-                page.paragraph(
-                    f"{MAX_ROWS} of {len(table):,} rows. All rows are in the file .recordings.csv next to this page.",
-                    "note",
-                )
-            )
+            words = "{shown} of {n:,} rows. All rows are in the file .{csv}.csv next to this page."
+            parts.append(page.paragraph(text(words, shown=MAX_ROWS, n=len(table), csv="recordings"), "note"))
     else:
-        parts.append(page.paragraph("Both runs contain the same events."))
+        parts.append(page.paragraph(text("Both runs contain the same events.")))
     return "".join(parts)
 
 
@@ -302,12 +298,14 @@ def _rate_section(tables: dict[str, pd.DataFrame], svg: dict[str, str]) -> str:
     for k, table in enumerate(tables.values()):
         for row in table.to_dict("records"):
             both = cells.setdefault((row["label"], row["site"]), ["–"] * 2 * len(names))
-            both[2 * k] = f"{row['events']:,}"
+            both[2 * k] = number(row["events"])
             both[2 * k + 1] = page.interval(row["per_day"], row["per_day_low"], row["per_day_high"])
-    columns = [c for name in names for c in (f"{name}: listed#", "true in 24 h (95 %)#")]
-    rows = [(site or "no site in the name", label, *values) for (label, site), values in cells.items()]
-    shown = page.table(["site", "label", *columns], rows[:MAX_ROWS], total=ALL_SITES)
+    columns = [c for name in names for c in (f"{name}: {text('listed')}#", text("true in 24 h (95 %)") + "#")]
+    rows = [(page.site(site), noun(label), *values) for (label, site), values in cells.items()]
+    shown = page.table([text("site"), text("label"), *columns], rows[:MAX_ROWS], total=text(ALL_SITES))
     if "rates" not in svg:
-        return page.paragraph("No event was reviewed, so the numbers of true events are not known.") + shown
-    caption = "True events in 24 h of analysed sound, with 95 % intervals. All recordings of each run are included."
+        return page.paragraph(text("No event was reviewed, so the numbers of true events are not known.")) + shown
+    caption = text(
+        "True events in 24 h of analysed sound, with 95 % intervals. All recordings of each run are included."
+    )
     return page.figure(svg["rates"], caption) + shown

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.languages import mark
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -138,13 +140,15 @@ def _cause(group: pd.DataFrame, marks: Micros, start: int, end: int) -> str:
 
     failed = group[(group["status"] == "failed").to_numpy() & (marks >= start) & (marks < end)]
     if len(failed):
-        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-        return f"{base_name(failed['recording'].iloc[0])}{more} failed"
+        first = base_name(failed["recording"].iloc[0])
+        if len(failed) > 1:
+            return mark("{file} and {n} more failed").format(file=first, n=len(failed) - 1)
+        return mark("{file} failed").format(file=first)
     promised = marks + (group["duration_s"].to_numpy() * 1e6).round().astype(np.int64)
     cut = group[(group["status"] == "truncated").to_numpy() & (marks <= start) & (promised > start)]
     if len(cut):
-        return f"{base_name(cut['recording'].iloc[-1])} is cut off"
-    return "nothing was recorded"
+        return mark("{file} is cut off").format(file=base_name(cut["recording"].iloc[-1]))
+    return mark("nothing was recorded")
 
 
 def overlap_hours(recordings: pd.DataFrame) -> float:

@@ -21,13 +21,14 @@ from numpy.typing import NDArray
 from loxo.audio.recording import probe, read
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL
+from loxo.languages import mark
 from loxo.report.plots import RUMBLE_BAND_HZ
 from loxo.runs.read import Places
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("strongest", "typical", "doubtful")
+KINDS = (mark("strongest"), mark("typical"), mark("doubtful"))
 PER_KIND = 4
 TRIES = 40  # max number of events per kind whose recordings are looked for
 LOW_RATE, FULL_RATE = 1000, 4000  # sample rates in Hz for events below 250 Hz and for other events

@@ -22,8 +22,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from loxo.files import write_atomically
+from loxo.languages import text, translated, when
 from loxo.report.effort import DAY_US, HOUR_US, micros
 from loxo.report.rates import ALL_SITES, diel
+from loxo.report.sentences import nouns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,16 +92,16 @@ def inline_svg(svg: bytes, title: str) -> str:
     """An SVG file as an HTML element: no prolog, no metadata, scaled to the page, with a title for screen readers."""
     import html
 
-    text = svg.decode()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    opening = re.match(r"<svg[^>]*>", text)
+    whole = svg.decode()
+    whole = re.sub(r"<metadata>.*?</metadata>", "", whole[whole.index("<svg") :], flags=re.DOTALL)
+    opening = re.match(r"<svg[^>]*>", whole)
     assert opening is not None
     width = re.search(r'width="([\d.]+)pt"', opening[0])
     start = re.sub(r' (?:width|height)="[^"]*"', "", opening[0])
     points = float(width[1]) if width else 0.0
     shape = f' style="max-width:{points * 4 / 3:.0f}px"' + (' class="wide"' if points > 400 else "")
     start = start.replace("<svg", f'<svg role="img" aria-label="{html.escape(title)}"{shape}', 1)
-    return start + text[opening.end() :]
+    return start + whole[opening.end() :]
 
 
 def write_figure(draw: Draw, folder: Path, name: str) -> None:
@@ -135,13 +137,13 @@ def activity(
     rates = grid(cells, column, days)
     image = _map(axes[0], rates, days, colour, _norm(rates))
     _sun(axes[0], sun)
-    axes[0].set_ylabel("hour of day")
+    axes[0].set_ylabel(text("hour of day"))
     figure.colorbar(image, ax=axes[0], label=plain(unit), pad=0.012, aspect=30).outline.set_visible(False)
     hours = np.arange(24) + 0.5
     axes[1].plot(diel(cells, column), hours, color=colour, lw=1.6, marker="o", ms=2.2)
     axes[1].set_xlim(left=0)
-    axes[1].set_xlabel("mean rate an hour")
-    axes[1].set_title("all dates", fontsize=9)
+    axes[1].set_xlabel(text("mean rate an hour"))
+    axes[1].set_title(text("all dates"), fontsize=9)
     return figure
 
 
@@ -159,7 +161,7 @@ def by_hour(
         for start, end in ((0, rise), (set_, 24)):
             axis.axvspan(start, end, color="#dfe4e8", lw=0, zorder=0)
     axis.bar(np.arange(24) + 0.5, np.nan_to_num(rates), 0.82, color=colour)
-    axis.set(xlim=(0, 24), ylabel=plain(unit), xlabel="hour of day")
+    axis.set(xlim=(0, 24), ylabel=plain(unit), xlabel=text("hour of day"))
     axis.set_xticks(range(0, 25, 3), [f"{hour:02d}" for hour in range(0, 25, 3)])
     return figure
 
@@ -176,12 +178,13 @@ def by_month(months: pd.DataFrame, labels: list[str]) -> Figure:
         axis.bar(x, rows["per_day" if true else "listed_per_day"], 0.72, color=colour, alpha=0.75)
         if true:
             axis.vlines(x, rows["per_day_low"], rows["per_day_high"], color=INK, lw=1.1)
-        axis.set(xlim=(-0.6, len(shown) - 0.4), title=plain(f"{'true' if true else 'listed'} {label}s in 24 h"))
+        words = "true {events} in 24 h" if true else "listed {events} in 24 h"
+        axis.set(xlim=(-0.6, len(shown) - 0.4), title=plain(text(words, events=nouns(label))))
         step = -(-len(shown) // (18 // len(labels)))
         at = range(0, len(shown), step)
         days = [date.fromisoformat(f"{shown[k]}-01") for k in at]
         years = [f"\n{day.year}" if k == 0 or day.year != days[k - 1].year else "" for k, day in enumerate(days)]
-        axis.set_xticks(at, [f"{day:%b}{year}" for day, year in zip(days, years, strict=True)])
+        axis.set_xticks(at, [when(day, "%b") + year for day, year in zip(days, years, strict=True)])
     return figure
 
 
@@ -208,7 +211,7 @@ def activity_by_site(
     for axis, site in zip(axes, sites, strict=False):
         image = _map(axis, grids[site], days, colour, norm, ticks=5)
         _sun(axis, sun.get(site, []))
-        axis.set_title(plain(site or "no site in the name"), fontsize=9)
+        axis.set_title(plain(site or text("no site in the name")), fontsize=9)
     for axis in axes[len(sites) :]:
         axis.set_visible(False)
     beside = figure.add_axes((0.915, 0.5 / height, 0.012, 1 - 0.75 / height))
@@ -254,12 +257,12 @@ def _dates(axis: Axes, first: NDArray[np.int64] | np.int64, count: int, max_date
     step = next((step for step in (1, 2, 3, 7, 14) if count <= step * max_dates), None)
     if step is not None:
         shown = days[::step]
-        words = [f"{day.day} {day:%b}" for day in shown]
+        words = [when(day, f"{day.day} %b") for day in shown]
     else:
         starts = [day for day in days if day.day == 1]
         every = next((step for step in (1, 2, 3, 6) if len(starts) <= step * max_dates), 12)
         shown = [day for day in starts if (day.month - 1) % every == 0]
-        words = [f"{day:%b}" for day in shown]
+        words = [when(day, "%b") for day in shown]
     years = [day.year if k == 0 or day.year != shown[k - 1].year else "" for k, day in enumerate(shown)]
     axis.set_xticks(date2num(shown), [f"{word}\n{year}" for word, year in zip(words, years, strict=True)])
 
@@ -301,10 +304,10 @@ def effort(daily: pd.DataFrame) -> Figure:
     bad = (dated["failed"] + dated["cut_off"] > 0).to_numpy()
     for colour, width in (("white", 3.4), (INK, 1.3)):  # visible on every colour
         axis.plot(left + index[1][bad] + 0.5, index[0][bad], ls="", marker="x", color=colour, ms=4.5, mew=width)
-    axis.set_yticks(range(len(sites)), [plain(site or "no site") for site in sites])
+    axis.set_yticks(range(len(sites)), [plain(translated(site or "no site")) for site in sites])
     axis.set_ylim(len(sites) - 0.5, -0.5)
     _dates(axis, first, count)
-    bar = figure.colorbar(image, ax=axis, label="hours analysed", ticks=(0, 12, 24), pad=0.012, aspect=12)
+    bar = figure.colorbar(image, ax=axis, label=text("hours analysed"), ticks=(0, 12, 24), pad=0.012, aspect=12)
     bar.outline.set_visible(False)
     return figure
 
@@ -325,12 +328,12 @@ def rates_by_site(tables: dict[str, pd.DataFrame], labels: list[str]) -> Figure:
             axis.hlines(y, low, high, color=colour, lw=1.6, alpha=0.55)
             face = colour if k == 0 else "white"
             axis.plot(middle, y, ls="", marker="o", ms=5, mfc=face, mec=colour, mew=1.3, label=plain(name))
-        axis.set_title(plain(f"true {label}s in 24 h"), fontsize=9.5)
+        axis.set_title(plain(text("true {events} in 24 h", events=nouns(label))), fontsize=9.5)
         _rate_scale(axis)
         axis.set_ylim(len(sites) - 0.5, -0.5)
         axis.grid(axis="x", color="#e4e7e9", lw=0.6)
         axis.set_axisbelow(True)
-    axes[0].set_yticks(range(len(sites)), [plain(site or "no site") for site in sites])
+    axes[0].set_yticks(range(len(sites)), [plain(translated(site or "no site")) for site in sites])
     if len(tables) > 1:
         axes[0].legend(frameon=False, fontsize=8, loc="best")
     return figure
@@ -346,10 +349,10 @@ def _rate_scale(axis: Axes) -> None:
         steps = [step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if step <= end]
         axis.set_xticks([0, *steps[-1::-2][:4][::-1]])
         axis.set_xticks([], minor=True)
-        axis.set_xlabel("square-root scale")
+        axis.set_xlabel(text("square-root scale"))
     axis.set_xlim(0, end)
 
 
-def plain(text: str) -> str:
-    """The text without math markup of matplotlib and without control characters, which SVG does not allow."""
-    return "".join(c if c.isprintable() else "?" for c in text).replace("$", r"\$")
+def plain(words: str) -> str:
+    """The words without math markup of matplotlib and without control characters, which SVG does not allow."""
+    return "".join(c if c.isprintable() else "?" for c in words).replace("$", r"\$")

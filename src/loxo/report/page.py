@@ -13,6 +13,7 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
+from loxo import languages
 from loxo.files import escape
 
 MAX_ROWS = 40  # max number of rows of a table on the page; the CSV files contain all rows
@@ -39,7 +40,7 @@ def page(title: str, lead: str, facts: str, sections: Sequence[tuple[str, str, s
         f'<section id="{name}"><h2>{text(heading)}</h2>{content}</section>\n' for name, heading, content in sections
     )
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{languages.current()}">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
@@ -85,8 +86,9 @@ def cut_table(
     whole = len(rows) if whole is None else whole
     made = table(columns, rows[:MAX_ROWS], total)
     if whole > MAX_ROWS:
-        where = f". All rows are in the file .{csv}.csv next to this page" if csv else ""
-        made += paragraph(f"{MAX_ROWS} of {whole:,} rows{where}.", "note")
+        words = "{shown} of {n:,} rows. All rows are in the file .{csv}.csv next to this page."
+        note = languages.text(words if csv else "{shown} of {n:,} rows.", shown=MAX_ROWS, n=whole, csv=csv)
+        made += paragraph(note, "note")
     return made
 
 
@@ -118,16 +120,19 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:,.{min(places, 6)}f}"
+    return whole(value, min(places, 6))
 
 
-def count(value: int, word: str) -> str:
-    return f"{value:,} {word}{'' if value == 1 else 's'}"
+def whole(value: float, places: int = 0) -> str:
+    return languages.number(value, f",.{places}f")
 
 
-def joined(words: Sequence[str]) -> str:
-    """Words as in "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def site(name: str) -> str:
+    """A site in a table; a recording may have none, and a row may be of all sites."""
+    return languages.translated(name or NO_SITE)
+
+
+NO_SITE = languages.mark("no site in the name")
 
 
 def offset(seconds: float) -> str:
@@ -139,12 +144,12 @@ def offset(seconds: float) -> str:
 
 def hours(value: float) -> str:
     if 0 < value < 1:
-        return f"{60 * value:.1f} min"
-    return f"{value:,.1f} h" if value < 100 else f"{value:,.0f} h"
+        return f"{whole(60 * value, 1)} min"
+    return f"{whole(value, 1 if value < 100 else 0)} h"
 
 
 def span(first: datetime, last: datetime) -> str:
-    one, other = (f"{day.day} {day:%b %Y}" for day in (first, last))
+    one, other = (languages.when(day, f"{day.day} %b %Y") for day in (first, last))
     if one == other:
         return one
     return f"{one.removesuffix(f' {last.year}')} – {other}"
@@ -160,4 +165,4 @@ def whole_interval(value: float, low: float, high: float) -> str:
     """A number of events with its limits."""
     if not math.isfinite(value):
         return "–"
-    return f"{value:,.0f} ({low:,.0f}–{high:,.0f})"
+    return f"{whole(value)} ({whole(low)}–{whole(high)})"

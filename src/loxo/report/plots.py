@@ -18,6 +18,8 @@ from matplotlib.patheffects import withStroke
 
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
+from loxo.languages import number, text
+from loxo.report.sentences import noun
 
 RUMBLE_BAND_HZ = 250.0
 WINDOW_S = {"low": 1.0, "full": 0.064}  # of the spectrogram: fine frequencies for rumbles, fine times for gunshots
@@ -75,8 +77,8 @@ def draw_detections(
             steps, aspect="auto", cmap="viridis", vmin=0, vmax=1, extent=extent, interpolation="nearest"
         )
         axes[-1].set_yticks(range(len(classes)), classes)
-        figure.colorbar(image, ax=axes[-1], label="score", pad=0.01)
-    axes[-1].set_xlabel("time (s)")
+        figure.colorbar(image, ax=axes[-1], label=text("score"), pad=0.01)
+    axes[-1].set_xlabel(text("time (s)"))
     axes[-1].set_xlim(start_s, start_s + duration)
     if title:
         axes[0].set_title(title, loc="left", fontsize=11)
@@ -129,7 +131,7 @@ def draw_spectrogram(
     cmap = colormaps["magma"].resampled(24) if interpolation == "none" else "magma"
     colours: Any = {"cmap": cmap, "vmin": LEVEL_DB[0], "vmax": LEVEL_DB[1]}
     axis.imshow(level, origin="lower", aspect="auto", extent=extent, interpolation=interpolation, **colours)
-    axis.set_ylabel("frequency (Hz)")
+    axis.set_ylabel(text("frequency (Hz)"))
     axis.set_ylim(0, high_hz)
 
 
@@ -144,6 +146,6 @@ def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, *, named: bool
     place = (event["start_s"], low)
     axis.add_patch(Rectangle(place, width, high - low, fill=False, ec=colour, path_effects=edge, **style))
     if style["ls"] == "-" and named:
-        score = f" {event['score']:.2f}" if event["score"] == event["score"] else ""
-        text = f"{event['label']}{score}"
-        axis.annotate(text, (event["start_s"], high), color=colour, fontsize=8, va="bottom", annotation_clip=True)
+        score = f" {number(event['score'], '.2f')}" if event["score"] == event["score"] else ""
+        words = f"{noun(event['label'])}{score}"
+        axis.annotate(words, (event["start_s"], high), color=colour, fontsize=8, va="bottom", annotation_clip=True)

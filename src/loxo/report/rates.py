@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loxo.languages import mark
 from loxo.report.effort import HOUR_US, micros
 from loxo.report.estimate import INTERVAL, count
 from loxo.report.reviewed import ESTIMATED
@@ -32,7 +33,7 @@ Floats = NDArray[np.float64]
 
 PRIOR = (2.0, 6.0)  # of the dispersion: degrees of freedom, and highest mean. Rare calls do not come in large bouts:
 # with m of them a day the mean is at most 1 + m.
-ALL_SITES = "all sites"
+ALL_SITES = mark("all sites")
 MONTH_COLUMNS = [
     *("site", "label", "month", "analysed_h", "events", "listed_per_day", "estimate", "low", "high"),
     *("per_day", "per_day_low", "per_day_high"),

@@ -34,7 +34,7 @@ from loxo.audio.zones import find_zone
 from loxo.errors import LoxoError
 from loxo.events.sites import read_sites
 from loxo.files import inside, write_atomically
-from loxo.report import page as html
+from loxo.languages import plural, text
 from loxo.report.clips import write_clips
 from loxo.report.clock import Clock, Coordinates, parse_coordinates, sun_times
 from loxo.report.daylight import Sun, by_daylight
@@ -162,26 +162,39 @@ def _collect(
     sun = _sun(run, coordinates, clock, notes)
     if _newer_decisions(run):
         notes.append(
-            "The review has decisions that were not exported, so they do not count here. Run `loxo review "
-            f"{run.folder} --export`, and write this report again."
+            text(
+                "The review has decisions that were not exported, so they do not count here. Run `loxo review "
+                "{run} --export`, and write this report again.",
+                run=run.folder,
+            )
         )
     elif len(events) and all(reviewed.state(label) == LISTED for label in labels):
-        notes.append(NOTHING_REVIEWED.format(run=run.folder))
+        notes.append(text(NOTHING_REVIEWED, run=run.folder))
     unknown = int(run.recordings["start"].isna().sum())
     if unknown:
         notes.append(
-            f"Recordings without a start time in their names: {unknown:,} of {len(run.recordings):,}. Their events "
-            "count in the totals, but not in tables and figures by date or hour."
+            text(
+                "Recordings without a start time in their names: {unknown:,} of {n:,}. Their events count in the "
+                "totals, but not in tables and figures by date or hour.",
+                unknown=unknown,
+                n=len(run.recordings),
+            )
         )
     if run.status != "finished":
-        notes.append(f"The run is {run.status}: this report contains only the recordings that it has finished.")
+        words = "The run is {status}: this report contains only the recordings that it has finished."
+        notes.append(text(words, status=text(run.status)))
     estimated = {label: reviewed.state(label) == ESTIMATED for label in labels}
     examples = find_examples(events.assign(probability=reviewed.probability()), labels, estimated, Places(run, root))
     if examples.missing:
-        notes.append(
-            f"{html.count(len(examples.missing), 'recording')} with example events could not be found or read. Give "
-            "their folder with `--recordings FOLDER`."
+        one = (
+            "{n} recording with example events could not be found or read. Give their folder with `--recordings "
+            "FOLDER`."
         )
+        other = (
+            "{n} recordings with example events could not be found or read. Give their folder with `--recordings "
+            "FOLDER`."
+        )
+        notes.append(plural(len(examples.missing), one, other))
     return Findings(
         run,
         labels,
@@ -219,15 +232,19 @@ def _sun(run: Run, coordinates: Coordinates | None, clock: Clock, notes: list[st
     for name, site in sorted(run.sites.items()):
         place, zone = places[name], clock.zone or site.zone
         if place is None or zone is None:
-            lacking.append(name or "recordings without a site")
+            lacking.append(name or text("recordings without a site"))
             continue
         if (place, zone) not in computed:
             computed[place, zone] = sun_times(place, zone, days)
         found[name] = computed[place, zone]
     if lacking:
+        words = ", ".join(lacking[:5])
         notes.append(
-            f"Sunrise and sunset are not shown for {', '.join(lacking[:5])}{' and more' if len(lacking) > 5 else ''}: "
-            "coordinates or the time zone are missing in the table of sites."
+            text(
+                "Sunrise and sunset are not shown for {sites}: coordinates or the time zone are missing in the table "
+                "of sites.",
+                sites=text("{sites} and more", sites=words) if len(lacking) > 5 else words,
+            )
         )
     return found
 

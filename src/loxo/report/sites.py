@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 
 from loxo.events.cells import safe_cell
 from loxo.files import atomic_file, write_atomically
+from loxo.languages import mark, number, text
 from loxo.report import page
 from loxo.report.figures import FAINT, INK, label_colour, plain
+from loxo.report.sentences import nouns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +39,7 @@ LARGEST = 900.0  # area of the largest circle, points^2
 KM_PER_DEGREE = 111.19  # on a sphere with the mean radius of the earth
 MIN_SPAN_KM = 0.2
 MAX_ROWS = 40  # of the table on the page
+NO_SITE = mark("no site")
 Floats = NDArray[np.float64]
 
 
@@ -48,7 +51,7 @@ def site_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
     return {
         f"map-{number}": (
             partial(draw_map, table, label, label_colour(label, found.labels)),
-            f"map of {_kind(table, label)} {label}s in 24 h of analysed sound by site",
+            text("map of {events} in 24 h of analysed sound by site", events=_shown(table, label)),
         )
         for number, label in enumerate(found.labels, 1)
         if table[f"{label} events"].any()
@@ -60,6 +63,12 @@ def _kind(table: pd.DataFrame, label: str) -> str:
     return "true" if table[f"{label} per_day"].notna().any() else "listed"
 
 
+def _shown(table: pd.DataFrame, label: str) -> str:
+    """true rumbles, or listed rumbles"""
+    true = text("true {events}", events=nouns(label))
+    return true if _kind(table, label) == "true" else text("listed {events}", events=nouns(label))
+
+
 def site_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, str]]:
     """The section of the page, in a list; an empty list if the run has no table of sites."""
     table = site_table(found)
@@ -67,29 +76,32 @@ def site_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, s
         return []
     maps = [(label, svg.get(f"map-{number}")) for number, label in enumerate(found.labels, 1)]
     parts = [
-        f"<div><h3>{_kind(table, label)} {page.text(label)}s</h3>{page.figure(map)}</div>"
+        f"<div><h3>{page.text(_shown(table, label))}</h3>{page.figure(map)}</div>"
         for label, map in maps
         if map is not None
     ]
     body = [f'<div class="side">{"".join(parts)}</div>'] if parts else []
     if parts:
-        words = (
+        words = text(
             "The area of a circle is proportional to the events in 24 h of analysed sound: true ones after a review, "
             "else listed ones, which nobody has checked. Ring: no event. Cross: no analysed sound. Names that have no "
             "room are in the table."
         )
         body.append(page.paragraph(words, "note"))
     rows = [
-        (row["site"] or "no site", _degrees(row["latitude"]), _degrees(row["longitude"]), row["time_zone"] or "–",
-         page.span(row["first"], row["last"]) if row["first"] is not None else "–", f"{row['recordings']:,}",
+        (row["site"] or text(NO_SITE), _degrees(row["latitude"]), _degrees(row["longitude"]), row["time_zone"] or "–",
+         page.span(row["first"], row["last"]) if row["first"] is not None else "–", number(row["recordings"]),
          page.hours(row["analysed_h"]))
         for row in table.astype(object).where(table.notna(), None).to_dict("records")
     ]  # fmt: skip
-    columns = ["site", "latitude#", "longitude#", "time zone", "dates", "recordings#", "analysed#"]
+    columns = [text("site"), text("latitude") + "#", text("longitude") + "#", text("time zone"), text("dates")]
+    columns += [text("recordings") + "#", text("analysed") + "#"]
     body.append(page.table(columns, rows[:MAX_ROWS]))
-    more = f" It has all {len(rows)} sites." if len(rows) > MAX_ROWS else ""
-    body.append(page.paragraph(f"The file .sites.geojson beside this page opens in QGIS and other maps.{more}", "note"))
-    return [("sites", "Sites", "".join(body))]
+    note = text("The file .sites.geojson beside this page opens in QGIS and other maps.")
+    if len(rows) > MAX_ROWS:
+        note += text(" It has all {n} sites.", n=len(rows))
+    body.append(page.paragraph(note, "note"))
+    return [("sites", text("Sites"), "".join(body))]
 
 
 def write_sites(out: Path, found: Findings) -> list[Path]:
@@ -157,7 +169,7 @@ def _has_places(table: pd.DataFrame) -> bool:
 
 
 def _degrees(value: float | None) -> str:
-    return "–" if value is None else f"{value:.5f}"
+    return "–" if value is None else number(value, ".5f")
 
 
 # -- the map
@@ -191,7 +203,7 @@ def draw_map(table: pd.DataFrame, label: str, colour: str) -> Figure:
     points_per_km = side * 72 / span
     radii = np.sqrt(np.where(some, np.maximum(areas, 9), 24) / math.pi)
     words = [
-        (f"{plain(site or 'no site')}", "" if rate != rate else page.number(rate, 2))
+        (plain(site or text(NO_SITE)), "" if rate != rate else page.number(rate, 2))
         for site, rate in zip(table["site"], rates, strict=True)
     ]
     _names(axis, (x - left) * points_per_km, (y - bottom) * points_per_km, radii, words, rates, side * 72)
@@ -239,8 +251,8 @@ def _names(
             if is_inside and not any(_overlap(box, other) for j, other in enumerate(taken) if j != k):
                 taken.append(box)
                 at = {"xycoords": "axes points", "ha": align, "va": "center", "fontsize": 8.5, "linespacing": 1.05}
-                text = f"{name}\n{words[k][1]}" if words[k][1] else name
-                axis.annotate(text, (x[k] + dx, y[k] + dy), color=INK, zorder=4, **at)  # type: ignore[arg-type]
+                shown = f"{name}\n{words[k][1]}" if words[k][1] else name
+                axis.annotate(shown, (x[k] + dx, y[k] + dy), color=INK, zorder=4, **at)  # type: ignore[arg-type]
                 break
 
 
@@ -261,18 +273,20 @@ def _strip(figure: Figure, axis: Axes, span: float, largest: float, colour: str,
     strip.set(xlim=(0, side), ylim=(0, STRIP * 72))
     strip.axis("off")
     length = nice(span / 4)
-    text = f"{length:g} km" if length >= 1 else f"{1000 * length:g} m"
+    words = f"{number(length, 'g')} km" if length >= 1 else f"{number(1000 * length, 'g')} m"
     end = length / span * side
     strip.plot([2, 2, 2 + end, 2 + end], [19, 16, 16, 19], color=INK, lw=1.0, clip_on=False)
-    strip.annotate(text, (2 + end / 2, 12), ha="center", va="top", fontsize=8, color=INK)
+    strip.annotate(words, (2 + end / 2, 12), ha="center", va="top", fontsize=8, color=INK)
     if largest <= 0:
-        strip.annotate(plain(f"no {label}s"), (side, 18), ha="right", va="center", fontsize=8, color=INK)
+        strip.annotate(
+            plain(text("no {events}", events=nouns(label))), (side, 18), ha="right", va="center", fontsize=8, color=INK
+        )
         return
     at = side
-    for rate, unit in ((largest, " in 24 h"), (nice(largest / 4), "")):
-        text, area = f"{rate:g}{unit}", LARGEST * rate / largest
-        strip.annotate(text, (at, 22), ha="right", va="center", fontsize=8, color=INK)
-        at -= 4.4 * len(text) + 4
+    for rate, unit in ((largest, text(" in 24 h")), (nice(largest / 4), "")):
+        words, area = f"{number(rate, 'g')}{unit}", LARGEST * rate / largest
+        strip.annotate(words, (at, 22), ha="right", va="center", fontsize=8, color=INK)
+        at -= 4.4 * len(words) + 4
         radius = math.sqrt(area / math.pi)
         strip.scatter([at - radius], [22], s=area, color=colour, alpha=0.6, edgecolor=colour, lw=0.8)
         at -= 2 * radius + 12

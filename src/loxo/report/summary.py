@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from loxo.languages import plural, text
 from loxo.report import page
 from loxo.report.rates import ALL_SITES
 from loxo.report.reviewed import ESTIMATED, FEW
-from loxo.report.sentences import plural
+from loxo.report.sentences import counted, counted_true, joined, noun, nouns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 def summary(found: Findings) -> str:
     rows = totals(found.rates)
     listed = {label: int(rows[label]["events"]) for label in found.labels}
-    named = [plural(count, label or "event") for label, count in listed.items() if count]
-    named += [f"no {label or 'event'}" for label, count in listed.items() if not count]
-    what = page.joined(named) if any(listed.values()) else "no event"
-    sentence = f"Loxo lists {what} in {_where(found)}"
     if not any(listed.values()):
-        return f"{sentence}."
-    return f"{sentence}; {_checked(found, rows, listed)}."
+        return text("Loxo lists no event in {recordings}.", recordings=_where(found))
+    named = [counted(count, label) for label, count in listed.items() if count]
+    named += [text("no {event}", event=noun(label)) for label, count in listed.items() if not count]
+    return text(
+        "Loxo lists {events} in {recordings}; {review}.",
+        events=joined(named),
+        recordings=_where(found),
+        review=_checked(found, rows, listed),
+    )
 
 
 def totals(rates: pd.DataFrame) -> dict[str, dict[Any, Any]]:
@@ -37,15 +41,16 @@ def _where(found: Findings) -> str:
     """7 recordings (168 h of sound) of 2 sites on 5 days, 26 Jan – 1 Feb 2018"""
     recordings = found.run.recordings
     hours = page.hours(float(recordings["analysed_s"].sum()) / 3600)
-    words = f"{plural(len(recordings), 'recording')} ({hours} of sound)"
+    one, other = "{n} recording ({hours} of sound)", "{n} recordings ({hours} of sound)"
+    words = plural(len(recordings), one, other, hours=hours)
     sites = sum(bool(site) for site in recordings["site"].unique())
     if sites:
-        words += f" of {plural(sites, 'site')}"
+        words += plural(sites, " of {n} site", " of {n} sites")
     dated = recordings[recordings["start"].notna()]
     days = found.hourly.loc[found.hourly["analysed_h"] > 0, "hour"].dt.normalize().nunique()
     if days and len(dated) == len(recordings):
         span = page.span(dated["start"].min(), dated["start"].max())
-        words += f", {span}" if days == 1 else f" on {plural(days, 'day')}, {span}"
+        words += f", {span}" if days == 1 else plural(days, " on {n} day, {span}", " on {n} days, {span}", span=span)
     return words
 
 
@@ -54,18 +59,23 @@ def _checked(found: Findings, rows: dict[str, dict[Any, Any]], listed: dict[str,
     decided = {label: reviewed.reviewed(label) for label, count in listed.items() if count}
     if not any(decided.values()):
         one = sum(listed.values()) == 1
-        return f"nobody has checked {'it' if one else 'them'}, so the true number is not known"
+        them = "nobody has checked them, so the true number is not known"
+        return text("nobody has checked it, so the true number is not known") if one else text(them)
     known, open_ = [], []
     for label, count in decided.items():
-        word = label or "event"
         row = rows[label]
         if reviewed.state(label) == ESTIMATED:
-            limits = "" if row["low"] == row["high"] else f" ({row['low']:,.0f} to {row['high']:,.0f})"
-            known.append(f"{'about ' if limits else ''}{plural(round(row['estimate']), f'true {word}')}{limits}")
+            true = counted_true(round(row["estimate"]), label)
+            if row["low"] != row["high"]:
+                true = text("about {true} ({low:,.0f} to {high:,.0f})", true=true, low=row["low"], high=row["high"])
+            known.append(true)
+        elif reviewed.state(label) == FEW and count:
+            words = "how many {events} are true is not known, because too few were reviewed"
+            open_.append(text(words, events=nouns(label)))
         else:
-            few = "too few were reviewed" if reviewed.state(label) == FEW and count else "none was reviewed"
-            open_.append(f"how many {word}s are true is not known, because {few}")
-    words = f"reviewers decided on {sum(decided.values()):,} of them"
+            words = "how many {events} are true is not known, because none was reviewed"
+            open_.append(text(words, events=nouns(label)))
+    said = text("reviewers decided on {n:,} of them", n=sum(decided.values()))
     if known:
-        words += f", which gives {page.joined(known)}"
-    return "; ".join([words, *open_])
+        said += text(", which gives {events}", events=joined(known))
+    return "; ".join([said, *open_])

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from loxo.languages import mark, number, text
 from loxo.report import figures, page
 from loxo.report.clock import are_near
 from loxo.report.rates import ALL_SITES
+from loxo.report.sentences import noun, nouns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from loxo.report.figures import Draw
     from loxo.report.findings import Findings
 
+PARTS = (mark("day"), mark("night"))
 MIN_DAYS = 3
 MIN_HOURS_OF_DAY = 6  # with analysed sound, for bars by hour of day
 MIN_MONTHS = 3
@@ -46,17 +49,17 @@ def when_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
         colour, name = figures.label_colour(label, labels), figures.figure_name(label)
         if days >= MIN_DAYS:
             draw: Draw = partial(figures.activity, hourly, column, unit, colour, one_sun)
-            draws[f"activity-{name}"] = (draw, f"{unit} by date and hour of day")
+            draws[f"activity-{name}"] = (draw, text("{unit} by date and hour of day", unit=unit))
             if len(sites) > 1:
                 draw = partial(figures.activity_by_site, hourly, sites, column, unit, colour, found.sun)
-                draws[f"activity-{name}-by-site"] = (draw, f"{unit} by date and hour of day, by site")
+                draws[f"activity-{name}-by-site"] = (draw, text("{unit} by date and hour of day, by site", unit=unit))
         elif hourly.loc[hourly["analysed_h"] > 0, "hour"].dt.hour.nunique() >= MIN_HOURS_OF_DAY:
             draw = partial(figures.by_hour, hourly, column, unit, colour, one_sun)
-            draws[f"hours-{name}"] = (draw, f"{unit} by hour of day")
+            draws[f"hours-{name}"] = (draw, text("{unit} by hour of day", unit=unit))
     months = _all_sites(found.months)
     shown = [label for label in labels if (months["label"] == label).any() and hourly[label].any()]
     if months["month"].nunique() >= MIN_MONTHS and shown:
-        draws["months"] = (partial(figures.by_month, months, shown), "events in 24 h of sound by month")
+        draws["months"] = (partial(figures.by_month, months, shown), text("events in 24 h of sound by month"))
     return draws
 
 
@@ -79,8 +82,8 @@ def _all_sites(table: pd.DataFrame) -> pd.DataFrame:
 def _column(found: Findings, label: str) -> tuple[str, str]:
     """The column of the hourly table that is shown for a label, and its unit."""
     if f"{label} estimate" in found.hourly:
-        return f"{label} estimate", f"true {label}s an hour"
-    return label, f"listed {label}s an hour"
+        return f"{label} estimate", text("true {events} an hour", events=nouns(label))
+    return label, text("listed {events} an hour", events=nouns(label))
 
 
 def when_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -88,42 +91,48 @@ def when_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, s
     if not len(found.run.events):
         return []
     if not is_dated(found):
-        words = (
+        words = text(
             "Most of the sound has no start time in the names of its recordings, so nothing is shown by date or hour. "
-            f"Names with a start time are, for example, {NAMED}."
+            "Names with a start time are, for example, {names}.",
+            names=NAMED,
         )
-        return [("when", "When", page.paragraph(words))]
+        return [("when", text("When"), page.paragraph(words))]
     parts = []
     for label in found.labels:
         parts += _of_label(found, label, svg)
     if "months" in svg:
-        note = " Lines: 95 % intervals." if found.months["per_day"].notna().any() else ""
-        parts.append(f"<h3>By month</h3>{page.figure(svg['months'], f'Events in 24 h of analysed sound.{note}')}")
+        note = text("Events in 24 h of analysed sound.")
+        if found.months["per_day"].notna().any():
+            note += text(" Lines: 95 % intervals.")
+        parts.append(f"<h3>{text('By month')}</h3>{page.figure(svg['months'], note)}")
     parts.append(_daylight(found))
     if not any(parts):
         return []
     if any(name.startswith(("activity", "hours")) for name in svg):
-        sun = "" if not found.sun else " Dashed lines or shading: sunrise and sunset."
-        intro = page.paragraph(f"Events in an hour of analysed sound. Hatched: no analysed sound.{sun}", "note")
-        parts.insert(0, intro)
-    return [("when", "When", "".join(parts))]
+        intro = text("Events in an hour of analysed sound. Hatched: no analysed sound.")
+        if found.sun:
+            intro += text(" Dashed lines or shading: sunrise and sunset.")
+        parts.insert(0, page.paragraph(intro, "note"))
+    return [("when", text("When"), "".join(parts))]
 
 
 def _of_label(found: Findings, label: str, svg: dict[str, str]) -> list[str]:
     name, parts = figures.figure_name(label), []
     sites = found.hourly["site"].nunique()
-    over = " All sites together." if sites > 1 else ""
-    listed = "" if f"{label} estimate" in found.hourly else " Listed events, not checked."
+    over = text(" All sites together.") if sites > 1 else ""
+    listed = "" if f"{label} estimate" in found.hourly else text(" Listed events, not checked.")
     if f"activity-{name}" in svg:
-        caption = f"Each column is a day, each row an hour of the day.{over}{listed}"
-        parts.append(page.figure(svg[f"activity-{name}"], caption))
+        caption = text("Each column is a day, each row an hour of the day.")
+        parts.append(page.figure(svg[f"activity-{name}"], caption + over + listed))
     if f"hours-{name}" in svg:
-        parts.append(page.figure(svg[f"hours-{name}"], f"By hour of the day.{over}{listed}"))
+        parts.append(page.figure(svg[f"hours-{name}"], text("By hour of the day.") + over + listed))
     if f"activity-{name}-by-site" in svg:
         more = sites - figures.MAX_PANELS
-        left_out = f" The first {figures.MAX_PANELS} of {sites} sites; .hours.csv has all." if more > 0 else ""
-        parts.append(page.figure(svg[f"activity-{name}-by-site"], f"Each site, with one colour scale.{left_out}"))
-    return [f"<h3>{page.text(label)}s</h3>", *parts] if parts else []
+        caption = text("Each site, with one colour scale.")
+        if more > 0:
+            caption += text(" The first {n} of {sites} sites; .hours.csv has all.", n=figures.MAX_PANELS, sites=sites)
+        parts.append(page.figure(svg[f"activity-{name}-by-site"], caption))
+    return [f"<h3>{page.text(nouns(label))}</h3>", *parts] if parts else []
 
 
 def _daylight(found: Findings) -> str:
@@ -138,15 +147,16 @@ def _daylight(found: Findings) -> str:
             continue
         by_part = of_label.groupby("part")[["analysed_h", "events"]].sum()
         estimates = of_label.groupby("part")["estimate"].sum(min_count=1)
-        for part in ("day", "night"):
+        for part in PARTS:
             hours, events, true = by_part["analysed_h"][part], int(by_part["events"][part]), estimates[part]
             worth = true if np.isfinite(true) else events
-            row: tuple[Any, ...] = (label, part, page.hours(hours), f"{events:,}")
-            row += ("–" if np.isnan(true) else f"{true:,.0f}", page.number(worth / hours, 2) if hours > 0 else "–")
+            row: tuple[Any, ...] = (noun(label), text(part), page.hours(hours), number(events))
+            row += ("–" if np.isnan(true) else page.whole(true), page.number(worth / hours, 2) if hours > 0 else "–")
             rows.append(row)
-    columns = ["label", "part", "analysed#", "listed#", "true#", "in an hour of sound#"]
+    columns = [text("label"), text("part"), text("analysed") + "#", text("listed") + "#"]
+    columns += [text("true") + "#", text("in an hour of sound") + "#"]
     if found.daylight["estimate"].isna().all():  # nothing was reviewed
-        columns.remove("true#")
+        del columns[4]
         rows = [(*row[:4], row[5]) for row in rows]
-    words = "Day is from sunrise to sunset. Rates are of true events after a review, else of listed ones."
-    return f"<h3>Day and night</h3>{page.table(columns, rows)}{page.paragraph(words, 'note')}"
+    words = text("Day is from sunrise to sunset. Rates are of true events after a review, else of listed ones.")
+    return f"<h3>{text('Day and night')}</h3>{page.table(columns, rows)}{page.paragraph(words, 'note')}"

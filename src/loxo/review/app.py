@@ -35,6 +35,7 @@ from pydantic import BaseModel, ConfigDict
 from loxo.audio.playback import PITCH, SPEEDS
 from loxo.errors import LoxoError
 from loxo.files import escape
+from loxo.languages import text, translated
 from loxo.review.front import Front, review_files
 from loxo.review.guard import App, Guard, is_loopback
 from loxo.review.media import Media
@@ -69,11 +70,11 @@ def create_api(session: Session, local: bool = True) -> App:
 
     @app.exception_handler(LoxoError)
     def fault(request: Request, error: LoxoError) -> JSONResponse:
-        return _Json({"error": escape(str(error))}, 400)
+        return _Json({"error": escape(translated(str(error)))}, 400)
 
     @app.exception_handler(RequestValidationError)
     def misfit(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _Json({"error": "The request is not valid."}, 400)
+        return _Json({"error": text("The request is not valid.")}, 400)
 
     @app.get("/api/run")
     def run() -> dict[str, Any]:
@@ -96,7 +97,7 @@ def create_api(session: Session, local: bool = True) -> App:
             "local": local,
             "unmatched": session.unmatched,
             "running": session.run.status == "running",
-            "warnings": session.warnings,
+            "warnings": list(map(translated, session.warnings)),
         }
 
     @app.get("/api/queue")
@@ -178,7 +179,9 @@ def create_api(session: Session, local: bool = True) -> App:
     @app.get("/api/results")
     def answer() -> dict[str, Any]:
         session.refresh()
-        return results(session.run, session.names, session.people()) | {"warnings": session.warnings}
+        return results(session.run, session.names, session.people()) | {
+            "warnings": list(map(translated, session.warnings))
+        }
 
     @app.post("/api/export")
     def export() -> dict[str, Any]:
@@ -189,7 +192,7 @@ def create_api(session: Session, local: bool = True) -> App:
             "run": str(session.run.folder.absolute()),
             "files": len(written.files),
             "events": written.events,
-            "warnings": written.warnings,
+            "warnings": list(map(translated, written.warnings)),
         }
 
     return app

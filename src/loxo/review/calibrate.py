@@ -92,7 +92,7 @@ class ReviewFit:
             f"{self.label}: {self.decided} decisions, {self.right} of them right. A score of {EXAMPLE_SCORE:g} is now "
             f"{self.example:.2f}. The threshold was {shown_threshold(self.before.threshold):g} and is now "
             f"{shown_threshold(self.after.threshold):g}.",
-            f"{sentences.plural(self.before.events, 'event')} listed before: about {100 * self.before.right:.0f} % of "
+            f"{sentences.counted(self.before.events, '')} listed before: about {100 * self.before.right:.0f} % of "
             f"them right. {_keep(self.after)}",
         ]
         if self.strict is not None and self.strict.right > self.after.right + 0.01:
@@ -108,7 +108,7 @@ def _keep(listed: Listed) -> str:
         return "The run lists no event above it."
     limits = f" ({100 * listed.low:.0f} to {100 * listed.high:.0f} %)"
     words = sentences.keep_events(shown_threshold(listed.threshold), listed.right, limits)
-    return f"{words} These are {sentences.plural(listed.events, 'event')}."
+    return f"{words} These are {sentences.counted(listed.events, '')}."
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from importlib.resources import files
 
 from loxo.errors import LoxoError
-from loxo.languages import NAME, languages, read_catalogue
+from loxo.languages import NAME, languages, read_catalogue, translated
 from loxo.report.page import colours
 from loxo.review.guard import App, Receive, Scope, Send
 
@@ -43,7 +43,7 @@ class Front:
         try:
             api = await asyncio.shield(asyncio.wrap_future(self._api))
         except LoxoError as error:
-            await _answer(send, 400, "application/json", json.dumps({"error": str(error)}).encode())
+            await _answer(send, 400, "application/json", json.dumps({"error": translated(str(error))}).encode())
             return
         await api(scope, receive, send)
 

@@ -28,6 +28,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from loxo.languages import current, speaking, translated
+
 MAX_BODY = 256 * 1024  # bytes
 HEADERS = {
     "content-security-policy": (
@@ -41,7 +43,7 @@ HEADERS = {
 }
 
 HTML = "text/html; charset=utf-8"
-PAGE = '<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>Loxo</title><p>{}</p></html>\n'
+PAGE = '<!doctype html>\n<html lang="{}"><meta charset="utf-8"><title>Loxo</title><p>{}</p></html>\n'
 FORWARD = '<!doctype html>\n<meta http-equiv="refresh" content="0;url={}"><title>Loxo</title>\n'
 AGAIN = (
     "This address works once, and it was used before. In the browser that used it, open http://{}/ instead. For "
@@ -95,6 +97,10 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        with speaking(headers.get("accept-language", "")):
+            await self._serve(scope, headers, receive, send)
+
+    async def _serve(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         try:
             fresh = self._check(scope, headers)
             body = await _body(scope, headers, receive)
@@ -221,7 +227,10 @@ async def _answer(
     send: Send, status: int, sentence: str, extra: dict[str, str] | None = None, page: bool = False
 ) -> None:
     if page:
-        sentence, extra = PAGE.format(html.escape(sentence)), {"content-type": HTML} | (extra or {})
+        sentence, extra = (
+            PAGE.format(current(), html.escape(translated(sentence))),
+            {"content-type": HTML} | (extra or {}),
+        )
     headers = HEADERS | {"content-type": "text/plain; charset=utf-8", "connection": "close"} | (extra or {})
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})

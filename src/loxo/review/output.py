@@ -38,6 +38,7 @@ from loxo.events.table import CHANNEL, COLUMNS, empty_events, events_frame
 from loxo.events.table import UNDECIDED as UNDECIDED_HEADER
 from loxo.events.writers import csv_row, write_csv_rows
 from loxo.files import atomic_file, escape, inside, write_atomically
+from loxo.languages import ENGLISH, speaking
 from loxo.review.decision_log import decision_logs, read_decision_logs
 from loxo.review.decisions import Decision, Decisions
 from loxo.review.merge import BOUNDS, Final, bounds_fault, by_reviewer, finals, without_repeats
@@ -104,7 +105,8 @@ def write_export(
     table = _answered(run, names, answers)
     true = table[table["verdict"].isin(("yes", "other", "drawn"))]
     empty = true[:0]
-    found = results(run, names, people) | {"warnings": warnings}
+    with speaking(ENGLISH):  # for other programs
+        found = results(run, names, people) | {"warnings": warnings}
     paths = {name: str(places.find(name) or name) for name in run.recordings["recording"]}
     paths = {name: path if "://" in path else escape(str(Path(path).absolute())) for name, path in paths.items()}
     files: list[str] = []

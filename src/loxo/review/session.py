@@ -29,6 +29,7 @@ from loxo.audio.storage import is_url
 from loxo.errors import LoxoError
 from loxo.events.table import CHANNEL
 from loxo.files import escape
+from loxo.languages import mark, plural, text
 from loxo.report.estimate import Fit, fit
 from loxo.review.agreement import category
 from loxo.review.decision_log import DecisionLog, Logs, decision_log_path, decision_logs, read_decision_logs
@@ -478,15 +479,27 @@ def said_of(changes: Iterable[Change]) -> str:
     kinds = []
     for change in changes:
         if change["event"].startswith(SEARCHED):
-            kinds.append("searched stretch")
+            kinds.append("stretch")
         elif "recording" in change:
-            kinds.append("drawn event")
+            kinds.append("drawn")
         elif "verdict" in change:
             kinds.append("decision")
         else:
-            kinds.append("note" if "note" in change else "moved edge")
-    kind = kinds[0] if len(set(kinds)) == 1 else "change"
-    return f"the {kind}" if len(kinds) == 1 else f"{len(kinds)} {kind.replace('stretch', 'stretche')}s"
+            kinds.append("note" if "note" in change else "edge")
+    if len(kinds) == 1:
+        return text(ACTIONS[kinds[0]][0])
+    many = ACTIONS[kinds[0]][1] if len(set(kinds)) == 1 else CHANGES
+    return plural(len(kinds), many, many)
+
+
+ACTIONS = {
+    "stretch": (mark("the searched stretch"), mark("{n} searched stretches")),
+    "drawn": (mark("the drawn event"), mark("{n} drawn events")),
+    "decision": (mark("the decision"), mark("{n} decisions")),
+    "note": (mark("the note"), mark("{n} notes")),
+    "edge": (mark("the moved edge"), mark("{n} moved edges")),
+}
+CHANGES = mark("{n} changes")
 
 
 def _finite(values: dict[str, float]) -> dict[str, float | None]:

@@ -37,6 +37,7 @@ from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError, with_path
 from loxo.events.sites import read_sites
+from loxo.languages import plural, text
 from loxo.runs.config import config_parameters
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
@@ -66,9 +67,13 @@ class SurveySummary:
     notes: list[str] = dataclasses.field(default_factory=list)  # remarks on recordings and the folder: no problems
 
     def __str__(self) -> str:
-        words = [(self.recordings, "recording"), (self.events, "event"), (len(self.problems), "problem")]
-        recordings, events, problems = (f"{count} {word}{'' if count == 1 else 's'}" for count, word in words)
-        return f"{recordings}, {self.hours:.1f} hours, {events}, {problems}"
+        return text(
+            "{recordings}, {hours:.1f} hours, {events}, {problems}",
+            recordings=plural(self.recordings, "{count} recording", "{count} recordings", count=self.recordings),
+            hours=self.hours,
+            events=plural(self.events, "{count} event", "{count} events", count=self.events),
+            problems=plural(len(self.problems), "{count} problem", "{count} problems", count=len(self.problems)),
+        )
 
 
 def survey(

@@ -1,7 +1,7 @@
 // What can be done with a run: review, report, tables, thresholds from a review, evaluation, adaptation.
 
 import { post } from './api.js';
-import { button, commandLine, element, openDialog, sentenceOf, tell } from './dom.js';
+import { button, commandLine, element, openDialog, tell } from './dom.js';
 import { percent, t } from './language.js';
 import { optionForm } from './options.js';
 import { chip } from './home.js';
@@ -63,7 +63,7 @@ function card(each, run, reload) {
   const buttons = [];
   if (each.link) buttons.push(element('a', { class: `action${each.isFirst || each.job ? ' main' : ''}`, href: each.link[1], target: each.link[1].startsWith('#') ? null : each.target }, each.link[0]));
   if (each.job) {
-    const begin = () => (each.ask ? options(each, reload) : start(each, each.job.values, reload).catch((error) => tell(sentenceOf(error), true)));
+    const begin = () => (each.ask ? options(each, reload) : start(each, each.job.values, reload).catch((error) => tell(error.message, true)));
     buttons.push(button(each.again, begin, { disabled: !isAllowed || isBusy, class: each.isFirst && !each.link ? 'main' : null }));
     if (!each.ask) buttons.push(button(t('Options …'), () => options(each, reload), { disabled: !isAllowed || isBusy, class: 'quiet' }));
   }
@@ -95,11 +95,11 @@ async function options(each, reload) {
     try {
       line.replaceChildren(commandLine((await post('api/line', { command: job.command, values: read() })).line));
       fault.textContent = '';
-    } catch (error) { fault.textContent = sentenceOf(error); }
+    } catch (error) { fault.textContent = error.message; }
   };
   const [form, read] = await optionForm(job.command, job.values, [], () => { clearTimeout(timer); timer = setTimeout(show, 300); });
   let timer;
   const close = openDialog(title, form, line, fault, element('div', { class: 'choices' }, button(again.replace(' …', ''), async () => {
-    try { await start(each, read(), reload); close(); } catch (error) { fault.textContent = sentenceOf(error); }
+    try { await start(each, read(), reload); close(); } catch (error) { fault.textContent = error.message; }
   }, { class: 'main' })));
 }

@@ -26,9 +26,7 @@ export function tell(text, isFault = false) {
   timer = setTimeout(() => { message.className = ''; }, isFault ? 9000 : 4000);
 }
 
-// Sentences of the app are translated; those of the commands stay as they are.
-export const sentenceOf = (error) => (error.template ? t(error.template, error.values) : error.message);
-export const fail = (error) => tell(sentenceOf(error), true);
+export const fail = (error) => tell(error.message, true);
 
 const dialog = document.getElementById('dialog');
 

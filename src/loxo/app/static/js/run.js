@@ -4,8 +4,12 @@ import { getJson, post } from './api.js';
 import { actions } from './actions.js';
 import { button, commandLine, element, fail, openDialog } from './dom.js';
 import { chip, progressBar, setProgress } from './home.js';
+<<<<<<< HEAD
 import { duration, events, hours, moment, number, plural, t } from './language.js';
 import { drawStation } from './station.js';
+=======
+import { duration, events, hours, language, moment, number, plural, t } from './language.js';
+>>>>>>> 2ecb196 (Texts of the report, the review and commands go through one function, for translation)
 import { drawStrip } from './strip.js';
 
 const OPEN = ['waiting', 'running'];
@@ -91,7 +95,7 @@ export async function runPage(id, constants) {
       }, { class: 'main' }), button(t('Cancel'), () => close())));
   };
 
-  const source = new EventSource(`api/runs/${id}/events`);
+  const source = new EventSource(`api/runs/${id}/events?language=${language}`);
   source.addEventListener('jobs', async ({ data }) => {
     const { jobs, place } = JSON.parse(data);
     job = jobs.filter((each) => ['detect', 'decode'].includes(each.command)).at(-1) ?? null;

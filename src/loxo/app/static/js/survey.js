@@ -1,7 +1,7 @@
 // A new survey: the folder, its sites and time zone, and how to search it.
 
 import { post } from './api.js';
-import { button, commandLine, element, fail, sentenceOf } from './dom.js';
+import { button, commandLine, element, fail } from './dom.js';
 import { day, hours, number, plural, size, t } from './language.js';
 import { optionForm } from './options.js';
 import { picker } from './picker.js';
@@ -94,7 +94,7 @@ async function settings(constants, found) {
         fault.textContent = '';
         start.disabled = false;
       } catch (error) {
-        fault.textContent = sentenceOf(error);
+        fault.textContent = error.message;
         start.disabled = true;
       }
     }, LINE_MS);
@@ -106,7 +106,7 @@ async function settings(constants, found) {
       const { run } = await post('api/start', { command: 'detect', values: given(), sites: sites.rows() });
       location.hash = `#/runs/${run}`;
     } catch (error) {
-      fault.textContent = sentenceOf(error);
+      fault.textContent = error.message;
       start.disabled = false;
     }
   }

@@ -1,11 +1,11 @@
 // Requests to the server. A refusal becomes an Error with its sentence. An unreachable server fires "offline-server".
 
-import { t } from './language.js';
+import { language, t } from './language.js';
 
 async function ask(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, options);
+    answer = await fetch(path, { ...options, headers: { ...options.headers, 'Accept-Language': language } });
   } catch (error) {
     if (error.name !== 'AbortError') window.dispatchEvent(new Event('offline-server'));
     throw new Error(t('The server does not answer.'), { cause: error });
