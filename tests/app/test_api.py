@@ -206,8 +206,8 @@ def test_requests_of_other_hosts_and_pages_start_nothing(stranger, home, headers
     assert stranger.get("/api/home").json() == {"runs": []}
 
 
-def test_the_app_is_for_this_computer_only():
-    with pytest.raises(LoxoError, match="only this computer may open it"):
+def test_other_computers_need_a_password_and_tls():
+    with pytest.raises(LoxoError, match="need a password and an encrypted connection"):
         serve_app(lambda: None, host="0.0.0.0")
 
 

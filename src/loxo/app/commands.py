@@ -34,6 +34,7 @@ PATHS = {
 MODEL = "model"  # a path only where it has folders: else the name of a bundled model
 LONG_COMMANDS = {"detect", "adapt"}  # jobs that wait for each other
 HIDDEN = {"help", "version", "port", "browser", "host", "reviewer", "sample"}
+HIDDEN |= {"password_file", "certificate", "key", "self_signed"}
 
 # The presets of a survey: an option that is not named has the default of the command.
 PRESETS: dict[str, dict[str, Any]] = {

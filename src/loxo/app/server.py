@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loxo.errors import LoxoError
 from loxo.machine import user_data
 from loxo.review.front import Files, page_files, static_files
 from loxo.review.guard import is_loopback
 from loxo.review.serving import Opened, Stop, serve_page
+
+if TYPE_CHECKING:
+    from loxo.review.access import Access
 
 SHARED = ("/static/colours.css", "/static/base.css", "/static/icon.svg", "/static/js/api.js", "/static/js/language.js")
 
@@ -35,16 +38,18 @@ def serve_app(
     browser: bool = True,
     idle_minutes: float | None = None,
     on_address: Callable[[str], None] | None = None,
+    access: Access | None = None,
 ) -> None:
     """Serves the app until Ctrl-C. `group` returns the click group of `loxo`; `folders` are offered beside the home
     folder and the drives. The server ends when no page has been open for `idle_minutes`.
 
-    Raises LoxoError when the port cannot be opened, and for a host of other computers.
+    Raises LoxoError when the port cannot be opened, and for a host of other computers without an `access`.
     """
-    if not is_loopback(host):
+    if not is_loopback(host) and access is None:
         raise LoxoError(
-            f"--host {host}: the app starts programs and reads folders, so only this computer may open it. For a "
-            "tablet, use `loxo review RUN --host`, or forward the port with ssh -L."
+            f"--host {host}: the app starts programs and reads folders, so other computers need a password and an "
+            "encrypted connection. Give --password-file FILE, and --certificate with --key or --self-signed. Or "
+            "forward the port with ssh -L."
         )
     home = user_data()
 
@@ -56,7 +61,16 @@ def serve_app(
         api, close = create_api(home, group(), Places(folders), stop, lambda: stop.requested)
         return (api if idle_minutes is None else WhileUsed(api, 60 * idle_minutes, stop)), close
 
-    serve_page(app_files(), open_api, "loxo app", host=host, port=port, browser=browser, on_address=on_address)
+    serve_page(
+        app_files(),
+        open_api,
+        "loxo app",
+        host=host,
+        port=port,
+        browser=browser,
+        on_address=on_address,
+        access=access,
+    )
 
 
 def app_files() -> Files:

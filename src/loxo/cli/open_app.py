@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from loxo.cli.app import app, console
+from loxo.cli.shared import Certificate, Key, PasswordFile, SelfSigned, print_address
 from loxo.languages import text
 
 
@@ -22,11 +23,15 @@ def open_app(
     ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
     host: Annotated[
-        str, typer.Option(help="Address of the server. Only this computer may open the app.")
+        str, typer.Option(help="Address of the server. Other computers need a password and an encrypted connection.")
     ] = "127.0.0.1",
     idle_minutes: Annotated[
         float | None, typer.Option(help="Stop when no page has been open for this long. The icon uses 10.", min=0.1)
     ] = None,
+    password_file: PasswordFile = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    self_signed: SelfSigned = False,
     install_shortcut: Annotated[
         bool, typer.Option("--install-shortcut", help="Only put an icon on the desktop, which starts the app.")
     ] = False,
@@ -35,7 +40,7 @@ def open_app(
 
     Searches go on when the page or this command is closed. Nothing leaves this computer. Ctrl-C stops the server.
 
-    Example: `loxo app`
+    Example: `loxo app`, or in a camp `loxo app --host 192.168.1.5 --password-file password.txt --self-signed`
     """
     if install_shortcut:
         from loxo.app.shortcut import install
@@ -44,10 +49,12 @@ def open_app(
             console.print(text("the icon was written to {path}", path=path), highlight=False, soft_wrap=True)
         return
     from loxo.app.server import serve_app
+    from loxo.review.access import read_access
+
+    access = read_access(host, password_file, certificate, key, self_signed)
 
     def on_address(address: str) -> None:
-        words = text("Open {address} (works once; Ctrl-C stops)", address=address)
-        console.print(words, highlight=False, soft_wrap=True)
+        print_address(address, access)
 
     serve_app(
         lambda: typer.main.get_command(app),
@@ -57,4 +64,5 @@ def open_app(
         browser=browser,
         idle_minutes=idle_minutes,
         on_address=on_address,
+        access=access,
     )

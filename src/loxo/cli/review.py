@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from loxo.cli.app import app, console, errors
-from loxo.cli.shared import print_note
+from loxo.cli.shared import Certificate, Key, PasswordFile, SelfSigned, print_address, print_note
 from loxo.languages import plural, text, translated
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ def review(
     reviewer: Annotated[str | None, typer.Option(help="Your name in the decision log; default: the account name.")] = (
         None
     ),
+    password_file: PasswordFile = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    self_signed: SelfSigned = False,
     sample: Annotated[
         int | None, typer.Option(help="Start with this number of events per class, over all scores.", min=1)
     ] = None,
@@ -72,14 +76,16 @@ def review(
         if written.warnings:
             raise typer.Exit(1)
         return
+    from loxo.review.access import read_access
     from loxo.review.guard import is_loopback
     from loxo.review.server import serve
 
+    access = read_access(host, password_file, certificate, key, self_signed)
+
     def on_address(address: str) -> None:
-        if not is_loopback(host):
+        if not is_loopback(host) and access is None:
             errors.print(text("Another computer with this address can open the page. The connection is not encrypted."))
-        words = text("Open {address} (works once; Ctrl-C stops)", address=address)
-        console.print(words, highlight=False, soft_wrap=True)
+        print_address(address, access)
 
     def on_open(session: Session) -> None:
         words = text(
@@ -101,4 +107,5 @@ def review(
         sample=sample,
         on_address=on_address,
         on_open=on_open,
+        access=access,
     )

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,12 @@ from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.languages import text, translated
 
+if TYPE_CHECKING:
+    from loxo.review.access import Access
+
 MAX_NOTES = 10  # printed at the end of a run
 TABLES, THRESHOLDS, COMPUTATION = "Tables", "Thresholds", "Computation"  # headings in the help
+OTHERS = "Other computers"
 
 Out = Annotated[
     str,
@@ -105,6 +109,45 @@ WorkFolder = Annotated[
         rich_help_panel=COMPUTATION,
     ),
 ]
+
+
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="For other computers: a file with the password in its first line, which only you can read. Or set "
+        "LOXO_PASSWORD.",
+        rich_help_panel=OTHERS,
+    ),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(help="Certificate of the encrypted connection (PEM), with --key.", rich_help_panel=OTHERS),
+]
+Key = Annotated[
+    Path | None, typer.Option(help="Key of the certificate (PEM), without a passphrase.", rich_help_panel=OTHERS)
+]
+SelfSigned = Annotated[
+    bool,
+    typer.Option(
+        "--self-signed",
+        help="Make a certificate for --host. Browsers warn about it: compare its fingerprint.",
+        rich_help_panel=OTHERS,
+    ),
+]
+
+
+def print_address(address: str, access: Access | None) -> None:
+    """Prints the address of a page, and what a user needs to trust a self-signed certificate."""
+    words = text("Open {address} (works once; Ctrl-C stops)", address=address)
+    if access is not None:
+        words = text("Open {address} with the password (Ctrl-C stops)", address=address)
+    console.print(words, highlight=False, soft_wrap=True)
+    if access is not None and access.is_self_signed:
+        words = text(
+            "The certificate is self-signed, so browsers warn about it. Its SHA-256 fingerprint is {fingerprint}.",
+            fingerprint=access.fingerprint,
+        )
+        console.print(words, highlight=False, soft_wrap=True)
 
 
 def given_threshold(threshold: str | None) -> float | dict[str, float] | None:

@@ -28,7 +28,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from loxo.languages import current, speaking, translated
+from loxo.languages import current, speaking, text, translated
+from loxo.review.login import MAX_FORM, PATH, POLICY, SESSION_S, Login
 
 MAX_BODY = 256 * 1024  # bytes
 HEADERS = {
@@ -46,8 +47,8 @@ HTML = "text/html; charset=utf-8"
 PAGE = '<!doctype html>\n<html lang="{}"><meta charset="utf-8"><title>Loxo</title><p>{}</p></html>\n'
 FORWARD = '<!doctype html>\n<meta http-equiv="refresh" content="0;url={}"><title>Loxo</title>\n'
 AGAIN = (
-    "This address works once, and it was used before. In the browser that used it, open http://{}/ instead. For "
-    "another browser, open the new address that {} has printed in its terminal just now."
+    "This address works once, and it was used before. In the browser that used it, open http://{0}/ instead. For "
+    "another browser, open the new address that {1} has printed in its terminal just now."
 )
 
 Scope = MutableMapping[str, Any]
@@ -69,7 +70,8 @@ class Guard:
     """ASGI middleware that requires `token` once, and its cookie afterwards.
 
     `host` is the address that the user gave to listen on. `used` is called when a token was exchanged, `renewed` with
-    another token when a used token was given again. `command` is the one that serves the page, for messages.
+    another token when a used token was given again. `command` is the one that serves the page, for messages. With a
+    `password`, nobody has a token: the login page gives a session to those who know the password (login.py).
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class Guard:
         host: str = "127.0.0.1",
         *,
         command: str = "loxo review",
+        password: str | None = None,
         used: Callable[[], None] = lambda: None,
         renewed: Callable[[str], None] = lambda token: None,
     ) -> None:
         self.app, self.host, self.used, self.renewed, self.command = app, host, used, renewed, command
-        self.token: str | None = token  # the unused one
+        self.login = None if password is None else Login(password)
+        self.token = token if password is None else None  # the unused one
         self._spent: list[str] = []
         self._key = new_token()
         # Cookies are shared between ports: two servers on one computer must not overwrite each other's cookie.
@@ -102,11 +106,17 @@ class Guard:
 
     async def _serve(self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
         try:
+            if self.login is not None and scope["path"] == PATH and scope["method"] == "POST":
+                await self._log_in(self.login, scope, headers, receive, send)
+                return
             fresh = self._check(scope, headers)
             body = await _body(scope, headers, receive)
         except Refused as refusal:
             status, sentence = refusal.args
-            await _answer(send, status, sentence, page=scope["path"] == "/")
+            if self.login is not None and status == 401 and scope["path"] in ("/", PATH):
+                await _answer_login(send, 200)
+                return
+            await _answer(send, status, sentence, page=scope["path"] in ("/", PATH))
             return
         if fresh:  # removes the token from the address bar, the history and screenshots
             cookie = f"{self.cookie}={self._key}; Path=/; HttpOnly; SameSite=Strict"
@@ -125,6 +135,31 @@ class Guard:
 
         await self.app(scope, body, guarded)
 
+    async def _log_in(self, login: Login, scope: Scope, headers: dict[str, str], receive: Receive, send: Send) -> None:
+        """Answers a password from the login page. Raises Refused."""
+        self._check_origin(headers)
+        if headers.get("origin") is None and headers.get("sec-fetch-site") is None:
+            raise Refused(403, f"Other web pages may not send requests to {self.command}.")
+        address = str((scope.get("client") or [""])[0])
+        if login.is_blocked(address):
+            await _answer_login(send, 429, text("Too many wrong passwords. Wait five minutes."))
+            return
+        form = await _content(headers, receive, MAX_FORM)
+        key = login.open(form, address)
+        if key is None:
+            await _answer_login(send, 401, text("The password is wrong."))
+            return
+        cookie = f"{self.cookie}={key}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={SESSION_S:.0f}"
+        await _answer(send, 303, "", {"location": "/", "set-cookie": cookie})
+
+    def _check_origin(self, headers: dict[str, str]) -> None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if not self._is_own(host):
+            raise Refused(403, f"This is not the address of {self.command}. Open the address that it has printed.")
+        is_foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        if is_foreign or headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+            raise Refused(403, f"Other web pages may not send requests to {self.command}.")
+
     def _check(self, scope: Scope, headers: dict[str, str]) -> bool:
         """Raises Refused for a request that is not allowed. Returns True if its address contains a token to remove."""
         host = headers.get("host", "")
@@ -134,14 +169,15 @@ class Guard:
         if scope["path"] == "/" and scope["method"] == "GET" and given:
             self._exchange(given, headers)
             return True
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Refused(403, f"Other web pages may not send requests to {self.command}.")
-        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-            raise Refused(403, f"Other web pages may not send requests to {self.command}.")
-        if not self._has_cookie(headers):
-            raise Refused(401, f"The token is missing. Open the whole address that {self.command} has printed.")
-        return False
+        if self._has_cookie(headers):
+            self._check_origin(headers)
+            return False
+        if self.login is not None and scope["path"] == "/":
+            raise Refused(401, "Log in.")  # also by a link in another page
+        self._check_origin(headers)
+        if self.login is not None:
+            raise Refused(401, "Log in again: reload the page.")
+        raise Refused(401, f"The token is missing. Open the whole address that {self.command} has printed.")
 
     def _exchange(self, given: str, headers: dict[str, str]) -> None:
         """Accepts an unused token, or a used one from the browser that has used it. Raises Refused for all others."""
@@ -160,7 +196,8 @@ class Guard:
         raise Refused(401, AGAIN.format(headers.get("host", ""), self.command))
 
     def _has_cookie(self, headers: dict[str, str]) -> bool:
-        return _is_equal(_cookie(headers.get("cookie", ""), self.cookie), self._key)
+        key = _cookie(headers.get("cookie", ""), self.cookie)
+        return _is_equal(key, self._key) if self.login is None else self.login.is_open(key)
 
     def _is_own(self, host: str) -> bool:
         try:
@@ -201,9 +238,20 @@ async def _body(scope: Scope, headers: dict[str, str], receive: Receive) -> Rece
     """The whole body, up to MAX_BODY, as a `receive` for the application. Raises Refused."""
     if scope["method"] not in ("GET", "HEAD") and not headers.get("content-type", "").startswith("application/json"):
         raise Refused(415, "The body of a request must be JSON.")
-    too_large = Refused(413, f"The body of a request has at most {MAX_BODY} bytes.")
+    content = await _content(headers, receive, MAX_BODY)
+    whole: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def replay() -> Message:
+        return whole.pop() if whole else await receive()
+
+    return replay
+
+
+async def _content(headers: dict[str, str], receive: Receive, most: int) -> bytes:
+    """The body of a request, of at most `most` bytes. Raises Refused."""
+    too_large = Refused(413, f"The body of a request has at most {most} bytes.")
     declared = headers.get("content-length", "0")
-    if not declared.isdigit() or len(declared) > 12 or int(declared) > MAX_BODY:
+    if not declared.isdigit() or len(declared) > 12 or int(declared) > most:
         raise too_large
     content = b""
     more = True
@@ -212,15 +260,16 @@ async def _body(scope: Scope, headers: dict[str, str], receive: Receive) -> Rece
         if message["type"] == "http.disconnect":
             break
         content += message.get("body", b"")
-        if len(content) > MAX_BODY:
+        if len(content) > most:
             raise too_large
         more = message.get("more_body", False)
-    whole: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+    return content
 
-    async def replay() -> Message:
-        return whole.pop() if whole else await receive()
 
-    return replay
+async def _answer_login(send: Send, status: int, fault: str = "") -> None:
+    # With the usual policy for referrers, browsers would send the form without its origin.
+    headers = {"content-type": HTML, "content-security-policy": POLICY, "referrer-policy": "same-origin"}
+    await _answer(send, status, Login.page(fault), headers)
 
 
 async def _answer(

@@ -13,6 +13,7 @@ from loxo.review.serving import Opened, Stop, account, serve_page
 from loxo.runs.read import check_root, check_run
 
 if TYPE_CHECKING:
+    from loxo.review.access import Access
     from loxo.review.session import Session
 
 
@@ -27,6 +28,7 @@ def serve(
     sample: int | None = None,
     on_address: Callable[[str], None] | None = None,
     on_open: Callable[[Session], None] | None = None,
+    access: Access | None = None,
 ) -> None:
     """Serves the review page of a run folder until Ctrl-C. Every decision is written to the disk before it is answered.
 
@@ -34,6 +36,7 @@ def serve(
     their names in the folder `recordings`. `reviewer` is the name of the reviewer (None: that of the user's account).
     `sample` is the number of events of each class in the first list of the page. `on_address` receives the address with
     the token while the run is read, and another one when that address is opened again; `on_open` receives the session.
+    With an `access`, other computers need a password, and the connection is encrypted.
     Raises LoxoError when the run or the port cannot be opened.
     """
     reviewer = reviewer or account()
@@ -51,5 +54,12 @@ def serve(
         return create_api(session, is_loopback(host)), session.close
 
     serve_page(
-        review_files(sample), open_api, "loxo review", host=host, port=port, browser=browser, on_address=on_address
+        review_files(sample),
+        open_api,
+        "loxo review",
+        host=host,
+        port=port,
+        browser=browser,
+        on_address=on_address,
+        access=access,
     )

@@ -23,6 +23,8 @@ from loxo.review.guard import FORWARD, App, Guard, new_token
 if TYPE_CHECKING:
     import uvicorn
 
+    from loxo.review.access import Access
+
 Opened = tuple[App, Callable[[], None]]  # an API, and a function to call at the end
 
 
@@ -54,11 +56,13 @@ def serve_page(
     port: int | None = None,
     browser: bool = True,
     on_address: Callable[[str], None] | None = None,
+    access: Access | None = None,
 ) -> None:
     """Serves the files of a page at once, and its API as soon as `open_api` returns it, behind the guard, until Ctrl-C.
 
     `open_api` also returns a function to call at the end. `command` is
-    the command that serves the page. Other parameters as in `serve`.
+    the command that serves the page. With an `access`, the connection is encrypted, and the address has a password in
+    place of a token. Other parameters as in `serve`.
     """
     import uvicorn
 
@@ -67,6 +71,8 @@ def serve_page(
     with _listen(host, port) as listener, ExitStack() as door:
         shown = f"[{host}]" if ":" in host else host
         page = f"http://{shown}:{listener.getsockname()[1]}/?token="
+        if access is not None:
+            page, token = f"https://{shown}:{listener.getsockname()[1]}/", ""
 
         def renewed(token: str) -> None:
             if on_address is not None:
@@ -74,7 +80,17 @@ def serve_page(
 
         server = uvicorn.Server(
             uvicorn.Config(
-                Guard(Front(api, files), token, host, command=command, used=door.close, renewed=renewed),
+                Guard(
+                    Front(api, files),
+                    token,
+                    host,
+                    command=command,
+                    password=None if access is None else access.password,
+                    used=door.close,
+                    renewed=renewed,
+                ),
+                ssl_certfile=None if access is None else access.certificate,
+                ssl_keyfile=None if access is None else access.key,
                 log_level="warning",
                 access_log=False,
                 lifespan="off",

@@ -3,7 +3,7 @@
 
 import { getJson, post } from './api.js';
 import { ink } from './ink.js';
-import { languageChoice, number, percent, plural, t } from './language.js';
+import { label, languageChoice, number, percent, plural, t } from './language.js';
 import { clock, element, wallClock } from './words.js';
 
 const keys = () => [
@@ -49,9 +49,9 @@ export function help(dialog) {
 export function askLabel(dialog, title, choices, free = true) {
   return new Promise((resolve) => {
     let answer = null;
-    const done = (label) => { answer = label; dialog.close(); };
-    const buttons = choices.map((label, k) =>
-      element('button', { type: 'button', onclick: () => done(label) }, label, element('kbd', {}, k + 1)));
+    const done = (name) => { answer = name; dialog.close(); };
+    const buttons = choices.map((name, k) =>
+      element('button', { type: 'button', onclick: () => done(name) }, label(name), element('kbd', {}, k + 1)));
     const input = free && element('input', { type: 'text', maxlength: 60, placeholder: t('another label'), 'aria-label': t('label') });
     const use = free && element('button', { type: 'button', onclick: () => { if (input.value.trim()) done(input.value.trim()); } }, t('Use this label'));
     dialog.onkeydown = (e) => {
@@ -135,13 +135,13 @@ export async function results(dialog, warn) {
 function ofClass(c, plots) {
   const said = [[t('yes'), c.yes], [t('no'), c.no], [t('other'), c.other], [t('unsure'), c.unsure], [t('disputed'), c.disputed], [t('not decided'), c.open], [t('missed'), c.missed]];
   const parts = [
-    element('h3', {}, `${c.label}: ${plural(c.events, '{n} event', '{n} events')}`),
+    element('h3', {}, `${label(c.label)}: ${plural(c.events, '{n} event', '{n} events')}`),
     element('p', {}, said.filter(([, n]) => n).map(([word, n]) => `${number(n)} ${word}`).join(' · ') || t('none')),
   ];
   const [first, ...more] = c.sentences;
   parts.push(element('p', {}, element('strong', {}, first)));
   if (c.curve) {
-    const canvas = element('canvas', { width: 720, height: 460, role: 'img', 'aria-label': t('fraction of {label} events that are right, by score', { label: c.label }) });
+    const canvas = element('canvas', { width: 720, height: 460, role: 'img', 'aria-label': t('fraction of {label} events that are right, by score', { label: label(c.label) }) });
     plots.push([canvas, c]);
     parts.push(element('div', { class: 'fit' }, canvas, element('ul', {}, ...more.map((sentence) => element('li', {}, sentence)))));
   }
@@ -149,11 +149,12 @@ function ofClass(c, plots) {
   return parts;
 }
 
-function recallOf({ label, recall: r }) {
+function recallOf({ label: name, recall: r }) {
+  const word = label(name);
   const waiting = r.open ? ` ${plural(r.open, '{n} searched stretch will count when all listed events in it are decided.', '{n} searched stretches will count when all listed events in them are decided.')}` : '';
-  if (!r.stretches) return [`${t('Calls that this run misses: not measured. Search random stretches (Recordings, Random stretch) for {label}.', { label })}${waiting}`];
+  if (!r.stretches) return [`${t('Calls that this run misses: not measured. Search random stretches (Recordings, Random stretch) for {label}.', { label: word })}${waiting}`];
   const where = plural(r.stretches, '{n} random stretch ({minutes} min)', '{n} random stretches ({minutes} min)', { minutes: (60 * r.hours).toFixed(0) });
-  if (r.recall === null) return [`${t('No {label} in {where}. Search more of them to measure how many calls this run misses.', { label, where })}${waiting}`];
+  if (r.recall === null) return [`${t('No {label} in {where}. Search more of them to measure how many calls this run misses.', { label: word, where })}${waiting}`];
   if (r.sentence) return [`${r.sentence}${waiting}`];
   return [element('strong', {}, plural(r.found + r.missed, 'This run lists {found} of {n} call', 'This run lists {found} of {n} calls', { found: r.found })),
     ` ${t('in {where}: a recall of {recall} (95 % interval {low} to {high}).', { where, recall: percent(r.recall), low: percent(r.low), high: percent(r.high) })}${waiting}`];
@@ -161,7 +162,7 @@ function recallOf({ label, recall: r }) {
 
 function agreement(pair) {
   const kappa = pair.kappa === null ? t('no kappa: only one category')
-    : `kappa ${pair.kappa.toFixed(2)} (${pair.low.toFixed(2)} to ${pair.high.toFixed(2)})`;
+    : t('kappa {kappa} ({low} to {high})', { kappa: pair.kappa.toFixed(2), low: pair.low.toFixed(2), high: pair.high.toFixed(2) });
   return element('p', {}, `${pair.reviewers.join(` ${t('and')} `)}: ${plural(pair.events, 'same decision on {agreed} of {n} event', 'same decision on {agreed} of {n} events', { agreed: pair.agreed })}, ${kappa}`);
 }
 
