@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,14 @@ $(CORE)/.installed: pyproject.toml constraints.txt $(SOURCES)
 
 test-core: $(CORE)/.installed  ## tests of the installed package without extras: no PyTorch (two minutes)
 	$(CORE)/bin/python -m pytest -p no:cacheprovider
+
+single-file: $(CORE)/.installed  ## dist/loxo: the app in one file for this system, built with PyInstaller and tested
+	$(CORE)/bin/python -m pip install --quiet --disable-pip-version-check pyinstaller
+	$(CORE)/bin/pyinstaller --noconfirm --log-level WARN --distpath dist --workpath build/pyinstaller packaging/loxo.spec
+	$(CORE)/bin/python -m pytest -p no:cacheprovider -s tests/test_single_file.py
+
+bundle: ## dist/loxo-offline: wheels and an installer for computers without a network, for this system and Python
+	$(PYTHON) packaging/bundle.py dist/loxo-offline
 
 weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
 	$(BIN)/python benchmarks/default_weights.py --pack $(PACK) --out src/loxo/weights/default.safetensors

@@ -24,6 +24,11 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loxo"
 
 
+# A process of a single-file program (packaging/) unpacks the program itself, and does not use the files of its parent,
+# which are deleted when the parent ends.
+ON_ITS_OWN = {"PYINSTALLER_RESET_ENVIRONMENT": "1"}
+
+
 def user_data() -> Path:
     """Returns Loxo's folder for data that must be kept: LOXO_HOME, or the usual place of this system. It may not exist
     yet."""

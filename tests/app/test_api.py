@@ -186,6 +186,24 @@ def test_sites_of_the_form_are_a_table(page, home, monkeypatch):
     assert "latitude" in error(page.post("/api/start", json=request | {"sites": sites}))
 
 
+def test_a_map_of_the_sites_before_the_start(page, home):
+    sites = [
+        {"site": "Camp <1>", "recorder": "a", "latitude": "0.5", "longitude": "9.4"},
+        {"site": "Ridge", "recorder": "b", "latitude": "0.52", "longitude": "9.41"},
+        {"site": "Unknown", "recorder": "c", "latitude": "", "longitude": ""},
+    ]
+    svg = page.post("/api/map", json={"sites": sites}).json()["svg"]
+    assert "Camp &lt;1&gt;" in svg and "Ridge" in svg and "Unknown" not in svg and " km<" in svg
+    assert (
+        page.post("/api/map", json={"sites": sites[2:]}).json() == {"svg": ""} == page.post("/api/map", json={}).json()
+    )
+    (home / "sites.csv").write_text("site;folder;latitude;longitude\nHill;h;1,5;10,2\n")
+    assert "Hill" in page.post("/api/map", json={"table": str(home / "sites.csv")}).json()["svg"]
+    assert "does not use this folder" in error(page.post("/api/map", json={"table": "/etc/passwd"}))
+    sites[0]["latitude"] = "north"
+    assert "latitude" in error(page.post("/api/map", json={"sites": sites}))
+
+
 # -- what everybody else asks
 
 

@@ -4,6 +4,7 @@
     GET  /api/home               the runs;  POST /api/open {folder} lists an existing run
     POST /api/folders            {path}: the folders in a folder;  POST /api/inspect {folder}: its recordings
     GET  /api/form/COMMAND       the options of a command;  POST /api/line {command, values, sites}: its line
+    POST /api/map                {sites} of the form, or {table}: a path: a map of the sites
     POST /api/start              {command, values, run, sites}: adds a job
     POST /api/jobs/ID/ACTION     stop, resume
     GET  /api/runs/ID            a run with its jobs and files;  POST /api/runs/ID/forget
@@ -33,8 +34,9 @@ from loxo.app.jobs import LONG, QUICK, Job, Jobs
 from loxo.app.live import Live
 from loxo.app.reviews import Reviews
 from loxo.app.runs import EVALUATION, REPORT, Runs, outputs, run_id
-from loxo.app.sites import site_table
+from loxo.app.sites import given_sites, site_map, site_table
 from loxo.errors import LoxoError
+from loxo.events.sites import read_sites
 from loxo.files import escape, inside
 from loxo.languages import ENGLISH, current, speak, system_language, translated
 from loxo.review.guard import App, Receive, Scope, Send
@@ -121,6 +123,14 @@ def create_api(
         sites: Annotated[list[dict[str, str]] | None, Body()] = None,
     ) -> dict[str, str]:
         return {"line": line(arguments(command, values, sites))}
+
+    @app.post("/api/map")
+    def site_picture(
+        table: Annotated[str | None, Body()] = None, sites: Annotated[list[dict[str, str]] | None, Body()] = None
+    ) -> dict[str, str]:
+        if sites:
+            return {"svg": site_map(given_sites(sites))}
+        return {"svg": site_map(read_sites(places.check(table))) if table else ""}
 
     @app.post("/api/start")
     def start(

@@ -16,6 +16,7 @@ from typing import Any
 
 from loxo.app.jobs import Jobs, hold, read_values, write_values
 from loxo.languages import ENGLISH, VARIABLES
+from loxo.machine import ON_ITS_OWN
 
 PROGRESS_FILE = "LOXO_PROGRESS"  # loxo.cli.app, which lies above this room
 POLL_S = 0.3
@@ -38,7 +39,7 @@ def _run(folder: Path, content: dict[str, Any], lock: int) -> int:
     if sys.platform == "win32":
         options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     environment = os.environ | {PROGRESS_FILE: str(folder / "progress.json"), "COLUMNS": "200", "PYTHONUTF8": "1"}
-    environment[VARIABLES[0]] = content.get("language", ENGLISH)
+    environment |= {VARIABLES[0]: content.get("language", ENGLISH)} | ON_ITS_OWN
     process = subprocess.Popen(
         [sys.executable, "-m", "loxo", *content["command"]],
         stdin=subprocess.DEVNULL,

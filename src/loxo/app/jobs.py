@@ -35,6 +35,7 @@ from typing import Any
 from loxo.errors import LoxoError
 from loxo.files import lock_file, parse_json, write_atomically
 from loxo.languages import current
+from loxo.machine import ON_ITS_OWN
 
 WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
 STOPPED, INTERRUPTED = "stopped", "interrupted"  # by the user; by a crash or a loss of power
@@ -192,7 +193,7 @@ def start(folder: Path) -> None:
             stdout=output,
             stderr=output,
             cwd=folder,
-            env=os.environ | paths,
+            env=os.environ | paths | ON_ITS_OWN,
             **options,
         )
     _children.append(process)

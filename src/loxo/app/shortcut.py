@@ -49,11 +49,14 @@ def install(system: str = sys.platform, home: Path | None = None) -> list[Path]:
 
 def _files(system: str, home: Path) -> Iterator[tuple[Path, str, bool]]:
     """Each file: path, content, whether it is executable."""
-    command = [sys.executable, "-m", "loxo", *ARGUMENTS]
+    is_single_file = bool(getattr(sys, "frozen", False))  # packaging/
+    module = [] if is_single_file else ["-m", "loxo"]
+    command = [sys.executable, *module, *ARGUMENTS]
     if system == "win32":
         # pythonw has no console; 0 hides the window
-        python = str(Path(sys.executable).with_name("pythonw.exe"))
-        script = f'CreateObject("WScript.Shell").Run """{python}"" -m loxo {" ".join(ARGUMENTS)}", 0, False\r\n'
+        program = sys.executable if is_single_file else str(Path(sys.executable).with_name("pythonw.exe"))
+        words = " ".join([*module, *ARGUMENTS])
+        script = f'CreateObject("WScript.Shell").Run """{program}"" {words}", 0, False\r\n'
         roaming = Path(os.environ.get("APPDATA") or home / "AppData" / "Roaming")
         yield home / "Desktop" / "Loxo.vbs", script, False
         yield roaming / "Microsoft" / "Windows" / "Start Menu" / "Programs" / "Loxo.vbs", script, False

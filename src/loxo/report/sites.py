@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from loxo.events.sites import Site
     from loxo.report.figures import Draw
     from loxo.report.findings import Findings
 
@@ -177,20 +179,11 @@ def _degrees(value: float | None) -> str:
 
 def draw_map(table: pd.DataFrame, label: str, colour: str) -> Figure:
     """A circle for each site, with its name and rate; scale bar, arrow to the north, and a key to the circles."""
-    from matplotlib.figure import Figure
-
     table = table[table["latitude"].notna()]
     x, y = project(table["latitude"].to_numpy(float), table["longitude"].to_numpy(float))
     column = "per_day" if _kind(table, label) == "true" else "listed_per_day"
     rates = table[f"{label} {column}"].to_numpy(float)
-    figure = Figure(figsize=(INCHES, INCHES + STRIP))
-    side = INCHES - 2 * EDGE
-    axis = figure.add_axes((EDGE / INCHES, (STRIP + EDGE) / (INCHES + STRIP), side / INCHES, side / (INCHES + STRIP)))
-    span = max(np.ptp(x), np.ptp(y), MIN_SPAN_KM) * 1.36  # room for circles and names
-    left, bottom = (x.max() + x.min() - span) / 2, (y.max() + y.min() - span) / 2
-    axis.set(xlim=(left, left + span), ylim=(bottom, bottom + span), xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set(visible=True, color=FAINT)
+    figure, axis, span = _ground(x, y)
     largest = nice(float(np.nanmax(rates, initial=0)), up=True)
     areas = LARGEST * rates / largest if largest else np.zeros(len(rates))
     with np.errstate(invalid="ignore"):
@@ -200,16 +193,43 @@ def draw_map(table: pd.DataFrame, label: str, colour: str) -> Figure:
     )
     axis.scatter(x[none], y[none], s=24, facecolor="white", edgecolor=colour, lw=1.1, zorder=3)
     axis.scatter(x[silent], y[silent], s=24, marker="x", color=FAINT, lw=1.1, zorder=3)
-    points_per_km = side * 72 / span
     radii = np.sqrt(np.where(some, np.maximum(areas, 9), 24) / math.pi)
     words = [
         (plain(site or text(NO_SITE)), "" if rate != rate else page.number(rate, 2))
         for site, rate in zip(table["site"], rates, strict=True)
     ]
-    _names(axis, (x - left) * points_per_km, (y - bottom) * points_per_km, radii, words, rates, side * 72)
+    _names(axis, x, y, radii, words, rates)
     _arrow(axis)
-    _strip(figure, axis, span, largest, colour, label)
+    _key(_strip(figure, span), largest, colour, label)
     return figure
+
+
+def draw_places(sites: Sequence[Site]) -> Figure:
+    """A map of sites with coordinates, before anything is known about their events."""
+    known = [(site.name, *site.coordinates) for site in sites if site.coordinates is not None]
+    names, north, east = zip(*known, strict=True)
+    x, y = project(np.array(north), np.array(east))
+    figure, axis, span = _ground(x, y)
+    axis.scatter(x, y, s=24, color=INK, zorder=3)
+    _names(axis, x, y, np.full(len(x), 3.0), [(plain(name), "") for name in names], np.zeros(len(x)))
+    _arrow(axis)
+    _strip(figure, span)
+    return figure
+
+
+def _ground(x: Floats, y: Floats) -> tuple[Figure, Axes, float]:
+    """A figure with an empty map around these places, its axis, and its length in km."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(INCHES, INCHES + STRIP))
+    side = INCHES - 2 * EDGE
+    axis = figure.add_axes((EDGE / INCHES, (STRIP + EDGE) / (INCHES + STRIP), side / INCHES, side / (INCHES + STRIP)))
+    span = float(max(np.ptp(x), np.ptp(y), MIN_SPAN_KM)) * 1.36  # room for circles and names
+    left, bottom = (x.max() + x.min() - span) / 2, (y.max() + y.min() - span) / 2
+    axis.set(xlim=(left, left + span), ylim=(bottom, bottom + span), xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=FAINT)
+    return figure, axis, span
 
 
 def project(latitude: Floats, longitude: Floats) -> tuple[Floats, Floats]:
@@ -230,14 +250,14 @@ def nice(value: float, up: bool = False) -> float:
     return next(step for step in steps if step >= value * 0.999) if up else max(s for s in steps if s <= value * 1.001)
 
 
-def _names(
-    axis: Axes, x: Floats, y: Floats, radii: Floats, words: list[tuple[str, str]], rates: Floats, side: float
-) -> None:
+def _names(axis: Axes, x_km: Floats, y_km: Floats, radii: Floats, words: list[tuple[str, str]], rates: Floats) -> None:
     """Writes name and rate next to each circle, the largest rates first, where the text covers no other one.
 
-    All lengths are in points from the lower left corner. A name without room is left out; the table has all names.
+    Lengths are in points, except x_km and y_km. A name without room is left out; the table has all names.
     """
-    height = 19.0
+    height, side = 19.0, (INCHES - 2 * EDGE) * 72
+    (left, right), (bottom, _) = axis.get_xlim(), axis.get_ylim()
+    x, y = ((km - first) * side / (right - left) for km, first in ((x_km, left), (y_km, bottom)))
     taken = [(a - r, b - r, a + r, b + r) for a, b, r in zip(x, y, radii, strict=True)]
     taken.append((side - 22, side - 40, side, side))  # the arrow
     for k in np.argsort(-np.nan_to_num(rates, nan=-1), kind="stable"):
@@ -266,8 +286,8 @@ def _arrow(axis: Axes) -> None:
     axis.annotate("N", (0.962, 0.905), xycoords="axes fraction", ha="center", va="top", fontsize=8, color=INK)
 
 
-def _strip(figure: Figure, axis: Axes, span: float, largest: float, colour: str, label: str) -> None:
-    """Below the map: the scale bar, and two circles with their rates."""
+def _strip(figure: Figure, span: float) -> Axes:
+    """The strip below the map, with the scale bar."""
     strip = figure.add_axes((EDGE / INCHES, 0.0, 1 - 2 * EDGE / INCHES, STRIP / (INCHES + STRIP)))
     side = (INCHES - 2 * EDGE) * 72  # points
     strip.set(xlim=(0, side), ylim=(0, STRIP * 72))
@@ -277,6 +297,12 @@ def _strip(figure: Figure, axis: Axes, span: float, largest: float, colour: str,
     end = length / span * side
     strip.plot([2, 2, 2 + end, 2 + end], [19, 16, 16, 19], color=INK, lw=1.0, clip_on=False)
     strip.annotate(words, (2 + end / 2, 12), ha="center", va="top", fontsize=8, color=INK)
+    return strip
+
+
+def _key(strip: Axes, largest: float, colour: str, label: str) -> None:
+    """Two circles with their rates."""
+    side = strip.get_xlim()[1]
     if largest <= 0:
         strip.annotate(
             plain(text("no {events}", events=nouns(label))), (side, 18), ha="right", va="center", fontsize=8, color=INK

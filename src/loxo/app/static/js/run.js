@@ -4,12 +4,8 @@ import { getJson, post } from './api.js';
 import { actions } from './actions.js';
 import { button, commandLine, element, fail, openDialog } from './dom.js';
 import { chip, progressBar, setProgress } from './home.js';
-<<<<<<< HEAD
-import { duration, events, hours, moment, number, plural, t } from './language.js';
-import { drawStation } from './station.js';
-=======
 import { duration, events, hours, language, moment, number, plural, t } from './language.js';
->>>>>>> 2ecb196 (Texts of the report, the review and commands go through one function, for translation)
+import { drawStation } from './station.js';
 import { drawStrip } from './strip.js';
 
 const OPEN = ['waiting', 'running'];

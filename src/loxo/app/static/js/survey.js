@@ -74,6 +74,8 @@ async function settings(constants, found) {
   const out = element('input', { type: 'text', id: 'out', value: found.out, oninput: changed, spellcheck: 'false' });
   const sites = siteTable(found.sites, changed);
   const expert = element('div');
+  const map = element('div', { class: 'map' });
+  let shown = JSON.stringify({ sites: null });
   let values = () => ({});
   let timer;
 
@@ -91,6 +93,7 @@ async function settings(constants, found) {
       try {
         const answer = await post('api/line', { command: 'detect', values: given(), sites: sites.rows() });
         line.replaceChildren(commandLine(answer.line, line.querySelector('details')?.open ?? true));
+        await showMap({ sites: sites.rows(), table: values().sites });
         fault.textContent = '';
         start.disabled = false;
       } catch (error) {
@@ -98,6 +101,15 @@ async function settings(constants, found) {
         start.disabled = true;
       }
     }, LINE_MS);
+  }
+
+  // A map of the sites with coordinates, from the form or the table of --sites.
+  async function showMap(places) {
+    const key = JSON.stringify(places);
+    if (key === shown) return;
+    shown = key;
+    const { svg } = await post('api/map', places);
+    map.replaceChildren(...(svg ? [element('img', { src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`, alt: t('Map of the sites') })] : []));
   }
 
   async function begin() {
@@ -121,7 +133,7 @@ async function settings(constants, found) {
       element('div', { class: 'field' }, element('label', { for: 'zone' }, t('Time zone of the recorders’ clocks')), zone, zones,
         element('p', { class: 'help' }, found.has_zone ? t('The names contain a time zone, so this can stay empty.')
           : t('For example Africa/Libreville or +01:00. Empty: times are shown as the recorders wrote them.'))),
-      sites.element),
+      sites.element, map),
     element('section', { class: 'card' }, element('h2', {}, t('3. Search')),
       element('fieldset', { class: 'presets' }, element('legend', { class: 'sr' }, t('Preset')), choices),
       element('div', { class: 'field' }, element('label', { for: 'out' }, t('Folder of the result')), out),
