@@ -6,7 +6,7 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle
+.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle bench-app
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -147,6 +147,9 @@ bench-live-kills: install  ## 100 kills of loxo watch with alerts, over recordin
 
 bench-live-waiting: install  ## 10,000 recordings that wait when loxo watch starts
 	$(BIN)/python benchmarks/live.py waiting $(LIVE)
+
+bench-app: install  ## the app: 200 recordings with 3 damaged, a killed server, stop and go on; 1,000 surveys; CPU time beside the command
+	$(BIN)/python benchmarks/bench_app.py
 
 check-arm: install  ## are there wheels of all packages for aarch64 (nothing is installed)
 	$(BIN)/python benchmarks/check_arm.py
