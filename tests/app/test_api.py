@@ -193,7 +193,7 @@ def test_a_map_of_the_sites_before_the_start(page, home):
         {"site": "Unknown", "recorder": "c", "latitude": "", "longitude": ""},
     ]
     svg = page.post("/api/map", json={"sites": sites}).json()["svg"]
-    assert "Camp &lt;1&gt;" in svg and "Ridge" in svg and "Unknown" not in svg and " km<" in svg
+    assert "Camp &lt;1&gt;" in svg and "Ridge" in svg and "Unknown" not in svg and "500 m<" in svg
     assert (
         page.post("/api/map", json={"sites": sites[2:]}).json() == {"svg": ""} == page.post("/api/map", json={}).json()
     )

@@ -249,19 +249,19 @@ def test_the_language_is_that_of_the_system(monkeypatch):
 def test_commands_and_their_report_are_in_french(loxo, tmp_path, monkeypatch):
     run = make_run(tmp_path / "made")
     monkeypatch.setenv("LOXO_LANGUAGE", "fr")
-    with speaking("en"):
-        code, out, err = loxo("report", run)
-        assert code == 0 and "Le rapport" not in out and "le rapport a été écrit dans" in out
-        assert "grondements\u00a0: listés, non vérifiés." in out and "remarque\u00a0:" in err
-        page = (run / "report.html").read_text(encoding="utf-8")
-        code, _, err = loxo("report", tmp_path)
-        assert code == 2 and "erreur\u00a0:" in err and "dossier d’analyse" in err
-        code, out, _ = loxo("review", run, "--export")
-        assert "Rien n’a encore été vérifié" in out
-        code, out, _ = loxo("report", run, "--language", "en")
-        assert "the report was written to" in out
-        code, _, err = loxo("report", run, "--language", "xx")
-        assert code == 2 and "xx" in err
+    monkeypatch.setattr(texts_of, "_process", "en")  # restored afterwards
+    code, out, err = loxo("report", run)
+    assert code == 0 and "Le rapport" not in out and "le rapport a été écrit dans" in out
+    assert "grondements\u00a0: listés, non vérifiés." in out and "remarque\u00a0:" in err
+    page = (run / "report.html").read_text(encoding="utf-8")
+    code, _, err = loxo("report", tmp_path)
+    assert code == 2 and "erreur\u00a0:" in err and "dossier d’analyse" in err
+    code, out, _ = loxo("review", run, "--export")
+    assert "Rien n’a encore été vérifié" in out
+    code, out, _ = loxo("report", run, "--language", "en")
+    assert "the report was written to" in out
+    code, _, err = loxo("report", run, "--language", "xx")
+    assert code == 2 and "xx" in err
     assert '<html lang="fr">' in page and "Loxo liste" in page
     left = re.findall(r"\b(?:recordings?|events?|analysed|listed|the|hours?|of)\b", visible(page))
     assert left == []

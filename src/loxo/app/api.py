@@ -38,7 +38,7 @@ from loxo.app.sites import given_sites, site_map, site_table
 from loxo.errors import LoxoError
 from loxo.events.sites import read_sites
 from loxo.files import escape, inside
-from loxo.languages import ENGLISH, current, speak, system_language, translated
+from loxo.languages import ENGLISH, current, speaking, system_language, translated
 from loxo.review.guard import App, Receive, Scope, Send
 
 TICK_S = 1.0  # between two events of a stream
@@ -183,9 +183,9 @@ def create_api(
 
     @app.get("/api/runs/{id}/events")
     async def events(id: str, language: str = ENGLISH) -> StreamingResponse:
-        speak(language)  # a page cannot add a header to the request of a stream
         folder = await asyncio.to_thread(runs.path, id)
-        return StreamingResponse(_stream(jobs, folder, is_stopping), media_type="text/event-stream")
+        # A page cannot add a header to the request of a stream, so the language is in its address.
+        return StreamingResponse(_stream(jobs, folder, language, is_stopping), media_type="text/event-stream")
 
     @app.get("/runs/{id}/files/{name:path}")
     def page(id: str, name: str) -> Response:
@@ -242,13 +242,13 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-async def _stream(jobs: Jobs, folder: Path, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
+async def _stream(jobs: Jobs, folder: Path, language: str, is_stopping: Callable[[], bool]) -> AsyncIterator[str]:
     """Events for one page: the long job of the run, and the content of the run, each when it has changed."""
     live = await asyncio.to_thread(Live, folder)
     sent: dict[str, str] = {}
     beat = time.monotonic()
     while not is_stopping():
-        changed = await asyncio.to_thread(_changes, jobs, folder, live)
+        changed = await asyncio.to_thread(_changes, jobs, folder, live, language)
         for kind, content in changed.items():
             text = json.dumps(content, separators=(",", ":"))
             if sent.get(kind) != text:
@@ -263,13 +263,14 @@ async def _stream(jobs: Jobs, folder: Path, is_stopping: Callable[[], bool]) -> 
                 await asyncio.sleep(TICK_S / TICKS)
 
 
-def _changes(jobs: Jobs, folder: Path, live: Live) -> dict[str, Any]:
+def _changes(jobs: Jobs, folder: Path, live: Live, language: str) -> dict[str, Any]:
     jobs.start_waiting()
     found = jobs.listed()
     mine = [_job(job) for job in found if job.run == str(folder)]
     before = [job for job in found if job.is_open and job.lane == LONG]
     place = next((index for index, job in enumerate(before) if job.run == str(folder)), 0)
     changes: dict[str, Any] = {"jobs": {"jobs": mine[-10:], "place": place}}
-    if (state := live.changes()) is not None:
-        changes["run"] = state
+    with speaking(language):
+        if (state := live.changes()) is not None:
+            changes["run"] = state
     return changes

@@ -10,8 +10,8 @@ between thousands, and the whole numbers that have the form `one`.
     translated      translates a sentence that was made elsewhere: errors, and problems in run.json, which is in English
     mark            marks a text that is translated later, so that the test of the catalogues finds it
 
-The language is that of the context (`speak`, `speaking`), English by default. Commands use that of the system, servers
-that of each request, and files for other programs are in English.
+A command uses the language of the system (`speak`), a server that of each request (`speaking`). Without them, and in
+files for other programs, it is English.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ NAME = "language"  # the key of a language's own name, such as Français
 FORMAT = "format"  # the key of its signs of numbers
 ENGLISH = "en"
 VARIABLES = ("LOXO_LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")  # the first one with a value decides
-MIN_LETTERS = 8  # of a text with values, so that it is recognised in a sentence
+MIN_LETTERS = 7  # of a text with values, so that it is recognised in a sentence
 
 Catalogue = dict[str, Any]
 _VALUE = re.compile(r"\{(\w+)[^{}]*\}")
-_current: ContextVar[str] = ContextVar("language", default=ENGLISH)
+_current: ContextVar[str | None] = ContextVar("language", default=None)
+_process = ENGLISH  # the language of all contexts without one of their own
 
 
 def languages() -> list[str]:
@@ -61,17 +62,18 @@ def read_catalogue(language: str) -> Catalogue:
 
 
 def current() -> str:
-    return _current.get()
+    return _current.get() or _process
 
 
 def speak(code: str) -> None:
-    """Sets the language of this context. One without a catalogue becomes English."""
-    _current.set(_known(code))
+    """Sets the language of this process. One without a catalogue becomes English."""
+    global _process
+    _process = _known(code)
 
 
 @contextmanager
 def speaking(code: str) -> Iterator[None]:
-    """As speak, until the end of the block."""
+    """As speak, in this context, until the end of the block."""
     before = _current.set(_known(code))
     try:
         yield
