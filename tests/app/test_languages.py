@@ -132,9 +132,10 @@ class Source(ast.NodeVisitor):
         self.sentence("".join(part if part is not None else f"{{{next(numbers)}}}" for part in parts))
 
     def sentence(self, value):
-        if not self.whole or not isinstance(value, str) or "<" in value or len(VALUE.sub("", value).split()) < 3:
+        is_sentence = isinstance(value, str) and "<" not in value and not value.startswith("{1}=")
+        if not self.whole or not is_sentence or len(VALUE.sub("", value).split()) < 3:
             return
-        if re.match(r"[A-Z{]|--|loxo ", value) and value.endswith((".", "?")):
+        if re.match(r"[A-Z{]|--|loxo ", value) and value.endswith((".", "?", "}")):
             self.single.add(value)
 
 
@@ -252,7 +253,7 @@ def test_commands_and_their_report_are_in_french(loxo, tmp_path, monkeypatch):
     monkeypatch.setattr(texts_of, "_process", "en")  # restored afterwards
     code, out, err = loxo("report", run)
     assert code == 0 and "Le rapport" not in out and "le rapport a été écrit dans" in out
-    assert "grondements\u00a0: listés, non vérifiés." in out and "remarque\u00a0:" in err
+    assert "Listés, non vérifiés\u00a0: 6 grondements." in out and "remarque\u00a0:" in err
     page = (run / "report.html").read_text(encoding="utf-8")
     code, _, err = loxo("report", tmp_path)
     assert code == 2 and "erreur\u00a0:" in err and "dossier d’analyse" in err

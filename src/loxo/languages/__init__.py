@@ -142,9 +142,14 @@ def translated(sentence: str) -> str:
         return str(catalogue[sentence])
     for pattern, key in _patterns(current()):
         if match := pattern.fullmatch(sentence):
-            found = match.groupdict()
-            return _VALUE.sub(lambda value: translated(found["v" + value[1]]), catalogue[key])  # noqa: B023 (used here)
+            values = {name[1:]: _part(value) for name, value in match.groupdict().items()}
+            return _VALUE.sub(lambda value: values[value[1]], catalogue[key])  # noqa: B023 (used here)
     return sentence
+
+
+def _part(value: str) -> str:
+    """A part of a sentence, translated. A single word may be the name of a file or a class."""
+    return translated(value) if " " in value else value
 
 
 @cache
@@ -159,7 +164,7 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], str]]:
                 if index % 2 == 0:
                     parts.append(re.escape(part))
                 else:
-                    parts.append(f"(?P=v{part})" if part in seen else f"(?P<v{part}>.+?)")
+                    parts.append(f"(?P=v{part})" if part in seen else f"(?P<v{part}>.*?)")
                     seen.add(part)
             found.append((len(letters), re.compile("".join(parts), re.DOTALL), key))
     return [(pattern, key) for _, pattern, key in sorted(found, key=lambda row: -row[0])]

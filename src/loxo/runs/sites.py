@@ -31,6 +31,7 @@ from loxo.errors import LoxoError
 from loxo.events.combined import SITE, START, TIME, EventCells
 from loxo.events.sites import Deployment, Site, SiteTable, key, parse_sites, read_sites
 from loxo.files import escape, inside, write_atomically
+from loxo.languages import mark
 from loxo.runs.journal import FAILED, JOURNAL, Entry, Journal
 from loxo.runs.lock import folder_lock
 from loxo.runs.record import FIELD_ERRORS, foreign_record, read_record
@@ -260,7 +261,7 @@ def _folder_notes(
     pattern = "/".join(["{site}", *["*"] * below, _AUDIOMOTH])
     same = replace(names, pattern=pattern)
     is_same = all(same.parse(name) == (by_folder.get(name), found.start) for name, found in parts.items())
-    same_as = f", as with --name-pattern '{pattern}'" if is_same else ""
+    same_as = mark(", as with --name-pattern '{pattern}'").replace("{pattern}", pattern) if is_same else ""
     yield (
         f"{_count(len(of_folder))} without a site in the name. Each folder is a site{same_as}: "
         f"{_some(sorted(set(of_folder.values())))}. If this is wrong, give a table of sites with --sites."
@@ -284,8 +285,10 @@ def _spread_notes(left: Mapping[str, NameParts]) -> Iterator[str]:
 
 def _some(names: Sequence[str], count: int = MAX_NAMED) -> str:
     more = len(names) - count
-    return ", ".join(names[:count]) + (f" and {more} more" if more > 0 else "")
+    first = ", ".join(names[:count])
+    return mark("{names} and {n} more").format(names=first, n=more) if more > 0 else first
 
 
 def _count(number: int) -> str:
-    return f"{number} recording{' is' if number == 1 else 's are'}"
+    words = mark("{n} recording is") if number == 1 else mark("{n} recordings are")
+    return words.format(n=number)
