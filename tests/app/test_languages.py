@@ -130,6 +130,9 @@ class Source(ast.NodeVisitor):
         parts = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
         numbers = iter(range(1, len(parts) + 1))
         self.sentence("".join(part if part is not None else f"{{{next(numbers)}}}" for part in parts))
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                self.visit(part.value)
 
     def sentence(self, value):
         is_sentence = isinstance(value, str) and "<" not in value and not value.startswith("{1}=")

@@ -10,6 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from loxo.cli.shared import print_sentences
 from loxo.errors import LoxoError
 from loxo.review import access as access_module
 from loxo.review.access import PASSWORD, read_access
@@ -201,3 +202,8 @@ def test_a_page_is_served_over_tls(password):
     finally:
         stops[0]()
         server.join(60)
+
+
+def test_a_fingerprint_is_printed_without_emoji(capsys):
+    print_sentences(["1F:AB:CD"])
+    assert capsys.readouterr().out == "1F:AB:CD\n"

@@ -65,8 +65,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console(markup=False)  # names of users may look like markup
-errors = Console(stderr=True, markup=False)
+console = Console(markup=False, emoji=False)  # names of users may look like markup, and :ab: like an emoji
+errors = Console(stderr=True, markup=False, emoji=False)
 
 
 @app.callback(invoke_without_command=True)
