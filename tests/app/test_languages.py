@@ -254,7 +254,7 @@ def test_commands_and_their_report_are_in_french(loxo, tmp_path, monkeypatch):
     run = make_run(tmp_path / "made")
     monkeypatch.setenv("LOXO_LANGUAGE", "fr")
     monkeypatch.setattr(texts_of, "_process", "en")  # restored afterwards
-    code, out, err = loxo("report", run)
+    code, out, err = loxo("report", run, "--coordinates", "2.2,16.5", "--time-zone", "Africa/Brazzaville")
     assert code == 0 and "Le rapport" not in out and "le rapport a été écrit dans" in out
     assert "Listés, non vérifiés\u00a0: 6 grondements." in out and "remarque\u00a0:" in err
     page = (run / "report.html").read_text(encoding="utf-8")
@@ -267,7 +267,7 @@ def test_commands_and_their_report_are_in_french(loxo, tmp_path, monkeypatch):
     code, _, err = loxo("report", run, "--language", "xx")
     assert code == 2 and "xx" in err
     assert '<html lang="fr">' in page and "Loxo liste" in page
-    left = re.findall(r"\b(?:recordings?|events?|analysed|listed|the|hours?|of)\b", visible(page))
+    left = re.findall(r"\b(?:recordings?|events?|analysed|listed|the|hours?|of|and|with)\b", visible(page))
     assert left == []
     assert '<html lang="en">' in (run / "report.html").read_text(encoding="utf-8")
 
