@@ -65,6 +65,8 @@ def test_without_arguments_it_is_the_app_and_searches_a_recording(environment, s
                     return shown
                 assert time.monotonic() < until and not any(job["state"] == "failed" for job in shown["jobs"]), shown
                 time.sleep(0.5)
+                # The server, a job and its command unpack the program; the workers of the command use its files.
+                assert len(list((tmp_path / "unpacked").glob("_MEI*"))) <= 3
 
         values = {"paths": [str(home / "card")], "out": str(home / "out"), "threshold": "0.01", "workers": 2}
         run = ask("api/start", {"command": "detect", "values": values})["run"]

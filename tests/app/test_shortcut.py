@@ -55,3 +55,13 @@ def test_macos_has_an_application(tmp_path):
         "--idle-minutes",
         "10",
     ]
+
+
+def test_the_icon_of_a_single_file_program_starts_that_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("LOXO_HOME", str(tmp_path / "loxo"))
+    monkeypatch.setenv("APPDATA", str(tmp_path / "Roaming"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(sys, "executable", "/opt/loxo")
+    assert "\nExec=/opt/loxo app --idle-minutes 10\n" in install("linux", tmp_path)[1].read_text()
+    assert 'Run """/opt/loxo"" app --idle-minutes 10", 0' in install("win32", tmp_path)[0].read_text()
