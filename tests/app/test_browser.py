@@ -47,7 +47,7 @@ def test_from_an_empty_home_to_a_report(browser, start, home, shared):
     page, faults = context.new_page(), []
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.set_default_timeout(60_000)
+    context.set_default_timeout(90_000)
     page.goto(address)
     page.get_by_role("heading", name="Aucune analyse").wait_for()
     page.get_by_role("link", name="Nouvelle analyse").first.click()
