@@ -43,6 +43,7 @@ from loxo.audio.sizes import check_size
 from loxo.audio.storage import RangeFile, is_url, open_binary
 from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
+from loxo.languages import mark
 
 BYTES_PER_SAMPLE = {
     "PCM_S8": 1,
@@ -459,11 +460,11 @@ def _describe_content(start: bytes) -> str:
     """Describes the probable content of a file that is not readable as audio, from its first bytes."""
     text = start.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html")):
-        return "this is a web page, not audio (possibly a failed download)"
+        return mark("this is a web page, not audio (possibly a failed download)")
     if start.startswith(b"version https://git-lfs"):
-        return "this is a Git LFS pointer, not the recording itself"
+        return mark("this is a Git LFS pointer, not the recording itself")
     if not start.strip(b"\0"):
-        return "the file begins with zeros instead of a header (possibly a failed card)"
+        return mark("the file begins with zeros instead of a header (possibly a failed card)")
     if all(byte >= 32 or byte in b"\t\r\n" for byte in start):
-        return "this is a text file, not audio"
-    return "this is not audio in a format that can be read, or its header is damaged"
+        return mark("this is a text file, not audio")
+    return mark("this is not audio in a format that can be read, or its header is damaged")
