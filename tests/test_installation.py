@@ -29,6 +29,7 @@ def origin(monkeypatch):
     installed = Installed()
     monkeypatch.setattr(metadata, "distribution", lambda name: installed)
     monkeypatch.setattr(installation, "_pip_install", lambda: "pip install")
+    monkeypatch.setattr(installation, "__file__", "/lib/site-packages/loxo/installation.py")
     return installed
 
 

@@ -28,11 +28,13 @@ def source() -> Source:
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
-    here = Path(__file__).resolve().parents[2]
     try:
         text = distribution("loxo").read_text("direct_url.json")
-    except PackageNotFoundError:  # run from a clone with PYTHONPATH
-        return Source(here, True) if (here / "pyproject.toml").is_file() else Source(None)
+    except PackageNotFoundError:
+        text = None
+    here = Path(__file__).resolve().parents[2]
+    if text is None and (here / "pyproject.toml").is_file():  # run from a clone with PYTHONPATH
+        return Source(here, True)
     origin = json.loads(text or "{}")
     folder = Path(url2pathname(urlsplit(origin["url"]).path)) if "dir_info" in origin else None
     if folder is None or not folder.is_dir():

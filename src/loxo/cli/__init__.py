@@ -15,6 +15,7 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     decode,
     demo,
     detect,
+    doctor,
     embed,
     evaluate,
     export,
