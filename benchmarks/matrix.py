@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = "3.11,3.12,3.13,3.14"
 RESOLUTIONS = ("lowest-direct", "highest")
 TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "httpx2>=2", "httpx", "psutil>=5.9")
-QUICK = ["tests/test_core.py", "tests/test_public.py", "tests/test_installation.py"]
+FEW = ["tests/test_core.py", "tests/test_public.py", "tests/test_installation.py", "tests/test_released_files.py"]
 # An old package may warn about a newer one that it uses. That is no fault of Loxo.
 OLD_WARNINGS = {"lowest-direct": ["-W", "default::DeprecationWarning"], "highest": []}
 SHOWN = ("numpy", "scipy", "pandas", "onnxruntime", "matplotlib", "fastapi", "typer")  # versions in the table
@@ -37,7 +37,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pythons", default=PYTHONS, help="versions or paths, separated by commas")
     parser.add_argument("--tests", nargs="*", default=[], help="test files; default: all")
-    parser.add_argument("--quick", action="store_true", help="this Python, the lowest versions, a few test files")
+    parser.add_argument("--few", action="store_true", help="a few test files only")
+    parser.add_argument("--quick", action="store_true", help="a few test files, this Python, the lowest versions")
     parser.add_argument("--work", type=Path, help="folder for packages and environments; default: a temporary one")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="loxo-matrix-") as temporary:
@@ -54,7 +55,9 @@ def main() -> None:
                 print(f"Python {wanted:8} not tested: this machine does not have it", flush=True)
                 continue
             for resolution in resolutions:
-                failed |= not cell(python, resolution, wheel, folder, args.tests or (QUICK if args.quick else []), work)
+                failed |= not cell(
+                    python, resolution, wheel, folder, args.tests or (FEW if args.quick or args.few else []), work
+                )
     sys.exit(1 if failed else 0)
 
 

@@ -11,6 +11,7 @@ import sys
 from loxo.cli import (  # noqa: F401 (the import registers the command)
     adapt,
     calibrate,
+    completion,
     convert,
     decode,
     demo,
@@ -33,13 +34,15 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     watch,
 )
 from loxo.cli.app import app, errors
+from loxo.cli.completion import prepare_completion
 from loxo.errors import LoxoError
 
 
 def main() -> None:
     """Entry point. Errors that users can correct are printed in one line, without a traceback."""
+    prepare_completion()
     try:
-        app()
+        app(prog_name="loxo")  # also for `python -m loxo`: the name in completion scripts
     except LoxoError as error:
         errors.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
