@@ -28,7 +28,7 @@ def demo(
 
         result = run_demo(out, model=model, seed=seed, on_progress=on_progress)
     for line in result.lines:
-        console.print(line, highlight=False)
+        console.print(line, highlight=False, soft_wrap=True)
     console.print(f"picture  {result.picture}", highlight=False, soft_wrap=True)
     console.print(f"page     {result.page}", highlight=False, soft_wrap=True)
     console.print(f"next     loxo review {result.page.parent}", highlight=False, soft_wrap=True)
