@@ -3,6 +3,7 @@
 import json
 import tempfile
 from datetime import UTC, datetime
+from importlib import metadata
 
 import pytest
 
@@ -77,6 +78,15 @@ def test_a_missing_package_of_the_core(monkeypatch):
     assert len(problems) == 1 and "missing: soxr" in problems[0] and "install --force-reinstall" in problems[0]
     monkeypatch.setattr(doctor, "_version", lambda name: None)
     assert "install" in doctor._extras(problems)["train"] and len(problems) == 1  # an extra is no problem
+
+
+def test_without_metadata_no_package_is_missing(monkeypatch):
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor, "requires", absent)
+    problems: list[str] = []
+    assert doctor._packages(problems) == {} and doctor._extras(problems) == {} and problems == []
 
 
 def test_a_slow_machine_is_a_problem(monkeypatch):

@@ -77,6 +77,6 @@ def test_workflow_mirrors_the_check_on_three_systems():
 
 def test_links_of_the_pages_around_the_package():
     pages = ["CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "CHANGELOG.md"]
-    for page in [*pages, "docs/versions.md", "docs/roadmap.md", "docs/cite.md"]:
+    for page in [*pages, "docs/versions.md", "docs/roadmap.md", "docs/cite.md", "docs/containers.md"]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text(page)):
             assert target.startswith("http") or (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"

@@ -111,9 +111,14 @@ def _system() -> str:
 
 
 def _requirements() -> dict[str, list[str]]:
-    """The packages of the core (key "") and of each extra, from the metadata of the installed Loxo."""
+    """The packages of the core (key "") and of each extra, from the metadata of the installed Loxo. None without
+    metadata: in the program of one file, or run from a clone with PYTHONPATH."""
     packages: dict[str, list[str]] = {}
-    for text in requires("loxo") or []:
+    try:
+        texts = requires("loxo") or []
+    except PackageNotFoundError:
+        return {}
+    for text in texts:
         if match := REQUIREMENT.fullmatch(text):
             extra = re.search(r"extra == ['\"](\w+)['\"]", match["marker"] or "")
             packages.setdefault(extra[1] if extra else "", []).append(match["name"])
