@@ -3,7 +3,7 @@
 The scene is a script: calls that become fainter, one under the noise of an engine, one below the background, and
 thunder, which is no event. For each call that was missed the demo says why.
 
-The output folder contains soundscape.flac, truth.selections.txt, demo.png, and a run folder with its report, as
+The output folder contains the recording, truth.selections.txt, demo.png, and in `run` the run folder with its report, as
 `loxo detect` and `loxo report` write them. Existing files of these names are replaced.
 """
 
@@ -142,6 +142,8 @@ def scene(rng: np.random.Generator) -> tuple[Samples, list[Event], pd.DataFrame]
 
 def missed_because(event: dict[Any, Any], analysis: Analysis, config: ModelConfig, others: pd.DataFrame) -> str:
     """Why the detector did not list an event: what hides it, and its best score beside the threshold."""
+    if event["label"] not in config.classes:
+        return "the model has no such class"
     row = config.classes.index(event["label"])
     first, last = (round(event[name] / analysis.hop_s) for name in ("start_s", "end_s"))
     best = float(np.asarray(analysis.scores)[row, first : max(last, first + 1)].max())
