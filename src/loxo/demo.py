@@ -3,8 +3,8 @@
 The scene is a script: calls that become fainter, one under the noise of an engine, one below the background, and
 thunder, which is no event. For each call that was missed the demo says why.
 
-The output folder contains the recording, truth.selections.txt, demo.png, and the folder `run` with a run and its report,
-as `loxo detect` and `loxo report` write them. Existing files of these names are replaced.
+The output folder contains the recording, truth.selections.txt, demo.png, and the folder `run` with a run and its
+report, as `loxo detect` and `loxo report` write them. Existing files of these names are replaced.
 """
 
 from __future__ import annotations
