@@ -29,6 +29,7 @@ TOOLS = ("pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "httpx2>=2", "
 FEW = ["tests/test_core.py", "tests/test_public.py", "tests/test_installation.py", "tests/test_released_files.py"]
 # An old package may warn about a newer one that it uses. That is no fault of Loxo.
 OLD_WARNINGS = {"lowest-direct": ["-W", "default::DeprecationWarning"], "highest": []}
+MAX_FAULTS = 30  # lines that are printed of a failed cell; the log has all
 SHOWN = ("numpy", "scipy", "pandas", "onnxruntime", "matplotlib", "fastapi", "typer")  # versions in the table
 ARCHIVED = ("tests/conftest.py", "docs/detection.md", "benchmarks/toy.py", "Makefile", "CHANGELOG.md", "README.md")
 
@@ -157,8 +158,8 @@ def cell(python: str, resolution: str, wheel: Path, folder: Path, tests: list[st
     seconds = f"{installed - begin:.0f} s to install"
     print(f"Python {version:8} {resolution:14} {result}; {seconds}; {shown}", flush=True)
     if done.returncode:
-        print("\n".join(line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))), flush=True)
-        print(f"log: {log}" if log.exists() else "", flush=True)
+        faults = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR", "E  "))]
+        print("\n".join(faults[:MAX_FAULTS]), flush=True)
     return done.returncode == 0
 
 
