@@ -6,20 +6,26 @@ CORE := .venv-core
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle bench-app
+.PHONY: help install demo test test-core matrix lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle bench-app
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 install: $(VENV)/.installed  ## the environment in .venv; quick when nothing changed
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.core: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Loxo needs Python 3.11 or later" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing Loxo and its packages into $(VENV): a download of 130 MB"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.core
+	@echo "Installing everything that the tests need, PyTorch too, into $(VENV)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
-demo: install  ## a soundscape with known calls, searched, listed and drawn into demo/
+demo: $(VENV)/.core  ## a soundscape with known calls, searched, drawn and reported into demo/; installs the core only
 	$(BIN)/loxo demo --out demo
 
 lint: install  ## style and types
@@ -46,6 +52,9 @@ single-file: $(CORE)/.installed  ## dist/loxo: the app in one file for this syst
 
 bundle: ## dist/loxo-offline: wheels and an installer for computers without a network, for this system and Python
 	$(PYTHON) packaging/bundle.py dist/loxo-offline
+
+matrix: install  ## wheel and source archive; the core's tests on Python 3.11 to 3.14, lowest and newest packages (an hour)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/matrix.py $(MATRIX)
 
 weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
 	$(BIN)/python benchmarks/default_weights.py --pack $(PACK) --out src/loxo/weights/default.safetensors

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import typer
 
 from loxo import cli, read_raven
+from loxo.cli.app import app
 from loxo.engine.model_file import find_model
 from loxo.simulation.rumble import draw_rumble, synthesise_rumble
 from loxo.training.config_io import KEYS
@@ -34,6 +36,8 @@ COMMANDS = (
     "simulate",
     "info",
     "convert",
+    "doctor",
+    "completion",
 )
 
 
@@ -180,16 +184,42 @@ def test_simulate_then_detect(loxo, tmp_path):
 
 
 def test_the_demo_finds_most_of_what_it_made(loxo, tmp_path):
-    code, out, _ = loxo("demo", "--out", tmp_path / "demo")
-    assert code == 0 and "missed" in out and "the picture is" in out
-    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == [
-        "demo.png",
-        "detected.selections.txt",
-        "soundscape.flac",
-        "truth.selections.txt",
-    ]
-    truth, found = (read_raven(tmp_path / "demo" / f"{name}.selections.txt") for name in ("truth", "detected"))
-    assert len(truth) >= 6 and len(found) >= len(truth) / 2
+    folder = tmp_path / "demo"
+    code, out, err = loxo("demo", "--out", folder)
+    assert code == 0 and f"loxo review {folder / 'run'}" in out and "4/4" not in out, err
+    truth, found = read_raven(folder / "truth.selections.txt"), pd.read_csv(folder / "run" / "events.csv")
+    assert len(truth) == 7 and (folder / "demo.png").stat().st_size > 10_000
+    page = (folder / "run" / "report.html").read_text(encoding="utf-8")
+    assert len(found) == 5 and "3 rumbles and 2 gunshots" in page
+    missed = [line for line in out.splitlines() if line.startswith("missed")]
+    assert len(missed) == 2 and "fainter than the background: score" in missed[1] and "hides it" in missed[0]
+    assert "5 of 7 events found, 2 missed, 0 false positives" in out
+    code, _, err = loxo("demo", "--out", folder)  # again, in the same place
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_completion_scripts(loxo, shell):
+    code, out, _ = loxo("completion", shell)
+    assert code == 0 and "_LOXO_COMPLETE" in out and f"complete_{shell}" in out
+
+
+def test_completion_knows_all_commands_and_options(loxo, monkeypatch):
+    def completed(words: str) -> set[str]:
+        monkeypatch.setenv("_LOXO_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+        code, out, _ = loxo()
+        assert code == 0
+        return set(out.split())
+
+    group = typer.main.get_command(app)
+    assert completed("loxo ") == set(group.commands)
+    for name, command in group.commands.items():
+        options = {text for option in command.params for text in (*option.opts, *option.secondary_opts)}
+        expected = {text for text in options if text.startswith("--")}
+        assert completed(f"loxo {name} --") == {*expected, "--help"}, name
+    assert completed("loxo completion f") == {"fish"}
 
 
 def test_the_bundled_model_is_small_and_comes_with_its_card():
@@ -238,5 +268,5 @@ def test_options_of_train_have_the_defaults_of_the_training_config():
 def test_a_missing_extra_is_told(loxo, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "loxo.training.train", None)
     code, _, err = loxo("train", "--out", tmp_path / "run")
-    assert code == 2 and "loxo[train]" in err
+    assert code == 2 and "pip install" in err and "[train]" in err
     shutil.rmtree(tmp_path / "run", ignore_errors=True)

@@ -57,7 +57,7 @@ def test_importing_loxo_and_asking_for_help_import_nothing_heavy():
 def test_a_name_that_needs_pytorch_says_how_to_install_it():
     code = "import sys; sys.modules['torch'] = None\nimport loxo\nloxo.load_engine, loxo.HTSATConfig\nloxo.load_model"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "ImportError: loxo.load_model needs torch. Install it: pip install 'loxo[train]'." in done.stderr
+    assert "ImportError: loxo.load_model needs torch. Install it: " in done.stderr and '[train]"' in done.stderr
 
 
 def test_python_m_loxo_is_the_command():

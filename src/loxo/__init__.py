@@ -90,7 +90,9 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _TRAINING_PACKAGES:
             raise
-        raise ImportError(f"loxo.{name} needs {error.name}. Install it: pip install 'loxo[train]'.") from error
+        from loxo.installation import install_extra
+
+        raise ImportError(f"loxo.{name} needs {error.name}. Install it: {install_extra('train')}") from error
 
 
 def __dir__() -> list[str]:

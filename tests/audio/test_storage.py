@@ -290,5 +290,5 @@ def test_without_the_extra_the_message_contains_the_install_command(monkeypatch)
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
     for url in ("s3://b/a.wav", "https://h/a.wav"):
-        with pytest.raises(RecordingError, match=r"pip install 'loxo\[s3\]'"):
+        with pytest.raises(RecordingError, match=r"pip install .*\[s3\]"):
             probe(url)

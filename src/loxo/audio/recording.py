@@ -43,6 +43,7 @@ from loxo.audio.sizes import check_size
 from loxo.audio.storage import RangeFile, is_url, open_binary
 from loxo.audio.urls import hide_secrets
 from loxo.errors import LoxoError
+from loxo.installation import install_extra
 from loxo.languages import mark
 
 BYTES_PER_SAMPLE = {
@@ -231,7 +232,7 @@ def _open_once(path: Path | str, layout: Layout, known: Info | None, start: byte
                     raise error from missing
                 raise RecordingError(
                     f"{path}: this is {kind or layout.codec} audio, which needs a package that is not installed. "
-                    "Install it with pip install 'loxo[formats]', or convert the file to WAV or FLAC."
+                    f"Convert the file to WAV or FLAC, or install the package: {install_extra('formats')}"
                 ) from missing
     except StorageError as error:
         raise _storage_failure(error) from error

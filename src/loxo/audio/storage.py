@@ -29,6 +29,7 @@ from loxo.audio.urls import PathOrUrl as PathOrUrl
 from loxo.audio.urls import hide_secrets, public_url
 from loxo.audio.urls import is_url as is_url
 from loxo.files import write_atomically
+from loxo.installation import install_extra
 
 FIRST_BLOCK_BYTES = 64 << 10  # first request, which contains the header; blocks start at multiples of this
 FIRST_BLOCKS_KEPT = 256  # number of objects whose first block is cached, because recordings are opened repeatedly
@@ -68,7 +69,7 @@ def get_store(url: str) -> Store:
     except ImportError as error:
         raise StorageError(
             f"{public_url(url)}: this needs packages that are not installed ({error.name}). Install them with "
-            "pip install 'loxo[s3]'"
+            f"{install_extra('s3')}"
         ) from error
 
 

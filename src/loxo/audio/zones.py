@@ -8,6 +8,7 @@ from datetime import UTC, timedelta, timezone, tzinfo
 from functools import cache
 
 from loxo.errors import LoxoError
+from loxo.installation import install_package
 
 # African zones without daylight saving time, in hours. Other abbreviations have several meanings (CST, IST, BST).
 ABBREVIATIONS = {"UTC": 0, "Z": 0, "GMT": 0, "WAT": 1, "CAT": 2, "SAST": 2, "EAT": 3}
@@ -49,8 +50,8 @@ def find_zone(text: str) -> tzinfo:
         known = sorted(zoneinfo.available_timezones())
     if not known:
         raise LoxoError(
-            f"The time zone {text!r} cannot be found: this system has no time zone data. Run `pip install tzdata`, or "
-            "use an offset such as +01:00."
+            f"The time zone {text!r} cannot be found: this system has no time zone data. Use an offset such as "
+            f"+01:00, or install the data: {install_package('tzdata')}"
         )
     near = ", ".join(_nearest(name.casefold().replace(" ", "_"), known))
     raise LoxoError(f"There is no time zone {text!r}. {f'Nearest: {near}. ' if near else ''}{WAYS}")

@@ -11,10 +11,12 @@ import sys
 from loxo.cli import (  # noqa: F401 (the import registers the command)
     adapt,
     calibrate,
+    completion,
     convert,
     decode,
     demo,
     detect,
+    doctor,
     embed,
     evaluate,
     export,
@@ -32,14 +34,16 @@ from loxo.cli import (  # noqa: F401 (the import registers the command)
     watch,
 )
 from loxo.cli.app import app, errors
+from loxo.cli.completion import prepare_completion
 from loxo.errors import LoxoError
 from loxo.languages import text, translated
 
 
 def main() -> None:
     """Entry point. Errors that users can correct are printed in one line, without a traceback."""
+    prepare_completion()
     try:
-        app()
+        app(prog_name="loxo")  # also for `python -m loxo`: the name in completion scripts
     except LoxoError as error:
         sentence = text("error: {sentence}", sentence=translated(str(error)))
         errors.print(sentence, style="red", highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from loxo.cli.annotations import LabelColumnOption, LabelOption, LabelsOption, R
 from loxo.cli.app import app, console, errors, progress_bar
 from loxo.cli.shared import print_problems
 from loxo.errors import LoxoError
+from loxo.installation import install_extra
 
 
 @app.command()
@@ -55,8 +56,7 @@ def adapt(
     """Adapt a model to a new site with a few annotated calls: ten calls take minutes.
 
     Each call is held back once to compare the model before and after. The start model is kept if no gain is certain.
-    Afterwards use `loxo detect --model runs/site/model.safetensors`. Needs the extra `train`:
-    `pip install 'loxo[train]'`.
+    Afterwards use `loxo detect --model runs/site/model.safetensors`. Needs the extra `train`.
 
     Example: `loxo adapt tables/ --recordings recordings/ --out runs/site`
     """
@@ -68,7 +68,7 @@ def adapt(
         from loxo.training.adapt import adapt as run
         from loxo.training.comparing import HEADER, table
     except ModuleNotFoundError as error:
-        raise LoxoError(f"Training needs {error.name}. Install it with pip install 'loxo[train]'.") from error
+        raise LoxoError(f"Training needs {error.name}. Install it: {install_extra('train')}") from error
 
     with progress_bar("adapting") as (bar, task):
 

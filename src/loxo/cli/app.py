@@ -38,6 +38,7 @@ AFTER_CTRL_C = {
 ORDER = (  # order of the commands in the help, as users need them
     *("app", "demo", "detect", "decode", "score", "watch", "listen", "review", "report", "show", "evaluate"),
     *("train", "adapt", "calibrate", "embed", "search", "fetch", "simulate", "info", "export", "convert"),
+    *("doctor", "completion"),
 )
 
 

@@ -33,7 +33,7 @@ def export(
 ) -> None:
     """Write the graph of a model (ONNX) beside its file. Detection without PyTorch needs it.
 
-    Training writes it too. This command needs PyTorch: pip install 'loxo[train]'.
+    Training writes it too. This command needs PyTorch, from the extra `train`.
 
     Example: `loxo export model.safetensors`
     """

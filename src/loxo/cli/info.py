@@ -15,7 +15,7 @@ def info(
 ) -> None:
     """Print a model's size, operations, time resolution, receptive field, config and provenance.
 
-    Size, operations and receptive field need the extra `train`: `pip install 'loxo[train]'`.
+    Size, operations and receptive field need the extra `train`.
 
     Example: `loxo info default`
     """

@@ -11,6 +11,7 @@ import typer
 from loxo.cli.app import app, console, errors, progress_bar
 from loxo.cli.shared import print_problems
 from loxo.errors import LoxoError
+from loxo.installation import install_extra
 from loxo.training.config import TrainingConfig
 
 DEFAULTS = TrainingConfig()
@@ -73,7 +74,7 @@ def train(
     """Train a model on your own recordings and tables, on simulated calls, or on both.
 
     Every setting is a key, which is set in a YAML file or as `key=value`. The options below set the most common keys.
-    `loxo train --show-config` lists all keys. Needs the extra `train`: `pip install 'loxo[train]'`.
+    `loxo train --show-config` lists all keys. Needs the extra `train`.
 
     Example: `loxo train data.tables=tables/ data.recordings=recordings/ init_from=default --out runs/mine`
     """
@@ -94,7 +95,7 @@ def train(
         from loxo.training.train import read_run_config
         from loxo.training.train import train as run
     except ModuleNotFoundError as error:
-        raise LoxoError(f"Training needs {error.name}. Install it with pip install 'loxo[train]'.") from error
+        raise LoxoError(f"Training needs {error.name}. Install it: {install_extra('train')}") from error
 
     config = read_config(file, words, read_run_config(out) if resume else None)
     with progress_bar("training") as (bar, task):

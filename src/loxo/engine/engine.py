@@ -26,6 +26,7 @@ from loxo.engine.config import ModelConfig
 from loxo.engine.model_file import ModelFile, find_model, read_model_file
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
+from loxo.installation import install_extra, install_package
 from loxo.machine import gc_paused, keep_freed_memory
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MODULES = {
     "openvino": "loxo.engine.openvino",
     "torch": "loxo.network.engine",
 }
-NEEDS = {"openvino": "loxo[openvino]", "torch": "loxo[train]"}
+EXTRAS = {"openvino": "openvino", "torch": "train"}
 
 Floats = NDArray[np.float32]
 Network = Callable[[Floats], tuple[Floats, Floats]]  # images of a group -> logits (GROUP, rows, steps), latent
@@ -152,7 +153,8 @@ def choose_runtime(wanted: str, device: str = "cpu", model: ModelFile | None = N
         else:
             wanted = "openvino" if is_installed("openvino") else "onnxruntime"
     if not is_installed(wanted):
-        raise LoxoError(f"The runtime {wanted} is not installed. Install it: pip install '{NEEDS[wanted]}'.")
+        command = install_extra(EXTRAS[wanted]) if wanted in EXTRAS else install_package(wanted)
+        raise LoxoError(f"The runtime {wanted} is not installed. Install it: {command}")
     if wanted != "torch" and not on_cpu:
         raise LoxoError(f"The runtime {wanted} computes on the CPU: leave out --device {device}, or use torch.")
     if wanted != "torch" and model is not None and not is_supported(model.config):

@@ -31,6 +31,7 @@ from loxo.engine.operators import FLOAT, INT64, ITEM_BYTES, MAX_ELEMENTS, Tensor
 from loxo.engine.windows import GROUP
 from loxo.errors import LoxoError
 from loxo.files import parse_json
+from loxo.installation import install_extra
 
 ENTRY, FORMAT = "loxo", 1
 MAX_RATIO, MAX_REST = 4, 1 << 24  # bytes of a graph file: MAX_RATIO times those of the model file, and MAX_REST more
@@ -111,7 +112,7 @@ def read_graph(model: ModelFile) -> bytes:
     except FileNotFoundError:
         raise LoxoError(
             f"{model.path}: detection needs the model's graph, {path.name}, which is not beside it. Make it with "
-            f"`loxo export {model.path}`, which needs PyTorch (pip install 'loxo[train]')."
+            f"`loxo export {model.path}`, which needs PyTorch ({install_extra('train')})."
         ) from None
     except OSError as error:
         raise LoxoError(f"{path}: the graph cannot be read ({error.strerror or error}).") from error

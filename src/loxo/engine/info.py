@@ -11,6 +11,7 @@ from typing import Any
 from loxo.engine.config import ModelConfig
 from loxo.engine.engine import is_installed
 from loxo.engine.model_file import read_model_file
+from loxo.installation import install_extra
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class ModelInfo:
         }
         if self.network is None:
             rows["network"] = (
-                "PyTorch counts parameters, operations and receptive field. Install it: pip install 'loxo[train]'."
+                f"PyTorch counts parameters, operations and receptive field. Install it: {install_extra('train')}"
             )
         else:
             operations = self.network.operations / 1e9

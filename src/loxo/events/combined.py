@@ -30,6 +30,7 @@ from loxo.events.raven import HEADER, frequency_cell
 from loxo.events.table import CHANNEL, COLUMNS
 from loxo.events.writers import write_csv_rows
 from loxo.files import atomic_file, atomic_path, escape
+from loxo.installation import install_extra
 
 EventCells = Sequence[str]  # the values of one event: COLUMNS without the recording, then the channel if it has one
 START, END, LABEL, SCORE, LOW, HIGH, SITE, TIME = range(len(COLUMNS) - 1)
@@ -161,7 +162,7 @@ class ParquetRun:
             import pyarrow
         except ImportError as error:
             raise LoxoError(
-                "Parquet needs pyarrow. Install it with `pip install loxo[formats]`, or leave this format out."
+                f"Parquet needs pyarrow. Leave this format out, or install it: {install_extra('formats')}"
             ) from error
         self.schema = pyarrow.schema(
             [

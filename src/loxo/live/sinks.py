@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from loxo.errors import LoxoError
+from loxo.installation import install_extra
 from loxo.live.outbox import Message
 from loxo.live.rules import SinkConfig
 
@@ -97,7 +98,7 @@ def _mqtt(values: dict[str, Any], message: Message) -> None:
     try:
         from paho.mqtt import client as mqtt
     except ImportError as error:
-        raise SinkError("MQTT needs a package. Install it: pip install 'loxo[live]'.") from error
+        raise SinkError(f"MQTT needs a package. Install it: {install_extra('live')}") from error
     answered: queue.Queue[bool] = queue.Queue()
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv311)
     client.on_connect = lambda *arguments: answered.put(not arguments[3].is_failure)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loxo.errors import LoxoError
+from loxo.installation import install_extra
 
 BLOCK_S = 0.25
 QUEUE_S = 120.0  # of sound that waits when the computer is slow
@@ -110,8 +111,9 @@ class Microphone:
             import sounddevice
         except (ImportError, OSError) as error:  # OSError: PortAudio is missing
             raise LoxoError(
-                f"A microphone needs sounddevice and PortAudio ({error}). Install them: pip install 'loxo[live]', and "
-                "on Debian apt install libportaudio2. `arecord -f S16_LE -r 4000 -t raw | loxo listen -` needs neither."
+                f"A microphone needs sounddevice and PortAudio ({error}). Install PortAudio (on Debian: apt install "
+                f"libportaudio2) and the package: {install_extra('live')} (or use `arecord -f S16_LE -r 4000 -t raw | "
+                "loxo listen -`, which needs neither)."
             ) from error
         received: queue.Queue[bytes | None] = queue.Queue(round(QUEUE_S / BLOCK_S))
         lost = threading.Event()
@@ -155,7 +157,7 @@ class NetworkStream:
         try:
             import av
         except ImportError as error:
-            raise LoxoError("A stream on the network needs PyAV. Install it: pip install 'loxo[formats]'.") from error
+            raise LoxoError(f"A stream on the network needs PyAV. Install it: {install_extra('formats')}") from error
         options = {"rtsp_transport": "tcp"} if self.url.startswith("rtsp") else {}
         try:
             with av.open(self.url, options=options, timeout=(20.0, 20.0)) as container:

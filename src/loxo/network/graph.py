@@ -19,6 +19,7 @@ from loxo.engine.graph import image_shape, parse_graph, read_graph, seal_graph
 from loxo.engine.model_file import BUNDLED, GRAPH_SUFFIX, ModelFile, read_model_file
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
+from loxo.installation import install_extra
 from loxo.network.base import FrameModel
 from loxo.network.fast import export
 from loxo.network.registry import build
@@ -144,7 +145,7 @@ def onnx_of(model: FrameModel) -> bytes:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401 (the exporter needs it)
     except ImportError as error:
-        raise LoxoError(f"Export needs {error.name}, which is not installed. Run: pip install 'loxo[train]'") from error
+        raise LoxoError(f"Export needs {error.name}, which is not installed. Run: {install_extra('train')}") from error
     example = torch.zeros(image_shape(model.config))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():

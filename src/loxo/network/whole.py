@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from loxo.engine.model_file import read_model_file
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
+from loxo.installation import install_extra
 from loxo.network.base import CLIP_POOLING, FrameModel
 from loxo.network.fast import export
 from loxo.network.frontend import FrontEnd, KaldiFrontEnd, PcenFrontEnd
@@ -129,7 +130,7 @@ def whole_onnx(model: FrameModel, metadata: dict[str, str]) -> bytes:
         import onnx
         import onnxscript  # noqa: F401 (the exporter needs it)
     except ImportError as error:
-        raise LoxoError(f"Export needs {error.name}, which is not installed. Run: pip install 'loxo[train]'") from error
+        raise LoxoError(f"Export needs {error.name}, which is not installed. Run: {install_extra('train')}") from error
     export.apply(model)
     apply(model.frontend)
     example = torch.zeros(1, model.config.window_samples)

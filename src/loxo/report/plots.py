@@ -50,8 +50,9 @@ def draw_detections(
     samples: mono, (samples,), the first one at start_s of the recording. events: the events table of this recording.
     scores: (outputs, steps) probabilities, or None; the outputs of the classes come first, and only these are drawn. A
     step is step_s long; the first one begins at scores_start_s (default: start_s). truth: known events, drawn as dashed
-    boxes. The panels are a spectrogram for each of `bands` ("low": 0-250 Hz, windows of 1 s; "full": windows of 64 ms),
-    and the scores as a heat map. An event above 250 Hz is drawn on the full band, if that is shown.
+    boxes, with the texts of its column `note`, if it has one. The panels are a spectrogram for each of `bands` ("low":
+    0-250 Hz, windows of 1 s; "full": windows of 64 ms), and the scores as a heat map. An event above 250 Hz is drawn
+    on the full band, if that is shown.
     Raises LoxoError for another suffix, and when the file cannot be written.
     """
     path = Path(path)
@@ -147,5 +148,22 @@ def draw_box(axis: Axes, event: Mapping[Any, Any], top_hz: float, *, named: bool
     axis.add_patch(Rectangle(place, width, high - low, fill=False, ec=colour, path_effects=edge, **style))
     if style["ls"] == "-" and named:
         score = f" {number(event['score'], '.2f')}" if event["score"] == event["score"] else ""
-        words = f"{noun(event['label'])}{score}"
-        axis.annotate(words, (event["start_s"], high), color=colour, fontsize=8, va="bottom", annotation_clip=True)
+        _label(axis, f"{noun(event['label'])}{score}", event, high, colour)
+    elif note := event.get("note"):
+        _label(axis, note, event, high, "white")
+
+
+def _label(axis: Axes, text: str, event: Mapping[Any, Any], high: float, colour: str) -> None:
+    """Writes above a box: from its left edge, or up to its right edge where the text would leave the picture."""
+    left, right = axis.get_xlim()
+    is_late = event["start_s"] > left + 0.6 * (right - left)
+    axis.annotate(
+        text,
+        (event["end_s"] if is_late else event["start_s"], high),
+        ha="right" if is_late else "left",
+        va="bottom",
+        color=colour,
+        fontsize=8,
+        path_effects=[withStroke(linewidth=2, foreground="black", alpha=0.7)],
+        annotation_clip=True,
+    ).set_in_layout(False)

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 from loxo.engine.engine import as_engine, choose_runtime, load_engine
 from loxo.engine.model_file import GRAPH_SUFFIX, read_model_file
 from loxo.errors import LoxoError
+from loxo.installation import install_extra
 from loxo.machine import use_one_thread
 from loxo.survey.processes import ATTEMPTS, PATIENCE_S, Source, waiting
 from loxo.survey.schedule import (
@@ -276,7 +277,7 @@ def _connected(address: str) -> Iterator[tuple[Any, Callable[[], None] | None]]:
         import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise LoxoError('A cluster needs Dask, which is not installed. Run: pip install "loxo[cluster]"') from error
+        raise LoxoError(f"A cluster needs Dask, which is not installed. Run: {install_extra('cluster')}") from error
     settings: dict[str, Any] = {"distributed.admin.large-graph-warning-threshold": "1GB"}
     if address.startswith(LOCAL):
         count = address.removeprefix(LOCAL)

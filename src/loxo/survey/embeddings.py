@@ -31,6 +31,7 @@ from loxo.detection.embed import KEYS, embed_events, embed_windows, feature_name
 from loxo.engine.engine import Engine
 from loxo.errors import LoxoError, with_path
 from loxo.files import atomic_path, escape
+from loxo.installation import install_extra
 from loxo.machine import one_thread
 
 FORMATS = (".npz", ".parquet", ".csv")
@@ -366,7 +367,7 @@ def _pyarrow(path: Path) -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise LoxoError(f"{path}: Parquet needs pyarrow: pip install 'loxo[formats]'.") from error
+        raise LoxoError(f"{path}: Parquet needs pyarrow. Install it: {install_extra('formats')}") from error
     return pyarrow, parquet
 
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
+from loxo.installation import install_package
 from loxo.training.checkpoints import disk_errors
 from loxo.training.config import TrainingConfig
 from loxo.training.config_io import config_to_dict
@@ -151,7 +152,9 @@ def check_wandb(config: TrainingConfig) -> None:
         try:
             import wandb  # type: ignore[import-not-found] # noqa: F401
         except ImportError as error:
-            raise LoxoError("log.wandb is true, but Weights & Biases is not installed: pip install wandb.") from error
+            raise LoxoError(
+                f"log.wandb is true, but Weights & Biases is not installed. Install it: {install_package('wandb')}"
+            ) from error
 
 
 def _start_wandb(out: Path, config: TrainingConfig) -> Any:
