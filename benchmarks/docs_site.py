@@ -20,7 +20,6 @@ PROJECT = {  # published files that are not in docs/: path in the repository -> 
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "CONTRIBUTING.md": "project/contributing.md",
-    "README.md": "index.md",
 }
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)]*)?\))")
 
@@ -48,7 +47,7 @@ def copy_pages(out: Path) -> None:
     """All pages and pictures of the site, with changed links."""
     shutil.rmtree(out, ignore_errors=True)
     files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*") if path.is_file()]
-    for file in [*files, *(name for name in PROJECT if name != "README.md")]:
+    for file in [*files, *PROJECT]:
         target = out / str(page_of(file))
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".md":
