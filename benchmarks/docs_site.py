@@ -2,7 +2,8 @@
 
 The pages of docs/ link to files beside them (SECURITY.md, the model card), which a site generator does not publish.
 So docs/ is copied to build/docs with these files under project/, and their links are changed. Zensical then builds
-strictly: a link or anchor without a target is an error.
+strictly: a link or anchor without a target is an error. Its pages would request one script from another host, for the
+search in pages on a disk. That script is replaced by the one below.
 """
 
 from __future__ import annotations
@@ -21,6 +22,33 @@ PROJECT = {  # published files that are not in docs/: path in the repository -> 
     "SECURITY.md": "project/security.md",
     "CONTRIBUTING.md": "project/contributing.md",
 }
+FOREIGN = re.compile(r"<script src=\"?https://unpkg.com/iframe-worker/shim\"?></script>")
+# A browser starts no worker for a page on a disk. Then the script of the search runs in a hidden frame.
+WORKER = """<script>
+if (location.protocol === "file:") window.Worker = class {
+  constructor(url) {
+    this.waiting = [];
+    this.frame = document.createElement("iframe");
+    this.frame.hidden = true;
+    document.body.append(this.frame);
+    const inside = this.frame.contentWindow;
+    inside.postMessage = data => setTimeout(() => this.onmessage?.({data}));
+    const script = inside.document.createElement("script");
+    script.src = new URL(url, location.href).href;
+    script.onload = () => {
+      const waiting = this.waiting;
+      this.waiting = null;
+      waiting.forEach(one => this.postMessage(one));
+    };
+    script.onerror = error => this.onerror?.(error);
+    inside.document.body.append(script);
+  }
+  postMessage(data) {
+    if (this.waiting) this.waiting.push(data); else this.frame.contentWindow.onmessage({data});
+  }
+  terminate() { this.frame.remove(); }
+};
+</script>"""
 LINK = re.compile(r"(\]\()([^)#\s]+)((?:#[^)]*)?\))")
 
 
@@ -38,7 +66,9 @@ def published(text: str, file: str) -> str:
         if "://" in target:
             return match[0]
         page = page_of(os.path.normpath(PurePosixPath(file).parent / target).replace(os.sep, "/"))
-        return match[0] if page is None else before + PurePosixPath(os.path.relpath(page, here.parent)).as_posix() + after
+        return (
+            match[0] if page is None else before + PurePosixPath(os.path.relpath(page, here.parent)).as_posix() + after
+        )
 
     return LINK.sub(link, text)
 
@@ -59,7 +89,10 @@ def copy_pages(out: Path) -> None:
 def main() -> None:
     copy_pages(ROOT / "build" / "docs")
     command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--clean"]
-    raise SystemExit(subprocess.run(command, cwd=ROOT).returncode)
+    ended = subprocess.run(command, cwd=ROOT).returncode
+    for page in (ROOT / "build" / "site").rglob("*.html"):
+        page.write_text(FOREIGN.sub(lambda _: WORKER, page.read_text(encoding="utf-8")), encoding="utf-8")
+    raise SystemExit(ended)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import click
-import docs_blocks
 import numpy as np
 import pytest
 import typer
 
+import docs_blocks
 from loxo import cli
 from loxo.simulation.simulate import simulate
 from loxo.survey.survey import survey
