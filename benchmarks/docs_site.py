@@ -22,7 +22,7 @@ PROJECT = {  # published files that are not in docs/: path in the repository -> 
     "SECURITY.md": "project/security.md",
     "CONTRIBUTING.md": "project/contributing.md",
 }
-FOREIGN = re.compile(r"<script src=\"?https://unpkg.com/iframe-worker/shim\"?></script>")
+FOREIGN = re.compile(r"<script[^>]*https://unpkg.com/iframe-worker/shim[^>]*></script>")
 # A browser starts no worker for a page on a disk. Then the script of the search runs in a hidden frame.
 WORKER = """<script>
 if (location.protocol === "file:") window.Worker = class {
@@ -86,13 +86,26 @@ def copy_pages(out: Path) -> None:
             shutil.copyfile(ROOT / file, target)
 
 
+REQUEST = re.compile(
+    r"(?:<(?:script|img|iframe|source|video|audio)[^>]* src=|<link[^>]* rel=\"?(?!canonical)[^>]* href=|url\(|@import )"
+    r"[\"']?(?:https?:)?//[^\"'>)]*"
+)
+
+
+def requests(site: Path) -> list[str]:
+    """What pages and style sheets would load from other hosts."""
+    files = [*site.rglob("*.html"), *site.rglob("*.css")]
+    return [f"{path}: {found}" for path in files for found in REQUEST.findall(path.read_text(encoding="utf-8"))]
+
+
 def main() -> None:
     copy_pages(ROOT / "build" / "docs")
     command = [str(Path(sys.executable).with_name("zensical")), "build", "--strict", "--clean"]
     ended = subprocess.run(command, cwd=ROOT).returncode
     for page in (ROOT / "build" / "site").rglob("*.html"):
         page.write_text(FOREIGN.sub(lambda _: WORKER, page.read_text(encoding="utf-8")), encoding="utf-8")
-    raise SystemExit(ended)
+    foreign = requests(ROOT / "build" / "site")
+    raise SystemExit(ended or "\n".join(foreign) or 0)
 
 
 if __name__ == "__main__":
