@@ -32,7 +32,7 @@ if (location.protocol === "file:") window.Worker = class {
     this.frame.hidden = true;
     document.body.append(this.frame);
     const inside = this.frame.contentWindow;
-    inside.postMessage = data => setTimeout(() => this.onmessage?.({data}));
+    inside.postMessage = data => setTimeout(() => this.onmessage?.({data: structuredClone(data)}));
     const script = inside.document.createElement("script");
     script.src = new URL(url, location.href).href;
     script.onload = () => {
@@ -44,7 +44,7 @@ if (location.protocol === "file:") window.Worker = class {
     inside.document.body.append(script);
   }
   postMessage(data) {
-    if (this.waiting) this.waiting.push(data); else this.frame.contentWindow.onmessage({data});
+    if (this.waiting) this.waiting.push(data); else this.frame.contentWindow.onmessage({data: structuredClone(data)});
   }
   terminate() { this.frame.remove(); }
 };

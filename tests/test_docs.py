@@ -11,7 +11,6 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import click
-import numpy as np
 import pytest
 import typer
 
@@ -28,7 +27,6 @@ PAGES |= {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
 ELSEWHERE = {"docs/extending.md", "docs/other_programs.md"}  # have tests of their own, test_extending and so on
 # What keeps a command short enough for a test; all else stays as it is shown.
 SHORTER = {"simulate": ["--hours", "0.03", "--file-hours", "0.03"], "detect": ["--workers", "1"]}
-NEEDS = {"docs/model.md": "torch", "docs/raven.md": "pandas"}
 RUN = sorted(
     name
     for name, text in PAGES.items()
@@ -62,16 +60,14 @@ def run_command(line: str) -> None:
 
 @pytest.mark.parametrize("name", RUN)
 def test_the_code_of_a_page_runs(name, supposed, tmp_path, monkeypatch):
-    if name in NEEDS and find_spec(NEEDS[name]) is None:
-        pytest.skip(f"{name} needs {NEEDS[name]}")
     shown = "".join(block.code for block in docs_blocks.blocks(PAGES[name]) if block.reason is None)
     for folder, command in (("recordings", "loxo simulate"), ("runs", "--out runs/march ")):
         if command not in shown:
             shutil.copytree(supposed / folder, tmp_path / folder)
     monkeypatch.chdir(tmp_path)
-    names = {"__name__": "page", "waveform": np.zeros((1, 4000), np.float32)}
-    if find_spec("torch"):
-        names["waveform"] = importlib.import_module("torch").zeros(1, 4000)
+    names = {"__name__": "page"}
+    if name == "docs/model.md":
+        names["waveform"] = pytest.importorskip("torch").zeros(1, 4000)
     for block in docs_blocks.blocks(PAGES[name]):
         if block.reason is None and block.language == "python":
             exec(compile(block.code, name, "exec"), names)
