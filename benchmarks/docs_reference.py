@@ -329,7 +329,7 @@ def call(name: str, value: Any) -> str:
 def made_run(folder: Path) -> Path:
     """A run with every file: tables in all formats, scores, sites, a review with one undecided event, a report."""
     recordings, run, sites = folder / "recordings", folder / "run", folder / "sites.csv"
-    simulate(recordings, 0.05, 1, file_hours=0.025, rumbles_per_hour=200, gunshots_per_hour=100)
+    simulate(recordings, 0.03, 1, file_hours=0.015, rumbles_per_hour=200, gunshots_per_hour=100)
     sites.write_text("site,latitude,longitude,time_zone\nsim01a,2.2,16.5,Africa/Brazzaville\n")
     formats = ("raven", "audacity", "kaleidoscope", "parquet")
     survey([recordings], "default", run, keep_scores=True, formats=formats, sites=sites, threshold=0.1)

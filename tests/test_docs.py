@@ -26,7 +26,10 @@ PAGES |= {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
 
 ELSEWHERE = {"docs/extending.md", "docs/other_programs.md"}  # have tests of their own, test_extending and so on
 # What keeps a command short enough for a test; all else stays as it is shown.
-SHORTER = {"simulate": ["--hours", "0.03", "--file-hours", "0.03"], "detect": ["--workers", "1"]}
+SHORTER = {
+    "simulate": ["--hours", "0.03", "--file-hours", "0.03"],
+    "detect": ["--workers", "1", "--runtime", "onnxruntime"],
+}
 RUN = sorted(
     name
     for name, text in PAGES.items()
