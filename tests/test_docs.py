@@ -24,6 +24,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for
 FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "src/loxo/weights/default.md")
 PAGES |= {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
 
+LOGS = {"docs/experiments.md", "docs/performance.md"}  # entries name commands as they were on their day
 ELSEWHERE = {"docs/extending.md", "docs/other_programs.md"}  # have tests of their own, test_extending and so on
 # What keeps a command short enough for a test; all else stays as it is shown.
 SHORTER = {
@@ -84,6 +85,8 @@ def test_every_command_and_option_exists():
     group = typer.main.get_command(cli.app)
     faults = []
     for name, text in PAGES.items():
+        if name in LOGS:
+            continue
         for line in docs_blocks.commands(text):
             command, *words = shlex.split(line)
             if command == "--version":
