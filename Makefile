@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORE := .venv-core
+DOCS := .venv-docs
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -path '*.egg-info/*')
 PACK ?= ../shared/data/recordings
 
-.PHONY: help install demo test test-core matrix lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle bench-app
+.PHONY: help install demo docs reference test test-core matrix lint weights bench-real bench-day bench-accuracy bench-speed bench-scale bench-startup bench-model bench-training bench-adaptation bench-three-classes bench-kill-training bench-kill bench-same bench-runtimes bench-damaged bench-files bench-windows bench-review bench-evaluate bench-counts bench-report bench-walk bench-variants bench-failures bench-held-out bench-live-delay bench-live-soak bench-live-memory bench-live-floor bench-live-latency bench-live-kills bench-live-waiting check-arm clean single-file bundle bench-app
 
 help:  ## what each target does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -55,6 +56,19 @@ bundle: ## dist/loxo-offline: wheels and an installer for computers without a ne
 
 matrix: install  ## wheel and source archive; the core's tests on Python 3.11 to 3.14, lowest and newest packages (an hour)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python benchmarks/matrix.py $(MATRIX)
+
+$(DOCS)/.installed: constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt zensical
+	touch $@
+
+docs: $(DOCS)/.installed  ## the documentation site in build/site, from docs/ (a minute); open build/site/index.html
+	$(DOCS)/bin/python benchmarks/docs_site.py
+
+reference: install  ## the generated pages and pictures of docs/: reference, notebooks of the tutorials, drawings
+	$(BIN)/python benchmarks/docs_reference.py docs/reference
+	$(BIN)/python benchmarks/docs_blocks.py docs
+	$(BIN)/python benchmarks/docs_pictures.py docs
 
 weights: install  ## the bundled default from nothing: trained, calibrated, checked (two and a half hours; PACK); goes on where it was
 	$(BIN)/python benchmarks/default_weights.py --pack $(PACK) --out src/loxo/weights/default.safetensors
@@ -164,4 +178,4 @@ check-arm: install  ## are there wheels of all packages for aarch64 (nothing is 
 	$(BIN)/python benchmarks/check_arm.py
 
 clean:  ## remove what the other targets made, but not runs/
-	rm -rf $(VENV) $(CORE) demo build dist src/*.egg-info
+	rm -rf $(VENV) $(CORE) $(DOCS) demo build dist src/*.egg-info

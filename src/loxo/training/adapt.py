@@ -349,7 +349,7 @@ def _with_annotations(config: TrainingConfig, classes: Sequence[str]) -> tuple[T
     else:
         raise LoxoError(
             f"Of the annotated calls, {sum(numbers)} can be divided into two parts for training and comparison, and "
-            f"one part has {min(numbers)}, because calls overlap in time or lie in the same short recordings. "
+            f"one part has {min(numbers)}. Calls overlap in time or lie in the same short recordings. "
             f"Annotate {MIN_TRAINING - min(numbers)} more at other times."
         )
     sentences.append(

@@ -56,8 +56,8 @@ class DataConfig:
     )
     clip_level: str = key(
         "clip",
-        "events that cover their whole recording. clip: an event is somewhere in the recording, which excludes its "
-        "steps from the loss and supervises the whole window; event: the recording was cut to the event",
+        "events that cover their whole recording. clip: an event is somewhere in the recording; its steps are not in "
+        "the loss, and the whole window is supervised; event: the recording was cut to the event",
         choices=CLIP_LEVEL,
     )
     pause: float = key(

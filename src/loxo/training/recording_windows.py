@@ -208,7 +208,7 @@ class RecordingWindows(_Windows):
         if background_share and not len(self.free):
             raise LoxoError(
                 f"No recording has a span of {config.window_samples / config.sample_rate:.1f} s (one window) "
-                "without labels: add recordings that were searched and contain no events, or set background_share to 0."
+                "without labels. Add recordings that were searched and contain no events, or set background_share to 0."
             )
 
     def __len__(self) -> int:
