@@ -21,6 +21,7 @@ PROJECT = {  # published files that are not in docs/: path in the repository -> 
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "CONTRIBUTING.md": "project/contributing.md",
+    "CODE_OF_CONDUCT.md": "project/code_of_conduct.md",
 }
 FOREIGN = re.compile(r"<script[^>]*https://unpkg.com/iframe-worker/shim[^>]*></script>")
 # A browser starts no worker for a page on a disk. Then the script of the search runs in a hidden frame.
