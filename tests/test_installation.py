@@ -61,9 +61,9 @@ def test_the_command_names_this_environment(monkeypatch, tmp_path):
     monkeypatch.setattr(installation.shutil, "which", lambda name: str(Path(sys.executable).parent / "pip"))
     assert installation.install_package("tzdata") == "pip install tzdata"
     monkeypatch.setattr(installation.shutil, "which", lambda name: "/usr/bin/pip")
-    monkeypatch.setattr(installation, "find_spec", lambda name: object())
+    monkeypatch.setattr(installation.PathFinder, "find_spec", lambda name: object())
     assert installation.install_package("tzdata") == f"{sys.executable} -m pip install tzdata"
-    monkeypatch.setattr(installation, "find_spec", lambda name: None)  # an environment of uv
+    monkeypatch.setattr(installation.PathFinder, "find_spec", lambda name: None)  # an environment of uv
     monkeypatch.setattr(sys, "executable", str(tmp_path / "my tools" / "python"))
     assert installation.install_package("tzdata") == f'uv pip install --python "{tmp_path}/my tools/python" tzdata'
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 
@@ -61,4 +61,4 @@ def _pip_install() -> str:
     if getattr(sys, "frozen", False) or (found and Path(found).parent == Path(sys.executable).parent):
         return "pip install"
     python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
-    return f"{python} -m pip install" if find_spec("pip") else f"uv pip install --python {python}"
+    return f"{python} -m pip install" if PathFinder.find_spec("pip") else f"uv pip install --python {python}"

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from loxo.errors import LoxoError
 from loxo.files import portable_name, write_atomically
+from loxo.installation import install_package
 from loxo.machine import user_data
 
 PASSWORD = "LOXO_PASSWORD"  # environment variable
@@ -171,8 +172,8 @@ def _make_by_openssl(host: str, certificate: Path, key: Path) -> None:
     program = shutil.which("openssl")
     if program is None:
         raise LoxoError(
-            "A self-signed certificate needs the package cryptography (pip install cryptography) or the program "
-            "openssl. Install one of them, or give --certificate and --key."
+            f"A self-signed certificate needs the package cryptography ({install_package('cryptography')}) or the "
+            "program openssl. Install one of them, or give --certificate and --key."
         )
     kind = "IP" if _is_address(host) else "DNS"
     command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
