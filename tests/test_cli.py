@@ -270,3 +270,16 @@ def test_a_missing_extra_is_told(loxo, tmp_path, monkeypatch):
     code, _, err = loxo("train", "--out", tmp_path / "run")
     assert code == 2 and "pip install" in err and "[train]" in err
     shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+
+def test_a_fault_of_loxo_is_one_sentence_and_a_file(monkeypatch, tmp_path, capsys):
+    import loxo.cli
+
+    monkeypatch.setenv("LOXO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(loxo.cli, "app", lambda **_: {}["missing"])
+    with pytest.raises(SystemExit) as end:
+        loxo.cli.main()
+    err = capsys.readouterr().err
+    assert end.value.code == 70  # the app shows such a job as failed
+    assert "KeyError" in err and "fault.txt" in err and "loxo doctor" in err and "Traceback" not in err
+    assert "Traceback" in (tmp_path / "home" / "fault.txt").read_text()
