@@ -7,7 +7,6 @@ line, with exit code 2. A run with problems has exit code 1; Ctrl-C has 130; a f
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from loxo.cli import (  # noqa: F401 (the import registers the command)
     adapt,
