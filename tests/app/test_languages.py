@@ -257,7 +257,7 @@ def test_commands_and_their_report_are_in_french(loxo, tmp_path, monkeypatch):
     code, out, err = loxo("report", run, "--coordinates", "2.2,16.5", "--time-zone", "Africa/Brazzaville")
     assert code == 0 and "Le rapport" not in out and "le rapport a été écrit dans" in out
     assert "Listés, non vérifiés\u00a0: 6 grondements." in out and "remarque\u00a0:" in err
-    page = (run / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8").replace(str(tmp_path), "")  # a path may contain "of"
     code, _, err = loxo("report", tmp_path)
     assert code == 2 and "erreur\u00a0:" in err and "dossier d’analyse" in err
     code, out, _ = loxo("review", run, "--export")
