@@ -69,25 +69,28 @@ def command(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-m", "loxo", *arguments], env={**os.environ, **threads}, **options)
 
 
+def scene(folder: Path, hours: float) -> tuple[Any, list[dict[str, Any]], Any, list[dict[str, Any]]]:
+    """Samples of simulated sound, its true events, an engine on one thread, and the events of the whole file."""
+    path = simulated(folder, hours)
+    samples = soundfile.read(path, dtype="float32")[0]
+    truth = read_events(folder / "truth.txt").to_dict("records")
+    use_one_thread()
+    engine = load_engine(runtime="onnxruntime")
+    print(f"{hours:g} h simulated, {Counter(row['label'] for row in truth)}; events that overlap by half are the same")
+    return samples, truth, engine, analyse(path, engine).event_rows
+
+
 # ---------------------------------------------------------------- delay
 
 
 def delay(hours: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = simulated(Path(folder), hours)
-        samples = soundfile.read(path, dtype="float32")[0]
-        truth = read_events(Path(folder) / "truth.txt").to_dict("records")
-        use_one_thread()
-        engine = load_engine(runtime="onnxruntime")
-        print(
-            f"{hours:g} h simulated, {Counter(row['label'] for row in truth)}; events that overlap by half are the same"
-        )
+        samples, truth, engine, whole = scene(Path(folder), hours)
         print(
             "| delay (s) | recall of rumbles | of shots | false positives an hour | as in the file "
             "| wait (s): median, max | share of a core |"
         )
         print("|---|---|---|---|---|---|---|")
-        whole = analyse(path, engine).event_rows
         report("the file", whole, truth, whole, hours, [0.0], float("nan"))
         for delay_s in DELAYS_S:
             detector, found, waits = StreamDetector(engine, delay_s=delay_s), [], []
@@ -129,15 +132,9 @@ def report(
 def floor(hours: float) -> None:
     """The floor of each band is taken over the time before the end of a window, longer than the window."""
     with tempfile.TemporaryDirectory() as folder:
-        path = simulated(Path(folder), hours)
-        samples = soundfile.read(path, dtype="float32")[0]
-        truth = read_events(Path(folder) / "truth.txt").to_dict("records")
-        use_one_thread()
-        engine: Any = load_engine(runtime="onnxruntime")
+        samples, truth, engine, whole = scene(Path(folder), hours)
         config = engine.config
         hop = hop_steps(WINDOW_OVERLAP, config.steps, config.stride_steps)
-        whole = analyse(path, engine).event_rows
-        print(f"{hours:g} h simulated, {Counter(row['label'] for row in truth)}")
         print("| floor over | recall of rumbles | of shots | false positives an hour | as in the file | | |")
         print("|---|---|---|---|---|---|---|")
         report("the window, `loxo detect`", whole, truth, whole, hours, [0.0], float("nan"))

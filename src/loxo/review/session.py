@@ -38,7 +38,7 @@ from loxo.review.merge import BOUNDS, bounds_fault, by_reviewer, finals
 from loxo.review.queue import Columns, Filter, Rows, kept, ordered
 from loxo.review.recordings import Recordings, iso
 from loxo.runs.read import Places, Run, read_run
-from loxo.runs.renamed import digest
+from loxo.runs.renamed import digest, hashed_names
 
 MAX_CHANGES = 2000  # in one action
 
@@ -63,11 +63,8 @@ def event_names(run: Run) -> list[str]:
     label_codes, labels = pd.factorize(events["label"])
     # Text is hashed once per recording and label, because a hundred thousand hashes would delay the page.
     seeds = np.array([[digest(f"{tables[one]}\t{label}") for label in labels] for one in recordings], np.uint64)
-    mixed = seeds.reshape(len(recordings), len(labels))[recording_codes, label_codes]
-    for name in ("start_s", "end_s"):
-        mixed = _mix(mixed ^ np.rint(events[name].to_numpy(float) * 1e6).astype(np.int64).astype(np.uint64))
-    digits = mixed.astype(">u8").tobytes().hex()
-    names = [digits[k : k + 16] for k in range(0, len(digits), 16)]
+    digests = seeds.reshape(len(recordings), len(labels))[recording_codes, label_codes]
+    names = hashed_names(digests, events["start_s"].to_numpy(float), events["end_s"].to_numpy(float))
     if len(set(names)) < len(names):  # identical events
         seen: set[str] = set()
         for row, name in enumerate(names):
@@ -76,13 +73,6 @@ def event_names(run: Run) -> list[str]:
             seen.add(name)
             names[row] = name
     return names
-
-
-def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A bijective hash of 64-bit numbers: the finaliser of SplitMix64 (Steele and others 2014)."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
 
 
 class Session:

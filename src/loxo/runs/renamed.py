@@ -14,31 +14,40 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from loxo.errors import LoxoError
 from loxo.files import inside, parse_json, write_atomically
 
 RENAMED = "renamed.jsonl"
-_MASK = (1 << 64) - 1
 
 
 def event_name(table: str, label: str, start_s: float, end_s: float) -> str:
     """The name of an event: 16 hexadecimal digits, a hash of its recording's table, its label and its times. `table` is
     the path of that table in the run folder, whether it was written or not."""
-    bits = digest(f"{table}\t{label}")
+    (name,) = hashed_names(np.array([digest(f"{table}\t{label}")], np.uint64), [start_s], [end_s])
+    return name
+
+
+def hashed_names(digests: NDArray[np.uint64], start_s: ArrayLike, end_s: ArrayLike) -> list[str]:
+    """The names of many events. digests: of "TABLE<TAB>LABEL" of each event, as in event_name."""
+    bits = digests
     for seconds in (start_s, end_s):
-        bits = _mix(bits ^ (round(seconds * 1e6) & _MASK))
-    return f"{bits:016x}"
+        bits = _mix(bits ^ np.rint(np.asarray(seconds, float) * 1e6).astype(np.int64).astype(np.uint64))
+    digits = bits.astype(">u8").tobytes().hex()
+    return [digits[k : k + 16] for k in range(0, len(digits), 16)]
 
 
 def digest(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="surrogateescape"), digest_size=8).digest())
 
 
-def _mix(bits: int) -> int:
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """A bijective hash of 64-bit numbers: the finaliser of SplitMix64 (Steele and others 2014)."""
-    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB & _MASK
-    return bits ^ (bits >> 31)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
 
 
 def note_renamed(folder: Path, recording: tuple[str, str], events: Mapping[str, str]) -> None:
