@@ -31,7 +31,10 @@ FEW = ["tests/test_core.py", "tests/test_public.py", "tests/test_installation.py
 OLD_WARNINGS = {"lowest-direct": ["-W", "default::DeprecationWarning"], "highest": []}
 MAX_FAULTS = 30  # lines that are printed of a failed cell; the log has all
 SHOWN = ("numpy", "scipy", "pandas", "onnxruntime", "matplotlib", "fastapi", "typer")  # versions in the table
-ARCHIVED = ("tests/conftest.py", "docs/detection.md", "benchmarks/toy.py", "Makefile", "CHANGELOG.md", "README.md")
+ARCHIVED = (
+    *("tests/conftest.py", "docs/detection.md", "benchmarks/toy.py", "packaging/bundle.py"),
+    *("Makefile", "CHANGELOG.md", "README.md"),
+)
 
 
 def main() -> None:

@@ -50,8 +50,8 @@ def card(home) -> Path:
 def opened(home):
     """Requests to the API behind no guard, and a function that opens the app again."""
 
-    def open_app():
-        api, close = create_api(home / "loxo", typer.main.get_command(app), Places(), lambda: None)
+    def open_app(**options):
+        api, close = create_api(home / "loxo", typer.main.get_command(app), Places(), lambda: None, **options)
         closing.append(close)
         return TestClient(api)
 

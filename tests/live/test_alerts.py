@@ -42,13 +42,24 @@ def run(tmp_path):
         yield folder
 
 
+MADE = []  # the alerts of a test
+
+
 def make(run, *rules, sinks=None, daily=None, clock=lambda: NOW):
     """Alerts without receivers that run, unless some are given."""
     config = AlertConfig(rules, daily, sinks or ())
     alerts = Alerts(run, config, lambda sentence: None, clock)
     if sinks is None:
         alerts._sinks = lambda names: ["kept"]
+    MADE.append(alerts)
     return alerts
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 def shots(*starts, **values):
@@ -198,6 +209,7 @@ def test_kills(tmp_path):
     while (found := outbox.next("hook")) is not None:
         send(SinkConfig("hook", "file", {"path": tmp_path / "got.jsonl", "attachments": True}), found[1])
         outbox.acknowledge("hook", found[0])
+    outbox.close()
     ids = []
     for line in (tmp_path / "got.jsonl").read_text().splitlines():
         try:

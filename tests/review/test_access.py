@@ -1,5 +1,6 @@
 """Access from other computers: a password over TLS, and the refusal of everything else."""
 
+import re
 import ssl
 import sys
 import threading
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from loxo.cli.shared import print_sentences
 from loxo.errors import LoxoError
+from loxo.installation import install_package
 from loxo.review import access as access_module
 from loxo.review.access import PASSWORD, read_access
 from loxo.review.front import Front
@@ -109,7 +111,7 @@ def test_a_certificate_is_made_once_and_only_its_owner_has_the_key(password, mon
     assert not own.is_self_signed
     monkeypatch.setattr(access_module.shutil, "which", lambda name: None)
     monkeypatch.setattr(access_module, "_make", access_module._make_by_openssl)
-    with pytest.raises(LoxoError, match="pip install cryptography"):
+    with pytest.raises(LoxoError, match=re.escape(install_package("cryptography"))):
         read_access("10.0.0.5", password, self_signed=True)
 
 

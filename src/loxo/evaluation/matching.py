@@ -332,6 +332,7 @@ def _assign(detection: Ints, event: Ints, shared: Floats) -> tuple[Ints, Ints]:
         cost[row, column] = -shared
         rows, columns = linear_sum_assignment(cost)
     else:
-        costs = coo_array((forbidden - shared, (row, column)), shape=(len(detections), len(events))).tocsr()
+        pair = row.astype(np.int32), column.astype(np.int32)  # the solver of SciPy 1.13 takes no other indices
+        costs = coo_array((forbidden - shared, pair), shape=(len(detections), len(events))).tocsr()
         rows, columns = min_weight_full_bipartite_matching(costs)
     return detections[rows], events[columns]

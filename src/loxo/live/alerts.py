@@ -199,13 +199,17 @@ class Sender(threading.Thread):
         self.join(0.5)
 
     def run(self) -> None:
-        while not self.ended.is_set():
-            seconds = self.step()
-            if self.wait_s:  # a new alert does not make it shorter
-                self.ended.wait(seconds)
-            elif seconds:
-                self.wake.wait(seconds)
-                self.wake.clear()
+        try:
+            while not self.ended.is_set():
+                seconds = self.step()
+                if self.wait_s:  # a new alert does not make it shorter
+                    self.ended.wait(seconds)
+                elif seconds:
+                    self.wake.wait(seconds)
+                    self.wake.clear()
+        finally:  # here, because SQLite refuses another thread
+            if self.outbox:
+                self.outbox.close()
 
     def step(self) -> float:
         """Sends the next message. Returns the seconds until the next call."""

@@ -83,12 +83,12 @@ def daily_effort(recordings: pd.DataFrame, hourly: pd.DataFrame) -> pd.DataFrame
     undated = begun[day.isna()].assign(
         recorded_h=recordings["duration_s"] / 3600, analysed_h=recordings["analysed_s"] / 3600
     )
-    full.append(undated.drop(columns="date").groupby("site", as_index=False).sum().assign(date=pd.NaT))
+    undated = undated.drop(columns="date").groupby("site", as_index=False).sum()
+    full.append(undated.assign(date=pd.Series(pd.NaT, undated.index, "datetime64[us]")))
     result = pd.concat([part for part in full if len(part)], ignore_index=True)
     counts = ["recordings", "failed", "cut_off"]
     result[[*counts, "recorded_h", "analysed_h"]] = result[[*counts, "recorded_h", "analysed_h"]].fillna(0)
     result[counts] = result[counts].astype("int64")
-    result["date"] = result["date"].astype("datetime64[us]")
     result = result.sort_values(["site", "date"], kind="stable", ignore_index=True)
     return result[["site", "date", *counts, "recorded_h", "analysed_h"]]
 

@@ -51,11 +51,11 @@ def site_figures(found: Findings) -> dict[str, tuple[Draw, str]]:
     if table[["latitude", "longitude"]].dropna().drop_duplicates().shape[0] < 2:
         return {}
     return {
-        f"map-{number}": (
+        f"map-{place}": (
             partial(draw_map, table, label, label_colour(label, found.labels)),
             text("map of {events} in 24 h of analysed sound by site", events=_shown(table, label)),
         )
-        for number, label in enumerate(found.labels, 1)
+        for place, label in enumerate(found.labels, 1)
         if table[f"{label} events"].any()
     }
 
@@ -76,7 +76,7 @@ def site_section(found: Findings, svg: dict[str, str]) -> list[tuple[str, str, s
     table = site_table(found)
     if not _has_places(table):
         return []
-    maps = [(label, svg.get(f"map-{number}")) for number, label in enumerate(found.labels, 1)]
+    maps = [(label, svg.get(f"map-{place}")) for place, label in enumerate(found.labels, 1)]
     parts = [
         f"<div><h3>{page.text(_shown(table, label))}</h3>{page.figure(map)}</div>"
         for label, map in maps
