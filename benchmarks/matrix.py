@@ -4,7 +4,7 @@ python benchmarks/matrix.py [--pythons 3.11,3.12] [--tests tests/test_core.py] [
 
 Each Python gets two new environments: one with the lowest versions that pyproject.toml allows and that exist as wheels
 for this Python, one with the newest versions. The source archive is unpacked into an empty folder, so that no test
-finds a file that the archive does not contain. `--quick` uses this Python, the lowest versions and one test file.
+finds a file that the archive does not contain. `--quick` uses this Python and the lowest versions only.
 A Python that this machine does not have is named. Needs uv (extra `dev`) and a package index.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--pythons", default=PYTHONS, help="versions or paths, separated by commas")
     parser.add_argument("--tests", nargs="*", default=[], help="test files; default: all")
     parser.add_argument("--few", action="store_true", help="a few test files only")
-    parser.add_argument("--quick", action="store_true", help="a few test files, this Python, the lowest versions")
+    parser.add_argument("--quick", action="store_true", help="this Python and the lowest versions only")
     parser.add_argument("--work", type=Path, help="folder for packages and environments; default: a temporary one")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="loxo-matrix-") as temporary:
@@ -59,9 +59,7 @@ def main() -> None:
                 print(f"Python {wanted:8} not tested: this machine does not have it", flush=True)
                 continue
             for resolution in resolutions:
-                failed |= not cell(
-                    python, resolution, wheel, folder, args.tests or (FEW if args.quick or args.few else []), work
-                )
+                failed |= not cell(python, resolution, wheel, folder, args.tests or (FEW if args.few else []), work)
     sys.exit(1 if failed else 0)
 
 
