@@ -13,6 +13,7 @@ and it measures
     - from the command until the first page, by wall clock and CPU time
     - the list of 1,000 surveys: the first time, and again
     - the CPU time of a survey through the app beside that of `loxo detect`, three times in turn
+    - the time of a recording of 24 h through the app, with the page of the run open, beside that of `loxo detect`
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from typing import Any
 
 import numpy as np
 import soundfile
+
+from loxo.simulation.simulate import simulate
 
 RATE, DAMAGED, REPEATS = 2000, 3, 3
 
@@ -141,6 +144,37 @@ def compare(environment: dict[str, str], card: Path, folder: Path) -> None:
     print(f"ratio of CPU time, median: {ratios[len(ratios) // 2]:.3f}")
 
 
+def compare_days(environment: dict[str, str], folder: Path, hours: int) -> None:
+    """A long recording through the app, with an open page of the run, and by command, in turn: wall-clock time."""
+    card = folder / "long"
+    card.mkdir()
+    simulate(folder / "sound", 1.0, 7)
+    (hour,) = (folder / "sound").glob("*.flac")
+    samples, rate = soundfile.read(hour, dtype="int16")
+    with soundfile.SoundFile(card / "20240301_000000.wav", "w", rate, 1, "PCM_16") as file:
+        for _ in range(hours):
+            file.write(samples)
+    app, times = App(environment), []
+    for number in range(REPEATS):
+        outs = [folder / f"long-{kind}-{number}" for kind in ("app", "command")]
+        values = {"paths": [str(card)], "out": str(outs[0]), "workers": 1}
+        began = time.monotonic()
+        run = app.ask("api/start", {"command": "detect", "values": values})["run"]
+        with app.browser.open(f"{app.root}api/runs/{run}/events", timeout=120) as page:
+            while b'"state":"finished"' not in page.readline():
+                pass
+        by_app = time.monotonic() - began
+        began = time.monotonic()
+        command = [sys.executable, "-m", "loxo", "detect", str(card), "--out", str(outs[1]), "--workers", "1"]
+        cpu_time(command, environment)
+        times.append((by_app, time.monotonic() - began))
+        assert (outs[0] / "events.csv").read_bytes() == (outs[1] / "events.csv").read_bytes()
+        print(f"{hours} h: app {times[-1][0]:.1f} s, command {times[-1][1]:.1f} s", flush=True)
+    app.end()
+    ratios = sorted(by_app / command for by_app, command in times)
+    print(f"ratio of time, median: {ratios[len(ratios) // 2]:.3f}, from {ratios[0]:.3f} to {ratios[-1]:.3f}")
+
+
 def list_runs(environment: dict[str, str], run: Path, folder: Path, count: int) -> None:
     from loxo.app.runs import Runs
 
@@ -168,6 +202,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a recording")
     parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--hours", type=int, default=24, help="length of the long recording; 0: none")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="loxo-app-") as temporary:
         folder = Path(temporary)
@@ -178,6 +213,8 @@ def main() -> None:
         make_card(folder / "card", given.recordings, given.seconds)
         check_survey(environment, folder / "card", folder / "out", given.recordings)
         compare(environment, folder / "card", folder)
+        if given.hours:
+            compare_days(environment, folder, given.hours)
         list_runs(environment, folder / "out", folder / "runs", given.runs)
 
 
