@@ -406,6 +406,9 @@ def waiting(files: int) -> None:
             def tick(self) -> None:
                 pass
 
+            def waiting(self) -> int:
+                return 0
+
         times = Times()
 
         def stop(status: Any) -> bool:

@@ -1,8 +1,10 @@
 """`loxo watch`: files that grow, are renamed, replaced, removed; each is searched once, with the tables of a survey."""
 
+import json
 import os
 import threading
 import time
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -105,6 +107,11 @@ def test_waiting_and_growing(tmp_path):
     assert early and min(early) < SECONDS - CHUNK_S
     assert windows(log) == same_tables(card, out, tmp_path / "whole")  # each stretch once
     assert not list(out.glob("parts/*/*"))
+    state = json.loads((out / "live.json").read_text())
+    shown = {"kind": "watch", "folder": str(card), "complete": 3, "growing": 0, "waiting": 0, "problems": 0}
+    assert state.items() >= shown.items() and state["events"] == sum(entry.events for entry, _ in read_run_journal(out))
+    end = datetime(2020, 1, 1).astimezone() + timedelta(seconds=int(SECONDS))
+    assert datetime.fromisoformat(state["heard"]) == end
 
 
 def test_preallocated_then_filled(tmp_path):
@@ -186,6 +193,20 @@ def test_kills():
     from live import kills
 
     kills(2, files=3)
+
+
+def test_state_names_the_newest_sound(tmp_path):
+    """By the names of recordings; by the last change of a file whose name has no time, or one that is to come. A later
+    call reads it from the journal."""
+    card, out = tmp_path / "card", tmp_path / "run"
+    aged(write(card / "a_20200101_000000.wav", 30))
+    aged(write(card / "a_20990101_000000.wav", 30))
+    run(card, out, lambda status: status.finished == 2)
+    for _ in range(2):
+        state = json.loads((out / "live.json").read_text())
+        assert datetime.fromisoformat(state["heard"]).timestamp() == int(OLD)
+        (out / "live.json").unlink()
+        run(card, out, lambda status: status.finished == 2)
 
 
 def test_bad_recording_waits_then_fails(tmp_path):

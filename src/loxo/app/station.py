@@ -1,6 +1,6 @@
-"""The state of a station (`loxo listen`) for the page of its run, from RUN/live.json.
+"""The state of a live station (`loxo listen`, `loxo watch`) for the page of its run, from RUN/live.json.
 
-The station writes this file every ten seconds. The page computes how long ago the last sound was.
+The station writes this file every ten seconds. The page computes how old it is, and how long ago the last sound was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from loxo.files import escape, inside, parse_json
 
 STATE = "live.json"
 MAX_BYTES = 1 << 20
-NUMBERS = ("announced", "gaps", "gap_s", "drift_s", "recordings_mb", "free_mb", "waiting_alerts")
+NUMBERS = {  # by kind of station
+    "listen": ("announced", "gaps", "gap_s", "drift_s", "recordings_mb", "free_mb", "waiting_alerts"),
+    "watch": ("events", "complete", "growing", "waiting", "free_mb", "waiting_alerts"),
+}
 
 
 class Station:
@@ -44,13 +47,18 @@ class Station:
 def _state(content: bytes) -> dict[str, Any]:
     """The values that the page shows. Raises any exception for a file that a station cannot have written."""
     values = parse_json(content)
-    state: dict[str, Any] = {name: float(values.get(name) or 0) for name in NUMBERS}
-    if not all(map(math.isfinite, state.values())):
+    kind = values.get("kind", "listen")
+    numbers = {name: float(values.get(name) or 0) for name in NUMBERS[kind]}
+    if not all(map(math.isfinite, numbers.values())):
         raise ValueError("a number is not finite")
-    heard = values.get("heard")
     return {
-        **state,
-        "site": escape(str(values["site"])),
-        "heard": None if heard is None else datetime.fromisoformat(heard).timestamp(),
+        "kind": kind,
+        **numbers,
+        "name": escape(str(values["site" if kind == "listen" else "folder"])),
+        **{name: _seconds(values.get(name)) for name in ("started", "written", "heard")},
         "corrections": len(values.get("corrections_s") or ()),
     }
+
+
+def _seconds(moment: str | None) -> float | None:
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()

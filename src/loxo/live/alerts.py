@@ -27,7 +27,7 @@ from loxo.live.outbox import Message, Outbox, open_outbox
 from loxo.live.rules import AlertConfig, Rule, SinkConfig
 from loxo.live.sinks import SinkError, send
 from loxo.runs.folder import RunFolder
-from loxo.runs.sites import Origins, find_origins, recorded_names
+from loxo.runs.sites import Origins
 
 SETTLED_S = 20.0  # events that end later than this before the end of the searched part may still change
 FIRST_WAIT_S, MAX_WAIT_S = 5.0, 600.0
@@ -57,6 +57,10 @@ class Alerts:
         for sender in self.senders:
             sender.stop()
         self.outbox.close()
+
+    def waiting(self) -> int:
+        """The number of alerts in the queue."""
+        return self.outbox.waiting()
 
     def events(self, recording: str, rows: Sequence[dict[str, Any]], searched_s: float | None) -> None:
         """See loxo.live.watch.Alerter."""
@@ -165,13 +169,8 @@ class Alerts:
 
     def _origin(self, recording: str) -> tuple[datetime | None, dict[str, Any]]:
         """The start of a recording, and its site with its position."""
-        names = recorded_names(self.run.folder, self.run.parameters)
-        name = escape(recording)
-        try:
-            origins = find_origins([name], names, self.run.sites)
-        except LoxoError:  # the recording matches rows of several sites; the tables of the run report it
-            origins = find_origins([name], names, None)
-        origin = origins.by_recording[name]
+        origins = self.run.origins([recording])
+        origin = origins.by_recording[escape(recording)]
         return origin.time(), _place(origins, origin.site)
 
     def _sinks(self, names: Sequence[str]) -> list[str]:

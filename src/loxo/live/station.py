@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,29 +27,28 @@ from loxo.detection.detect import conclude
 from loxo.detection.shards import join, make_grid, score_shard
 from loxo.engine.engine import Engine
 from loxo.errors import LoxoError
-from loxo.files import inside, write_atomically
+from loxo.files import inside
 from loxo.live.alerts import Alerts
 from loxo.live.clips import event_of, rename_clips, write_clips
 from loxo.live.detector import StreamDetector
 from loxo.live.recorder import Recorder, Segment, StreamClock, recording_name
 from loxo.live.service import notify_service
 from loxo.live.sources import Block, Source
+from loxo.live.state import StateFile
 from loxo.machine import return_freed_memory
 from loxo.runs.folder import RunFolder, event_names
 from loxo.runs.result import RecordingResult, recording_result
 from loxo.survey.schedule import Options
 
-RECORDINGS, CLIPS, STATE, GAPS, CLOCK = "recordings", "clips", "live.json", "gaps.csv", "clock.jsonl"
-STATE_S = 10.0  # between two writes of the state
+RECORDINGS, CLIPS, GAPS, CLOCK = "recordings", "clips", "gaps.csv", "clock.jsonl"
 RENAME_S = 60.0  # the clock was wrong if it is set by more; a smaller step is the drift of a clock that was right
 
 
 @dataclass
 class ListenStatus:
-    """The state of a station, as live.json contains it."""
+    """The state of a station. live.json contains it (state.py)."""
 
     site: str
-    started: str
     heard: float | None = None  # seconds since 1970 of the last sample
     samples: int = 0
     rate: int = 0
@@ -62,9 +59,7 @@ class ListenStatus:
     drift_s: float = 0.0
     corrections_s: list[float] = field(default_factory=list)
     source: str = "waiting"
-    waiting_alerts: int = 0
     recordings_mb: float = 0.0
-    free_mb: float = 0.0
 
 
 class Station:
@@ -91,7 +86,7 @@ class Station:
         self.delay_s, self.segment_s, self.keep, self.budget = delay_s, segment_s, keep, budget_bytes
         self.alerts, self.confirmed, self.on_note, self.make_clock = alerts, confirmed, on_note, clock
         self.folder, self.clips = inside(run.folder, RECORDINGS), inside(run.folder, CLIPS)
-        self.status = ListenStatus(site, datetime.now().astimezone().isoformat(timespec="seconds"))
+        self.status = ListenStatus(site)
         self.clock: StreamClock | None = None
         self.recorder: Recorder | None = None
         self.detector: StreamDetector | None = None
@@ -101,7 +96,7 @@ class Station:
         self.unsearched: deque[Path] = deque()
         self.search: Iterator[RecordingResult | None] | None = None
         self.silent_since: tuple[float, str] | None = None
-        self.state_at = 0.0
+        self.state = StateFile(run.folder, "listen")
 
     # ------------------------------------------------------------ sound
 
@@ -321,16 +316,10 @@ class Station:
         notify_service("WATCHDOG=1")
         if self.alerts is not None:
             self.alerts.tick()
-        if not now and time.monotonic() < self.state_at:
-            return
-        self.state_at = time.monotonic() + STATE_S
-        status = replace(self.status, drift_s=self.status.drift_s + (self.clock.drift_s if self.clock else 0.0))
-        if self.alerts is not None:
-            status.waiting_alerts = self.alerts.outbox.waiting()
-        status.free_mb = round(shutil.disk_usage(self.run.folder).free / 1e6, 1)
-        heard = None if status.heard is None else datetime.fromtimestamp(status.heard).astimezone()
-        content = {**vars(status), "heard": heard and heard.isoformat(timespec="seconds")}
-        write_atomically(inside(self.run.folder, STATE), (json.dumps(content, indent=1) + "\n").encode())
+        if now or self.state.is_due():
+            drift_s = self.status.drift_s + (self.clock.drift_s if self.clock else 0.0)
+            values = {**vars(self.status), "drift_s": drift_s}
+            self.state.write(values.pop("heard"), self.alerts.waiting() if self.alerts else 0, values)
 
     def finish(self) -> None:
         """Ends the stream, and searches what is left."""

@@ -38,8 +38,10 @@ from loxo.engine.model_file import find_model
 from loxo.engine.windows import WINDOW_OVERLAP, check_window_overlap
 from loxo.errors import LoxoError
 from loxo.events.sites import read_sites
+from loxo.files import escape
 from loxo.live.messages import Answer, Request, searchable_early
 from loxo.live.service import notify_service
+from loxo.live.state import StateFile
 from loxo.runs.folder import RunFolder
 from loxo.runs.journal import FAILED, Entry
 from loxo.runs.shard_store import Parts
@@ -63,6 +65,10 @@ class Alerter(Protocol):
         ...
 
     def tick(self) -> None: ...
+
+    def waiting(self) -> int:
+        """The number of alerts in the queue."""
+        ...
 
 
 @dataclass
@@ -115,6 +121,9 @@ class Watch:
         self.scan_at = self.refresh_at = 0.0
         self.changed = False  # since the last refresh
         self.seen_problems: set[tuple[str, str]] = set()
+        self.state = StateFile(folder.folder, "watch")
+        self.heard: float | None = None  # seconds since 1970 of the end of the newest sound that was searched
+        self._hear(list(folder.journal.entries.values()))
 
     # ------------------------------------------------------------ the folder
 
@@ -261,7 +270,7 @@ class Watch:
             file.compare |= not same
         if answer.result is not None and not finished and file.parts:
             self._tell(file, answer.result.events, answer.result.analysed_s)
-            self.folder.keep(dataclasses.replace(file.entry, size=0, version=GROWING), answer.result)
+            self._keep(dataclasses.replace(file.entry, size=0, version=GROWING), answer.result)
             self.changed = True
         if answer.more:
             file.asked = ""
@@ -275,11 +284,26 @@ class Watch:
         if not isinstance(outcome, str):
             self._tell(file, outcome.events, None)
         crashes = file.entry.crashes if isinstance(outcome, SetAside) else 0
-        self.folder.keep(dataclasses.replace(file.entry, crashes=crashes), outcome)
+        self._keep(dataclasses.replace(file.entry, crashes=crashes), outcome)
         self._parts(file).drop(0)
         file.parts, file.done, self.changed = {}, True, True
         if isinstance(outcome, str) or outcome.fault is not None:
             self.on_note(outcome if isinstance(outcome, str) else outcome.fault)
+
+    def _keep(self, entry: Entry, outcome: Any) -> None:
+        self.folder.keep(entry, outcome)
+        self._hear([self.folder.journal.entries[entry.path]])
+
+    def _hear(self, entries: Sequence[Entry]) -> None:
+        """Notes when the sound of these recordings ended: by their names, else by the last change of the file."""
+        origins, now = self.folder.origins([entry.recording for entry in entries]).by_recording, time.time()
+        for entry in entries:
+            start = origins[escape(entry.recording)].time()
+            end = None if start is None else start.timestamp() + entry.analysed_s
+            if (end is None or end > now) and entry.version.isdecimal():  # no clock, or a wrong one
+                end = int(entry.version) / 1e9
+            if entry.analysed_s > 0 and end is not None:
+                self.heard = max(min(end, now), self.heard or 0.0)
 
     def _tell(self, file: _File, rows: Sequence[dict[str, Any]], searched_s: float | None) -> None:
         if self.alerter is not None:
@@ -301,6 +325,20 @@ class Watch:
             self.folder.refresh()
             self.changed = False
             self.refresh_at = time.monotonic() + max(REFRESH_S, SHARE * (time.monotonic() - began))
+        if self.state.is_due():
+            self.write_state()
+
+    def write_state(self) -> None:
+        status = self.status()
+        values = {
+            "folder": escape(str(self.given)),
+            "complete": status.finished,
+            "growing": status.growing,
+            "waiting": status.found - status.finished - status.growing,
+            "events": sum(entry.events for entry in self.folder.journal.entries.values()),
+            "problems": status.problems,
+        }
+        self.state.write(self.heard, self.alerter.waiting() if self.alerter else 0, values)
 
     def status(self) -> WatchStatus:
         files = self.files.values()
@@ -389,8 +427,10 @@ def watch(
             except BaseException:
                 with suppress(LoxoError):  # a full disk: the error that stopped the run is the better message
                     run.close("interrupted", [])
+                    state.write_state()
                 raise
             run.close("interrupted", [])
+            state.write_state()
 
 
 def _loop(state: Watch, pool: Processes, poll_s: float, stop: Callable[[WatchStatus], bool]) -> None:

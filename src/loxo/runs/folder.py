@@ -252,6 +252,15 @@ class RunFolder:
         names = recorded_names(self.folder, self.parameters)
         return find_origins([escape(entry.recording) for entry in entries], names, self.sites)
 
+    def origins(self, recordings: Sequence[str]) -> Origins:
+        """Where and when these recordings begin. If they match rows of several sites, the table of sites is not used:
+        the tables of the run report it."""
+        names, known = recorded_names(self.folder, self.parameters), [escape(name) for name in recordings]
+        try:
+            return find_origins(known, names, self.sites)
+        except LoxoError:
+            return find_origins(known, names, None)
+
     def finished(self, entry: Entry) -> bool:
         """Whether a recording was analysed, its size and version have not changed, and its scores are whole; or whether
         it has crashed MAX_CRASHES workers. Moves changed tables away; `close` writes them again."""
