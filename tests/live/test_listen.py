@@ -21,7 +21,7 @@ from loxo.errors import LoxoError
 from loxo.files import escape
 from loxo.live import sources
 from loxo.live.alerts import Alerts
-from loxo.live.clips import MARGIN_S, event_of, rename_clips
+from loxo.live.clips import MARGIN_S, clips_of, event_of, rename_clips
 from loxo.live.listen import listen
 from loxo.live.recorder import Recorder, StreamClock, check_site, recording_name
 from loxo.live.rules import AlertConfig, Rule
@@ -278,6 +278,7 @@ def test_clips_of_events(tmp_path, samples):
     start = Names().parse(clips(out)[0].name).start.timestamp()
     offset = start - Names().parse(event.recording).start.timestamp()
     assert offset == pytest.approx(max(event.start_s - MARGIN_S, 0), abs=0.002)
+    assert (pytest.approx(offset), clips(out)[0]) in clips_of(event.recording, names, out)
     part = soundfile.read(clips(out)[0], dtype="int16")[0]
     first = round(offset * RATE)  # in the second recording
     assert len(part) > RATE and (part == samples[first : first + len(part)]).all()

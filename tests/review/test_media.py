@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 from loxo.audio.playback import OUTPUT_RATE, PITCH, sound
 from loxo.audio.recording import probe
 from loxo.errors import LoxoError
+from loxo.live.clips import event_of, write_clips
 from loxo.review.media import Media
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, overview, picture, thumbnail
@@ -178,4 +180,59 @@ def test_a_damaged_recording_is_shown_up_to_the_fault(run, made, tmp_path):
     (root / name).write_bytes(b"no sound at all")
     with pytest.raises(LoxoError, match="text file, not audio"):
         Media(session).sound(0, 0, 10, 8, False, None)
+    session.close()
+
+
+def clip_of(row, session, folder):
+    """Cuts the clip of an event, as a station does, with 5 s around it."""
+    event = session.detail(row)
+    write_clips(Path(session.recording_of(row)), "nn", [event], [event["name"]], folder)
+    return next(path for path in folder.iterdir() if event_of(path) == event["name"])
+
+
+def test_clips_where_the_recording_is_gone(run, tmp_path):
+    """The picture, the thumbnail and the sound of an event come from its clip, at the times of the recording."""
+    whole = Session(run, "Ana")
+    for row in (0, 2):  # a rumble of 12 to 17 s, a shot of 80 s
+        clip_of(row, whole, run / "clips")
+    around = (0, "250", 0.0, 60.0, None)
+    before = unpacked(Media(whole).picture(*around))
+    heard_before = soundfile.read(io.BytesIO(Media(whole).sound(0, 2, 26, 8, False, None)))[0]
+    whole.close()
+    session = Session(run, "Ana")
+    session.places.find = lambda recording: None
+    media = Media(session)
+    head, levels, _ = unpacked(media.picture(*around))
+    assert head["clips"] == [pytest.approx([7.0, 22.0], abs=0.01), pytest.approx([75.0, 85.6], abs=0.01)]
+    assert (head["start"], head["hop"], head["shape"]) == tuple(before[0][name] for name in ("start", "hop", "shape"))
+    seconds = np.arange(levels.shape[1]) * head["hop"]
+    assert levels[:, (seconds < 6) | (seconds > 23)].max() == 0 and before[1][:, seconds > 23].max() > 0
+    inside = (seconds > 8) & (seconds < 21)
+    difference = levels[:, inside].astype(int) - before[1][:, inside]
+    assert (
+        np.abs(difference).mean() < 20
+        and np.corrcoef(levels[:, inside].ravel(), before[1][:, inside].ravel())[0, 1] > 0.95
+    )
+    thumb, levels, _ = unpacked(media.thumb(2, "2000"))
+    loud = levels[10:].mean(axis=0).argmax() * thumb["hop"] + thumb["start"]
+    assert loud == pytest.approx(80, abs=0.3)
+    samples = soundfile.read(io.BytesIO(media.sound(0, 2, 26, 8, False, None)))[0]
+    assert len(samples) == len(heard_before)
+    call = slice(12 * OUTPUT_RATE // 8 - 2 * OUTPUT_RATE // 8, 15 * OUTPUT_RATE // 8)
+    assert np.corrcoef(samples[call], heard_before[call])[0, 1] > 0.99
+    with pytest.raises(LoxoError, match="no clip of an event is between these times"):
+        media.sound(0, 100, 110, 8, False, None)
+    with pytest.raises(LoxoError, match="not found"):  # no clip of the other recording
+        media.picture(1, "250", 0.0, 60.0, None)
+    session.close()
+
+
+def test_a_clip_that_leads_out_of_the_run_is_not_opened(run, tmp_path):
+    session = Session(run, "Ana")
+    clip = clip_of(0, session, run / "clips")
+    clip.rename(tmp_path / "elsewhere.wav")
+    clip.symlink_to(tmp_path / "elsewhere.wav")
+    session.places.find = lambda recording: None
+    with pytest.raises(LoxoError, match="a symbolic link leads out of"):
+        Media(session).picture(0, "250", 0.0, 60.0, None)
     session.close()

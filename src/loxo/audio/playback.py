@@ -15,6 +15,7 @@ Frequencies below LOW_HZ (wind, DC offset) are removed, and the loudest part is 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import soundfile
@@ -32,13 +33,39 @@ LOUDEST = 0.8  # level of the loudest part, 1: full scale
 Samples = NDArray[np.float32]
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """A recording of which only pieces are left. It is silent between them.
+
+    `pieces` are (start in the recording in s, file); there is at least one."""
+
+    path: str
+    duration_s: float
+    pieces: tuple[tuple[float, Recording], ...]
+
+    @property
+    def sample_rate(self) -> int:
+        return self.pieces[0][1].sample_rate
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Start and end of each piece."""
+        return [(start, start + piece.duration_s) for start, piece in self.pieces]
+
+    @property
+    def channels(self) -> int:
+        return self.pieces[0][1].channels
+
+
 def read_excerpt(
-    recording: Recording, sample_rate: int, start_s: float, end_s: float, channel: int | None = None
+    recording: Recording | Pieces, sample_rate: int, start_s: float, end_s: float, channel: int | None = None
 ) -> NDArray[np.float32]:
     """The samples from start_s to end_s that can be decoded. Raises RecordingError when none can.
 
     `channel` counts from 0; None is the mean of all channels.
     """
+    if isinstance(recording, Pieces):
+        return _joined(recording, sample_rate, start_s, end_s, channel)
     start, stop = round(start_s * sample_rate), round(end_s * sample_rate)
     blocks = stream(recording, sample_rate, start=start, stop=stop, channel=channel)
     samples = list(blocks)
@@ -49,8 +76,28 @@ def read_excerpt(
     return np.concatenate(samples)
 
 
+def _joined(
+    recording: Pieces, sample_rate: int, start_s: float, end_s: float, channel: int | None
+) -> NDArray[np.float32]:
+    start, stop = (round(at * sample_rate) for at in (start_s, min(end_s, recording.duration_s)))
+    samples = np.zeros(max(stop - start, 0), np.float32)
+    read = False
+    for begin_s, piece in recording.pieces:
+        at = round(begin_s * sample_rate) - start
+        first, end = max(-at, 0), min(round(piece.duration_s * sample_rate), stop - start - at)
+        if first < end:
+            part = read_excerpt(piece, sample_rate, first / sample_rate, end / sample_rate, channel)
+            samples[at + first : at + first + len(part)] = part
+            read = True
+    if not read:
+        raise RecordingError(
+            f"{recording.path}: the recording was not kept, and no clip of an event is between these times."
+        )
+    return samples
+
+
 def sound(
-    recording: Recording,
+    recording: Recording | Pieces,
     start_s: float,
     end_s: float,
     *,

@@ -9,15 +9,17 @@ clip begins, the label, and the name of the event, as the decisions of a review 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from loxo.audio.cutting import cut
-from loxo.audio.filenames import Names
+from loxo.audio.filenames import Names, base_name
 from loxo.audio.recording import probe
+from loxo.files import inside
 from loxo.live.recorder import recording_name
 
+FOLDER = "clips"  # in the run folder
 MARGIN_S = 5.0
 
 
@@ -45,6 +47,19 @@ def clip_name(site: str, start: float, label: str, event: str) -> str:
 def event_of(clip: Path) -> str:
     """The name of the event of a clip."""
     return clip.stem.rpartition("_")[2]
+
+
+def clips_of(recording: str, events: Collection[str], run: Path) -> list[tuple[float, Path]]:
+    """The clips in a run folder of these events of a recording, with the seconds from its start. Clips whose names have
+    no time are left out. Raises LoxoError when the folder leads elsewhere."""
+    begin = Names().parse(base_name(recording)).start
+    found = []
+    for path in sorted(inside(run, FOLDER).glob("*.wav")):
+        start = Names().parse(path.name).start
+        if event_of(path) in events and begin is not None and start is not None:
+            clip = inside(run, f"{FOLDER}/{path.name}")
+            found.append((max(start.timestamp() - begin.timestamp(), 0.0), clip))
+    return found
 
 
 def rename_clips(folder: Path, site: str, names: Mapping[str, str], shift_s: float) -> None:

@@ -29,6 +29,7 @@ from loxo.engine.engine import Engine
 from loxo.errors import LoxoError
 from loxo.files import inside
 from loxo.live.alerts import Alerts
+from loxo.live.clips import FOLDER as CLIPS
 from loxo.live.clips import event_of, rename_clips, write_clips
 from loxo.live.detector import StreamDetector
 from loxo.live.recorder import Recorder, Segment, StreamClock, recording_name
@@ -40,7 +41,7 @@ from loxo.runs.folder import RunFolder, event_names
 from loxo.runs.result import RecordingResult, recording_result
 from loxo.survey.schedule import Options
 
-RECORDINGS, CLIPS, GAPS, CLOCK = "recordings", "clips", "gaps.csv", "clock.jsonl"
+RECORDINGS, GAPS, CLOCK = "recordings", "gaps.csv", "clock.jsonl"
 RENAME_S = 60.0  # the clock was wrong if it is set by more; a smaller step is the drift of a clock that was right
 
 

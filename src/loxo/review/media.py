@@ -1,6 +1,7 @@
 """Media of events for the page: spectrograms with frame scores, thumbnails, sound.
 
 A recording is identified by its number in the run, or by the row of an event: the page sends no paths of recordings.
+Where a station has kept only clips of events (loxo.live.clips), a picture shows these, and the rest of it is silent.
 Recent results are cached, because a reviewer goes back and forth. A picture is sent as one message: the length of a
 JSON header (4 bytes, little-endian), the header, then the levels row by row and the frame scores class by class, one
 byte each.
@@ -13,17 +14,18 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from loxo.audio.channels import channel_prefix
-from loxo.audio.playback import sound
+from loxo.audio.playback import Pieces, sound
 from loxo.audio.recording import Recording, probe
+from loxo.audio.storage import is_url
 from loxo.engine.config import OVERLAP_SUFFIX
 from loxo.errors import LoxoError
+from loxo.live.clips import clips_of
 from loxo.review.session import Session
 from loxo.review.spectrogram import BANDS, LEVEL_DB, SAMPLE_S, overview, picture, thumbnail
 from loxo.runs.scores import KeptScores, find_scores
@@ -103,6 +105,7 @@ class Media:
             "db": LEVEL_DB,
             "sampled": sampled,
             "channels": recording.channels if self.session.has_channels else None,
+            "clips": recording.spans if isinstance(recording, Pieces) else None,
         }
         scores = np.zeros((0, 0), np.uint8)
         kept = None
@@ -141,11 +144,18 @@ class Media:
         half = max(seconds / 2, (end - start) * 0.65)
         return (start + end) / 2 - half, (start + end) / 2 + half
 
-    def _recording(self, name: str) -> Recording:
-        return self._recordings.get(name, lambda: probe(self._path(name)))
+    def _recording(self, name: str) -> Recording | Pieces:
+        return self._recordings.get(name, lambda: self._open(name))
 
-    def _path(self, name: str) -> str | Path:
-        return self.session.places.locate(name)
+    def _open(self, name: str) -> Recording | Pieces:
+        """The recording, or if it was not found its clips."""
+        session = self.session
+        if not is_url(name) and session.places.find(name) is None:
+            events = set(session.names[slice(*session.span.get(name, (0, 0)))])
+            clips = clips_of(name, events, session.run.folder)
+            if clips:
+                return Pieces(name, session.durations[name], tuple((start, probe(path)) for start, path in clips))
+        return probe(session.places.locate(name))
 
     def _kept_scores(self, name: str) -> KeptScores | None:
         return self._scores.get(name, lambda: find_scores(self.session.run.folder, name))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loxo.audio.playback import read_excerpt
+from loxo.audio.playback import Pieces, read_excerpt
 from loxo.audio.recording import Recording, RecordingError
 
 LEVEL_DB = (-10.0, 41.0)  # 0.2 dB per step
@@ -44,7 +44,7 @@ class Picture:
 
 
 def picture(
-    recording: Recording, band: Band, start_s: float, end_s: float, hop_s: float, channel: int | None = None
+    recording: Recording | Pieces, band: Band, start_s: float, end_s: float, hop_s: float, channel: int | None = None
 ) -> Picture:
     """The spectrogram from start_s to end_s (clipped to the recording), one column per hop_s, or fewer if it is long.
 
@@ -67,7 +67,7 @@ def picture(
 
 
 def overview(
-    recording: Recording, band: Band, start_s: float, end_s: float, columns: int, channel: int | None = None
+    recording: Recording | Pieces, band: Band, start_s: float, end_s: float, columns: int, channel: int | None = None
 ) -> Picture:
     """The spectrogram of a long stretch, of which SAMPLE_S is read in the middle of each column. Sound that cannot be
     read gives a column of silence.
@@ -99,9 +99,12 @@ def overview(
 
 
 def _levels(power: NDArray[np.float32], stride: int) -> NDArray[np.uint8]:
-    """Levels relative to the median of each row, which is computed from every stride-th column."""
+    """Levels relative to the median of each row, which is computed from every stride-th column. Columns of digital
+    silence do not count: there is no sound between clips."""
     level = 10 * np.log10(power + 1e-20)
-    level -= np.median(level[:, ::stride], axis=1, keepdims=True)
+    known = level[:, ::stride]
+    sounding = known[:, power[:, ::stride].any(axis=0)]
+    level -= np.median(sounding if sounding.size else known, axis=1, keepdims=True)
     scaled = (level - LEVEL_DB[0]) * (255 / (LEVEL_DB[1] - LEVEL_DB[0]))
     return np.clip(scaled, 0, 255).astype(np.uint8)
 

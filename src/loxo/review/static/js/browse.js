@@ -65,7 +65,7 @@ export class Browse {
       page.tell(t('Zoom in to 5 minutes or less. In a longer picture single calls cannot be seen.'), true);
       return;
     }
-    if (page.view.failure) { page.tell(t('The recording cannot be shown, so it cannot be searched.'), true); return; }
+    if (page.view.failure || page.view.picture?.clips) { page.tell(t('The recording cannot be shown, so it cannot be searched.'), true); return; }
     const [start, end] = target ? [target.start_s, target.end_s] : [Number(from.toFixed(3)), Number(Math.min(to, place.duration).toFixed(3))];
     const changes = this.labels.map((label) => ({ searched: place.source, label, start_s: start, end_s: end, ...(target ? { random: target.number } : {}) }));
     if (!await page.act(changes)) return;

@@ -84,6 +84,15 @@ function rangeOf(event) {
 
 const pictureOf = (event) => store.picture(event, frameOf(rangeOf(event), event.duration), bandFor(event));
 
+// The picture of a part of a recording for an event, or why there is none.
+async function loaded(place, range, event) {
+  try {
+    const picture = await store.picture(place, frameOf(range, place.duration), bandFor(event));
+    const isLost = event && picture.clips && !picture.clips.some(([from, to]) => from < event.end_s && to > event.start_s);
+    return isLost ? { picture: null, failure: t('The clip of this event was removed.') } : { picture, failure: '' };
+  } catch (error) { return { picture: null, failure: error.message }; }
+}
+
 // stay: the part of the recording that is shown stays.
 async function show(row, { started = performance.now(), stay = false } = {}) {
   if (row === undefined || row === null) return;
@@ -95,9 +104,7 @@ async function show(row, { started = performance.now(), stay = false } = {}) {
     const range = stay ? view.range : rangeOf(event);
     let picture = null, failure = '';
     if (stay && bandFor(event) === bandFor(current)) ({ picture, failure } = view);
-    else {
-      try { picture = await store.picture(event, frameOf(range, event.duration), bandFor(event)); } catch (error) { failure = error.message; }
-    }
+    else ({ picture, failure } = await loaded(event, range, event));
     if (turn !== show.turn) return; // another event is shown already
     if (view.place?.source !== event.source) Object.assign(view, { others: [], searched: [] });
     const place = stay && view.place ? view.place : event;
@@ -161,8 +168,7 @@ function look(from, to) {
 async function load() {
   const { place } = view;
   const turn = (load.turn = Symbol('turn')), shownTurn = show.turn;
-  let picture = null, failure = '';
-  try { picture = await store.picture(place, frameOf(view.range, place.duration), bandFor(current)); } catch (error) { failure = error.message; }
+  const { picture, failure } = await loaded(place, view.range, current);
   if (turn !== load.turn || shownTurn !== show.turn || place !== view.place) return;
   Object.assign(view, { picture, failure });
   view.draw();

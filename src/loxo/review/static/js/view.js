@@ -192,13 +192,17 @@ export class View {
       c.fillText(`${f}${f === 0 || f + stepHz > this.top + 1e-6 ? ' Hz' : ''}`, l.left - 8, Math.max(this.y(f), TOP + 5));
     }
     if (this.picture?.sampled) {
-      const text = t('Overview: {n} s of every {hop} s. Zoom in for all of the sound.', { n: this.picture.sampled, hop: Math.round(this.picture.hop) });
-      c.textAlign = 'left';
-      c.fillStyle = this.ink.tag;
-      c.fillRect(l.left + 6, TOP + l.h - 26, Math.min(c.measureText(text).width + 12, l.w - 12), 20);
-      c.fillStyle = this.ink.open;
-      c.fillText(text, l.left + 12, TOP + l.h - 16, l.w - 24);
-    }
+      this.drawNote(c, l, TOP + l.h - 26, t('Overview: {n} s of every {hop} s. Zoom in for all of the sound.', { n: this.picture.sampled, hop: Math.round(this.picture.hop) }));
+    } else if (this.picture?.clips) this.drawNote(c, l, TOP + 6, t('Only clips of events were kept: there is no sound around them.'));
+  }
+
+  // A sentence at the left of the picture.
+  drawNote(c, l, y, text) {
+    c.textAlign = 'left';
+    c.fillStyle = this.ink.tag;
+    c.fillRect(l.left + 6, y, Math.min(c.measureText(text).width + 12, l.w - 12), 20);
+    c.fillStyle = this.ink.open;
+    c.fillText(text, l.left + 12, y + 10, l.w - 24);
   }
 
   // The colours of the levels, in dB above the median of each frequency.
