@@ -12,8 +12,8 @@ from typing import Any
 
 from loxo.errors import LoxoError
 from loxo.files import escape, inside, parse_json
+from loxo.live.state import STATE
 
-STATE = "live.json"
 MAX_BYTES = 1 << 20
 NUMBERS = {  # by kind of station
     "listen": ("announced", "gaps", "gap_s", "drift_s", "recordings_mb", "free_mb", "waiting_alerts"),
