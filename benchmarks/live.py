@@ -329,7 +329,7 @@ def kills(count: int, files: int | None = None) -> None:
         def copy() -> None:
             """Files appear in steps as long as processes are killed."""
             for k in range(files):
-                while done < (count - 1) * k / files:
+                while done < count * k / (files - 1):
                     time.sleep(0.05)
                 data = write_recording(folder / ".new.wav", 30 + k % 5 * 10, seed=k).read_bytes()
                 with (card / f"site_20240101_{k // 60:02d}{k % 60:02d}00.wav").open("ab") as file:
