@@ -77,7 +77,16 @@ function card(each, run, reload) {
     element('div', { class: 'choices' }, buttons), line ? commandLine(line) : null);
 }
 
-const lastLine = (output) => output.trim().split('\n').filter((text) => text.startsWith('error:')).at(-1)?.slice(7) ?? output.trim().split('\n').at(-1) ?? '';
+// The error that a command has printed, in the language of its start, or else its last line.
+function lastLine(output) {
+  const lines = output.trim().split('\n');
+  const starts = [t('error: {sentence}', { sentence: '' }), 'error: '];
+  for (const start of starts) {
+    const found = lines.findLast((text) => text.startsWith(start));
+    if (found) return found.slice(start.length);
+  }
+  return lines.at(-1);
+}
 
 // `before` is a job that must run before: a report counts what was exported from the review.
 async function start({ job, before }, values, reload) {
