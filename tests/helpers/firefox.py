@@ -18,14 +18,11 @@ user_pref("app.update.enabled", false);
 """
 
 
-# Errors and warnings in the console that come from web pages: of scripts, of the security policy, and those that scripts
-# print. The browser's own messages have other sources.
+# What web pages put into the console: errors of scripts, and what the security policy refuses. The browser's own
+# messages have other sources.
 CONSOLE = """
-const printed = Cc['@mozilla.org/consoleAPI-storage;1'].getService(Ci.nsIConsoleAPIStorage).getEvents()
-  .filter((event) => ['error', 'warn'].includes(event.level)).map((event) => [event.filename, event.arguments.join(' ')]);
-const noticed = Services.console.getMessageArray().filter((message) => message instanceof Ci.nsIScriptError)
-  .map((message) => [message.sourceName, message.errorMessage]);
-return [...printed, ...noticed].filter(([source]) => /^https?:/.test(source));
+return Services.console.getMessageArray().filter((message) => message instanceof Ci.nsIScriptError)
+  .map((message) => `${message.sourceName}: ${message.errorMessage}`).filter((text) => /^https?:/.test(text));
 """
 
 
@@ -52,7 +49,7 @@ class Page:
             time.sleep(0.1)
 
     @property
-    def faults(self) -> list[list[str]]:
+    def faults(self) -> list[str]:
         self._do("Marionette:SetContext", value="chrome")
         found = self.run(CONSOLE)
         self._do("Marionette:SetContext", value="content")

@@ -65,7 +65,7 @@ function card(each, run, reload) {
   if (each.job) {
     const begin = () => (each.ask ? options(each, reload) : start(each, each.job.values, reload).catch((error) => tell(error.message, true)));
     buttons.push(button(each.again, begin, { disabled: !isAllowed || isBusy, class: each.isFirst && !each.link ? 'main' : null }));
-    if (!each.ask) buttons.push(button(t('Options …'), () => options(each, reload), { disabled: !isAllowed || isBusy, class: 'quiet' }));
+    if (!each.ask) buttons.push(button(t('Options …'), () => options(each, reload), { disabled: !isAllowed || isBusy, class: 'quiet', 'aria-label': `${each.title}: ${t('Options …')}` }));
   }
   const state = job && (isBusy || job.state === 'failed' || job.state === 'interrupted') ? element('p', { class: 'status' }, chip(job.state),
     job.progress.total ? ` ${percent(job.progress.completed / job.progress.total)}` : '', ` ${job.progress.note ?? ''}`) : null;
