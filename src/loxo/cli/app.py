@@ -22,7 +22,8 @@ from loxo.languages import mark, speak, system_language, text
 PROGRESS_FILE = "LOXO_PROGRESS"  # environment variable: a file for the progress of a command
 PROGRESS_INTERVAL_S = 0.5
 
-TRANSLATED = ("app", "detect", "review", "report")  # commands that print in the language of the system
+# Commands that print in the language of the system. Errors and help of all others are in it too.
+TRANSLATED = ("app", "detect", "decode", "review", "report", "calibrate")
 AFTER_CTRL_C = {
     "detect": mark(": the same command resumes the run"),
     "decode": ": the same command resumes the run",
