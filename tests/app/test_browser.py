@@ -70,7 +70,7 @@ def test_from_an_empty_home_to_a_report(browser, start, home, shared):
     page.goto(address)
     page.goto(address.partition("?")[0] + place)
     page.locator(".chip.finished").wait_for()
-    page.get_by_text("1 enregistrement avec un problème").wait_for()
+    page.get_by_text("1 enregistrement avec un problème", exact=True).wait_for()
     assert faults == [] or all(any(gone in fault for gone in GONE) for fault in faults)
     faults.clear()
 

@@ -7,6 +7,7 @@ Texts are found in the source: t and plural in scripts, the texts of HTML files,
 import ast
 import re
 from datetime import date
+from functools import cache
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -15,11 +16,12 @@ import numpy as np
 import pytest
 import typer
 from fakerun import make_run
+from typer import rich_utils
 
 import loxo
 from loxo import languages as texts_of
-from loxo.app.commands import HIDDEN, PATHS
 from loxo.cli.app import app
+from loxo.cli.words import FRAME, USAGE, paragraphs
 from loxo.languages import FORMAT, NAME, languages, plural, read_catalogue, speaking, text, translated
 from loxo.report.methods import HTSAT
 
@@ -29,13 +31,14 @@ SCRIPTS = [script for page in PAGES for script in (page / "js").iterdir()]
 MODULES = sorted(ROOT.rglob("*.py"))
 # Rooms and modules whose errors and notes people see there: all their sentences are in the catalogues.
 SENTENCES = (
-    *("app", "report", "review", "files.py", "audio/recording.py", "audio/finding.py", "audio/zones.py"),
-    *("events/sites.py", "engine/model_file.py", "engine/engine.py", "detection/threshold.py", "detection/shards.py"),
-    *("runs/config.py", "runs/folder.py", "runs/journal.py", "runs/lock.py", "runs/read.py", "runs/record.py"),
-    *("runs/sites.py", "survey/survey.py", "survey/processes.py", "survey/thresholds.py"),
-    *("cli/detect.py", "cli/report.py", "cli/review.py", "cli/open_app.py", "cli/shared.py"),
+    *("app", "report", "review", "runs", "audio", "detection", "events", "files.py", "engine/model_file.py"),
+    *("engine/engine.py", "engine/graph.py", "engine/onnx_runtime.py", "engine/openvino.py", "engine/windows.py"),
+    *("survey/survey.py", "survey/processes.py", "survey/tasks.py", "survey/thresholds.py", "survey/dask.py"),
+    *("survey/redecode.py", "evaluation/annotations.py", "evaluation/calibrate.py", "evaluation/inputs.py"),
+    *("evaluation/names.py", "cli/detect.py", "cli/decode.py", "cli/calibrate.py", "cli/report.py", "cli/review.py"),
+    *("cli/open_app.py", "cli/shared.py", "cli/annotations.py"),
 )
-NOT_THERE = ("review/calibrate.py", "report/show.py", "report/standards.py")  # other commands, and other standards
+NOT_THERE = ("detection/arrays.py", "detection/embed.py", "report/show.py", "report/standards.py")  # others' matter
 UNCHANGED = {"Loxo", HTSAT}  # names, and signs without letters
 VALUE = re.compile(r"\{(\w+)[^{}]*\}")
 FUNCTIONS = {"text": 0, "mark": 0, "plural": 2}  # the argument that is a key
@@ -150,6 +153,7 @@ def place(module):
     return module.relative_to(ROOT).as_posix()
 
 
+@cache
 def texts():
     """The keys of texts without and with plural forms."""
     single, plural = set(), set()
@@ -168,11 +172,11 @@ def texts():
         source = Source(module.read_text(encoding="utf-8"), whole)
         single |= source.single
         plural |= source.plural
-    commands = typer.main.get_command(app).commands
-    for name in PATHS:
-        for option in commands[name].params:
-            if option.name not in HIDDEN:
-                single |= {getattr(option, "help", None) or "", getattr(option, "rich_help_panel", None) or "Options"}
+    group = typer.main.get_command(app)
+    for command in (group, *group.commands.values()):
+        single |= {text for text in paragraphs(command.help) if not re.fullmatch("Example: `[^`]*`", text)}
+        for option in command.params:
+            single |= {getattr(option, "help", None) or "", getattr(option, "rich_help_panel", None) or "Options"}
     return single - plural - UNCHANGED - {""}, plural
 
 
@@ -270,6 +274,58 @@ def test_commands_and_their_report_are_in_french(loxo, tmp_path, monkeypatch):
     left = re.findall(r"\b(?:recordings?|events?|analysed|listed|the|hours?|of|and|with)\b", visible(page))
     assert left == []
     assert '<html lang="en">' in (run / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def in_french(loxo, monkeypatch):
+    """Runs a command in French. What it has translated in typer is restored afterwards."""
+    for name, words in FRAME.items():
+        assert getattr(rich_utils, name) == words  # as in the installed version of typer
+        monkeypatch.setattr(rich_utils, name, words)
+    monkeypatch.setenv("LOXO_LANGUAGE", "fr")
+    monkeypatch.setattr(texts_of, "_process", "en")
+    return loxo
+
+
+def test_help_is_in_french(in_french):
+    commands = typer.main.get_command(app).commands
+    code, out, _ = in_french("--help")
+    assert code == 0 and "Utilisation" in out and "─ Commandes ─" in out and "Affiche la version." in out
+    for name in ("detect", "review", "report", "app"):
+        command = commands[name]
+        code, out, _ = in_french(name, "--help")
+        assert code == 0 and f"Utilisation\u00a0: loxo {name}" in out and "Affiche cette aide." in out
+        english = [*paragraphs(command.help), *(option.help for option in command.params), "[default", "[required"]
+        english += [option.rich_help_panel for option in command.params if option.rich_help_panel != "Tables"]
+        shown = " ".join(out.replace("│", " ").split())
+        assert [text for text in english if text and plain(text) in shown] == []
+
+
+def plain(text):
+    return text.replace("`", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ("reviw", "Il n’y a pas de commande 'reviw'. Vouliez-vous dire 'review'\u202f?"),
+        ("qqq", "Il n’y a pas de commande 'qqq'."),
+        ("review", "Il manque l’argument 'run'."),
+        ("detect card", "Il manque l’option '--out'."),
+        ("review run --qqq", "Cette option n’existe pas\u00a0: --qqq"),
+        ("--qqq", "Cette option n’existe pas\u00a0: --qqq"),
+        ("review run --prt 1", "Cette option n’existe pas\u00a0: --prt (options possibles\u00a0: --export, --port)"),
+        ("review run --port x", "Valeur refusée pour '--port'\u00a0: 'x' n’est pas une valeur du type int range."),
+        ("review run --port -2", "Valeur refusée pour '--port'\u00a0: -2 n’est pas dans l’intervalle 0<=x<=65535."),
+        ("completion sh", "n’est pas l’une des valeurs 'bash', 'zsh', 'fish', 'powershell'."),
+        ("review run --port", "L’option '--port' demande une valeur."),
+        ("review run --export=1", "L’option '--export' n’a pas de valeur."),
+        ("review run other", "Arguments en trop (other)"),
+    ],
+)
+def test_errors_of_the_command_line_are_in_french(in_french, arguments, sentence):
+    code, _, err = in_french(*arguments.split())
+    assert code == 2 and sentence in err and "─ Erreur ─" in err and USAGE not in err
 
 
 def visible(page):

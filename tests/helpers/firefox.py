@@ -18,20 +18,24 @@ user_pref("app.update.enabled", false);
 """
 
 
+# What web pages put into the console: errors of scripts, and what the security policy refuses. The browser's own
+# messages have other sources.
+CONSOLE = """
+return Services.console.getMessageArray().filter((message) => message instanceof Ci.nsIScriptError)
+  .map((message) => `${message.sourceName}: ${message.errorMessage}`).filter((text) => /^https?:/.test(text));
+"""
+
+
 class Page:
-    """The page of a window. `faults`: what went wrong on it since it was opened."""
+    """The page of a window. A certificate of its own is accepted. `faults`: the console since the browser's start."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection, self._number = connection, 0
         self._receive()
-        self._do("WebDriver:NewSession")
+        self._do("WebDriver:NewSession", acceptInsecureCerts=True)
 
     def open(self, address: str) -> None:
         self._do("WebDriver:Navigate", url=address)
-        self.run(
-            "window.faults = []; for (const kind of ['error', 'unhandledrejection']) "
-            "addEventListener(kind, (e) => faults.push(String(e.reason ?? e.message)));"
-        )
 
     def run(self, script: str) -> Any:
         """The value that a script returns."""
@@ -46,7 +50,10 @@ class Page:
 
     @property
     def faults(self) -> list[str]:
-        return self.run("return window.faults ?? []")
+        self._do("Marionette:SetContext", value="chrome")
+        found = self.run(CONSOLE)
+        self._do("Marionette:SetContext", value="content")
+        return found
 
     def _do(self, command: str, **parameters: Any) -> Any:
         self._number += 1
@@ -74,7 +81,7 @@ def firefox(folder: Path, language: str) -> Iterator[Page]:
     folder.mkdir()
     (folder / "user.js").write_text(PREFERENCES.format(port=port, language=language))
     process = subprocess.Popen(
-        [str(FIREFOX), "--headless", "--marionette", "--profile", str(folder)],
+        [str(FIREFOX), "--headless", "--marionette", "--remote-allow-system-access", "--profile", str(folder)],
         env=os.environ | {"HOME": str(folder)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -111,7 +111,7 @@ def edge(page, share_of_window: float) -> tuple[float, float]:
 
 
 def test_a_reviewer_listens_decides_moves_edges_undoes_reloads_resumes_and_exports(page, server, run):
-    assert page.title().endswith("Loxo review") and "token" not in page.url
+    assert page.title().endswith("Review – Loxo") and "token" not in page.url
     assert page.locator("#what").inner_text() == "rumble 0.93"
     pixels = page.evaluate(
         "() => { const c = document.getElementById('view'); const d = c.getContext('2d')"

@@ -37,7 +37,7 @@ from loxo.cli.app import app, errors
 from loxo.cli.completion import prepare_completion
 from loxo.errors import LoxoError
 from loxo.files import write_atomically
-from loxo.languages import text, translated
+from loxo.languages import speaking, system_language, text, translated
 from loxo.machine import user_data
 
 FAULT_CODE = 70  # as EX_SOFTWARE of sysexits.h
@@ -49,7 +49,8 @@ def main() -> None:
     try:
         app(prog_name="loxo")  # also for `python -m loxo`: the name in completion scripts
     except LoxoError as error:
-        sentence = text("error: {sentence}", sentence=translated(str(error)))
+        with speaking(system_language()):
+            sentence = text("error: {sentence}", sentence=translated(str(error)))
         errors.print(sentence, style="red", highlight=False, soft_wrap=True)
         sys.exit(2)
     except Exception as error:
@@ -63,11 +64,13 @@ def _report_fault(error: Exception) -> None:
 
     details = "".join(traceback.format_exception(error))
     path = user_data() / "fault.txt"
-    sentence = text("error: this is a fault of Loxo ({kind}: {error}).", kind=type(error).__name__, error=error)
+    with speaking(system_language()):
+        sentence = text("error: this is a fault of Loxo ({kind}: {error}).", kind=type(error).__name__, error=error)
+        report = text("Please report it with the output of `loxo doctor` and the file {path}.", path=path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, details.encode())
-        sentence += " " + text("Please report it with the output of `loxo doctor` and the file {path}.", path=path)
+        sentence += " " + report
     except OSError:  # a full disk, for example
         print(details, file=sys.stderr)
     errors.print(sentence, style="red", highlight=False, soft_wrap=True)

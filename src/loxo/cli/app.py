@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from typer.core import TyperGroup
 
+from loxo.cli.words import Command, Group
 from loxo.errors import LoxoError
 from loxo.files import without_fsync, write_atomically
 from loxo.languages import mark, speak, system_language, text
@@ -22,7 +22,8 @@ from loxo.languages import mark, speak, system_language, text
 PROGRESS_FILE = "LOXO_PROGRESS"  # environment variable: a file for the progress of a command
 PROGRESS_INTERVAL_S = 0.5
 
-TRANSLATED = ("app", "detect", "review", "report")  # commands that print in the language of the system
+# Commands that print in the language of the system. Errors and help of all others are in it too.
+TRANSLATED = ("app", "detect", "decode", "review", "report", "calibrate")
 AFTER_CTRL_C = {
     "detect": mark(": the same command resumes the run"),
     "decode": ": the same command resumes the run",
@@ -42,7 +43,7 @@ ORDER = (  # order of the commands in the help, as users need them
 )
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """Prints after Ctrl-C how to resume a command; typer alone prints only that it was aborted."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -57,7 +58,12 @@ class _Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-app = typer.Typer(
+class _App(typer.Typer):
+    def command(self, *arguments: Any, **settings: Any) -> Any:
+        return super().command(*arguments, cls=Command, **settings)
+
+
+app = _App(
     name="loxo",
     cls=_Commands,
     help="Detects elephant rumbles and gunshots in months of field recordings.",

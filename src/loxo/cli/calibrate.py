@@ -18,6 +18,7 @@ from loxo.cli.annotations import (
 from loxo.cli.app import app, console, progress_bar
 from loxo.cli.shared import print_problems, print_sentences
 from loxo.errors import LoxoError
+from loxo.languages import text
 from loxo.machine import usable_cores
 
 
@@ -69,7 +70,7 @@ def calibrate(
     from loxo.evaluation.calibrate import calibrate as run
     from loxo.survey.progress import SurveyProgress
 
-    with progress_bar("detecting") as (bar, task):
+    with progress_bar(text("detecting")) as (bar, task):
 
         def on_progress(progress: SurveyProgress) -> None:
             bar.update(task, completed=progress.share, total=1.0, note=f"{progress.hours:.1f} h")
@@ -92,8 +93,9 @@ def calibrate(
     for label, fit in fits.items():
         print_sentences(fit.sentences(label))
     for label_kept in (name for name in read_model_file(out).config.classes if name not in fits):
-        console.print(f"{label_kept}: no true events in the tables; its calibration stays", highlight=False)
-    console.print(f"the model was written to {out}", highlight=False, soft_wrap=True)
+        words = text("{label}: no true events in the tables; its calibration stays", label=label_kept)
+        console.print(words, highlight=False)
+    console.print(text("the model was written to {path}", path=out), highlight=False, soft_wrap=True)
 
 
 def _calibrate_review(run: Path, out: Path | None, model: str, max_fp_per_hour: float | None) -> None:
@@ -103,13 +105,13 @@ def _calibrate_review(run: Path, out: Path | None, model: str, max_fp_per_hour: 
     print_sentences(found.sentences())
     print_problems(found.warnings)
     if out is None:
-        console.print(
-            f"Nothing was written. To list the events of this run anew: loxo decode {run} --reviewed --out "
-            f"{run}-reviewed. For further recordings, write a model with --out.",
-            highlight=False,
-            soft_wrap=True,
+        words = text(
+            "Nothing was written. To list the events of this run anew: loxo decode {run} --reviewed --out "
+            "{run}-reviewed. For further recordings, write a model with --out.",
+            run=run,
         )
     else:
-        console.print(f"the model was written to {out}", highlight=False, soft_wrap=True)
+        words = text("the model was written to {path}", path=out)
+    console.print(words, highlight=False, soft_wrap=True)
     if found.warnings:
         raise typer.Exit(1)

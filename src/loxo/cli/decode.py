@@ -23,6 +23,7 @@ from loxo.cli.shared import (
     print_sentences,
     thresholds,
 )
+from loxo.languages import text
 
 DECODING = "Decoding: one value, or values by class such as rumble=0.5. Default: the run's own"
 
@@ -121,7 +122,7 @@ def decode(
         "min_duration_s": ("--min-duration", min_duration),
         "merge_gap_s": ("--merge-gap", merge_gap),
     }
-    changes = {field: by_class(text, option) for field, (option, text) in options.items() if text is not None}
+    changes = {field: by_class(given, option) for field, (option, given) in options.items() if given is not None}
     found, decode_again = None, redecode
     if reviewed:
         from loxo.review.calibrate import decode_reviewed, fit_review
@@ -135,10 +136,10 @@ def decode(
         return found.applied(own) if found else own
 
     chosen = thresholds(threshold, max_fp_per_hour, review_budget, config, lambda: analysed_hours(run))
-    with progress_bar("decoding") as (bar, task):
+    with progress_bar(text("decoding")) as (bar, task):
 
         def on_progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total, note=f"{done}/{total} recordings")
+            bar.update(task, completed=done, total=total, note=text("{n}/{total} recordings", n=done, total=total))
 
         summary = decode_again(
             run,

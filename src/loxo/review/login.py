@@ -25,7 +25,8 @@ MAX_ATTEMPTS, MAX_ALL = 5, 100  # wrong passwords in WINDOW_S
 MAX_FORM = 4096  # bytes
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 STYLE = (
-    "body{font:1.1rem system-ui,sans-serif;max-width:22rem;margin:15vh auto;padding:0 1rem;color-scheme:light dark}"
+    ":root{color-scheme:light dark}"
+    "body{font:1.1rem system-ui,sans-serif;max-width:22rem;margin:15vh auto;padding:0 1rem}"
     "label{display:block;margin:1rem 0 .3rem}input,button{font:inherit;padding:.5rem;box-sizing:border-box;width:100%}"
     "button{margin-top:1rem}.fault{color:light-dark(#a11,#f88)}"
 )

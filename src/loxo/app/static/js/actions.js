@@ -65,7 +65,7 @@ function card(each, run, reload) {
   if (each.job) {
     const begin = () => (each.ask ? options(each, reload) : start(each, each.job.values, reload).catch((error) => tell(error.message, true)));
     buttons.push(button(each.again, begin, { disabled: !isAllowed || isBusy, class: each.isFirst && !each.link ? 'main' : null }));
-    if (!each.ask) buttons.push(button(t('Options …'), () => options(each, reload), { disabled: !isAllowed || isBusy, class: 'quiet' }));
+    if (!each.ask) buttons.push(button(t('Options …'), () => options(each, reload), { disabled: !isAllowed || isBusy, class: 'quiet', 'aria-label': `${each.title}: ${t('Options …')}` }));
   }
   const state = job && (isBusy || job.state === 'failed' || job.state === 'interrupted') ? element('p', { class: 'status' }, chip(job.state),
     job.progress.total ? ` ${percent(job.progress.completed / job.progress.total)}` : '', ` ${job.progress.note ?? ''}`) : null;
@@ -77,7 +77,16 @@ function card(each, run, reload) {
     element('div', { class: 'choices' }, buttons), line ? commandLine(line) : null);
 }
 
-const lastLine = (output) => output.trim().split('\n').filter((text) => text.startsWith('error:')).at(-1)?.slice(7) ?? output.trim().split('\n').at(-1) ?? '';
+// The error that a command has printed, in the language of its start, or else its last line.
+function lastLine(output) {
+  const lines = output.trim().split('\n');
+  const starts = [t('error: {sentence}', { sentence: '' }), 'error: '];
+  for (const start of starts) {
+    const found = lines.findLast((text) => text.startsWith(start));
+    if (found) return found.slice(start.length);
+  }
+  return lines.at(-1);
+}
 
 // `before` is a job that must run before: a report counts what was exported from the review.
 async function start({ job, before }, values, reload) {

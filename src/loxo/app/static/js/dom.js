@@ -16,6 +16,23 @@ export function element(name, attributes = {}, ...children) {
 
 export const button = (text, onclick, attributes = {}) => element('button', { type: 'button', onclick, ...attributes }, text);
 
+// As replaceChildren, but the keyboard focus stays on the control with the same text, or moves to the first control or
+// the holder.
+export function refill(holder, children) {
+  const focused = holder.contains(document.activeElement) ? document.activeElement : null;
+  holder.replaceChildren(...children);
+  if (!focused) return;
+  const controls = [...holder.querySelectorAll('a, button:enabled, summary')];
+  holder.tabIndex = -1;
+  (controls.find((each) => each.textContent === focused.textContent) ?? controls[0] ?? holder).focus({ preventScroll: true });
+}
+
+// As refill, but leaves equal children in place: a screen reader does not read them again.
+export function update(holder, children) {
+  const isSame = children.length === holder.children.length && children.every((child, k) => child.isEqualNode(holder.children[k]));
+  if (!isSame) refill(holder, children);
+}
+
 const message = document.getElementById('message');
 let timer;
 

@@ -1,7 +1,7 @@
 // The list of runs with their state, effort and counts.
 
 import { getJson, post } from './api.js';
-import { button, element, fail, openDialog } from './dom.js';
+import { button, element, fail, openDialog, refill } from './dom.js';
 import { day, events, hours, number, percent, plural, t } from './language.js';
 import { picker } from './picker.js';
 
@@ -34,11 +34,11 @@ export async function home(constants) {
     const found = runs.filter((run) => `${run.name} ${run.folder}`.toLowerCase().includes(wanted));
     search.hidden = runs.length < 8;
     begin.hidden = !runs.length;
-    if (!runs.length) { body.replaceChildren(empty()); return; }
+    if (!runs.length) { refill(body, [empty()]); return; }
     const heads = [t('Survey'), t('State'), t('Recordings'), t('Effort'), t('Listed events'), t('Problems'), t('Changed')];
-    body.replaceChildren(element('table', { class: 'runs' },
+    refill(body, [element('table', { class: 'runs', 'aria-label': t('Surveys') },
       element('thead', {}, element('tr', {}, heads.map((text) => element('th', { scope: 'col' }, text)))),
-      element('tbody', {}, found.map((run) => row(run, heads)))));
+      element('tbody', {}, found.map((run) => row(run, heads))))]);
     if (!found.length) body.append(element('p', { class: 'soft' }, t('No survey has this name.')));
   }
 

@@ -2,9 +2,9 @@
 
 import { getJson, post } from './api.js';
 import { actions } from './actions.js';
-import { button, commandLine, element, fail, openDialog } from './dom.js';
-import { chip, progressBar, setProgress } from './home.js';
-import { duration, events, hours, language, moment, number, plural, t } from './language.js';
+import { button, commandLine, element, fail, openDialog, refill, update } from './dom.js';
+import { chip, progressBar, setProgress, stateNames } from './home.js';
+import { duration, events, hours, language, moment, number, percent, plural, t } from './language.js';
 import { drawStation } from './station.js';
 import { drawStrip } from './strip.js';
 
@@ -14,6 +14,7 @@ export async function runPage(id, constants) {
   let run = await getJson(`api/runs/${id}`);
   let job = null; // the latest job that makes the run
   const status = element('div', { class: 'status' });
+  const spoken = element('p', { class: 'sr', role: 'status' }); // what a screen reader says: the state, and each tenth
   const controls = element('div', { class: 'choices' });
   const bar = progressBar(0, t('Progress'));
   const facts = element('dl', { class: 'facts' });
@@ -25,14 +26,16 @@ export async function runPage(id, constants) {
   const output = element('pre', { tabindex: 0 });
   const summary = () => ({ recordings: run.recordings, hours: run.hours, events: run.events });
   let live = { ...summary(), problems: [], problem_count: 0, strip: null };
-  let before = '';
+  let before = '', line = '';
 
   const act = async (action) => {
     try { await post(`api/jobs/${job.id}/${action}`); } catch (error) { fail(error); }
   };
 
+  const stateOf = () => (job?.stopping ? 'stopping' : job?.state ?? run.state);
+
   function showJob(place) {
-    const state = job?.stopping ? 'stopping' : job?.state ?? run.state;
+    const state = stateOf();
     const isOpen = OPEN.includes(job?.state);
     const texts = {
       waiting: place ? plural(place, '{n} survey is before it.', '{n} surveys are before it.') : t('It starts in a moment.'),
@@ -47,11 +50,26 @@ export async function runPage(id, constants) {
     if (isOpen && !job.stopping) buttons.push(button(job.state === 'waiting' ? t('Leave the queue') : t('Stop'), () => act('stop')));
     if (job && !isOpen && !['finished'].includes(job.state)) buttons.push(button(t('Go on'), () => act('resume'), { class: 'main' }));
     if (job && job.state === 'finished' && job.command === 'detect') buttons.push(button(t('Search again for new recordings'), () => act('resume')));
-    controls.replaceChildren(...buttons, ...(isOpen ? [] : [button(t('Remove from the list'), forget, { class: 'quiet' })]));
+    if (!isOpen) buttons.push(button(t('Remove from the list'), forget, { class: 'quiet' }));
+    update(controls, buttons);
     bar.hidden = !job || !isOpen;
     if (job) setProgress(bar, job.progress.share ?? 0);
-    command.replaceChildren(...(job ? [commandLine(job.line, command.querySelector('details')?.open)] : []));
+    if (job && job.line !== line) {
+      line = job.line;
+      refill(command, [commandLine(line, command.querySelector('details')?.open)]);
+    }
+    speak();
   }
+
+  function speak() {
+    const state = stateOf();
+    const share = job?.state === 'running' ? Math.floor(10 * (job.progress.share ?? 0)) / 10 : 0;
+    const words = [stateNames()[state] ?? state, share ? percent(share) : '', problemCount()].filter(Boolean).join(', ');
+    if (spoken.textContent !== words) spoken.textContent = words;
+  }
+
+  const problemCount = () => (live.problem_count
+    ? plural(live.problem_count, '{n} recording with a problem', '{n} recordings with problems') : '');
 
   function showFacts() {
     const p = job?.progress ?? {};
@@ -71,17 +89,19 @@ export async function runPage(id, constants) {
   function showRun() {
     drawStrip(strip, live.strip);
     drawStation(station, live.station);
-    problems.replaceChildren(...(live.problem_count ? [element('details', { class: 'problems', open: live.problem_count < 4 },
-      element('summary', {}, plural(live.problem_count, '{n} recording with a problem', '{n} recordings with problems')),
-      element('ul', {}, live.problems.map((each) => element('li', {}, each.sentence || each.recording))))] : []));
+    const details = problems.querySelector('details');
+    update(problems, live.problem_count ? [element('details', { class: 'problems', open: details ? details.open : live.problem_count < 4 },
+      element('summary', {}, problemCount()),
+      element('ul', {}, live.problems.map((each) => element('li', {}, each.sentence || each.recording))))] : []);
     showFacts();
+    speak();
   }
 
   async function reload() {
     run = await getJson(`api/runs/${id}`);
     const jobs = run.jobs.filter((each) => each.command !== 'adapt');
     output.textContent = jobs.at(-1)?.output || '–';
-    next.replaceChildren(...actions(run, constants, reload));
+    refill(next, actions(run, constants, reload));
   }
 
   const forget = () => {
@@ -118,7 +138,7 @@ export async function runPage(id, constants) {
   return [[
     element('div', { class: 'title' }, element('h1', {}, run.name), element('code', { class: 'soft' }, run.folder)),
     run.problem ? element('p', { class: 'note' }, run.problem) : '',
-    element('section', { class: 'card' }, element('div', { class: 'split' }, status, controls), bar, station, facts, strip, problems, command,
+    element('section', { class: 'card' }, element('div', { class: 'split' }, status, controls), spoken, bar, station, facts, strip, problems, command,
       element('details', { class: 'output' }, element('summary', {}, t('What the command printed')), output)),
     next,
   ], () => { source.close(); clearInterval(ageing); }];

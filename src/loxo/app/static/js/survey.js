@@ -151,7 +151,7 @@ function siteTable(sites, changed) {
     element('td', {}, field('latitude', '', t('Latitude of {site}', { site: site.name }), 'decimal')),
     element('td', {}, field('longitude', '', t('Longitude of {site}', { site: site.name }), 'decimal')))]);
   const heads = [t('Recognised'), t('Name of the site'), t('Latitude'), t('Longitude')];
-  const table = element('table', { class: 'sites' },
+  const table = element('table', { class: 'sites', 'aria-label': t('Sites') },
     element('thead', {}, element('tr', {}, heads.map((text) => element('th', { scope: 'col' }, text)))), element('tbody', {}, rows.map(([, row]) => row)));
   return {
     element: element('details', { open: sites.length <= 3 }, element('summary', {}, plural(sites.length, 'Name and place of {n} site', 'Names and places of {n} sites')),

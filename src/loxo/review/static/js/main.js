@@ -560,7 +560,7 @@ const page = {
   note: (text) => { if (current) act([{ row: current.row, note: text }]); },
 };
 $('run-name').textContent = run.name;
-document.title = `${run.name} – Loxo review`;
+document.title = `${run.name}: ${t('Review')} – Loxo`;
 filters();
 tools(page);
 listen(page);
