@@ -14,6 +14,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -45,6 +46,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="this Python and the lowest versions only")
     parser.add_argument("--work", type=Path, help="folder for packages and environments; default: a temporary one")
     args = parser.parse_args()
+    # A shell that starts this program in the background makes it ignore SIGINT, and so would the servers in the tests.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="loxo-matrix-") as temporary:
         work = (args.work or Path(temporary)).resolve()
         wheel, source = build(work / "dist")
