@@ -24,6 +24,7 @@ import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+import reporting
 from loxo.simulation.simulate import simulate
 
 RATE, DAMAGED, REPEATS = 2000, 3, 3
@@ -72,6 +74,17 @@ class App:
         return usage.ru_utime + usage.ru_stime
 
 
+def row(name: str, figure: str) -> None:
+    print(f"| {name} | {figure} |", flush=True)
+
+
+def compared(name: str, times: list[tuple[float, float]]) -> None:
+    """Times by the app and by the command, in turn: medians, and the ratios."""
+    app, command = (statistics.median(each) for each in zip(*times, strict=True))
+    ratios = sorted(by_app / by_command for by_app, by_command in times)
+    row(name, f"app {app:.1f} s, command {command:.1f} s; ratios {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
+
+
 def make_card(folder: Path, recordings: int, seconds: float) -> None:
     rng = np.random.default_rng(0)
     noise = 0.02 * rng.standard_normal(int(seconds * RATE)).astype(np.float32)
@@ -99,7 +112,7 @@ def check_survey(environment: dict[str, str], card: Path, out: Path, recordings:
 
     app = App(environment)
     found = app.ask("api/inspect", {"folder": str(card)})
-    print(f"inspected: {found['recordings']} recordings, {found['hours']:.2f} h, {len(found['problems'])} problems")
+    row("inspected", f"{found['recordings']} recordings, {found['hours']:.2f} h, {len(found['problems'])} problems")
     values = {"paths": [str(card)], "out": str(out), "workers": 1}
     run = app.ask("api/start", {"command": "detect", "values": values})["run"]
     until(app, run, lambda shown: progress(shown) >= recordings // 10)
@@ -117,7 +130,8 @@ def check_survey(environment: dict[str, str], card: Path, out: Path, recordings:
     shown = until(app, run, lambda shown: shown["state"] == "finished")
     assert (shown["recordings"], shown["problems"]) == (recordings - DAMAGED, DAMAGED), shown
     app.end()
-    print(f"server killed at {recordings // 10}, found again at {after}, stopped at {stopped['recordings']}, finished")
+    row("server killed after", f"{recordings // 10} recordings; found again after {after}")
+    row("stopped after", f"{stopped['recordings']} recordings; resumed and finished")
 
 
 def cpu_time(command: list[str], environment: dict[str, str]) -> float:
@@ -139,9 +153,7 @@ def compare(environment: dict[str, str], card: Path, folder: Path) -> None:
         command = [sys.executable, "-m", "loxo", "detect", str(card), "--out", str(outs[1]), "--workers", "1"]
         times.append((cpu_time(module, environment), cpu_time(command, environment)))
         assert (outs[0] / "events.csv").read_bytes() == (outs[1] / "events.csv").read_bytes()
-        print(f"CPU time of a survey: app {times[-1][0]:.1f} s, command {times[-1][1]:.1f} s")
-    ratios = sorted(app / command for app, command in times)
-    print(f"ratio of CPU time, median: {ratios[len(ratios) // 2]:.3f}")
+    compared("CPU time of this survey", times)
 
 
 def compare_days(environment: dict[str, str], folder: Path, hours: int) -> None:
@@ -169,10 +181,8 @@ def compare_days(environment: dict[str, str], folder: Path, hours: int) -> None:
         cpu_time(command, environment)
         times.append((by_app, time.monotonic() - began))
         assert (outs[0] / "events.csv").read_bytes() == (outs[1] / "events.csv").read_bytes()
-        print(f"{hours} h: app {times[-1][0]:.1f} s, command {times[-1][1]:.1f} s", flush=True)
     app.end()
-    ratios = sorted(by_app / command for by_app, command in times)
-    print(f"ratio of time, median: {ratios[len(ratios) // 2]:.3f}, from {ratios[0]:.3f} to {ratios[-1]:.3f}")
+    compared(f"time of a recording of {hours} h, with the page of the run open", times)
 
 
 def list_runs(environment: dict[str, str], run: Path, folder: Path, count: int) -> None:
@@ -190,11 +200,11 @@ def list_runs(environment: dict[str, str], run: Path, folder: Path, count: int) 
     for words in ("again", "and again"):
         began = time.monotonic()
         listed = app.ask("api/home")["runs"]
-        print(f"{len(listed)} surveys listed, {words}: {time.monotonic() - began:.2f} s")
-    print(f"first page with {len(listed)} surveys, summaries not known yet: {app.first_page_s:.2f} s")
+        row(f"{len(listed)} surveys listed, {words}", f"{time.monotonic() - began:.2f} s")
+    row(f"first page with {len(listed)} surveys, summaries not known yet", f"{app.first_page_s:.2f} s")
     app.end()
     app = App(environment)
-    print(f"first page with {len(listed)} surveys: {app.first_page_s:.2f} s, CPU time {app.end():.2f} s")
+    row(f"first page with {len(listed)} surveys", f"{app.first_page_s:.2f} s, CPU time {app.end():.2f} s")
 
 
 def main() -> None:
@@ -208,14 +218,16 @@ def main() -> None:
         folder = Path(temporary)
         own = {"HOME": str(folder), "LOXO_HOME": str(folder / "loxo"), "LOXO_LANGUAGE": "en", "COLUMNS": "200"}
         environment = os.environ | own
-        app = App(environment)
-        print(f"first page, no surveys: {app.first_page_s:.2f} s, CPU time {app.end():.2f} s")
-        make_card(folder / "card", given.recordings, given.seconds)
-        check_survey(environment, folder / "card", folder / "out", given.recordings)
-        compare(environment, folder / "card", folder)
-        if given.hours:
-            compare_days(environment, folder, given.hours)
-        list_runs(environment, folder / "out", folder / "runs", given.runs)
+        with reporting.section("bench-app"):
+            print("| | |\n|---|---|")
+            app = App(environment)
+            row("first page, no surveys", f"{app.first_page_s:.2f} s, CPU time {app.end():.2f} s")
+            make_card(folder / "card", given.recordings, given.seconds)
+            check_survey(environment, folder / "card", folder / "out", given.recordings)
+            compare(environment, folder / "card", folder)
+            if given.hours:
+                compare_days(environment, folder, given.hours)
+            list_runs(environment, folder / "out", folder / "runs", given.runs)
 
 
 if __name__ == "__main__":
