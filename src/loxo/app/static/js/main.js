@@ -14,6 +14,7 @@ await use(preferred(Object.keys(available())));
 let leave = () => {};
 
 async function show(isLater) {
+  const turn = (show.turn = Symbol('turn'));
   leave();
   leave = () => {};
   const place = location.hash.replace(/^#\/?/, '');
@@ -22,9 +23,11 @@ async function show(isLater) {
   header(place);
   try {
     const [content, stop] = await (id ? runPage(id, constants) : place === 'new' ? survey(constants) : home(constants));
+    if (turn !== show.turn) { stop(); return; } // another view was opened meanwhile
     main.replaceChildren(...content);
     leave = stop;
   } catch (error) {
+    if (turn !== show.turn) return;
     main.replaceChildren(element('p', { class: 'fault' }, error.message), element('p', {}, element('a', { href: '#/' }, t('Surveys'))));
     fail(error);
   }
