@@ -1,5 +1,9 @@
 """An app with an empty home, and recordings for it."""
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +48,24 @@ def card(home) -> Path:
     for hour in range(DAMAGED):
         (card / "south" / f"20240301_{hour:02}0000.wav").write_bytes(b"no sound" * hour)
     return card
+
+
+@pytest.fixture
+def start(home):
+    """Starts `loxo app` with options. Returns its address and its process."""
+    started = []
+
+    def run(*options: str) -> tuple[str, subprocess.Popen]:
+        command = [sys.executable, "-m", "loxo", "app", "--no-browser", "--port", "0", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
+        started.append(process)
+        return next(found[0] for line in process.stdout if (found := re.search(r"https?://\S+", line))), process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture

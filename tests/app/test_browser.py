@@ -1,39 +1,12 @@
 """The main path in headless Chromium: from an empty home to a report, in French, with the server killed on the way."""
 
-import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 FILES = 4  # of the real recordings
 GONE = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE")
-
-
-@pytest.fixture
-def start(home):
-    """Starts `loxo app`; returns its address and process."""
-    started = []
-
-    def run(port: int) -> tuple[str, subprocess.Popen]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "loxo", "app", "--no-browser", "--port", str(port)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-        started.append(process)
-        return re.search(r"http://\S+", process.stdout.readline())[0], process
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def test_from_an_empty_home_to_a_report(browser, start, home, shared):
@@ -42,7 +15,7 @@ def test_from_an_empty_home_to_a_report(browser, start, home, shared):
     for file in sorted((shared / "data" / "recordings" / "rumble").glob("*.flac"))[:FILES]:
         shutil.copy(file, card)
     (card / "damaged.wav").write_bytes(b"RIFF no sound")
-    address, server = start(0)
+    address, server = start()
     context = browser.new_context(locale="fr-FR", viewport={"width": 1200, "height": 900})
     page, faults = context.new_page(), []
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
@@ -65,7 +38,7 @@ def test_from_an_empty_home_to_a_report(browser, start, home, shared):
     server.send_signal(signal.SIGKILL)  # the page stays open, and the search goes on
     server.wait()
     page.locator("#offline").get_by_text("Les travaux continuent").wait_for()
-    address, _ = start(0)
+    address, _ = start()
     place = page.evaluate("location.hash")
     page.goto(address)
     page.goto(address.partition("?")[0] + place)

@@ -4,10 +4,6 @@ One browser serves all tests: it takes longer to start than they need.
 """
 
 import json
-import os
-import re
-import subprocess
-import sys
 
 import pytest
 from fakerun import make_run
@@ -42,27 +38,8 @@ def page(tmp_path_factory):
         yield page
 
 
-@pytest.fixture
-def start(home):
-    """Starts `loxo app` with options and returns its address."""
-    started = []
-
-    def run(*options: str) -> str:
-        command = [sys.executable, "-m", "loxo", "app", "--no-browser", "--port", "0", *options]
-        started.append(
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"COLUMNS": "200"})
-        )
-        return next(found[0] for line in started[-1].stdout if (found := re.search(r"https?://\S+", line)))
-
-    yield run
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 def test_the_main_path_in_french(page, start, home, card):
-    page.open(start())
+    page.open(start()[0])
     main_path(page, home, card, WORDS["fr"], search=True)
 
 
@@ -70,7 +47,7 @@ def test_the_main_path_in_english_from_another_computer(page, start, home, card,
     file = tmp_path / "password.txt"
     file.touch(0o600)
     file.write_text(PASSWORD + "\n")
-    page.open(start("--host", "127.0.0.1", "--password-file", str(file), "--self-signed"))
+    page.open(start("--host", "127.0.0.1", "--password-file", str(file), "--self-signed")[0])
     assert (
         page.run("return document.documentElement.lang + document.querySelector('label').textContent")
         == "frMot de passe"
