@@ -245,21 +245,20 @@ class RunFolder:
                 )
             )
         if self.sites is not None:
-            self._origins([*self.journal.entries.values(), *entries])  # a fault is found before the work
+            known = [*self.journal.entries.values(), *entries]
+            self._origins([entry.recording for entry in known], self.sites)  # a fault is found before the work
         return entries
-
-    def _origins(self, entries: Iterable[Entry]) -> Origins:
-        names = recorded_names(self.folder, self.parameters)
-        return find_origins([escape(entry.recording) for entry in entries], names, self.sites)
 
     def origins(self, recordings: Sequence[str]) -> Origins:
         """Where and when these recordings begin. If they match rows of several sites, the table of sites is not used:
         the tables of the run report it."""
-        names, known = recorded_names(self.folder, self.parameters), [escape(name) for name in recordings]
         try:
-            return find_origins(known, names, self.sites)
+            return self._origins(recordings, self.sites)
         except LoxoError:
-            return find_origins(known, names, None)
+            return self._origins(recordings, None)
+
+    def _origins(self, recordings: Iterable[str], sites: SiteTable | None) -> Origins:
+        return find_origins(map(escape, recordings), recorded_names(self.folder, self.parameters), sites)
 
     def finished(self, entry: Entry) -> bool:
         """Whether a recording was analysed, its size and version have not changed, and its scores are whole; or whether
@@ -477,7 +476,7 @@ class RunFolder:
 
     def _write_tables(self) -> tuple[str, ...]:
         """Returns notes on the sites."""
-        origins = self._origins(self.journal.entries.values())
+        origins = self._origins([entry.recording for entry in self.journal.entries.values()], self.sites)
         if self.sites is not None:
             write_atomically(inside(self.folder, SITES), self.sites.content)
         write_journal_tables(self.folder, self.journal, self._ordered(), origins, self.parameters, exists=self._exists)
