@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = {  # published files that are not in docs/: path in the repository -> page
     "src/loxo/weights/default.md": "project/model_card.md",
+    "src/loxo/weights/recordings.md": "project/training_recordings.md",
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
     "CONTRIBUTING.md": "project/contributing.md",

@@ -27,6 +27,7 @@ OTHER_FILES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "src/loxo/weights/default.md",
+    "src/loxo/weights/recordings.md",
 )
 # Words that a reader must guess, and the words in their place.
 OLD_WORDS = {

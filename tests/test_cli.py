@@ -226,8 +226,10 @@ def test_the_bundled_model_is_small_and_comes_with_its_card():
     path = find_model("default")
     assert path.stat().st_size < 15e6
     card = " ".join(path.with_name("default.md").read_text().split())
-    for word in ("Elephant Listening Project", "licence", "Limits"):
+    for word in ("Elephant Listening Project", "recordings.md", "Limits"):
         assert word in card
+    recordings = path.with_name("recordings.md").read_text()
+    assert "licence and attribution" in recordings and "10.17632/x48cwz364j.3" in recordings
 
 
 def test_ctrl_c_says_how_to_go_on(loxo, tmp_path, monkeypatch):

@@ -21,7 +21,14 @@ from loxo.survey.survey import survey
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")}
-FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "src/loxo/weights/default.md")
+FILES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "src/loxo/weights/default.md",
+    "src/loxo/weights/recordings.md",
+)
 PAGES |= {name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
 
 LOGS = {"docs/experiments.md", "docs/performance.md"}  # entries name commands as they were on their day
