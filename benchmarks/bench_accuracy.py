@@ -56,6 +56,7 @@ from loxo.simulation.simulate import simulate
 from loxo.survey.survey import survey
 from loxo.training.fit_decoding import fit_class
 from pack import background_hours, is_background, part_rows
+from surveys import has_survey
 
 SURVEY_SEED, VALIDATION_SEED = 770_001, 770_002  # training windows are drawn from another generator
 VALIDATION_RATES = {"rumbles_per_hour": 40.0, "gunshots_per_hour": 25.0, "negatives_per_hour": 40.0}
@@ -124,11 +125,11 @@ def make_data(options: argparse.Namespace) -> dict[str, Path]:
     rates = {f"{name}_per_hour": getattr(options, f"{name}_per_hour") for name in ("rumbles", "gunshots")}
     rates = {name: rate for name, rate in rates.items() if rate is not None}
     folders = {"validation": options.work / "validation", "survey": options.work / "survey"}
-    if not (folders["validation"] / "simulation.json").exists():
+    if not has_survey(folders["validation"]):
         print(f"making {options.validation_hours:g} h for validation")
         sizes = {"file_hours": VALIDATION_FILE_H, **VALIDATION_RATES}
         simulate(folders["validation"], options.validation_hours, VALIDATION_SEED, backgrounds=train, **sizes)
-    if options.only != "real" and not (folders["survey"] / "simulation.json").exists():
+    if options.only != "real" and not has_survey(folders["survey"]):
         print(f"making a survey of {options.hours:g} h")
         size = {"file_hours": options.file_hours, **rates}
         simulate(folders["survey"], options.hours, SURVEY_SEED, backgrounds=held_out, **size)

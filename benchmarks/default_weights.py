@@ -27,6 +27,7 @@ from loxo.engine.architectures import preset_config
 from loxo.engine.model_file import read_model_file, write_copy
 from loxo.simulation.simulate import simulate
 from pack import TABLE_COLUMNS, training_settings
+from surveys import has_survey
 
 RATES = {"rumbles_per_hour": 15.0, "gunshots_per_hour": 6.0}
 # Seeds and hours of the surveys. Surveys with even seeds use real backgrounds, those with odd seeds synthetic noise.
@@ -116,7 +117,7 @@ def _held_out_recordings(run: Path, work: Path) -> tuple[Path, Path, int]:
 def _surveys(seeds: dict[int, int], options: argparse.Namespace) -> list[str]:
     """The folders of the surveys. Missing surveys are made."""
     folders = {seed: options.work / "calibration" / str(seed) for seed in seeds}
-    missing = [seed for seed, folder in folders.items() if not (folder / "simulation.json").exists()]
+    missing = [seed for seed, folder in folders.items() if not has_survey(folder)]
     held_out = backgrounds_held_out(options.work / "data" / "manifest.csv") if missing else None
     for seed in missing:
         backgrounds = None if seed % 2 else held_out

@@ -28,6 +28,7 @@ from loxo.network.info import measure
 from loxo.network.loading import load_model
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
+from surveys import has_survey
 
 SEED = 880_001  # of the recordings; training windows are drawn from another generator
 VALIDATION_SHARE, SPLIT_SEED = 0.06, 3  # defaults of `loxo train` for the held-out backgrounds
@@ -79,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser, work: Path) -> None:
 def make_recordings(options: argparse.Namespace) -> dict[str, Path]:
     """Makes the recordings if they are missing. Returns the tables of true events: all calls, and only clear calls."""
     folder = options.work / "recordings"
-    if not (folder / "simulation.json").exists():
+    if not has_survey(folder):
         if options.survey_backgrounds is not None:
             held_out = Backgrounds(options.survey_backgrounds)
         else:

@@ -27,6 +27,7 @@ from loxo.events.reader import read_tables
 from loxo.simulation.background import Backgrounds
 from loxo.simulation.simulate import simulate
 from pack import Row, clip_fold, group, is_background, part_rows, training_settings
+from surveys import has_survey
 
 FOLDS = 5
 RUNS: dict[str, Callable[[Row], bool]] = {
@@ -89,7 +90,7 @@ def main() -> None:
 
 def make_survey(folder: Path, pack: Path, held_out: Sequence[Row]) -> Path:
     """The folder of a simulated survey in the backgrounds held out. It is made if it is missing."""
-    if not (folder / "simulation.json").exists():
+    if not has_survey(folder):
         paths = sorted({str(pack / row["file"]) for row in held_out if is_background(row)})
         simulate(folder, seed=771_001, backgrounds=Backgrounds(paths), **SURVEY)
     return folder

@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import psutil
 
 import reporting
+from surveys import has_survey
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 WARM_UP_HOURS = 1 / 60
@@ -153,7 +154,7 @@ def run_loxo(source: Path, *args: str) -> subprocess.Popen[bytes]:
 def simulated(folder: Path, kind: str, hours: float, name: str) -> Path:
     """The folder with the recording. An existing one is used as it is."""
     made = folder / f"{name}-{kind}"
-    if not (made / "simulation.json").exists():
+    if not has_survey(made):
         size = ("--hours", str(hours), "--file-hours", str(hours), "--seed", "24")
         with run_loxo(SOURCE, "simulate", *size, "--format", kind, "--out", str(made)) as process:
             pass

@@ -17,6 +17,7 @@ from loxo.simulation.mixing import Event
 from loxo.simulation.negatives import NEGATIVES
 from loxo.simulation.recorder import Recorder
 from loxo.simulation.simulate import Negative, Scheduled, _minutes, _schedule, simulate
+from surveys import has_survey
 
 RATE = 1000
 
@@ -88,6 +89,15 @@ def test_a_simulation_without_calls_has_a_truth_table_without_rows(tmp_path: Pat
     out = run(tmp_path / "quiet", rumbles_per_hour=0, gunshots_per_hour=0)
     assert len((out / "truth.txt").read_text().splitlines()) == 1
     assert read_raven(out / "truth.txt").empty
+
+
+def test_benchmarks_make_an_interrupted_survey_again(tmp_path: Path) -> None:
+    assert not has_survey(tmp_path / "none")
+    survey = run(tmp_path / "survey")
+    assert has_survey(survey) and (survey / "truth.txt").exists()
+    (survey / "simulation.json").unlink()
+    assert not has_survey(survey) and not survey.exists()
+    assert has_survey(run(survey))
 
 
 def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
