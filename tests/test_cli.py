@@ -194,8 +194,17 @@ def test_the_demo_finds_most_of_what_it_made(loxo, tmp_path):
     missed = [line for line in out.splitlines() if line.startswith("missed")]
     assert len(missed) == 2 and "fainter than the background: score" in missed[1] and "hides it" in missed[0]
     assert "5 of 7 events found, 2 missed, 0 false positives" in out
-    code, _, err = loxo("demo", "--out", folder)  # again, in the same place
-    assert code == 0, err
+    run = folder / "run"
+    recording = next(folder.glob("*.flac"))
+    shutil.rmtree(run)
+    assert loxo("detect", recording, "--out", run, "--window-overlap", "0.5")[0] == 0
+    code, _, err = loxo("demo", "--out", folder)  # again, in the same place, after a run with other parameters
+    assert code == 0 and len(pd.read_csv(run / "events.csv")) == 5, err
+    shutil.rmtree(run)
+    assert loxo("detect", recording, "--out", run, "--window-overlap", "0.5")[0] == 0
+    (run / "review").mkdir()
+    code, _, err = loxo("demo", "--out", folder)
+    assert code == 2 and "other parameters" in err and (run / "review").is_dir()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])

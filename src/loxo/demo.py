@@ -4,11 +4,13 @@ The scene is a script: calls that become fainter, one under the noise of an engi
 thunder, which is no event. For each call that was missed the demo says why.
 
 The output folder contains the recording, truth.selections.txt, demo.png, and the folder `run` with a run and its
-report, as `loxo detect` and `loxo report` write them. Existing files of these names are replaced.
+report, as `loxo detect` and `loxo report` write them. Existing files of these names are replaced, but not a run that
+somebody has reviewed: it stays if its parameters agree, else the demo is refused.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +29,8 @@ from loxo.events.raven import write_raven
 from loxo.files import write_atomically
 from loxo.report.plots import draw_detections
 from loxo.report.report import report
+from loxo.review.decision_log import FOLDER as REVIEW
+from loxo.runs.record import is_run
 from loxo.simulation.background import synthetic_background
 from loxo.simulation.gunshot import draw_gunshot, synthesise_gunshot
 from loxo.simulation.machines import vehicle
@@ -93,7 +97,10 @@ def run_demo(
     say(1, STEPS[1])
     engine: Any = load_engine(model)
     analysis = analyse(recording, engine)
-    run = survey([recording], model, out / "run", keep_scores=True).folder
+    folder = out / "run"
+    if is_run(folder) and not (folder / REVIEW).exists():
+        shutil.rmtree(folder)  # of an earlier demo, perhaps with another model or runtime
+    run = survey([recording], model, folder, keep_scores=True).folder
     say(2, STEPS[2])
     events = analysis.events
     reasons = [missed_because(event, analysis, engine.config, others) for event in truth.to_dict("records")]
